@@ -1,0 +1,31 @@
+# `make demo` and `make test` set everything up themselves.
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+
+.PHONY: demo test bank weights clean
+
+# The main job; with X_BANK=DIR on real spectra.
+demo: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.demo $(if $(X_BANK),--x-bank "$(X_BANK)")
+
+# All tests; those that need the bank look for it in X_BANK (../shared/x_bank).
+test: $(INSTALLED)
+	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+# The tables in benchmarks/results/.
+bank: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.bank $(if $(X_BANK),--x-bank "$(X_BANK)")
+
+# The bundled checkpoint, from unlabelled spectra: some 25 minutes on two cores.
+weights: $(INSTALLED)
+	$(VENV)/bin/python -m nirs4all_vit.pretraining --x-bank "$(or $(X_BANK),../shared/x_bank)" --recipe nirs-base-v0 --out runs/nirs-base-v0
+	cp runs/nirs-base-v0/nirs-base-v0.safetensors nirs4all_vit/weights/
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[tests]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info runs

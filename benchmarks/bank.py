@@ -1,0 +1,162 @@
+"""Frozen embedding + RidgeCV against PCA(30) + RidgeCV on every regression target of the bank.
+
+``python -m benchmarks.bank --x-bank ../shared/x_bank`` prints both tables and writes them to
+``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining; how
+the encoder does on families that it has not seen is said in the model card.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+from sklearn.linear_model import RidgeCV
+from sklearn.pipeline import Pipeline
+from tqdm import tqdm
+
+from nirs4all_vit import SpectralEmbedder
+
+from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Penalties of every ridge here; wide enough for raw counts as for embeddings.
+ALPHAS = np.logspace(-8, 4, 25)
+
+
+def _rmsep(model: RidgeCV | Pipeline, X: NDArray, y: NDArray, train: NDArray, test: NDArray) -> float:
+    return float(np.sqrt(np.mean((model.fit(X[train], y[train]).predict(X[test]) - y[test]) ** 2)))
+
+
+def compare(
+    x_bank: Path, *, seeds: int = 2, checkpoint: str | os.PathLike[str] | None = None, families: list[str] | None = None
+) -> pd.DataFrame:
+    """Measure both methods on every target.
+
+    Parameters
+    ----------
+    x_bank : path
+        Folder of spectra, with ``y_bank`` beside it.
+    seeds : int
+        Splits per target (a third for testing, by group, at most 200 calibration samples).
+    checkpoint : str or path, optional
+        Weights; the bundled ones by default.
+    families : list of str, optional
+        Families to judge on; all by default.
+
+    Returns
+    -------
+    DataFrame
+        A row per target: RMSEP of the mean predictor, of PCA + RidgeCV and of the embedding + RidgeCV
+        (averages over the splits), and the ratio of the last two.
+    """
+    embedder = SpectralEmbedder(checkpoint) if checkpoint else SpectralEmbedder()
+    rows, embedded, last = [], np.empty(0), ("", 0)
+    for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
+        if last != (calibration.dataset, len(calibration.y)):
+            embedded = embedder.fit_transform(calibration.X, wavelengths=calibration.wavelengths)
+            last = (calibration.dataset, len(calibration.y))
+        scores = []
+        for seed in range(seeds):
+            train, test = calibration.split(seed)
+            y = calibration.y
+            components = min(30, len(train) - 1, calibration.X.shape[1])
+            pca = Pipeline([("pca", PCA(components, svd_solver="full")), ("ridge", RidgeCV(ALPHAS))])
+            scores.append(
+                (
+                    float(np.sqrt(np.mean((y[test] - y[train].mean()) ** 2))),
+                    _rmsep(pca, calibration.X.astype(np.float64), y, train, test),
+                    _rmsep(RidgeCV(ALPHAS), embedded, y, train, test),
+                )
+            )
+        mean, pca_rmsep, embedding_rmsep = np.mean(scores, axis=0)
+        row = (calibration.dataset, calibration.target, calibration.family, len(calibration.y))
+        rows.append((*row, mean, pca_rmsep, embedding_rmsep, embedding_rmsep / pca_rmsep))
+    columns = ["dataset", "target", "family", "n", "mean", "pca_ridge", "embedding_ridge", "ratio"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:
+    for calibration in load_calibrations(x_bank):
+        if families is None or calibration.family in families:
+            yield calibration
+
+
+def summarise(table: pd.DataFrame) -> pd.Series:
+    """Geometric mean and wins of the embedding over PCA, all targets and the predictable ones.
+
+    A target is predictable where either method errs by less than 95 % of the mean predictor.
+    """
+    predictable = table[table[["pca_ridge", "embedding_ridge"]].min(axis=1) <= 0.95 * table["mean"]]
+    return pd.Series(
+        {
+            "targets": len(table),
+            "wins": (table["ratio"] < 1).mean(),
+            "predictable targets": len(predictable),
+            "wins, predictable": (predictable["ratio"] < 1).mean(),
+            "geometric mean of ratios, predictable": np.exp(np.log(predictable["ratio"]).mean()),
+            "median ratio, predictable": predictable["ratio"].median(),
+        }
+    )
+
+
+def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
+    """Compare embeddings of spectra with those of every second point of the same spectra.
+
+    Only smooth sets count: at least 200 points, and a point-to-point curvature below 0.5 % of the
+    spectrum's own deviation, so that the dropped points could be interpolated from the kept ones.
+
+    Returns
+    -------
+    DataFrame
+        A row per dataset: the smallest and mean cosine between a spectrum's two embeddings, and the
+        mean cosine after the dataset's mean embedding is taken off, which is harder.
+    """
+    from nirs4all_vit.pretraining import load_x_bank
+
+    embedder, out = SpectralEmbedder(), []
+    for dataset in load_x_bank(x_bank):
+        X, nm = dataset.values[:rows].astype(np.float64), dataset.wavelengths
+        curvature = np.abs(np.diff(X, 2, axis=1)).mean(axis=1) / X.std(axis=1)
+        if nm.size < 200 or np.median(curvature) > 0.005:
+            continue
+        full = embedder.fit_transform(X, wavelengths=nm).astype(np.float64)
+        half = embedder.transform(X[:, ::2], wavelengths=nm[::2]).astype(np.float64)
+        raw = _cosine(full, half)
+        centred = _cosine(full - full.mean(axis=0), half - full.mean(axis=0))
+        out.append((dataset.name, nm.size, raw.min(), raw.mean(), centred.mean()))
+    return pd.DataFrame(out, columns=["dataset", "points", "smallest cosine", "mean cosine", "mean centred cosine"])
+
+
+def _cosine(a: NDArray, b: NDArray) -> NDArray:
+    return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run both comparisons, print them and write them to ``benchmarks/results/``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.bank", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of spectra, y_bank beside it")
+    parser.add_argument("--checkpoint", help="weights to judge; nothing is written then")
+    parser.add_argument("--families", nargs="*", help="families to judge on; nothing is written then")
+    options = parser.parse_args(arguments)
+    table = compare(options.x_bank, checkpoint=options.checkpoint, families=options.families)
+    print(table.to_string(index=False, float_format="%.4g"))
+    print(f"\n{summarise(table).to_string(float_format='%.3f')}\n")
+    if options.checkpoint or options.families:
+        return
+    stable = resampling(options.x_bank)
+    print(stable.to_string(index=False, float_format="%.4f"))
+    RESULTS.mkdir(exist_ok=True)
+    table.to_csv(RESULTS / "bank_pca.csv", index=False, float_format="%.6g")
+    summarise(table).to_csv(RESULTS / "bank_pca_summary.csv", header=["value"], float_format="%.4g")
+    stable.to_csv(RESULTS / "resampling.csv", index=False, float_format="%.5f")
+
+
+if __name__ == "__main__":
+    main()

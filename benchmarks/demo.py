@@ -1,0 +1,214 @@
+"""The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run.
+
+``python -m benchmarks.demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GridSearchCV, KFold
+from tqdm import tqdm
+
+from nirs4all_vit import SpectralEmbedder
+
+from .calibrations import load_calibrations
+
+if TYPE_CHECKING:
+    from nirs4all.data import SpectroDataset
+
+#: Real sets of the demonstration, and the target that is predicted.
+REAL_SETS = {"tecator_meat": "fat", "corn_m5": "protein", "n4a_bge_micronir": "Prot"}
+
+#: Instruments of the synthetic set: full-range lab, mid-range portable, short-range portable.
+INSTRUMENTS = ("foss_xds", "neospectra_micro", "viavi_micronir")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Spectra with a target, split into calibration and test."""
+
+    name: str
+    X: NDArray[Any]
+    wavelengths: NDArray[np.float64]
+    y: NDArray[np.float64]
+    n_train: int
+
+    def dataset(self) -> SpectroDataset:
+        """Return the problem as a nirs4all dataset with its axis in the header."""
+        from nirs4all.data import SpectroDataset
+
+        dataset = SpectroDataset(self.name)
+        for partition, rows in (("train", slice(None, self.n_train)), ("test", slice(self.n_train, None))):
+            headers = [f"{nm:.3f}" for nm in self.wavelengths]
+            dataset.add_samples(self.X[rows], {"partition": partition}, headers=headers, header_unit="nm")
+            dataset.add_targets(self.y[rows])
+        return dataset
+
+
+def synthetic_problems(n_samples: int = 160, seed: int = 7) -> Iterator[Problem]:
+    """Yield corn of one composition, measured on three synthetic instruments of nirs4all's generator."""
+    from nirs4all.synthesis import ComponentLibrary, ProductGenerator, SyntheticNIRSGenerator
+
+    product = ProductGenerator("corn_grain", random_state=seed)
+    _, composition = product.generate(n_samples, return_concentrations=True)
+    names = product.template.component_names
+    for offset, instrument in enumerate(INSTRUMENTS):
+        generator = SyntheticNIRSGenerator(
+            instrument=instrument,
+            component_library=ComponentLibrary.from_predefined(names),
+            complexity="complex",
+            random_state=seed + offset,
+        )
+        X, _ = generator.generate_from_concentrations(composition)
+        y = 100.0 * composition[:, names.index("protein")]
+        yield Problem(f"corn on {instrument}: protein", X, generator.wavelengths, y, 2 * n_samples // 3)
+
+
+def real_problems(x_bank: Path) -> Iterator[Problem]:
+    """Yield real calibrations of the bank."""
+    for calibration in load_calibrations(x_bank, datasets=list(REAL_SETS)):
+        if calibration.target == REAL_SETS[calibration.dataset]:
+            train, test = calibration.split(seed=0)
+            rows = np.concatenate([train, test])
+            name = f"{calibration.dataset}: {calibration.target}"
+            yield Problem(name, calibration.X[rows], calibration.wavelengths, calibration.y[rows], len(train))
+
+
+def pipelines() -> dict[str, list[Any]]:
+    """Return the nirs4all pipelines that stand beside each other, each tuned inside the calibration set."""
+    from nirs4all.operators.transforms import StandardNormalVariate
+
+    pls = GridSearchCV(PLSRegression(scale=False), {"n_components": list(range(1, 16))}, cv=5, error_score="raise")
+    ridge = RidgeCV(alphas=np.logspace(-8, 2, 21).tolist())
+    return {
+        "PLS": [{"model": pls}],
+        "SNV + PLS": [StandardNormalVariate(), {"model": pls}],
+        "Ridge": [{"model": ridge}],
+        "SpectralEmbedder + Ridge": [SpectralEmbedder(), {"model": RidgeCV(alphas=np.logspace(-4, 4, 17).tolist())}],
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Test predictions of one pipeline on one problem."""
+
+    measured: NDArray[np.float64]
+    predicted: NDArray[np.float64]
+
+    @property
+    def rmsep(self) -> float:
+        """Root mean squared error of prediction."""
+        return float(np.sqrt(np.mean((self.measured - self.predicted) ** 2)))
+
+    @property
+    def r2(self) -> float:
+        """Coefficient of determination on the test set."""
+        return 1.0 - self.rmsep**2 / float(np.var(self.measured))
+
+
+def run(problem: Problem, steps: list[Any]) -> Outcome:
+    """Run one pipeline on one problem with nirs4all: three-fold CV, refit, test set."""
+    import nirs4all
+
+    with tempfile.TemporaryDirectory() as workspace:
+        result = nirs4all.run(
+            [KFold(3, shuffle=True, random_state=0), *steps],
+            dataset=problem.dataset(),
+            workspace_path=workspace,
+            verbose=0,
+            save_charts=False,
+            random_state=0,
+        )
+        final = result.final
+        return Outcome(np.ravel(final["y_true"]), np.ravel(final["y_pred"]))
+
+
+def table(outcomes: dict[str, dict[str, Outcome]]) -> str:
+    """Format RMSEP (and R2) by method and problem, the best of each column marked."""
+    problems = list(outcomes)
+    methods = list(outcomes[problems[0]])
+    best = {p: min(methods, key=lambda m, p=p: outcomes[p][m].rmsep) for p in problems}
+    width = max(map(len, methods)) + 2
+    columns = [max(len(p), 18) + 2 for p in problems]
+    lines = ["RMSEP on the test set (R2); * = best", ""]
+    lines.append(" " * width + "".join(f"{p:>{w}}" for p, w in zip(problems, columns, strict=True)))
+    for method in methods:
+        cells = []
+        for p, w in zip(problems, columns, strict=True):
+            o = outcomes[p][method]
+            cells.append(f"{f'{o.rmsep:.4g} ({o.r2:.3f})' + (' *' if best[p] == method else '  '):>{w}}")
+        lines.append(f"{method:<{width}}" + "".join(cells))
+    return "\n".join(lines)
+
+
+def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
+    """Draw predicted against measured, a row per method and a column per problem."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    problems, methods = list(outcomes), list(next(iter(outcomes.values())))
+    size = (3.1 * len(problems), 2.7 * len(methods))
+    figure, axes = plt.subplots(len(methods), len(problems), figsize=size, layout="constrained", squeeze=False)
+    for row, method in enumerate(methods):
+        for column, problem in enumerate(problems):
+            o, ax = outcomes[problem][method], axes[row, column]
+            low = min(x.measured.min() for x in outcomes[problem].values())
+            high = max(x.measured.max() for x in outcomes[problem].values())
+            margin = 0.08 * (high - low)
+            ax.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
+            ax.scatter(
+                o.measured, o.predicted, s=12, alpha=0.7, color="tab:blue" if row < len(methods) - 1 else "tab:red"
+            )
+            ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
+            ax.set_title(f"{problem}\n{method}: RMSEP {o.rmsep:.3g}", fontsize=8)
+            if column == 0:
+                ax.set_ylabel("predicted")
+            if row == len(methods) - 1:
+                ax.set_xlabel("measured")
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the demonstration."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, help="folder of real spectra; synthetic ones by default")
+    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="plot to write")
+    options = parser.parse_args(arguments)
+    logging.getLogger("nirs4all").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+
+    started = time.perf_counter()
+    problems = list(real_problems(options.x_bank) if options.x_bank else synthetic_problems())
+    methods = pipelines()
+    outcomes: dict[str, dict[str, Outcome]] = {}
+    with tqdm(total=len(problems) * len(methods), unit="run") as bar:
+        for problem in problems:
+            outcomes[problem.name] = {}
+            for method, steps in methods.items():
+                bar.set_description(f"{problem.name} / {method}")
+                outcomes[problem.name][method] = run(problem, steps)
+                bar.update()
+        bar.set_description("done")
+    print(f"\n{table(outcomes)}\n")
+    plot(outcomes, options.out)
+    print(f"{time.perf_counter() - started:.0f} s; predicted against measured: {options.out}")
+
+
+if __name__ == "__main__":
+    main()

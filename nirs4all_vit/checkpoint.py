@@ -1,0 +1,237 @@
+"""Checkpoints: one safetensors file with configuration and provenance in its header. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import CheckpointError
+from .files import atomic_path
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .encoder import SpectralPerceiver
+
+#: Version of the file layout that this release writes and the newest that it reads.
+FORMAT_VERSION = 1
+_HEADER_KEY = "nirs4all_vit"
+_ENCODER_PREFIX = "encoder."
+
+
+@dataclass(frozen=True)
+class BundledWeights:
+    """A weight file that ships with the package.
+
+    Attributes
+    ----------
+    name : str
+        What users write, ``SpectralEmbedder(checkpoint=name)``.
+    file : str
+        File in ``nirs4all_vit/weights/``.
+    licence : str
+        Terms of the weights.
+    """
+
+    name: str
+    file: str
+    licence: str
+
+
+DEFAULT_CHECKPOINT = "nirs-base-v0"
+BUNDLED = {
+    weights.name: weights for weights in (BundledWeights("nirs-base-v0", "nirs-base-v0.safetensors", "BSD-3-Clause"),)
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An encoder with what is known of its making.
+
+    Attributes
+    ----------
+    encoder : SpectralPerceiver
+        In evaluation mode, on the CPU, gradients off.
+    header : dict
+        ``name``, ``licence``, ``encoder`` (configuration) and ``provenance`` (recipe, seed, commit,
+        bank hash, families seen).
+    statistics : dict of str to Tensor
+        Mean and covariance of the compact read-out over the pretraining bank.
+    path : Path or None
+        File it was read from.
+    sha256 : str
+        Of the file; the empty string for one that was never written.
+    """
+
+    encoder: SpectralPerceiver
+    header: dict[str, Any]
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+    path: Path | None = None
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name and version, such as ``nirs-base-v0``."""
+        return str(self.header.get("name", "unnamed"))
+
+
+def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
+    """Return the file of a bundled name or of a path.
+
+    Raises
+    ------
+    CheckpointError
+        Neither a bundled name nor a file.
+    """
+    bundled = BUNDLED.get(str(reference))
+    path = Path(str(resources.files("nirs4all_vit") / "weights" / bundled.file)) if bundled else Path(reference)
+    if not path.is_file():
+        raise CheckpointError(
+            f"checkpoint {str(reference)!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
+        )
+    return path
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> Checkpoint:
+    """Load a checkpoint by bundled name or path.
+
+    The same file is read once per process; every caller shares one frozen encoder.
+
+    Parameters
+    ----------
+    reference : str or path
+        A bundled name (``nirs-base-v0``) or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, damaged, not one of ours, or of a newer format.
+    """
+    path = find_checkpoint(reference).resolve()
+    stat = path.stat()
+    return _load(path, stat.st_size, stat.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 - size and time are the cache's key
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from .encoder import EncoderConfig, SpectralPerceiver
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = _read_header(path, file.metadata())
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); fetch it again.") from error
+    encoder_tensors = {k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)}
+    try:
+        config = EncoderConfig.from_dict(header["encoder"])
+        # Built on "meta": allocates nothing and draws no random number, whatever the file declares.
+        with torch.device("meta"):
+            encoder = SpectralPerceiver(config)
+        expected = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+        wrong = [name for name in {*expected, *encoder_tensors} if _shape(encoder_tensors, name) != expected.get(name)]
+        if wrong:
+            raise ValueError(f"tensors do not fit the configuration: {', '.join(sorted(wrong)[:3])}")
+        encoder.load_state_dict({k: v.float() for k, v in encoder_tensors.items()}, assign=True)
+        encoder = _materialise_buffers(encoder, config)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is not a usable checkpoint: {error}.") from error
+    if not all(torch.isfinite(tensor).all() for tensor in encoder.state_dict().values()):
+        raise CheckpointError(f"{path.name} holds NaN or infinite weights; fetch it again.")
+    encoder.eval().requires_grad_(False)
+    statistics = {k.removeprefix("statistics."): v for k, v in tensors.items() if k.startswith("statistics.")}
+    return Checkpoint(encoder, header, statistics, path, file_sha256(path))
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    encoder: SpectralPerceiver,
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    statistics: Mapping[str, Tensor] | None = None,
+    licence: str = "BSD-3-Clause",
+) -> Path:
+    """Write an encoder with its provenance, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Target, ``.safetensors``; replaced in one step if it exists.
+    encoder : SpectralPerceiver
+        Weights and configuration to keep.
+    name : str
+        Name and version.
+    provenance : mapping
+        Recipe, seed, commit, bank hash, families seen: anything JSON can hold.
+    statistics : mapping of str to Tensor, optional
+        Pretraining statistics of the embeddings.
+    licence : str
+        Terms of the weights.
+
+    Returns
+    -------
+    Path
+    """
+    from safetensors.torch import save
+
+    header = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "licence": licence,
+        "encoder": encoder.config.to_dict(),
+        "provenance": dict(provenance),
+    }
+    tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+    tensors |= {f"statistics.{k}": v.detach().cpu().contiguous() for k, v in (statistics or {}).items()}
+    content = save(tensors, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _read_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {})[_HEADER_KEY])
+        version = int(header["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} is not a nirs4all_vit checkpoint: its header says nothing of it."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path.name} has format {version}, this release reads up to {FORMAT_VERSION}; upgrade nirs4all_vit."
+        )
+    return header
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:
+    return tensors[name].shape if name in tensors else None
+
+
+def _materialise_buffers(encoder: SpectralPerceiver, config: Any) -> SpectralPerceiver:
+    """Recompute the buffers that a checkpoint does not hold and "meta" left without data."""
+    from .encoder.positional import WavelengthEncoding
+
+    for module in encoder.modules():
+        if isinstance(module, WavelengthEncoding):
+            module.frequencies = WavelengthEncoding(config.n_frequencies, config.axis_scale).frequencies
+    return encoder

@@ -1,0 +1,344 @@
+"""SpectralEmbedder: scikit-learn on one side, the encoder on the other."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from . import plugin
+from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
+from .errors import CheckpointError, SpectralAxisError, SpectralInputError
+from .spectra import AXIS_UNITS, Spectra, assumed_wavelengths, parse_axis_labels, to_nanometres
+
+_READOUTS = ("latents", "compact", "mean", "cls")
+
+
+class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Embed near-infrared spectra with a pretrained encoder.
+
+    Any length, any wavelength grid, any instrument: each spectrum becomes one row of fixed width on
+    which a linear model can be calibrated. Works in scikit-learn pipelines and, as it is, in
+    ``nirs4all.run``.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="nirs-base-v0"
+        Name of a bundled checkpoint or path of a ``.safetensors`` file.
+    readout : {"latents", "compact", "mean", "cls"}, default="latents"
+        What is read out of the encoder: all latents of the last two blocks (12,288 columns with the
+        bundled checkpoint; the best for linear heads), a few hundred learned dimensions (256; for
+        tabular heads), the mean of the latents or the CLS latent (96 each; for maps and similarity).
+    wavelengths : array-like of shape (n_wavelengths,), default=None
+        Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
+    axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
+        Unit of every axis given to this object; ``"auto"`` tells them apart by range.
+    batch_size : int, default=32
+        Spectra per pass through the encoder; a matter of speed and memory only.
+    device : str, default="auto"
+        Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
+
+    Attributes
+    ----------
+    wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
+        Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
+    checkpoint_name_ : str
+        Name and version of the weights.
+    checkpoint_sha256_ : str
+        Hash of the weight file; `transform` refuses other weights.
+    n_features_in_ : int
+        Points per spectrum seen in `fit`, unless every spectrum had its own grid.
+    feature_names_in_ : ndarray of str
+        Column names seen in `fit`, where there were any.
+
+    See Also
+    --------
+    sklearn.linear_model.RidgeCV : The head that suits ``readout="latents"``.
+
+    Notes
+    -----
+    `fit` trains nothing: it checks the axis and notes the weights. Row i of the output depends on
+    spectrum i alone.
+
+    Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's,
+    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in
+    `fit`. Where nobody knows them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is
+    assumed.
+
+    A pickle holds the parameters, the grid, and the name and hash of the checkpoint; it never holds
+    weights. One made with ``checkpoint=PATH`` needs that file where it is loaded.
+
+    With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
+
+    The position-keyed Perceiver encoder and its pretraining are described in the model card,
+    ``nirs4all_vit/weights/MODEL_CARD.md``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from nirs4all_vit import SpectralEmbedder
+    >>> nm = np.linspace(1100, 2498, 700)
+    >>> X = np.exp(-(((nm - 1940) / np.array([[40.0], [60.0]])) ** 2))
+    >>> SpectralEmbedder(readout="mean").fit_transform(X, wavelengths=nm).shape
+    (2, 96)
+    """
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
+        *,
+        readout: str = "latents",
+        wavelengths: ArrayLike | None = None,
+        axis_unit: str = "auto",
+        batch_size: int = 32,
+        device: str = "auto",
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.readout = readout
+        self.wavelengths = wavelengths
+        self.axis_unit = axis_unit
+        self.batch_size = batch_size
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
+        """Check the spectra's axis and the checkpoint; nothing is trained.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
+            Spectra; a list may hold spectra of unequal length, each with its own wavelengths.
+        y : ignored
+            Present by convention.
+        wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
+            Axis of the spectra, or one axis per spectrum.
+
+        Returns
+        -------
+        SpectralEmbedder
+            This object.
+
+        Raises
+        ------
+        SpectralInputError
+            NaN or infinity, not 2-D, no rows.
+        SpectralAxisError
+            Wavelengths of the wrong number, duplicated, not positive, out of range.
+        CheckpointError
+            Weights that are missing, damaged or of a newer format.
+        """
+        self._fit(X, wavelengths)
+        return self
+
+    def transform(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float32]:
+        """Embed spectra.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
+            Spectra, on the grid seen in `fit` or on any other whose wavelengths are given here or in
+            the column names.
+        wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
+            Axis of these spectra, or one axis per spectrum.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_columns), float32
+            One row per spectrum; the width depends on `readout` only.
+
+        Raises
+        ------
+        SpectralInputError, SpectralAxisError, CheckpointError
+            As in `fit`.
+        """
+        check_is_fitted(self)
+        blocks = self._blocks(X, wavelengths, fitting=False)
+        return self._embed(blocks, self._checkpoint())
+
+    def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
+        """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
+        return self._embed(self._fit(X, wavelengths), self._checkpoint())
+
+    def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
+        if self.readout not in _READOUTS:
+            raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(_READOUTS)}.")
+        if self.axis_unit not in AXIS_UNITS:
+            raise SpectralAxisError(
+                f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."
+            )
+        if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
+            raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
+        blocks = self._blocks(X, wavelengths, fitting=True)
+        checkpoint = load_checkpoint(self.checkpoint)
+        self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
+        self._n_features_out = checkpoint.encoder.width(self.readout)
+        return blocks
+
+    def _checkpoint(self) -> Checkpoint:
+        checkpoint = load_checkpoint(self.checkpoint)
+        if checkpoint.sha256 != self.checkpoint_sha256_:
+            raise CheckpointError(
+                f"fitted with {self.checkpoint_name_} (SHA-256 {self.checkpoint_sha256_[:12]}), but "
+                f"{self.checkpoint} now holds {checkpoint.sha256[:12]}; fit again or restore the file."
+            )
+        return checkpoint
+
+    def _embed(self, blocks: list[Spectra], checkpoint: Checkpoint) -> NDArray[np.float32]:
+        from .inference import embed, resolve_device
+
+        device = resolve_device(self.device)
+        return embed(checkpoint.encoder, blocks, self.readout, batch_size=self.batch_size, device=device)
+
+    def _blocks(self, X: Any, wavelengths: Any, *, fitting: bool) -> list[Spectra]:
+        """Check everything and return blocks of spectra in nm, ascending."""
+        if _is_nested(wavelengths) or _is_ragged(X):
+            if fitting:
+                self.wavelengths_ = None
+            return self._own_grids(X, wavelengths)
+        labels = getattr(X, "columns", None)
+        axis = self._given_axis(wavelengths, labels)
+        # Another grid than the fitted one is legal where its wavelengths come with the spectra.
+        own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
+        values = _as_table(X)
+        if not fitting and not own_axis:
+            fitted = getattr(self, "n_features_in_", None)
+            if fitted is None:
+                raise SpectralAxisError("fitted on spectra with a grid each; transform needs wavelengths too.")
+            if values.shape[1] != fitted:
+                raise SpectralInputError(
+                    f"X has {values.shape[1]} features, but SpectralEmbedder is expecting {fitted} features as input; "
+                    "spectra on another grid need transform(X, wavelengths=...)."
+                )
+        if fitting or not own_axis:
+            validate_data(self, X, reset=fitting, skip_check_array=True)
+        if axis is None:
+            axis = self._fitted_or_assumed_axis(values.shape[1], fitting)
+        _check_length(axis, values)
+        _check_finite(values, axis)
+        if fitting:
+            self.wavelengths_ = axis
+        return [Spectra.on_grid(values, axis)]
+
+    def _given_axis(self, wavelengths: Any, labels: Any) -> NDArray[np.float64] | None:
+        """Resolve the argument, the constructor's axis, or column names; None if there is none of them."""
+        for given in (wavelengths, self.wavelengths):
+            if given is not None:
+                return to_nanometres(given, self.axis_unit)
+        parsed = parse_axis_labels(labels) if labels is not None else None
+        if parsed is None or _are_column_numbers(parsed[0]):
+            return None
+        return to_nanometres(list(labels), self.axis_unit)
+
+    def _fitted_or_assumed_axis(self, n_points: int, fitting: bool) -> NDArray[np.float64]:
+        if not fitting:
+            return self.wavelengths_
+        warnings.warn(
+            "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "
+            "Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...).",
+            UserWarning,
+            stacklevel=5,
+        )
+        return assumed_wavelengths(n_points)
+
+    def _own_grids(self, X: Any, wavelengths: Any) -> list[Spectra]:
+        """Check spectra that come with a grid each."""
+        if wavelengths is None:
+            raise SpectralAxisError("spectra of unequal length need wavelengths=[...], one axis per spectrum.")
+        if len(X) == 0:
+            raise SpectralInputError("X holds no spectrum; at least one is needed.")
+        axes = list(wavelengths) if _is_nested(wavelengths) else [wavelengths] * len(X)
+        if len(axes) != len(X):
+            raise SpectralAxisError(f"{len(axes)} wavelength axes for {len(X)} spectra; give one per spectrum.")
+        known: dict[bytes, NDArray[np.float64]] = {}
+        blocks = []
+        for i, (row, given) in enumerate(zip(np.asarray(X) if _is_table(X) else X, axes, strict=True)):
+            values = _as_table(np.asarray(row)[np.newaxis, :])
+            given = np.asarray(given)
+            key = given.tobytes()
+            if key not in known:
+                known[key] = to_nanometres(given, self.axis_unit)
+            if known[key].size != values.shape[1]:
+                raise SpectralAxisError(
+                    f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
+                )
+            _check_finite(values, known[key], first_row=i)
+            blocks.append(Spectra.on_grid(values, known[key]))
+        return blocks
+
+    @property
+    def _requires_wavelengths(self) -> bool:
+        """Tell nirs4all to pass ``wavelengths=`` to `fit`, unless the user has given them already."""
+        return self.wavelengths is None and not getattr(self, "_without_host_axis", False)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.transformer_tags.preserves_dtype = ["float32"]
+        return tags
+
+
+def _as_table(X: Any) -> NDArray[Any]:
+    """Convert to a 2-D float32 or float64 array."""
+    if getattr(X, "ndim", None) == 1 or (isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) == 0):
+        raise SpectralInputError(
+            "X must be 2-D (spectra x wavelengths), got a 1-D array. Reshape your data: X[np.newaxis, :] is one spectrum."
+        )
+    # NaN and infinity are refused by _check_finite, with the wavelength they stand at.
+    return check_array(X, dtype=[np.float32, np.float64], ensure_all_finite=False)
+
+
+def _are_column_numbers(labels: NDArray[np.float64]) -> bool:
+    """Tell 0, 1, 2, ... or 1, 2, 3, ... from an axis."""
+    return bool(labels[0] in (0, 1) and np.array_equal(labels, labels[0] + np.arange(labels.size)))
+
+
+def _is_table(X: Any) -> bool:
+    return hasattr(X, "columns") or hasattr(X, "ndim")
+
+
+def _is_nested(axis: Any) -> bool:
+    """Tell an axis per spectrum from a single axis."""
+    if axis is None or isinstance(axis, str):
+        return False
+    if isinstance(axis, np.ndarray) and axis.dtype != object:
+        return axis.ndim == 2
+    return bool(len(axis)) and not isinstance(axis[0], str) and np.ndim(axis[0]) == 1
+
+
+def _is_ragged(X: Any) -> bool:
+    """Tell a list of spectra of unequal length from anything that is a table."""
+    if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
+        return False
+    rows: Sequence[Any] = X
+    return bool(len(rows)) and all(np.ndim(r) == 1 for r in rows) and len({len(r) for r in rows}) > 1
+
+
+def _check_length(axis: NDArray[np.float64], X: NDArray[Any]) -> None:
+    if axis.size == X.shape[1]:
+        return
+    hint = ""
+    if axis.size == len(X):
+        hint = (
+            "; their number equals that of the samples: scikit-learn's metadata routing slices such arguments, "
+            "so give SpectralEmbedder(wavelengths=...) instead"
+        )
+    raise SpectralAxisError(f"{axis.size} wavelengths for spectra of {X.shape[1]} points{hint}.")
+
+
+def _check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
+    finite = np.isfinite(X)
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0]
+    kind = "NaN" if np.isnan(X[row, column]) else "inf"
+    raise SpectralInputError(
+        f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
+    )
+
+
+plugin.install()

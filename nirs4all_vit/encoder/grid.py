@@ -1,0 +1,62 @@
+"""A wavelength grid as the encoder sees it: coordinates, spacing, quadrature weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Coordinates of the points of one grid (L,) or of a grid per spectrum (B, L).
+
+    Attributes
+    ----------
+    log_wavelength : Tensor of shape (..., L)
+        ln(wavelength / 1000 nm).
+    relative : Tensor of shape (..., L)
+        Position within the spectrum's own range on the same logarithmic axis, 0 to 1.
+    step : Tensor of shape (..., L)
+        Larger distance to a neighbour, in ln(wavelength).
+    span : Tensor of shape (..., 1)
+        Length of the range in ln(wavelength), at least 1e-6.
+    quadrature : Tensor of shape (..., L)
+        Trapezoid weights in ln(wavelength), zero on padding.
+    valid : bool Tensor of shape (B, L), or None
+        False on padding.
+    """
+
+    log_wavelength: Tensor
+    relative: Tensor
+    step: Tensor
+    span: Tensor
+    quadrature: Tensor
+    valid: Tensor | None = None
+
+    @classmethod
+    def from_wavelengths(cls, wavelengths: Tensor, valid: Tensor | None = None) -> Grid:
+        """Build from ascending wavelengths in nm, padded (if at all) by repeating the last one."""
+        u = (wavelengths.double() / 1000.0).log()
+        gap = u.diff(dim=-1)
+        edge = torch.zeros_like(u[..., :1])
+        left, right = torch.cat([edge, gap], -1), torch.cat([gap, edge], -1)
+        quadrature = (left + right) / 2
+        if valid is not None:
+            quadrature = quadrature * valid
+        total = quadrature.sum(-1, keepdim=True)
+        # A single channel has no width to integrate over: it counts as one.
+        first = torch.zeros_like(u)
+        first[..., 0] = 1.0
+        quadrature = torch.where(total > 0, quadrature, first)
+        span = u[..., -1:] - u[..., :1]
+        relative = torch.where(span > 0, (u - u[..., :1]) / span.clamp_min(1e-12), torch.full_like(u, 0.5))
+        return cls(
+            log_wavelength=u.float(),
+            relative=relative.float(),
+            step=torch.maximum(left, right).float(),
+            span=span.clamp_min(1e-6).float(),
+            quadrature=quadrature.float(),
+            valid=valid,
+        )

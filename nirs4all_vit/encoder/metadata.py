@@ -1,0 +1,61 @@
+"""Optional metadata, embedded and added to the latents; never required."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+#: The category of whatever is missing or was never seen in pretraining.
+UNKNOWN = "UNKNOWN"
+
+
+class MetadataEmbedding(nn.Module):
+    """Embed sparse metadata dictionaries.
+
+    Categorical fields look a vector up, UNKNOWN where missing or new; numeric fields enter as
+    (value, mask). The projection starts at zero, so that metadata can only be learned to matter.
+
+    Parameters
+    ----------
+    categorical : mapping of str to sequence of str
+        Fields and their known categories.
+    numeric : sequence of str
+        Numeric fields.
+    d_model : int
+        Width of a latent.
+    """
+
+    def __init__(self, categorical: Mapping[str, Sequence[str]], numeric: Sequence[str], d_model: int) -> None:
+        super().__init__()
+        self.fields = tuple(categorical)
+        self.numeric = tuple(numeric)
+        self.index = {name: {c: i + 1 for i, c in enumerate(known)} for name, known in categorical.items()}
+        self.tables = nn.ModuleList([nn.Embedding(len(known) + 1, d_model) for known in categorical.values()])
+        self.values = nn.Linear(2 * len(self.numeric), d_model, bias=False) if self.numeric else None
+        self.output = nn.Linear(d_model, d_model)
+        nn.init.zeros_(self.output.weight)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, metadata: Sequence[Mapping[str, Any]]) -> Tensor:
+        """Embed one dictionary per spectrum into (B, D)."""
+        device = self.output.weight.device
+        total = torch.zeros(len(metadata), self.output.in_features, device=device)
+        for name, table in zip(self.fields, self.tables, strict=True):
+            known = self.index[name]
+            codes = [known.get(str(row.get(name, UNKNOWN)), 0) for row in metadata]
+            total = total + table(torch.tensor(codes, device=device))
+        if self.values is not None:
+            pairs = [[_value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
+            total = total + self.values(torch.tensor(pairs, device=device).flatten(1))
+        return self.output(total)
+
+
+def _value_and_mask(value: Any) -> tuple[float, float]:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return 0.0, 0.0
+    return (number, 1.0) if abs(number) < float("inf") else (0.0, 0.0)

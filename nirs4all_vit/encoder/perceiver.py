@@ -1,0 +1,171 @@
+"""The Spectral Perceiver: any spectrum to a fixed set of latents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .block import LatentBlock
+from .config import EncoderConfig
+from .content_attention import ContentKeyedAttention
+from .grid import Grid
+from .metadata import MetadataEmbedding
+from .normalisation import SpectrumNormalisation
+from .position_attention import PositionKeyedAttention, Windows
+from .positional import WavelengthEncoding
+
+#: Read-outs of the encoder, each one row of fixed width per spectrum.
+READOUTS = ("latents", "compact", "mean", "cls")
+
+
+class Latents(NamedTuple):
+    """Layer-normalised states of the encoder.
+
+    Attributes
+    ----------
+    layers : Tensor of shape (B, M, K * D)
+        Latents after each of the last K <= 2 blocks, side by side.
+    cls : Tensor of shape (B, D)
+        The CLS latent, which reads no window of its own, after the last block.
+    """
+
+    layers: Tensor
+    cls: Tensor
+
+
+class SpectralPerceiver(nn.Module):
+    """Encode spectra of any length and wavelength grid.
+
+    Parameters
+    ----------
+    config : EncoderConfig
+        Shape of the network.
+
+    Notes
+    -----
+    Spectra that share a grid go through as one matrix, ``encode(x, grid)`` with a 1-D grid; spectra on
+    different grids go through padded, with a 2-D grid that carries a validity mask. Both give the same
+    numbers.
+    """
+
+    def __init__(self, config: EncoderConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or EncoderConfig()
+        d_model, m = config.d_model, config.n_latents
+        self.n_layers = min(2, config.n_blocks)
+        self.normalisation = SpectrumNormalisation(config.normalisation)
+        self.encoding = WavelengthEncoding(config.n_frequencies, config.axis_scale)
+        self.latents = nn.Parameter(torch.randn(m + 1, d_model) * 0.5)
+        self.statistics = nn.Linear(2, d_model)
+        if config.attention == "position":
+            self.attention = PositionKeyedAttention(m, config.n_windows)
+            self.read = nn.ModuleList([nn.Linear(config.n_windows, d_model) for _ in range(config.n_cross)])
+            self.place = nn.Linear(self.encoding.n_features + config.n_windows, d_model)
+        else:
+            self.read = nn.ModuleList(
+                [ContentKeyedAttention(d_model, config.n_windows, self.encoding) for _ in range(config.n_cross)]
+            )
+        has_metadata = bool(config.categorical or config.numeric)
+        self.metadata = MetadataEmbedding(config.categorical, config.numeric, d_model) if has_metadata else None
+        self.blocks = nn.ModuleList(
+            [LatentBlock(d_model, config.n_heads, config.mlp_ratio) for _ in range(config.n_blocks)]
+        )
+        self.norms = nn.ModuleList([nn.LayerNorm(d_model) for _ in range(self.n_layers)])
+        width = self.n_layers * d_model
+        self.compact = nn.Parameter(torch.randn(m, width, config.compact_per_latent) / width**0.5)
+
+    def windows(self, grid: Grid) -> Windows | None:
+        """Return what depends on the grid alone; None for content-keyed attention."""
+        return self.attention.windows(grid) if self.config.attention == "position" else None
+
+    def encode(
+        self,
+        x: Tensor,
+        grid: Grid,
+        *,
+        windows: Windows | None = None,
+        visible: Tensor | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Latents:
+        """Encode spectra.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+            Spectra as measured.
+        grid : Grid
+            One grid for all (L,), or a grid per spectrum (B, L) with its validity mask.
+        windows : Windows, optional
+            ``self.windows(grid)`` where the caller keeps it; computed otherwise.
+        visible : bool Tensor of shape (B, L), optional
+            Points that may be seen (masked modelling).
+        metadata : sequence of mappings, optional
+            One dictionary per spectrum, each as sparse as it likes.
+
+        Returns
+        -------
+        Latents
+        """
+        x, statistics = self.normalisation(x, grid, visible)
+        common = self.statistics(statistics).unsqueeze(1)
+        if self.metadata is not None:
+            common = common + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)
+        latents = self.latents + common
+        if self.config.attention == "position":
+            windows = windows or self.windows(grid)
+            values, coverage = self.attention(x, windows, visible)
+            latents = latents + _beside_cls(self._placed(windows, coverage))
+        after: list[Tensor] = []
+        # Cross-attention layer j stands before block j * n_blocks / n_cross.
+        schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
+        for i, block in enumerate(self.blocks):
+            if i in schedule:
+                if self.config.attention == "position":
+                    latents = latents + _beside_cls(schedule[i](values))
+                else:
+                    latents = latents + schedule[i](latents, x, grid, visible)
+            latents = block(latents)
+            after.append(latents)
+        normed = [norm(state) for norm, state in zip(self.norms, after[-self.n_layers :], strict=True)]
+        return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0])
+
+    def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
+        """Turn latents into one row per spectrum: ``latents``, ``compact``, ``mean`` or ``cls``."""
+        scale = self.config.readout_scale
+        if kind == "latents":
+            return latents.layers.flatten(1) * (scale / self.width(kind) ** 0.5)
+        if kind == "compact":
+            compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
+            return compact.flatten(1) * (scale / self.width(kind) ** 0.5)
+        if kind == "mean":
+            return latents.layers[..., -self.config.d_model :].mean(dim=1)
+        if kind == "cls":
+            return latents.cls
+        raise ValueError(f"readout={kind!r}; use one of {', '.join(READOUTS)}.")
+
+    def width(self, kind: str) -> int:
+        """Return the number of columns of a read-out."""
+        config = self.config
+        return {
+            "latents": config.n_latents * self.n_layers * config.d_model,
+            "compact": config.n_latents * config.compact_per_latent,
+        }.get(kind, config.d_model)
+
+    def forward(self, x: Tensor, wavelengths: Tensor, valid: Tensor | None = None, readout: str = "latents") -> Tensor:
+        """Encode spectra on wavelengths in nm and read them out in one go."""
+        return self.read_out(self.encode(x, Grid.from_wavelengths(wavelengths, valid)), readout)
+
+    def _placed(self, windows: Windows, coverage: Tensor) -> Tensor:
+        """Tell each latent where its windows lie and how much of them the spectrum covers."""
+        faded = windows.coverage
+        position = (windows.position * faded).sum(-1) / faded.sum(-1).clamp_min(1e-6)
+        code = self.encoding(position) * faded.amax(-1, keepdim=True)
+        return self.place(torch.cat([code.expand(len(coverage), -1, -1), coverage], dim=-1))
+
+
+def _beside_cls(update: Tensor) -> Tensor:
+    """Prepend a zero update for the CLS latent, which reads no windows."""
+    return nn.functional.pad(update, (0, 0, 1, 0))

@@ -1,0 +1,137 @@
+"""Cross-attention whose weights depend on wavelength only: windows, computed once per grid."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .grid import Grid
+
+# Layout of the windows around a latent's anchor, in units of the latents' spacing: two broad views of
+# the neighbourhood, then narrower ones beside each other whose small differences carry the chemistry.
+_OFFSETS = (0.0, 0.0, -0.25, 0.25, -0.4, -0.13, 0.13, 0.4)
+_WIDTHS = (1.0, 0.35, 0.2, 0.2, 0.1, 0.1, 0.1, 0.1)
+# Differences between windows of one latent are several times smaller than the level they share; brought to
+# its size they survive the layer norm. Measured on the bank, untrained: RMSEP -3 %; flat from 3 to 10.
+_CONTRAST = 6.0
+_ABSOLUTE_RANGE = (350.0, 2500.0)
+
+
+class Windows(NamedTuple):
+    """What the windows see of a grid.
+
+    Attributes
+    ----------
+    weights : Tensor of shape (M * H, L) or (B, M * H, L)
+        Rows sum to one over the valid points.
+    coverage : Tensor of shape (M, H) or (B, M, H)
+        1 where points lie under the window, fading to 0 outside of the spectrum's range.
+    position : Tensor of shape (M, H) or (B, M, H)
+        Mean ln(wavelength / 1000 nm) under the window.
+    """
+
+    weights: Tensor
+    coverage: Tensor
+    position: Tensor
+
+
+class PositionKeyedAttention(nn.Module):
+    """Gaussian windows in ln(wavelength), per latent and head, with learned centres and widths.
+
+    Half of the latents are anchored on absolute wavelengths (350 to 2,500 nm), half on the position
+    within the spectrum's own range, so that a short-range instrument is resolved as finely as a
+    full-range one. Each window value is a weighted mean over the points (a quadrature), hence nearly
+    independent of the sampling step.
+
+    Parameters
+    ----------
+    n_latents : int
+        Number of latents (M).
+    n_windows : int
+        Windows per latent (H).
+    """
+
+    def __init__(self, n_latents: int, n_windows: int) -> None:
+        super().__init__()
+        self.n_latents, self.n_windows = n_latents, n_windows
+        self.n_absolute = (n_latents + 1) // 2
+        start, stop = (math.log(v / 1000.0) for v in _ABSOLUTE_RANGE)
+        absolute, spacing = _anchors(self.n_absolute, start, stop)
+        relative, relative_spacing = _anchors(n_latents - self.n_absolute, 0.0, 1.0)
+        spacing = torch.cat([torch.full_like(absolute, spacing), torch.full_like(relative, relative_spacing)])
+        repeats = -(-n_windows // len(_OFFSETS))
+        offsets = torch.tensor(_OFFSETS * repeats)[:n_windows]
+        # Beyond eight windows the layout repeats at half the width.
+        widths = torch.cat([torch.tensor(_WIDTHS) * 0.5**k for k in range(repeats)])[:n_windows]
+        anchors = torch.cat([absolute, relative]).unsqueeze(1)
+        self.centre = nn.Parameter(anchors + spacing.unsqueeze(1) * offsets)
+        self.log_width = nn.Parameter((spacing.unsqueeze(1) * widths).log())
+
+    def windows(self, grid: Grid) -> Windows:
+        """Compute the windows of a grid, in float32 whatever the ambient precision."""
+        n_abs, shape = self.n_absolute, grid.log_wavelength.shape
+        width = self.log_width.float().exp()
+        parts = (
+            (grid.log_wavelength, grid.step, self.centre[:n_abs], width[:n_abs]),
+            (grid.relative, grid.step / grid.span, self.centre[n_abs:], width[n_abs:]),
+        )
+        exponents = []
+        for axis, step, centre, sigma in parts:
+            # A window narrower than the sampling step would see one point or none: it never gets
+            # sharper than half a step.
+            variance = sigma.reshape(-1, 1).square() + (0.5 * step).square().unsqueeze(-2)
+            distance = axis.unsqueeze(-2) - centre.float().reshape(-1, 1)
+            exponents.append(-0.5 * distance.square() / variance)
+        exponent = torch.cat(exponents, dim=-2)
+        if grid.valid is not None:
+            exponent = exponent.masked_fill(~grid.valid.unsqueeze(-2), -torch.inf)
+        logits = exponent + grid.quadrature.clamp_min(1e-12).log().unsqueeze(-2)
+        weights = logits.softmax(dim=-1)
+        coverage = (0.5 * exponent.amax(dim=-1)).exp()
+        position = (weights @ grid.log_wavelength.unsqueeze(-1)).squeeze(-1)
+        layout = (*shape[:-1], self.n_latents, self.n_windows)
+        return Windows(weights, coverage.reshape(layout), position.reshape(layout))
+
+    def forward(self, x: Tensor, windows: Windows, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Read normalised spectra through the windows.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+            Normalised spectra, zero where not valid or not visible.
+        windows : Windows
+            Of their grid.
+        visible : bool Tensor of shape (B, L), optional
+            Points that may be seen; the windows are renormalised over them.
+
+        Returns
+        -------
+        values : Tensor of shape (B, M, H)
+            Mean under a latent's first, broadest window, and the amplified differences of the others
+            from it, all faded by the coverage.
+        coverage : Tensor of shape (B, M, H)
+        """
+        values = _apply(windows.weights, x)
+        coverage = windows.coverage.expand(len(x), -1, -1)
+        if visible is not None:
+            share = _apply(windows.weights, visible.to(x.dtype))
+            values = values / share.clamp_min(1e-4)
+            coverage = coverage * share.reshape(coverage.shape).clamp(0, 1).sqrt()
+        values = values.reshape(coverage.shape)
+        level = values[..., :1]
+        values = torch.cat([level, _CONTRAST * (values[..., 1:] - level)], dim=-1)
+        return values * coverage, coverage
+
+
+def _apply(weights: Tensor, x: Tensor) -> Tensor:
+    if weights.dim() == 2:
+        return x @ weights.T
+    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)
+
+
+def _anchors(n: int, start: float, stop: float) -> tuple[Tensor, float]:
+    spacing = (stop - start) / max(n, 1)
+    return start + spacing * (torch.arange(n) + 0.5), spacing

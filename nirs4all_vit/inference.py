@@ -1,0 +1,134 @@
+"""Running a frozen encoder over spectra: fixed-size chunks, grid work once, nothing global touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .spectra import Spectra
+
+if TYPE_CHECKING:
+    from .encoder import SpectralPerceiver
+
+# A grid per row costs a window matrix per row: such chunks hold no more than so many points.
+_PADDED_POINTS = 16_384
+
+
+def embed(
+    encoder: SpectralPerceiver,
+    blocks: Sequence[Spectra],
+    readout: str,
+    *,
+    batch_size: int = 32,
+    device: str = "cpu",
+    progress: bool = False,
+) -> NDArray[np.float32]:
+    """Embed blocks of spectra, each on a grid of its own, in order.
+
+    Parameters
+    ----------
+    encoder : SpectralPerceiver
+        Frozen encoder.
+    blocks : sequence of Spectra
+        Blocks with a 1-D grid each. Blocks of few rows are padded and run together.
+    readout : str
+        One of ``READOUTS``.
+    batch_size : int
+        Spectra per chunk. The last chunk is filled up, so that every chunk has the same shape and a
+        row's numbers do not depend on how many rows came with it.
+    device : str
+        Torch device.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, encoder.width(readout)), float32
+    """
+    import torch
+    from tqdm import tqdm
+
+    from .encoder import Grid
+
+    encoder = _on_device(encoder, device)
+    rows = sum(map(len, blocks))
+    out = np.empty((rows, encoder.width(readout)), dtype=np.float32)
+    with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
+        for block, targets in _grouped(blocks, batch_size):
+            own_grids = block.wavelengths.ndim == 2
+            grid = windows = None
+            if not own_grids:
+                grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device))
+                windows = encoder.windows(grid)
+            size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
+            for start in range(0, len(block), size):
+                chunk = slice(start, start + size)
+                x = torch.from_numpy(_filled(block.values[chunk], size)).to(device)
+                if own_grids:
+                    valid = torch.from_numpy(_filled(block.valid[chunk], size)).to(device)
+                    axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
+                    grid = Grid.from_wavelengths(axis, valid)
+                latents = encoder.encode(x, grid, windows=windows)
+                embedded = encoder.read_out(latents, readout).float().cpu().numpy()
+                picked = targets[chunk]
+                out[picked] = embedded[: len(picked)]
+                bar.update(len(picked))
+    return out
+
+
+def resolve_device(device: str) -> str:
+    """Turn ``"auto"`` into a GPU where there is one; check that any other device exists."""
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device={device!r} is not available here; use 'auto' or 'cpu'.") from error
+    return device
+
+
+def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:
+    """Yield one block per grid, and what is left of small ones padded together by length.
+
+    With each block come the positions of its rows in the output.
+    """
+    by_grid: dict[bytes, list[tuple[Spectra, NDArray[np.intp]]]] = {}
+    start = 0
+    for block in blocks:
+        positions = np.arange(start, start + len(block))
+        by_grid.setdefault(block.wavelengths.tobytes(), []).append((block, positions))
+        start += len(block)
+    small: list[tuple[Spectra, NDArray[np.intp]]] = []
+    for members in by_grid.values():
+        positions = np.concatenate([p for _, p in members])
+        values = members[0][0].values if len(members) == 1 else np.concatenate([b.values for b, _ in members])
+        merged = Spectra(values, members[0][0].wavelengths)
+        if len(by_grid) > 1 and len(merged) < batch_size // 4:
+            small.append((merged, positions))
+        else:
+            yield merged, positions
+    small.sort(key=lambda member: member[0].values.shape[1])
+    # Padding to the longest is bounded: neighbours in length go together.
+    while small:
+        longest = 2 * small[0][0].values.shape[1]
+        group = [member for member in small if member[0].values.shape[1] <= longest]
+        small = small[len(group) :]
+        yield Spectra.pad([block for block, _ in group]), np.concatenate([p for _, p in group])
+
+
+def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
+    """Return a contiguous, writable array of `size` rows, repeating the last one where some are missing."""
+    index = np.minimum(np.arange(size), len(rows) - 1)
+    return rows[index]
+
+
+def _on_device(encoder: SpectralPerceiver, device: str) -> SpectralPerceiver:
+    """Return the shared encoder, or a copy of it on another device."""
+    import copy
+
+    return encoder if device == "cpu" else copy.deepcopy(encoder).to(device)

@@ -1,0 +1,85 @@
+"""Shared fixtures: synthetic spectra, the bank where it is present, a process without network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nirs4all_vit.checkpoint import save_checkpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+X_BANK = Path(os.environ.get("X_BANK", ROOT / "../shared/x_bank")).resolve()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if X_BANK.is_dir():
+        return
+    skip = pytest.mark.skip(reason=f"no spectra in {X_BANK}; set X_BANK to the folder of the bank")
+    for item in items:
+        if "xbank" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def x_bank() -> Path:
+    """Folder of the real spectra."""
+    return X_BANK
+
+
+def make_spectra(nm: np.ndarray, n: int = 24, seed: int = 0) -> np.ndarray:
+    """Smooth absorbance spectra: water, protein and fat bands over a sloping baseline."""
+    rng = np.random.default_rng(seed)
+    bands = np.stack([np.exp(-0.5 * ((nm - c) / w) ** 2) for c, w in ((1450, 40), (1940, 45), (2180, 35), (1210, 30))])
+    amounts = rng.uniform(0.1, 1.0, (n, len(bands)))
+    baseline = rng.uniform(0.1, 0.4, (n, 1)) + rng.uniform(-1, 1, (n, 1)) * (nm - 1800) / 8000
+    return amounts @ bands + baseline
+
+
+@pytest.fixture(scope="session")
+def nm() -> np.ndarray:
+    """A common grid, 1100 to 2498 nm."""
+    return np.linspace(1100.0, 2498.0, 700)
+
+
+@pytest.fixture(scope="session")
+def spectra(nm: np.ndarray) -> np.ndarray:
+    """Spectra on it, float64."""
+    return make_spectra(nm)
+
+
+@pytest.fixture
+def own_checkpoint(tmp_path: Path) -> Path:
+    """A small untrained checkpoint in a file of its own."""
+    import torch
+
+    from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        encoder = SpectralPerceiver(EncoderConfig(n_latents=8, d_model=16, n_blocks=1, n_heads=2))
+    return save_checkpoint(tmp_path / "own.safetensors", encoder, name="own-v1", provenance={"seed": 1})
+
+
+_NO_NETWORK = """
+import socket
+def _refuse(*args, **kwargs):
+    raise OSError("network is blocked in this test")
+class _Blocked(socket.socket):
+    connect = connect_ex = _refuse
+socket.socket = _Blocked
+socket.create_connection = socket.getaddrinfo = _refuse
+"""
+
+
+def run_python(code: str, *, cwd: Path = ROOT, network: bool = True, env: dict[str, str] | None = None) -> str:
+    """Run code in a fresh interpreter and return what it printed."""
+    command = [sys.executable, "-c", code if network else _NO_NETWORK + code]
+    environment = os.environ | (env or {})
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return done.stdout
