@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -90,6 +90,10 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     (2, 96)
     """
 
+    # Metadata routing: requested by both methods, or scikit-learn finds them in conflict in a pipeline.
+    __metadata_request__fit: ClassVar = {"wavelengths": True}
+    __metadata_request__transform: ClassVar = {"wavelengths": True}
+
     def __init__(
         self,
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
@@ -166,6 +170,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return self._embed(self._fit(X, wavelengths), self._checkpoint())
 
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
+        from .inference import resolve_device
+
         if self.readout not in _READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(_READOUTS)}.")
         if self.axis_unit not in AXIS_UNITS:
@@ -175,6 +181,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
         blocks = self._blocks(X, wavelengths, fitting=True)
+        resolve_device(self.device)
         checkpoint = load_checkpoint(self.checkpoint)
         self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
         self._n_features_out = checkpoint.encoder.width(self.readout)
@@ -200,6 +207,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if _is_nested(wavelengths) or _is_ragged(X):
             if fitting:
                 self.wavelengths_ = None
+                for attribute in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(attribute, None)
             return self._own_grids(X, wavelengths)
         labels = getattr(X, "columns", None)
         axis = self._given_axis(wavelengths, labels)
@@ -303,11 +312,10 @@ def _is_table(X: Any) -> bool:
 
 def _is_nested(axis: Any) -> bool:
     """Tell an axis per spectrum from a single axis."""
-    if axis is None or isinstance(axis, str):
-        return False
-    if isinstance(axis, np.ndarray) and axis.dtype != object:
-        return axis.ndim == 2
-    return bool(len(axis)) and not isinstance(axis[0], str) and np.ndim(axis[0]) == 1
+    if isinstance(axis, (list, tuple)) or getattr(axis, "dtype", None) == np.dtype(object):
+        first = next(iter(axis), None)
+        return first is not None and not isinstance(first, str) and np.ndim(first) == 1
+    return np.ndim(axis) == 2
 
 
 def _is_ragged(X: Any) -> bool:

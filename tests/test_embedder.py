@@ -72,12 +72,18 @@ def test_constructor_only_stores_and_clone_keeps(nm: np.ndarray) -> None:
     np.testing.assert_array_equal(copy.wavelengths, nm)
 
 
-def test_metadata_routing_through_a_pipeline(spectra: np.ndarray, nm: np.ndarray) -> None:
+@pytest.mark.parametrize("request_it", [True, False])
+def test_metadata_routing_through_a_pipeline(request_it: bool, spectra: np.ndarray, nm: np.ndarray) -> None:
     y = spectra[:, 100]
+    other = np.linspace(1200, 2400, 300)
     with sklearn.config_context(enable_metadata_routing=True):
-        embedder = SpectralEmbedder().set_fit_request(wavelengths=True).set_transform_request(wavelengths=True)
+        embedder = SpectralEmbedder()
+        if request_it:
+            embedder.set_fit_request(wavelengths=True)
         pipe = make_pipeline(embedder, RidgeCV()).fit(spectra, y, wavelengths=nm)
         np.testing.assert_array_equal(pipe[0].wavelengths_, nm)
+        predicted = pipe.predict(make_spectra(other), wavelengths=other)
+    assert np.corrcoef(predicted, y)[0, 1] > 0.9
 
 
 def test_grid_search_over_heads(spectra: np.ndarray, nm: np.ndarray) -> None:
@@ -164,6 +170,8 @@ def test_every_way_to_give_the_axis(spectra: np.ndarray, nm: np.ndarray, embedde
     ways = [
         SpectralEmbedder(wavelengths=nm).fit_transform(spectra),
         SpectralEmbedder(wavelengths=list(nm)).fit(spectra).transform(spectra),
+        SpectralEmbedder(wavelengths=pd.Series(nm, index=nm)).fit_transform(spectra),
+        SpectralEmbedder().fit_transform(spectra, wavelengths=pd.Index(nm)),
         SpectralEmbedder().fit_transform(spectra, wavelengths=wavenumbers),
         SpectralEmbedder(axis_unit="cm-1").fit_transform(spectra, wavelengths=wavenumbers),
         SpectralEmbedder(axis_unit="um").fit_transform(spectra, wavelengths=nm / 1000),
@@ -292,7 +300,7 @@ def test_other_weights_under_the_same_path_are_refused(
         embedder.transform(spectra)
 
 
-def test_nothing_global_is_touched(spectra: np.ndarray, nm: np.ndarray) -> None:
+def test_nothing_global_is_touched() -> None:
     code = """
 import numpy as np, torch, random
 torch.manual_seed(3); np.random.seed(3); random.seed(3)

@@ -154,8 +154,32 @@ class SpectralPerceiver(nn.Module):
             "compact": config.n_latents * config.compact_per_latent,
         }.get(kind, config.d_model)
 
-    def forward(self, x: Tensor, wavelengths: Tensor, valid: Tensor | None = None, readout: str = "latents") -> Tensor:
-        """Encode spectra on wavelengths in nm and read them out in one go."""
+    def forward(
+        self,
+        x: Tensor | Sequence[Tensor],
+        wavelengths: Tensor | Sequence[Tensor],
+        valid: Tensor | None = None,
+        readout: str = "latents",
+    ) -> Tensor:
+        """Encode spectra on wavelengths in nm (ascending) and read them out in one go.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L), or sequence of B tensors of shape (L_i,)
+            Spectra; a sequence may mix lengths and grids.
+        wavelengths : Tensor of shape (L,) or (B, L), or sequence of B tensors of shape (L_i,)
+            Their axes.
+        valid : bool Tensor of shape (B, L), optional
+            False on padding, where spectra are padded already.
+        readout : str
+            One of ``READOUTS``.
+
+        Returns
+        -------
+        Tensor of shape (B, width(readout))
+        """
+        if not isinstance(x, Tensor):
+            x, wavelengths, valid = _padded(x, wavelengths)
         return self.read_out(self.encode(x, Grid.from_wavelengths(wavelengths, valid)), readout)
 
     def _placed(self, windows: Windows, coverage: Tensor) -> Tensor:
@@ -169,3 +193,14 @@ class SpectralPerceiver(nn.Module):
 def _beside_cls(update: Tensor) -> Tensor:
     """Prepend a zero update for the CLS latent, which reads no windows."""
     return nn.functional.pad(update, (0, 0, 1, 0))
+
+
+def _padded(spectra: Sequence[Tensor], wavelengths: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Make one matrix of a list of spectra: as it is on one grid, else padded with the last wavelength."""
+    axes = [wavelengths] * len(spectra) if isinstance(wavelengths, Tensor) else list(wavelengths)
+    if all(torch.equal(axis, axes[0]) for axis in axes[1:]):
+        return torch.stack(list(spectra)), axes[0], None
+    length = max(len(axis) for axis in axes)
+    padded_axes = torch.stack([torch.cat([axis, axis[-1:].expand(length - len(axis))]) for axis in axes])
+    valid = torch.stack([torch.arange(length, device=axis.device) < len(axis) for axis in axes])
+    return nn.utils.rnn.pad_sequence(list(spectra), batch_first=True), padded_axes, valid

@@ -61,29 +61,31 @@ class PositionKeyedAttention(nn.Module):
         start, stop = (math.log(v / 1000.0) for v in _ABSOLUTE_RANGE)
         absolute, spacing = _anchors(self.n_absolute, start, stop)
         relative, relative_spacing = _anchors(n_latents - self.n_absolute, 0.0, 1.0)
-        spacing = torch.cat([torch.full_like(absolute, spacing), torch.full_like(relative, relative_spacing)])
+        self.register_buffer("anchor", torch.cat([absolute, relative]).unsqueeze(1))
+        spacings = [torch.full_like(absolute, spacing), torch.full_like(relative, relative_spacing)]
+        self.register_buffer("spacing", torch.cat(spacings).unsqueeze(1))
         repeats = -(-n_windows // len(_OFFSETS))
-        offsets = torch.tensor(_OFFSETS * repeats)[:n_windows]
         # Beyond eight windows the layout repeats at half the width.
-        widths = torch.cat([torch.tensor(_WIDTHS) * 0.5**k for k in range(repeats)])[:n_windows]
-        anchors = torch.cat([absolute, relative]).unsqueeze(1)
-        self.centre = nn.Parameter(anchors + spacing.unsqueeze(1) * offsets)
-        self.log_width = nn.Parameter((spacing.unsqueeze(1) * widths).log())
+        widths = [width * 0.5**k for k in range(repeats) for width in _WIDTHS]
+        # Learned in units of the spacing: a step of the optimizer moves a window by a small part of its width.
+        self.offset = nn.Parameter(torch.tensor(_OFFSETS * repeats)[:n_windows].repeat(n_latents, 1))
+        self.log_width = nn.Parameter(torch.tensor(widths)[:n_windows].log().repeat(n_latents, 1))
 
     def windows(self, grid: Grid) -> Windows:
         """Compute the windows of a grid, in float32 whatever the ambient precision."""
         n_abs, shape = self.n_absolute, grid.log_wavelength.shape
-        width = self.log_width.float().exp()
+        centres = (self.anchor + self.spacing * self.offset).float()
+        widths = (self.spacing * self.log_width.exp()).float()
         parts = (
-            (grid.log_wavelength, grid.step, self.centre[:n_abs], width[:n_abs]),
-            (grid.relative, grid.step / grid.span, self.centre[n_abs:], width[n_abs:]),
+            (grid.log_wavelength, grid.step, centres[:n_abs], widths[:n_abs]),
+            (grid.relative, grid.step / grid.span, centres[n_abs:], widths[n_abs:]),
         )
         exponents = []
         for axis, step, centre, sigma in parts:
             # A window narrower than the sampling step would see one point or none: it never gets
             # sharper than half a step.
             variance = sigma.reshape(-1, 1).square() + (0.5 * step).square().unsqueeze(-2)
-            distance = axis.unsqueeze(-2) - centre.float().reshape(-1, 1)
+            distance = axis.unsqueeze(-2) - centre.reshape(-1, 1)
             exponents.append(-0.5 * distance.square() / variance)
         exponent = torch.cat(exponents, dim=-2)
         if grid.valid is not None:

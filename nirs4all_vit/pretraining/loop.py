@@ -52,7 +52,7 @@ class Pretraining:
             torch.manual_seed(config.seed)
             self.encoder = SpectralPerceiver(config.encoder)
         self.objective = EpisodicCalibration()
-        self._commit = _commit()
+        self._commit, self._bank_hash = _commit(), bank_hash(self.datasets)
         self.tasks = {name: (TASKS[name](), weight) for name, weight in config.tasks.items()}
         decayed = [p for p in self.encoder.parameters() if p.dim() >= 2]
         kept = [p for p in self.encoder.parameters() if p.dim() < 2]
@@ -109,7 +109,7 @@ class Pretraining:
             "step": step,
             "seed": self.config.seed,
             "commit": self._commit,
-            "bank_hash": bank_hash(self.datasets),
+            "bank_hash": self._bank_hash,
             "datasets": [dataset.name for dataset in self.datasets],
             "families": sorted({dataset.family for dataset in self.datasets}),
             "n_spectra": sum(len(dataset.values) for dataset in self.datasets),

@@ -1,0 +1,48 @@
+"""Metadata: sparse, optional, never harmful."""
+
+from __future__ import annotations
+
+import torch
+
+from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
+
+
+def build() -> SpectralPerceiver:
+    config = EncoderConfig(
+        n_latents=4, d_model=8, n_heads=2, categorical={"mode": ("absorbance", "reflectance")}, numeric=("temperature",)
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return SpectralPerceiver(config).eval()
+
+
+GRID = Grid.from_wavelengths(torch.linspace(1100, 1900, 30, dtype=torch.float64))
+X = torch.rand(4, 30, generator=torch.Generator().manual_seed(0))
+ROWS = [{}, {"mode": "reflectance"}, {"mode": "never seen", "temperature": None}, {"temperature": 21.5, "owner": "x"}]
+
+
+@torch.no_grad()
+def test_untrained_metadata_does_nothing() -> None:
+    encoder = build()
+    torch.testing.assert_close(encoder.encode(X, GRID, metadata=ROWS).layers, encoder.encode(X, GRID).layers)
+
+
+@torch.no_grad()
+def test_missing_and_new_values_are_unknown() -> None:
+    encoder = build()
+    torch.nn.init.normal_(encoder.metadata.output.weight)
+    out, without = encoder.encode(X, GRID, metadata=ROWS).layers, encoder.encode(X, GRID).layers
+    torch.testing.assert_close(out[0], without[0])
+    torch.testing.assert_close(out[2], without[2])
+    assert (out[1] - without[1]).abs().max() > 1e-3
+    assert (out[3] - without[3]).abs().max() > 1e-3
+
+
+@torch.no_grad()
+def test_a_measured_zero_is_not_a_missing_value() -> None:
+    encoder = build()
+    torch.nn.init.normal_(encoder.metadata.output.weight)
+    zero = encoder.metadata([{"temperature": 0.0}])
+    missing, nan = encoder.metadata([{}]), encoder.metadata([{"temperature": float("nan")}])
+    assert (zero - missing).abs().max() > 1e-4
+    torch.testing.assert_close(nan, missing)

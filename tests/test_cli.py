@@ -1,0 +1,111 @@
+"""The command line, run as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.cli import main
+from tests.conftest import make_spectra, run_python
+
+NM = np.linspace(1100.0, 2498.0, 80)
+X = make_spectra(NM, 5)
+
+
+def write(path: Path, axis: np.ndarray = NM, values: np.ndarray = X, sep: str = ",", suffix: str = "") -> Path:
+    pd.DataFrame(values, columns=[f"{v:.8g}{suffix}" for v in axis]).to_csv(path, index=False, sep=sep)
+    return path
+
+
+@pytest.fixture(scope="module")
+def expected() -> np.ndarray:
+    return SpectralEmbedder(readout="mean").fit_transform(X, wavelengths=NM)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".parquet", ".csv"])
+def test_embed_writes_each_format(suffix: str, tmp_path: Path, expected: np.ndarray, capsys) -> None:
+    source, target = write(tmp_path / "spectra.csv"), tmp_path / f"out{suffix}"
+    assert main(["embed", str(source), "-o", str(target), "--readout", "mean"]) == 0
+    read = {".npy": np.load, ".parquet": pd.read_parquet, ".csv": pd.read_csv}[suffix](target)
+    np.testing.assert_allclose(np.asarray(read), expected, rtol=1e-3, atol=1e-4)
+    assert "5 spectra x 96 columns" in capsys.readouterr().out
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(["spectra.csv", target.name])
+
+
+@pytest.mark.parametrize(
+    ("axis", "options", "keywords"),
+    [
+        (1e7 / NM, [], {}),
+        (1e7 / NM, ["--axis-unit", "cm-1"], {}),
+        (NM / 1000, ["--axis-unit", "um"], {}),
+        (NM, [], {"sep": ";"}),
+        (NM, [], {"suffix": " nm"}),
+        (1e7 / NM, [], {"suffix": "cm-1", "sep": ";"}),
+    ],
+)
+def test_axes(axis: np.ndarray, options: list, keywords: dict, tmp_path: Path, expected: np.ndarray) -> None:
+    source = write(tmp_path / "s.csv", axis, **keywords)
+    assert main(["embed", str(source), "-o", str(tmp_path / "o.npy"), "--readout", "mean", *options]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        ("id,1100,1200\n1,0.1,0.2\n", [], "column 'id' is not a wavelength"),
+        ("0.31,0.32,0.31\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
+        ("1100,1200\n0.1,abc\n", [], "could not convert string to float"),
+        ("1100,1200\n0.1,\n", [], "X contains NaN at row 0, 1200 nm"),
+        ("1100,1200\n0.1,0.2,0.3\n", [], "rows of 3 values under 2 wavelengths"),
+        ("1100,1200\n", [], "No columns"),
+        ("", [], "column '' is not a wavelength"),
+        ("1100 nm,1200 nm\n0.1,0.2\n", ["--axis-unit", "cm-1"], "the header is written in nm"),
+        ("1100,1200\n0.1,0.2\n", ["--checkpoint", "nirs-no-v0"], "neither a file nor bundled"),
+    ],
+)
+def test_bad_files_are_named(content: str, options: list, message: str, tmp_path: Path, capsys) -> None:
+    source = tmp_path / "bad.csv"
+    source.write_text(content)
+    assert main(["embed", str(source), "-o", str(tmp_path / "o.npy"), *options]) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.startswith("nirs4all-vit: ")
+    assert "Traceback" not in error
+    assert not (tmp_path / "o.npy").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["embed", "nowhere.csv", "-o", "o.npy"], "No such file"),
+        (["embed", "nowhere.csv", "-o", "o.xlsx"], "write to one of .npy, .parquet, .csv"),
+        (["embed", "nowhere.csv", "-o", "no/folder/o.npy"], "is not a folder"),
+        (["info", "nowhere.safetensors"], "neither a file nor bundled"),
+    ],
+)
+def test_bad_arguments(arguments: list, message: str, capsys) -> None:
+    assert main(arguments) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_info(capsys) -> None:
+    assert main(["info"]) == 0
+    printed = capsys.readouterr().out
+    for part in ("nirs-base-v0", "sha256", "latents 12288, compact 256, mean 96, cls 96", "trained on", "seed 0", "MB"):
+        assert part in printed
+
+
+def test_as_a_module_without_network(tmp_path: Path) -> None:
+    source = write(tmp_path / "s.csv")
+    run_python(
+        "import sys, runpy\n"
+        f"sys.argv = ['nirs4all-vit', 'embed', {str(source)!r}, '-o', {str(tmp_path / 'o.npy')!r}]\n"
+        "try:\n    runpy.run_module('nirs4all_vit.cli', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0",
+        network=False,
+    )
+    assert np.load(tmp_path / "o.npy").shape == (5, 12288)

@@ -1,0 +1,105 @@
+"""The package as it is installed: import cost, layering, the wheel."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import nirs4all_vit
+from tests.conftest import ROOT, run_python
+
+PACKAGE = ROOT / "nirs4all_vit"
+
+
+def test_import_is_light() -> None:
+    code = """
+import sys, time
+start = time.perf_counter()
+import nirs4all_vit
+seconds = time.perf_counter() - start
+heavy = {"torch", "sklearn", "numpy", "pandas", "nirs4all"} & set(sys.modules)
+assert not heavy, heavy
+assert seconds < 0.2, seconds
+from nirs4all_vit import SpectralEmbedder
+assert "torch" not in sys.modules and "nirs4all" not in sys.modules
+"""
+    run_python(code)
+
+
+def test_public_names() -> None:
+    assert set(nirs4all_vit.__all__) <= set(dir(nirs4all_vit))
+    for name in nirs4all_vit.__all__:
+        assert getattr(nirs4all_vit, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'Spectrum'"):
+        _ = nirs4all_vit.Spectrum
+
+
+def _imports(path: Path) -> set[str]:
+    """First-party modules and third-party packages that a file imports anywhere."""
+    found = set()
+    package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            found.add(".".join([*base, *([node.module] if node.module else [])]))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("encoder", ("sklearn", "nirs4all", "nirs4all_vit.checkpoint", "nirs4all_vit.embedder")),
+        (".", ("nirs4all_vit.pretraining", "benchmarks")),
+        ("pretraining", ("nirs4all_vit.embedder", "benchmarks")),
+    ],
+)
+def test_imports_run_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
+    files = (PACKAGE / folder).glob("*.py") if folder == "." else (PACKAGE / folder).rglob("*.py")
+    for path in files:
+        for imported in _imports(path):
+            clash = [name for name in forbidden if imported == name or imported.startswith(name + ".")]
+            assert not clash, f"{path.name} imports {imported}"
+
+
+def test_files_stay_readable() -> None:
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
+        assert len(path.read_text("utf-8").splitlines()) <= 400, path
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
+    """Built as `pip wheel .` builds it, from what git would check out, and used from where it was unpacked."""
+    source = tmp_path / "source"
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.splitlines()):
+        if name.startswith(("nirs4all_vit/", "pyproject", "README", "LICENSE", "NOTICE")) and (ROOT / name).exists():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    subprocess.run([*pip, str(source)], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    unpacked = tmp_path / "site"
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        archive.extractall(unpacked)
+    for part in ("weights/nirs-base-v0.safetensors", "weights/MODEL_CARD.md", "py.typed", "recipes/nirs-base-v0.yaml"):
+        assert any(name.endswith(part) for name in names), part
+    assert any(name.endswith("licenses/NOTICE") for name in names)
+    assert not any(name.startswith(("tests", "benchmarks")) for name in names)
+    printed = run_python(
+        "import nirs4all_vit, numpy as np\n"
+        "z = nirs4all_vit.SpectralEmbedder().fit_transform(np.random.rand(3, 50), wavelengths=np.linspace(900, 1700, 50))\n"
+        "print(nirs4all_vit.__file__, z.shape)",
+        cwd=tmp_path,
+        network=False,
+        env={"PYTHONPATH": str(unpacked)},
+    )
+    assert printed.startswith(str(unpacked))
+    assert "(3, 12288)" in printed

@@ -1,0 +1,50 @@
+"""Every Python block of the README runs as it stands; its figures are those of the committed results."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.conftest import ROOT, make_spectra, run_python
+
+README = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_there_are_blocks() -> None:
+    assert len(BLOCKS) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("unit", ["nm", "cm-1"])
+@pytest.mark.parametrize("block", range(len(BLOCKS)))
+def test_blocks_run(block: int, unit: str, tmp_path: Path) -> None:
+    nm = np.linspace(1100.0, 2498.0, 100)
+    X = make_spectra(nm, 50)
+    y = X[:, 60] - X[:, 30]
+    labels = [f"{v:.2f}" for v in (nm if unit == "nm" else 1e7 / nm)]
+    pd.DataFrame(X, columns=labels).to_csv(tmp_path / "spectra.csv", index=False)
+    pd.DataFrame({"protein": y}).to_csv(tmp_path / "protein.csv", index=False)
+    folder = tmp_path / "my_spectra"
+    folder.mkdir()
+    for part, rows in (("cal", slice(0, 35)), ("val", slice(35, None))):
+        pd.DataFrame(X[rows], columns=labels).to_csv(folder / f"X{part}.csv", index=False, sep=";")
+        pd.DataFrame({"y": y[rows]}).to_csv(folder / f"Y{part}.csv", index=False, sep=";")
+    run_python(BLOCKS[block], cwd=tmp_path, network=False)
+
+
+def test_quoted_results_are_the_committed_ones() -> None:
+    summary = pd.read_csv(ROOT / "benchmarks/results/bank_pca_summary.csv", index_col=0)["value"]
+    stable = pd.read_csv(ROOT / "benchmarks/results/resampling.csv")
+    for figure in (
+        f"{summary['wins']:.0%}".replace("%", " %"),
+        f"{int(summary['targets'])} regression targets",
+        f"{summary['geometric mean of ratios, predictable']:.3f}",
+        f"{stable['smallest cosine'].min():.4f}",
+        f"{len(stable)} smooth sets",
+    ):
+        assert figure in README, figure
