@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,9 +21,12 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit import SpectralEmbedder, save_checkpoint
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
+
+#: The bundled weights.
+DEFAULT = SpectralEmbedder().checkpoint
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -35,7 +39,11 @@ def _rmsep(model: RidgeCV | Pipeline, X: NDArray, y: NDArray, train: NDArray, te
 
 
 def compare(
-    x_bank: Path, *, seeds: int = 2, checkpoint: str | os.PathLike[str] | None = None, families: list[str] | None = None
+    x_bank: Path,
+    *,
+    seeds: int = 2,
+    checkpoints: dict[str, str | os.PathLike[str]] | None = None,
+    families: list[str] | None = None,
 ) -> pd.DataFrame:
     """Measure both methods on every target.
 
@@ -45,23 +53,25 @@ def compare(
         Folder of spectra, with ``y_bank`` beside it.
     seeds : int
         Splits per target (a third for testing, by group, at most 200 calibration samples).
-    checkpoint : str or path, optional
-        Weights; the bundled ones by default.
+    checkpoints : dict of str to path, optional
+        Weights to judge, by the name of their column; ``{"embedding": ...}``, the bundled ones, by default.
     families : list of str, optional
         Families to judge on; all by default.
 
     Returns
     -------
     DataFrame
-        A row per target: RMSEP of the mean predictor, of PCA + RidgeCV and of the embedding + RidgeCV
-        (averages over the splits), and the ratio of the last two.
+        A row per target: RMSEP (averages over the splits) of the mean predictor, of PCA + RidgeCV and of
+        RidgeCV on each embedding.
     """
-    embedder = SpectralEmbedder(checkpoint) if checkpoint else SpectralEmbedder()
-    rows, embedded, last = [], np.empty(0), ("", 0)
+    embedders = {name: SpectralEmbedder(path) for name, path in (checkpoints or {"embedding": DEFAULT}).items()}
+    rows, embedded, last = [], {}, None
     for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
-        if last != (calibration.dataset, len(calibration.y)):
-            embedded = embedder.fit_transform(calibration.X, wavelengths=calibration.wavelengths)
-            last = (calibration.dataset, len(calibration.y))
+        # Targets of one dataset share an embedding where they were measured on the same samples.
+        if last is None or not np.array_equal(calibration.X, last):
+            axis = calibration.wavelengths
+            embedded = {name: e.fit_transform(calibration.X, wavelengths=axis) for name, e in embedders.items()}
+            last = calibration.X
         scores = []
         for seed in range(seeds):
             train, test = calibration.split(seed)
@@ -72,14 +82,12 @@ def compare(
                 (
                     float(np.sqrt(np.mean((y[test] - y[train].mean()) ** 2))),
                     _rmsep(pca, calibration.X.astype(np.float64), y, train, test),
-                    _rmsep(RidgeCV(ALPHAS), embedded, y, train, test),
+                    *(_rmsep(RidgeCV(ALPHAS), z, y, train, test) for z in embedded.values()),
                 )
             )
-        mean, pca_rmsep, embedding_rmsep = np.mean(scores, axis=0)
         row = (calibration.dataset, calibration.target, calibration.family, len(calibration.y))
-        rows.append((*row, mean, pca_rmsep, embedding_rmsep, embedding_rmsep / pca_rmsep))
-    columns = ["dataset", "target", "family", "n", "mean", "pca_ridge", "embedding_ridge", "ratio"]
-    return pd.DataFrame(rows, columns=columns)
+        rows.append((*row, *np.mean(scores, axis=0)))
+    return pd.DataFrame(rows, columns=["dataset", "target", "family", "n", "mean", "pca", *embedders])
 
 
 def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:
@@ -88,22 +96,35 @@ def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:
             yield calibration
 
 
-def summarise(table: pd.DataFrame) -> pd.Series:
-    """Geometric mean and wins of the embedding over PCA, all targets and the predictable ones.
+def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "pca") -> pd.Series:
+    """Compare two methods over all targets and over the predictable ones.
 
     A target is predictable where either method errs by less than 95 % of the mean predictor.
     """
-    predictable = table[table[["pca_ridge", "embedding_ridge"]].min(axis=1) <= 0.95 * table["mean"]]
-    return pd.Series(
-        {
-            "targets": len(table),
-            "wins": (table["ratio"] < 1).mean(),
-            "predictable targets": len(predictable),
-            "wins, predictable": (predictable["ratio"] < 1).mean(),
-            "geometric mean of ratios, predictable": np.exp(np.log(predictable["ratio"]).mean()),
-            "median ratio, predictable": predictable["ratio"].median(),
-        }
-    )
+    ratio = table[method] / table[reference]
+    predictable = table[[method, reference]].min(axis=1) <= 0.95 * table["mean"]
+    values = {
+        "targets": len(table),
+        "wins": (ratio < 1).mean(),
+        "predictable targets": predictable.sum(),
+        "wins, predictable": (ratio[predictable] < 1).mean(),
+        "geometric mean of ratios, predictable": np.exp(np.log(ratio[predictable]).mean()),
+        "median ratio, predictable": ratio[predictable].median(),
+    }
+    return pd.Series(values, name=f"{method} / {reference}")
+
+
+def untrained_checkpoint(folder: Path) -> Path:
+    """Write the encoder as it is before any pretraining (seed 0) and return its file."""
+    import torch
+
+    from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        # The scale of the trained read-outs' order: the penalties of RidgeCV are absolute.
+        encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
+    return save_checkpoint(folder / "untrained.safetensors", encoder, name="untrained", provenance={"seed": 0})
 
 
 def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
@@ -139,22 +160,25 @@ def _cosine(a: NDArray, b: NDArray) -> NDArray:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run both comparisons, print them and write them to ``benchmarks/results/``."""
+    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bank", description=__doc__)
     parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of spectra, y_bank beside it")
-    parser.add_argument("--checkpoint", help="weights to judge; nothing is written then")
+    parser.add_argument("--checkpoint", default=DEFAULT, help="weights to judge; others than the default write nothing")
     parser.add_argument("--families", nargs="*", help="families to judge on; nothing is written then")
     options = parser.parse_args(arguments)
-    table = compare(options.x_bank, checkpoint=options.checkpoint, families=options.families)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = {"untrained": untrained_checkpoint(Path(folder)), "embedding": options.checkpoint}
+        table = compare(options.x_bank, checkpoints=checkpoints, families=options.families)
+    summary = pd.concat([summarise(table), summarise(table, reference="untrained")], axis=1)
     print(table.to_string(index=False, float_format="%.4g"))
-    print(f"\n{summarise(table).to_string(float_format='%.3f')}\n")
-    if options.checkpoint or options.families:
+    print(f"\n{summary.to_string(float_format='%.3f')}\n")
+    if options.checkpoint != DEFAULT or options.families:
         return
     stable = resampling(options.x_bank)
     print(stable.to_string(index=False, float_format="%.4f"))
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "bank_pca.csv", index=False, float_format="%.6g")
-    summarise(table).to_csv(RESULTS / "bank_pca_summary.csv", header=["value"], float_format="%.4g")
+    summary.to_csv(RESULTS / "bank_pca_summary.csv", float_format="%.4g")
     stable.to_csv(RESULTS / "resampling.csv", index=False, float_format="%.5f")
 
 

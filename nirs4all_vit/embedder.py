@@ -77,8 +77,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
 
-    The position-keyed Perceiver encoder and its pretraining are described in the model card,
+    The encoder is a Perceiver [1]_ whose cross-attention depends on wavelength only; it and its
+    pretraining, ridge regressions solved in closed form [2]_, are described in
     ``nirs4all_vit/weights/MODEL_CARD.md``.
+
+    References
+    ----------
+    .. [1] Jaegle, A. et al. (2021). Perceiver: General Perception with Iterative Attention. ICML.
+    .. [2] Bertinetto, L. et al. (2019). Meta-learning with differentiable closed-form solvers. ICLR.
 
     Examples
     --------

@@ -101,7 +101,7 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
     if unit not in AXIS_UNITS:
         raise SpectralAxisError(f"axis_unit={unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}.")
     try:
-        values = np.asarray(axis, dtype=np.float64)
+        values = np.array(axis, dtype=np.float64)  # a copy: the caller may change theirs
     except (TypeError, ValueError):
         parsed = parse_axis_labels(np.ravel(np.asarray(axis, dtype=object)))
         if parsed is None:

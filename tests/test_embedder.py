@@ -336,7 +336,7 @@ def _bad_inputs() -> list[tuple]:
         ({}, X, np.r_[nm[:-1], nm[0]], axis, "wavelength 1100 occurs more than once"),
         ({}, X, np.r_[nm[:-1], -3], axis, "hold -3"),
         ({}, X, ["a"] * 20, axis, "must be numbers"),
-        ({}, X, np.arange(20) + 3, axis, "outside of 200 to 30,000 nm"),
+        ({}, X, np.arange(20) + 150, axis, "outside of 200 to 30,000 nm"),
         ({"axis_unit": "parsec"}, X, nm, axis, "axis_unit='parsec' is not a known unit"),
         ({"axis_unit": "um"}, X, nm, axis, "read as um"),
         ({"readout": "latent"}, X, nm, ValueError, "readout='latent' does not exist"),

@@ -156,15 +156,16 @@ def test_export_and_predict_in_a_new_process(engine: str, workspace: Path) -> No
 
     result = run(dataset(headers=NM), engine)
     bundle = Path(result.export(str(workspace / "model.n4a")))
+    predict_engine = None if engine == "dag-ml" else engine
     np.save(workspace / "X.npy", X[40:])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        here = np.ravel(nirs4all.predict(str(bundle), X[40:], verbose=0).y_pred)
+        here = np.ravel(nirs4all.predict(str(bundle), X[40:], engine=predict_engine, verbose=0).y_pred)
     run_python(
         f"""
 import nirs4all, numpy as np, warnings
 warnings.simplefilter("ignore")
-p = nirs4all.predict({str(bundle)!r}, np.load({str(workspace / "X.npy")!r}), verbose=0)
+p = nirs4all.predict({str(bundle)!r}, np.load({str(workspace / "X.npy")!r}), engine={predict_engine!r}, verbose=0)
 np.save({str(workspace / "P.npy")!r}, np.ravel(p.y_pred))
 """,
         cwd=workspace,

@@ -17,6 +17,10 @@ class MaskedSpectrumDecoder(nn.Module):
     ----------
     config : EncoderConfig
         Of the encoder whose latents are decoded.
+
+    References
+    ----------
+    He, K. et al. (2022). Masked Autoencoders Are Scalable Vision Learners. CVPR.
     """
 
     def __init__(self, config: EncoderConfig) -> None:

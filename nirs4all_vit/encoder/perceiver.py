@@ -49,6 +49,10 @@ class SpectralPerceiver(nn.Module):
     Spectra that share a grid go through as one matrix, ``encode(x, grid)`` with a 1-D grid; spectra on
     different grids go through padded, with a 2-D grid that carries a validity mask. Both give the same
     numbers.
+
+    References
+    ----------
+    Jaegle, A. et al. (2021). Perceiver: General Perception with Iterative Attention. ICML.
     """
 
     def __init__(self, config: EncoderConfig | None = None) -> None:

@@ -121,7 +121,8 @@ class PositionKeyedAttention(nn.Module):
         if visible is not None:
             share = _apply(windows.weights, visible.to(x.dtype))
             values = values / share.clamp_min(1e-4)
-            coverage = coverage * share.reshape(coverage.shape).clamp(0, 1).sqrt()
+            # Not from 0, where the slope of the square root is infinite.
+            coverage = coverage * share.reshape(coverage.shape).clamp(1e-6, 1.0).sqrt()
         values = values.reshape(coverage.shape)
         level = values[..., :1]
         values = torch.cat([level, _CONTRAST * (values[..., 1:] - level)], dim=-1)

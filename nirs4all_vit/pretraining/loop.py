@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import math
@@ -157,8 +158,8 @@ class Pretraining:
         """
         scale = {name: self._typical_scale(name) for name in ("latents", "compact")}
         config = dataclasses.replace(self.config.encoder, readout_scale=scale["latents"])
-        encoder = SpectralPerceiver(config)
-        encoder.load_state_dict(self.encoder.state_dict())
+        encoder = copy.deepcopy(self.encoder)
+        encoder.config = config
         with torch.no_grad():
             encoder.compact.mul_(scale["compact"] / scale["latents"])
         return encoder.eval()

@@ -18,7 +18,7 @@ def test_embedding_beats_pca_on_most_targets(x_bank: Path, capsys: pytest.Captur
     with capsys.disabled():
         print(f"\n{table.to_string(index=False, float_format='%.4g')}\n\n{summarise(table).to_string()}")
     assert len(table) > 150
-    assert (table["ratio"] < 1).mean() > 0.5
+    assert summarise(table)["wins"] > 0.5
     assert summarise(table)["geometric mean of ratios, predictable"] < 1.0
 
 
@@ -50,5 +50,5 @@ def test_a_random_target_gives_no_skill(x_bank: Path, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("benchmarks.bank.load_calibrations", shuffled)
     (row,) = compare(x_bank, seeds=3).itertuples()
-    assert row.pca_ridge > 0.95 * row.mean
-    assert row.embedding_ridge > 0.95 * row.mean
+    assert row.pca > 0.95 * row.mean
+    assert row.embedding > 0.95 * row.mean

@@ -71,7 +71,8 @@ def test_the_readout_scale_makes_a_penalty_of_one_typical(tmp_path: Path) -> Non
     run = Pretraining(config(steps=12), bank())
     path = run.run(tmp_path, progress=False)
     scale = load_checkpoint(path).encoder.config.readout_scale
-    recent = run._penalties["latents"][-len(run._penalties["latents"]) // 5 :]
+    history = run._penalties["latents"]
+    recent = history[-(len(history) // 5) :]
     assert np.exp(np.median(recent)) * scale**2 == pytest.approx(1.0, rel=0.05)
 
 

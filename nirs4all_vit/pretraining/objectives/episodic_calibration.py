@@ -15,6 +15,10 @@ class EpisodicCalibration(nn.Module):
     The penalty is chosen per target by leave-one-out error on the support (no gradient through the
     choice); the loss is the mean over targets of ``log(MSE + 1e-3)`` on the query, with targets
     standardised on the support and the MSE clipped at 2.
+
+    References
+    ----------
+    Bertinetto, L. et al. (2019). Meta-learning with differentiable closed-form solvers. ICLR.
     """
 
     def forward(self, embeddings: Tensor, targets: Tensor, n_support: int) -> tuple[Tensor, Tensor]:

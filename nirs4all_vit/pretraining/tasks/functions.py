@@ -46,7 +46,7 @@ def gaussian_bands(wavelengths: Tensor, draw: Draw, n_bands: int, narrow: float 
 
 
 def snv(spectra: Tensor) -> Tensor:
-    """Standard normal variate of each row."""
+    """Standard normal variate of each row (Barnes, Dhanoa and Lister, 1989, Appl. Spectrosc. 43, 772)."""
     centred = spectra - spectra.mean(dim=1, keepdim=True)
     return centred / centred.std(dim=1, keepdim=True).clamp_min(1e-8)
 
