@@ -164,17 +164,16 @@ def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
     problems, methods = list(outcomes), list(next(iter(outcomes.values())))
     size = (3.1 * len(problems), 2.7 * len(methods))
     figure, axes = plt.subplots(len(methods), len(problems), figsize=size, layout="constrained", squeeze=False)
-    for row, method in enumerate(methods):
-        for column, problem in enumerate(problems):
+    for column, problem in enumerate(problems):
+        values = np.concatenate([np.r_[o.measured, o.predicted] for o in outcomes[problem].values()])
+        margin = 0.05 * np.ptp(values)
+        limits = (values.min() - margin, values.max() + margin)
+        for row, method in enumerate(methods):
             o, ax = outcomes[problem][method], axes[row, column]
-            low = min(x.measured.min() for x in outcomes[problem].values())
-            high = max(x.measured.max() for x in outcomes[problem].values())
-            margin = 0.08 * (high - low)
-            ax.plot([low, high], [low, high], color="0.7", linewidth=1, zorder=0)
-            ax.scatter(
-                o.measured, o.predicted, s=12, alpha=0.7, color="tab:blue" if row < len(methods) - 1 else "tab:red"
-            )
-            ax.set(xlim=(low - margin, high + margin), ylim=(low - margin, high + margin), aspect="equal")
+            ax.plot(limits, limits, color="0.7", linewidth=1, zorder=0)
+            ours = method.startswith("SpectralEmbedder")
+            ax.scatter(o.measured, o.predicted, s=12, alpha=0.7, color="tab:red" if ours else "tab:blue")
+            ax.set(xlim=limits, ylim=limits, aspect="equal")
             ax.set_title(f"{problem}\n{method}: RMSEP {o.rmsep:.3g}", fontsize=8)
             if column == 0:
                 ax.set_ylabel("predicted")
