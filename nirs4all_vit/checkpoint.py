@@ -36,18 +36,29 @@ class BundledWeights:
         What users write, ``SpectralEmbedder(checkpoint=name)``.
     file : str
         File in ``nirs4all_vit/weights/``.
+    sha256 : str
+        Its hash; a damaged installation is noticed at first use.
     licence : str
         Terms of the weights.
     """
 
     name: str
     file: str
+    sha256: str
     licence: str
 
 
 DEFAULT_CHECKPOINT = "nirs-base-v0"
 BUNDLED = {
-    weights.name: weights for weights in (BundledWeights("nirs-base-v0", "nirs-base-v0.safetensors", "BSD-3-Clause"),)
+    weights.name: weights
+    for weights in (
+        BundledWeights(
+            name="nirs-base-v0",
+            file="nirs-base-v0.safetensors",
+            sha256="a91f5fd8180539f4e13a777979bb04393e2463b365d09bc3158ce4bf51db8b0d",
+            licence="BSD-3-Clause",
+        ),
+    )
 }
 
 
@@ -91,10 +102,14 @@ def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
         Neither a bundled name nor a file.
     """
     bundled = BUNDLED.get(str(reference))
-    path = Path(str(resources.files("nirs4all_vit") / "weights" / bundled.file)) if bundled else Path(reference)
-    if not path.is_file():
+    try:
+        path = Path(str(resources.files("nirs4all_vit") / "weights" / bundled.file)) if bundled else Path(reference)
+        found = path.is_file()
+    except (TypeError, OSError):
+        found = False
+    if not found:
         raise CheckpointError(
-            f"checkpoint {str(reference)!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
+            f"checkpoint {str(reference)[:200]!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
         )
     return path
 
@@ -122,7 +137,11 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
     """
     path = find_checkpoint(reference).resolve()
     stat = path.stat()
-    return _load(path, stat.st_size, stat.st_mtime_ns)
+    checkpoint = _load(path, stat.st_size, stat.st_mtime_ns)
+    bundled = BUNDLED.get(str(reference))
+    if bundled and checkpoint.sha256 != bundled.sha256:
+        raise CheckpointError(f"{path} is not the file that was released; install nirs4all_vit again.")
+    return checkpoint
 
 
 @lru_cache(maxsize=4)

@@ -12,7 +12,7 @@ from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .files import atomic_path
-from .spectra import AXIS_UNITS, parse_axis_labels, to_nanometres
+from .spectra import AXIS_UNITS, is_monotonic, parse_axis_labels, to_nanometres
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +63,8 @@ def _embed(options: argparse.Namespace) -> int:
         raise SpectralInputError(f"{options.output.name}: write to one of {', '.join(_OUTPUTS)}.")
     if not options.output.parent.is_dir():
         raise SpectralInputError(f"{options.output.parent} is not a folder; create it first.")
+    if options.output.is_dir() or options.output.resolve() == options.file.resolve():
+        raise SpectralInputError(f"{options.output} would be overwritten; name another file.")
     values, wavelengths = _read_csv(options.file, options.axis_unit)
     embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
     blocks = embedder._fit(values, wavelengths)
@@ -86,8 +88,11 @@ def _read_csv(path: Path, unit: str) -> tuple[np.ndarray, np.ndarray]:
     import numpy as np
     import pandas as pd
 
-    with open(path, encoding="utf-8-sig") as file:
-        first = file.readline().rstrip("\r\n")
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            first = file.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     delimiter = ";" if first.count(";") > first.count(",") else ","
     labels = [label.strip().strip('"') for label in first.split(delimiter)]
     parsed = parse_axis_labels(labels)
@@ -102,13 +107,23 @@ def _read_csv(path: Path, unit: str) -> tuple[np.ndarray, np.ndarray]:
         wavelengths = to_nanometres(parsed[0], parsed[1] if unit == "auto" else unit)
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
+    if not is_monotonic(wavelengths):
+        raise SpectralAxisError(
+            f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
+        )
     try:
         table = pd.read_csv(path, sep=delimiter, skiprows=1, header=None, encoding="utf-8-sig")
         values = table.to_numpy(dtype=np.float64)
-    except ValueError as error:
-        raise SpectralInputError(f"{path.name}: {error}.") from error
+    except pd.errors.EmptyDataError:
+        raise SpectralInputError(f"{path.name}: there is a header and no spectrum below it.") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split()).rstrip(".")
+        raise SpectralInputError(f"{path.name}: {reason}; values must be numbers with decimal points.") from error
     if values.shape[1] != wavelengths.size:
         raise SpectralInputError(f"{path.name}: rows of {values.shape[1]} values under {wavelengths.size} wavelengths.")
+    missing = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if missing.size:
+        raise SpectralInputError(f"{path.name}, spectrum {missing[0] + 1}: a value is missing or not finite.")
     return values, wavelengths
 
 

@@ -245,8 +245,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         for given in (wavelengths, self.wavelengths):
             if given is not None:
                 return to_nanometres(given, self.axis_unit)
-        parsed = parse_axis_labels(labels) if labels is not None else None
-        if parsed is None or _are_column_numbers(parsed[0]):
+        if labels is None:
+            return None
+        parsed = parse_axis_labels(labels)
+        if parsed is None:
+            odd = [label for label in labels if parse_axis_labels([label]) is None]
+            # A table of wavelengths with an id in it, not a table without wavelengths.
+            if 0 < len(odd) < len(labels) / 2:
+                raise SpectralAxisError(f"column {str(odd[0])!r} is not a wavelength; drop it, or pass wavelengths=.")
+            return None
+        if _are_column_numbers(parsed[0]):
             return None
         return to_nanometres(list(labels), self.axis_unit)
 
@@ -273,11 +281,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         known: dict[bytes, NDArray[np.float64]] = {}
         blocks = []
         for i, (row, given) in enumerate(zip(np.asarray(X) if _is_table(X) else X, axes, strict=True)):
-            values = _as_table(np.asarray(row)[np.newaxis, :])
+            if np.ndim(row) != 1:
+                raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
+            values = _as_table(np.ma.asanyarray(row)[np.newaxis, :])
             given = np.asarray(given)
             key = given.tobytes()
             if key not in known:
-                known[key] = to_nanometres(given, self.axis_unit)
+                try:
+                    known[key] = to_nanometres(given, self.axis_unit)
+                except SpectralAxisError as error:
+                    raise SpectralAxisError(f"spectrum {i}: {error}") from error
             if known[key].size != values.shape[1]:
                 raise SpectralAxisError(
                     f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
@@ -303,13 +316,21 @@ def _as_table(X: Any) -> NDArray[Any]:
         raise SpectralInputError(
             "X must be 2-D (spectra x wavelengths), got a 1-D array. Reshape your data: X[np.newaxis, :] is one spectrum."
         )
-    # NaN and infinity are refused by _check_finite, with the wavelength they stand at.
-    return check_array(X, dtype=[np.float32, np.float64], ensure_all_finite=False)
+    if np.ma.is_masked(X):
+        raise SpectralInputError("X has masked values; drop such spectra or interpolate the points.")
+    # NaN and infinity are refused by _check_finite, with the wavelength they stand at. Integers become float64:
+    # float32 has no digits for large counts.
+    try:
+        return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
+    except ValueError as error:
+        # scikit-learn prints the array along with some messages; the first line says what is wrong.
+        raise SpectralInputError(str(error).splitlines()[0].rstrip(":.") + ".") from error
 
 
 def _are_column_numbers(labels: NDArray[np.float64]) -> bool:
-    """Tell 0, 1, 2, ... or 1, 2, 3, ... from an axis."""
-    return bool(labels[0] in (0, 1) and np.array_equal(labels, labels[0] + np.arange(labels.size)))
+    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
+    steps = np.diff(labels)
+    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
 
 
 def _is_table(X: Any) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 import wrapt
 
 from .errors import SpectralAxisError
-from .spectra import to_nanometres
+from .spectra import MIN_WAVELENGTH, is_monotonic, to_nanometres
 
 
 def install() -> None:
@@ -30,14 +30,24 @@ def is_plausible_axis(nm: Sequence[float] | np.ndarray) -> bool:
     """Tell a wavelength axis (nm) from what a host made of a file without a header.
 
     A table without a header has its first spectrum read as the axis; an array without one gets column
-    numbers. Neither is a monotonic sequence of wavelengths.
+    numbers. Neither is a monotonic sequence of wavelengths. The unit is told by range, not believed: nirs4all
+    takes the header of a CSV for wavenumbers unless the dataset says otherwise, and hands over 1e7 / nm.
     """
+    axis = np.asarray(nm, dtype=float)
+    if axis.size == 0 or not np.isfinite(axis).all() or axis.max() < MIN_WAVELENGTH:
+        return False
     try:
-        axis = to_nanometres(nm, "nm")
+        return is_monotonic(to_nanometres(axis))
     except SpectralAxisError:
         return False
-    steps = np.diff(axis)
-    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def _refuse_explicit_unit(operator: Any) -> None:
+    if operator.axis_unit != "auto":
+        raise SpectralAxisError(
+            f"axis_unit={operator.axis_unit!r} says nothing of the wavelengths that nirs4all hands over; leave it at "
+            "'auto', or give SpectralEmbedder(wavelengths=..., axis_unit=...)."
+        )
 
 
 def _warn_implausible() -> None:
@@ -67,7 +77,10 @@ def _register_controller(_: ModuleType) -> None:
 
         @staticmethod
         def _needs_wavelengths(operator: Any) -> bool | str:
-            return "optional" if operator.wavelengths is None else False
+            if operator.wavelengths is not None:
+                return False
+            _refuse_explicit_unit(operator)
+            return "optional"
 
         @staticmethod
         def _extract_wavelengths(
@@ -104,6 +117,8 @@ def _coordinate_chain(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any,
             if axis is not None and not usable:
                 _warn_implausible()
             for step in embedders:
+                if usable:
+                    _refuse_explicit_unit(step)
                 step._without_host_axis = not usable
         return wrapped(steps, axes, source_index)
 

@@ -126,6 +126,12 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
             f"wavelength {unique[counts > 1][0]:g} occurs more than once; merge or drop the duplicates."
         )
     resolved = guess_axis_unit(values) if unit == "auto" else unit
+    # The first spectrum of a table without a header would pass for micrometres: absorbances of 0.3 to 2.
+    if unit == "auto" and resolved == "um" and not is_monotonic(values):
+        raise SpectralAxisError(
+            "the axis is neither ascending nor descending and holds no wavelength in nm; a table without a header? "
+            "If these are micrometres, say axis_unit='um'."
+        )
     nm = {"nm": lambda v: v, "cm-1": lambda v: 1e7 / v, "um": lambda v: 1e3 * v}[resolved](values)
     outside = (nm < MIN_WAVELENGTH) | (nm > MAX_WAVELENGTH)
     if outside.any():
@@ -134,6 +140,12 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
             f"{MIN_WAVELENGTH:g} to {MAX_WAVELENGTH:,.0f} nm; check the axis, or set axis_unit."
         )
     return nm
+
+
+def is_monotonic(axis: NDArray[np.float64]) -> bool:
+    """Tell whether an axis ascends or descends throughout."""
+    steps = np.diff(axis)
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:

@@ -33,6 +33,7 @@ def rewrite(path: Path, change_header=None, change_tensors=None) -> Path:
 def test_bundled_checkpoints_are_complete(name: str) -> None:
     checkpoint = load_checkpoint(name)
     assert checkpoint.name == name
+    assert checkpoint.sha256 == BUNDLED[name].sha256
     assert checkpoint.path.stat().st_size < 10e6
     provenance = checkpoint.header["provenance"]
     assert {"recipe", "seed", "commit", "bank_hash", "families", "datasets", "versions"} <= set(provenance)
@@ -43,6 +44,12 @@ def test_bundled_checkpoints_are_complete(name: str) -> None:
     width = checkpoint.encoder.width("compact")
     assert checkpoint.statistics["compact_covariance"].shape == (width, width)
     assert (find_checkpoint(name).parent / "MODEL_CARD.md").is_file()
+
+
+def test_a_damaged_installation_is_noticed(own_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nirs4all_vit.checkpoint.find_checkpoint", lambda _: own_checkpoint)
+    with pytest.raises(CheckpointError, match="is not the file that was released"):
+        load_checkpoint(DEFAULT_CHECKPOINT)
 
 
 def test_the_default_is_loaded_once() -> None:
@@ -149,7 +156,7 @@ def test_bad_files_give_one_typed_error(own_checkpoint: Path, spoil, message: st
     assert own_checkpoint.name in str(caught.value)
 
 
-@pytest.mark.parametrize("reference", ["nirs-base-v99", "/nowhere/at/all.safetensors", "."])
-def test_missing_checkpoint_names_what_there_is(reference: str) -> None:
+@pytest.mark.parametrize("reference", ["nirs-base-v99", "/nowhere/at/all.safetensors", ".", None, 5, "x" * 5000])
+def test_missing_checkpoint_names_what_there_is(reference: object) -> None:
     with pytest.raises(CheckpointError, match=f"neither a file nor bundled; bundled: {DEFAULT_CHECKPOINT}"):
         load_checkpoint(reference)

@@ -59,9 +59,12 @@ def test_axes(axis: np.ndarray, options: list, keywords: dict, tmp_path: Path, e
         ("id,1100,1200\n1,0.1,0.2\n", [], "column 'id' is not a wavelength"),
         ("0.31,0.32,0.31\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
         ("1100,1200\n0.1,abc\n", [], "could not convert string to float"),
-        ("1100,1200\n0.1,\n", [], "X contains NaN at row 0, 1200 nm"),
+        ("1100,1200\n0.1,\n", [], "bad.csv, spectrum 1: a value is missing"),
         ("1100,1200\n0.1,0.2,0.3\n", [], "rows of 3 values under 2 wavelengths"),
-        ("1100,1200\n", [], "No columns"),
+        ("1100,1200\n", [], "no spectrum below it"),
+        ("0.31,0.42,0.33\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
+        ("1100,1300,1200\n0.3,0.3,0.3\n", [], "neither ascends nor descends"),
+        ('1100;1200\n"0,1";"0,2"\n', [], "with decimal points"),
         ("", [], "column '' is not a wavelength"),
         ("1100 nm,1200 nm\n0.1,0.2\n", ["--axis-unit", "cm-1"], "the header is written in nm"),
         ("1100,1200\n0.1,0.2\n", ["--checkpoint", "nirs-no-v0"], "neither a file nor bundled"),
@@ -90,6 +93,17 @@ def test_bad_files_are_named(content: str, options: list, message: str, tmp_path
 def test_bad_arguments(arguments: list, message: str, capsys) -> None:
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_other_encodings_and_overwriting(tmp_path: Path, capsys) -> None:
+    (tmp_path / "u.csv").write_text("1100,1200\n1,2\n", encoding="utf-16")
+    assert main(["embed", str(tmp_path / "u.csv"), "-o", str(tmp_path / "o.npy")]) == 1
+    assert "u.csv is not UTF-8 text" in capsys.readouterr().err
+    source = write(tmp_path / "s.csv")
+    before = source.read_bytes()
+    assert main(["embed", str(source), "-o", str(source)]) == 1
+    assert "would be overwritten" in capsys.readouterr().err
+    assert source.read_bytes() == before
 
 
 def test_info(capsys) -> None:

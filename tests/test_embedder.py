@@ -205,7 +205,8 @@ def test_other_grid_at_transform(spectra: np.ndarray, nm: np.ndarray, embedded: 
 
 
 def test_unknown_wavelengths_warn_and_assume_an_even_grid(spectra: np.ndarray) -> None:
-    for X in (spectra, pd.DataFrame(spectra), pd.DataFrame(spectra).add_prefix("x")):
+    wide = pd.DataFrame(np.repeat(spectra, 2, axis=1))
+    for X in (spectra, pd.DataFrame(spectra), pd.DataFrame(spectra).add_prefix("x"), wide.iloc[:, ::2]):
         with pytest.warns(UserWarning, match="no wavelengths were given"):
             embedder = SpectralEmbedder(readout="mean").fit(X)
         np.testing.assert_allclose(embedder.wavelengths_, np.linspace(1000, 2500, 700))
@@ -347,6 +348,14 @@ def _bad_inputs() -> list[tuple]:
         ({}, [X[0], X[0, :9]], [nm, nm], axis, "spectrum 1 has 9 points, its wavelengths 20"),
         ({}, [X[0], nan[2]], [nm, nm], data, "NaN at row 1"),
         ({}, X, [nm, nm], axis, "2 wavelength axes for 4 spectra"),
+        ({}, [X[0], None], [nm, nm], data, "spectrum 1 must be a 1-D array of numbers, got NoneType"),
+        ({}, [X[0], X[0, :9]], [nm, -nm[:9]], axis, "spectrum 1: wavelengths hold -1100"),
+        ({}, X[np.newaxis], nm, data, "dim 3"),
+        ({}, X + 1j, nm, data, "Complex data not supported"),
+        ({}, np.full((2, 20), "a"), nm, data, "could not convert string to float"),
+        ({}, np.ma.masked_equal(np.where(X > 0, nm, 0), nm[3]), nm, data, "masked values"),
+        ({}, pd.DataFrame(X, columns=np.linspace(0.3, 2, 20)[np.r_[10:20, :10]]), None, axis, "without a header"),
+        ({}, pd.DataFrame(X, columns=["id", *map(str, nm[1:])]), None, axis, "column 'id' is not a wavelength"),
     ]
 
 

@@ -127,6 +127,37 @@ def test_a_first_spectrum_read_as_header_is_ignored(engine: str, workspace: Path
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("start", [325.0, 1100.0])
+def test_csv_folder_with_nm_header(engine: str, start: float, workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nirs4all takes the header for wavenumbers; the embedder ends up with the true axis."""
+    axis = start + np.arange(60) * 5.0
+    folder = workspace / "nm"
+    folder.mkdir()
+    for part, rows in (("cal", slice(0, 40)), ("val", slice(40, None))):
+        header = ";".join(f"{v:g}" for v in axis)
+        np.savetxt(folder / f"X{part}.csv", X[rows], delimiter=";", header=header, comments="")
+        np.savetxt(folder / f"Y{part}.csv", Y[rows], delimiter=";", header="y", comments="")
+    resolved = []
+    blocks = SpectralEmbedder._blocks
+
+    def spy(self: SpectralEmbedder, *arguments: Any, fitting: bool) -> Any:
+        out = blocks(self, *arguments, fitting=fitting)
+        resolved.append(self.wavelengths_)
+        return out
+
+    monkeypatch.setattr(SpectralEmbedder, "_blocks", spy)
+    run(str(folder), engine)
+    for seen_axis in resolved:
+        np.testing.assert_allclose(seen_axis, axis, rtol=1e-5)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_unit_that_contradicts_the_host_is_refused(engine: str) -> None:
+    with pytest.raises(Exception, match="leave it at 'auto'"):
+        run(dataset(headers=NM), engine, SpectralEmbedder(axis_unit="cm-1"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 def test_several_datasets_on_different_grids(engine: str, seen: list) -> None:
     short = np.linspace(908.0, 1676.0, 60)
     result = run([dataset("long", NM), dataset("short", short, values=make_spectra(short, 60))], engine)
