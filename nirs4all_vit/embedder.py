@@ -41,7 +41,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of every axis given to this object; ``"auto"`` tells them apart by range.
     batch_size : int, default=32
-        Spectra per pass through the encoder; a matter of speed and memory only.
+        Spectra per pass through the encoder, rounded up to a multiple of 32; a matter of speed and
+        memory only.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
 

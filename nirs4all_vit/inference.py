@@ -13,6 +13,9 @@ from .spectra import Spectra
 if TYPE_CHECKING:
     from .encoder import SpectralPerceiver
 
+# Matrix products of fewer rows are summed in another order: batches are rounded up to a multiple of this, so that
+# their size changes nothing, to the last bit.
+_ROWS = 32
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
 
@@ -37,8 +40,8 @@ def embed(
     readout : str
         One of ``READOUTS``.
     batch_size : int
-        Spectra per chunk. The last chunk is filled up, so that every chunk has the same shape and a
-        row's numbers do not depend on how many rows came with it.
+        Spectra per chunk, rounded up to a multiple of 32. The last chunk is filled up, so that a row's
+        numbers do not depend on how many rows came with it.
     device : str
         Torch device.
     progress : bool
@@ -54,6 +57,7 @@ def embed(
     from .encoder import Grid
 
     encoder = _on_device(encoder, device)
+    batch_size = -(-batch_size // _ROWS) * _ROWS
     rows = sum(map(len, blocks))
     out = np.empty((rows, encoder.width(readout)), dtype=np.float32)
     with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
@@ -62,7 +66,7 @@ def embed(
             grid = windows = None
             if not own_grids:
                 grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device))
-                windows = encoder.windows(grid)
+                windows = encoder.windows(grid, torch.float64)
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
             for start in range(0, len(block), size):
                 chunk = slice(start, start + size)
@@ -71,6 +75,7 @@ def embed(
                     valid = torch.from_numpy(_filled(block.valid[chunk], size)).to(device)
                     axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
                     grid = Grid.from_wavelengths(axis, valid)
+                    windows = encoder.windows(grid, torch.float64)
                 latents = encoder.encode(x, grid, windows=windows)
                 embedded = encoder.read_out(latents, readout).float().cpu().numpy()
                 picked = targets[chunk]

@@ -81,9 +81,12 @@ class SpectralPerceiver(nn.Module):
         width = self.n_layers * d_model
         self.compact = nn.Parameter(torch.randn(m, width, config.compact_per_latent) / width**0.5)
 
-    def windows(self, grid: Grid) -> Windows | None:
-        """Return what depends on the grid alone; None for content-keyed attention."""
-        return self.attention.windows(grid) if self.config.attention == "position" else None
+    def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows | None:
+        """Return what depends on the grid alone; None for content-keyed attention.
+
+        In float64 the sums over a spectrum's points do not depend on padding to single precision.
+        """
+        return self.attention.windows(grid, dtype) if self.config.attention == "position" else None
 
     def encode(
         self,

@@ -71,11 +71,11 @@ class PositionKeyedAttention(nn.Module):
         self.offset = nn.Parameter(torch.tensor(_OFFSETS * repeats)[:n_windows].repeat(n_latents, 1))
         self.log_width = nn.Parameter(torch.tensor(widths)[:n_windows].log().repeat(n_latents, 1))
 
-    def windows(self, grid: Grid) -> Windows:
-        """Compute the windows of a grid, in float32 whatever the ambient precision."""
+    def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows:
+        """Compute the windows of a grid, in `dtype` whatever the ambient precision."""
         n_abs, shape = self.n_absolute, grid.log_wavelength.shape
-        centres = (self.anchor + self.spacing * self.offset).float()
-        widths = (self.spacing * self.log_width.exp()).float()
+        centres = (self.anchor + self.spacing * self.offset).to(dtype)
+        widths = (self.spacing * self.log_width.exp()).to(dtype)
         parts = (
             (grid.log_wavelength, grid.step, centres[:n_abs], widths[:n_abs]),
             (grid.relative, grid.step / grid.span, centres[n_abs:], widths[n_abs:]),
@@ -93,9 +93,9 @@ class PositionKeyedAttention(nn.Module):
         logits = exponent + grid.quadrature.clamp_min(1e-12).log().unsqueeze(-2)
         weights = logits.softmax(dim=-1)
         coverage = (0.5 * exponent.amax(dim=-1)).exp()
-        position = (weights @ grid.log_wavelength.unsqueeze(-1)).squeeze(-1)
+        position = (weights @ grid.log_wavelength.to(dtype).unsqueeze(-1)).squeeze(-1)
         layout = (*shape[:-1], self.n_latents, self.n_windows)
-        return Windows(weights, coverage.reshape(layout), position.reshape(layout))
+        return Windows(weights, coverage.reshape(layout).float(), position.reshape(layout).float())
 
     def forward(self, x: Tensor, windows: Windows, visible: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Read normalised spectra through the windows.
@@ -119,17 +119,19 @@ class PositionKeyedAttention(nn.Module):
         values = _apply(windows.weights, x)
         coverage = windows.coverage.expand(len(x), -1, -1)
         if visible is not None:
-            share = _apply(windows.weights, visible.to(x.dtype))
+            share = _apply(windows.weights, visible)
             values = values / share.clamp_min(1e-4)
             # Not from 0, where the slope of the square root is infinite.
             coverage = coverage * share.reshape(coverage.shape).clamp(1e-6, 1.0).sqrt()
         values = values.reshape(coverage.shape)
+        # The differences are taken in the precision of the windows, before anything is rounded to float32.
         level = values[..., :1]
         values = torch.cat([level, _CONTRAST * (values[..., 1:] - level)], dim=-1)
-        return values * coverage, coverage
+        return values.float() * coverage, coverage
 
 
 def _apply(weights: Tensor, x: Tensor) -> Tensor:
+    x = x.to(weights.dtype)
     if weights.dim() == 2:
         return x @ weights.T
     return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)
