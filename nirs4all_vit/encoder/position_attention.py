@@ -121,6 +121,7 @@ class PositionKeyedAttention(nn.Module):
         if visible is not None:
             share = _apply(windows.weights, visible)
             values = values / share.clamp_min(1e-4)
+            share = share.float()
             # Not from 0, where the slope of the square root is infinite.
             coverage = coverage * share.reshape(coverage.shape).clamp(1e-6, 1.0).sqrt()
         values = values.reshape(coverage.shape)

@@ -88,6 +88,8 @@ def test_hidden_points_do_not_leak(settings: dict, x: torch.Tensor) -> None:
     other = torch.where(visible, x, x + 100.0 * torch.rand_like(x))
     a, b = (encoder.read_out(encoder.encode(v, grid, visible=visible)) for v in (x, other))
     torch.testing.assert_close(a, b)
+    double = encoder.read_out(encoder.encode(x, grid, windows=encoder.windows(grid, torch.float64), visible=visible))
+    torch.testing.assert_close(double, a, rtol=1e-4, atol=1e-4)
     everything = encoder.read_out(encoder.encode(x, grid, visible=torch.ones_like(visible)))
     torch.testing.assert_close(everything, encoder.read_out(encoder.encode(x, grid)), rtol=1e-3, atol=1e-4)
 
