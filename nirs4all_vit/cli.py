@@ -116,7 +116,7 @@ def _read_csv(path: Path, unit: str) -> tuple[np.ndarray, np.ndarray]:
         values = table.to_numpy(dtype=np.float64)
     except pd.errors.EmptyDataError:
         raise SpectralInputError(f"{path.name}: there is a header and no spectrum below it.") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except ValueError as error:
         reason = " ".join(str(error).split()).rstrip(".")
         raise SpectralInputError(f"{path.name}: {reason}; values must be numbers with decimal points.") from error
     if values.shape[1] != wavelengths.size:
