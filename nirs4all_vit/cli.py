@@ -1,21 +1,19 @@
-"""Command line: ``nirs4all-vit embed`` and ``nirs4all-vit info``."""
+"""Command line: ``nirs4all-vit embed | precompute-asls | info``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .files import atomic_path
-from .spectra import AXIS_UNITS, is_monotonic, parse_axis_labels, to_nanometres
-
-if TYPE_CHECKING:
-    import numpy as np
+from .spectra import AXIS_UNITS
+from .tables import open_table
 
 _OUTPUTS = (".npy", ".parquet", ".csv")
 
@@ -46,8 +44,18 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     embed.set_defaults(run=_embed)
 
-    info = commands.add_parser("info", help="describe a checkpoint: provenance, sizes")
+    asls = commands.add_parser("precompute-asls", help="compute the AsLS baselines of a bank, once")
+    asls.add_argument("--x-bank", type=Path, required=True, metavar="DIR", help="folder of the spectra")
+    asls.add_argument("--cache", type=Path, required=True, metavar="DIR", help="folder of the baselines")
+    asls.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1; -1 for all cores)")
+    asls.add_argument("--lam", type=float, default=1e6, help="smoothness (default: 1e6)")
+    asls.add_argument("--p", type=float, default=0.01, help="asymmetry, between 0 and 1 (default: 0.01)")
+    asls.add_argument("--skip-errors", action="store_true", help="go on without datasets that cannot be read")
+    asls.set_defaults(run=_precompute_asls)
+
+    info = commands.add_parser("info", help="describe a checkpoint, or the datasets of a bank")
     info.add_argument("checkpoint", nargs="?", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
+    info.add_argument("--x-bank", type=Path, metavar="DIR", help="print a line per dataset of this folder instead")
     info.set_defaults(run=_info)
     return parser
 
@@ -65,7 +73,8 @@ def _embed(options: argparse.Namespace) -> int:
         raise SpectralInputError(f"{options.output.parent} is not a folder; create it first.")
     if options.output.is_dir() or options.output.resolve() == options.file.resolve():
         raise SpectralInputError(f"{options.output} would be overwritten; name another file.")
-    values, wavelengths = _read_csv(options.file, options.axis_unit)
+    table = open_table(options.file, options.axis_unit)
+    values, wavelengths = table.read(), table.wavelengths
     embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
     blocks = embedder._fit(values, wavelengths)
     encoder = load_checkpoint(options.checkpoint).encoder
@@ -83,51 +92,44 @@ def _embed(options: argparse.Namespace) -> int:
     return 0
 
 
-def _read_csv(path: Path, unit: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a table of spectra whose header is the axis; returns values and nm."""
-    import numpy as np
-    import pandas as pd
+def _precompute_asls(options: argparse.Namespace) -> int:
+    from .pretraining.data import BaselineCache, load_x_bank
 
     try:
-        with open(path, encoding="utf-8-sig") as file:
-            first = file.readline().rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
-    delimiter = ";" if first.count(";") > first.count(",") else ","
-    labels = [label.strip().strip('"') for label in first.split(delimiter)]
-    parsed = parse_axis_labels(labels)
-    if parsed is None:
-        odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
-        raise SpectralInputError(
-            f"{path.name}: column {odd!r} is not a wavelength; the header must hold the axis and nothing else."
-        )
-    if unit != "auto" and parsed[1] not in ("auto", unit):
-        raise SpectralAxisError(f"{path.name}: --axis-unit {unit}, but the header is written in {parsed[1]}.")
-    try:
-        wavelengths = to_nanometres(parsed[0], parsed[1] if unit == "auto" else unit)
-    except SpectralAxisError as error:
-        raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
-    if not is_monotonic(wavelengths):
-        raise SpectralAxisError(
-            f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
-        )
-    try:
-        table = pd.read_csv(path, sep=delimiter, skiprows=1, header=None, encoding="utf-8-sig")
-        values = table.to_numpy(dtype=np.float64)
-    except pd.errors.EmptyDataError:
-        raise SpectralInputError(f"{path.name}: there is a header and no spectrum below it.") from None
+        cache = BaselineCache(options.cache, options.lam, options.p)
     except ValueError as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        raise SpectralInputError(f"{path.name}: {reason}; values must be numbers with decimal points.") from error
-    if values.shape[1] != wavelengths.size:
-        raise SpectralInputError(f"{path.name}: rows of {values.shape[1]} values under {wavelengths.size} wavelengths.")
-    missing = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if missing.size:
-        raise SpectralInputError(f"{path.name}, spectrum {missing[0] + 1}: a value is missing or not finite.")
-    return values, wavelengths
+        raise SpectralInputError(str(error)) from error
+    progress = sys.stderr.isatty()
+    bank = load_x_bank(options.x_bank, on_error="skip" if options.skip_errors else "raise", progress=progress)
+    computed = cache.precompute(bank, options.jobs, progress=progress)
+    print(f"{options.cache}: {computed} datasets computed, {len(bank) - computed} were there")
+    return 0
+
+
+def _bank_info(folder: Path) -> int:
+    from .pretraining.data import load_x_bank
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the last lines say the same
+        bank = load_x_bank(folder, on_error="skip", progress=sys.stderr.isatty())
+    print(f"{'dataset':<36}{'family':<30}{'spectra':>8}{'points':>7}  {'range (nm)':<12}{'mode':<14}instrument")
+    for dataset in bank:
+        low, high = dataset.wavelengths[[0, -1]]
+        words = dataset.metadata.categorical
+        print(
+            f"{dataset.name:<36}{dataset.family:<30}{len(dataset):>8}{dataset.wavelengths.size:>7}  "
+            f"{f'{low:.0f}-{high:.0f}':<12}{dataset.mode:<14}{words['instrument']}"
+        )
+    families = len({dataset.family for dataset in bank})
+    print(f"{len(bank)} datasets of {families} families, {sum(map(len, bank)):,} spectra")
+    for name, reason in bank.left_out:
+        print(f"left out {name}: {reason}")
+    return 1 if bank.left_out else 0
 
 
 def _info(options: argparse.Namespace) -> int:
+    if options.x_bank is not None:
+        return _bank_info(options.x_bank)
     checkpoint = load_checkpoint(options.checkpoint)
     encoder, provenance = checkpoint.encoder, checkpoint.header.get("provenance", {})
     recipe = provenance.get("recipe", {})

@@ -16,8 +16,11 @@ NM = np.linspace(1100.0, 2498.0, 80)
 X = make_spectra(NM, 5)
 
 
-def write(path: Path, axis: np.ndarray = NM, values: np.ndarray = X, sep: str = ",", suffix: str = "") -> Path:
-    pd.DataFrame(values, columns=[f"{v:.8g}{suffix}" for v in axis]).to_csv(path, index=False, sep=sep)
+def write(
+    path: Path, axis: np.ndarray = NM, values: np.ndarray = X, sep: str = ",", suffix: str = "", decimal: str = "."
+) -> Path:
+    columns = [f"{v:.8g}{suffix}".replace(".", decimal) for v in axis]
+    pd.DataFrame(values, columns=columns).to_csv(path, index=False, sep=sep, decimal=decimal)
     return path
 
 
@@ -45,6 +48,7 @@ def test_embed_writes_each_format(suffix: str, tmp_path: Path, expected: np.ndar
         (NM, [], {"sep": ";"}),
         (NM, [], {"suffix": " nm"}),
         (1e7 / NM, [], {"suffix": "cm-1", "sep": ";"}),
+        (NM, [], {"sep": ";", "decimal": ","}),
     ],
 )
 def test_axes(axis: np.ndarray, options: list, keywords: dict, tmp_path: Path, expected: np.ndarray) -> None:
@@ -58,15 +62,15 @@ def test_axes(axis: np.ndarray, options: list, keywords: dict, tmp_path: Path, e
     [
         ("id,1100,1200\n1,0.1,0.2\n", [], "column 'id' is not a wavelength"),
         ("0.31,0.32,0.31\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
-        ("1100,1200\n0.1,abc\n", [], "could not convert string to float"),
-        ("1100,1200\n0.1,\n", [], "bad.csv, spectrum 1: a value is missing"),
-        ("1100,1200\n0.1,0.2,0.3\n", [], "rows of 3 values under 2 wavelengths"),
+        ("1100,1200\n0.1,abc\n", [], "bad.csv, line 2: 'abc' is not a number"),
+        ("1100,1200\n0.1,\n", [], "bad.csv, line 2: value 2 of 2 is missing"),
+        ("1100,1200\n0.1,0.2,0.3\n", [], "bad.csv, line 2: 3 values under 2 wavelengths"),
         ("1100,1200\n", [], "no spectrum below it"),
         ("0.31,0.42,0.33\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
         ("1100,1300,1200\n0.3,0.3,0.3\n", [], "neither ascends nor descends"),
-        ('1100;1200\n"0,1";"0,2"\n', [], "with decimal points"),
+        ('1100,1200\n"0,1","0,2"\n', [], "with decimal points"),
         ("", [], "column '' is not a wavelength"),
-        ("1100 nm,1200 nm\n0.1,0.2\n", ["--axis-unit", "cm-1"], "the header is written in nm"),
+        ("1100 nm,1200 nm\n0.1,0.2\n", ["--axis-unit", "cm-1"], "but the header is in nm"),
         ("1100,1200\n0.1,0.2\n", ["--checkpoint", "nirs-no-v0"], "neither a file nor bundled"),
     ],
 )

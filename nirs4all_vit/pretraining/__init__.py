@@ -1,7 +1,38 @@
 """Pretraining: unlabelled spectra in, a checkpoint out."""
 
 from .config import PretrainingConfig, load_recipe
-from .data import SpectralDataset, load_x_bank
+from .data import (
+    BaselineCache,
+    FamilyKFold,
+    GroupKennardStone,
+    GroupSPXY,
+    LeaveOneDatasetOut,
+    LeaveOneFamilyOut,
+    MultiSpectralDataset,
+    SpectralDataset,
+    SyntheticSpectralDataset,
+    fetch_dataset,
+    from_nirs4all,
+    load_x_bank,
+    synthetic_bank,
+)
 from .loop import Pretraining
 
-__all__ = ["Pretraining", "PretrainingConfig", "SpectralDataset", "load_recipe", "load_x_bank"]
+__all__ = [
+    "BaselineCache",
+    "FamilyKFold",
+    "GroupKennardStone",
+    "GroupSPXY",
+    "LeaveOneDatasetOut",
+    "LeaveOneFamilyOut",
+    "MultiSpectralDataset",
+    "Pretraining",
+    "PretrainingConfig",
+    "SpectralDataset",
+    "SyntheticSpectralDataset",
+    "fetch_dataset",
+    "from_nirs4all",
+    "load_recipe",
+    "load_x_bank",
+    "synthetic_bank",
+]

@@ -22,10 +22,13 @@ from tqdm import tqdm
 from ..checkpoint import save_checkpoint
 from ..encoder import Grid, SpectralPerceiver
 from .config import PretrainingConfig
-from .data import SpectralDataset, bank_hash
-from .data.episodes import EpisodeSampler
+from .data import MultiSpectralDataset, SpectralDataset, bank_hash
+from .draw import Draw
 from .objectives import EpisodicCalibration
-from .tasks import TASKS, Draw, corrupt
+from .tasks import TASKS, corrupt
+
+#: Smallest episode: no calibration fits in fewer spectra.
+MIN_EPISODE = 12
 
 
 class Pretraining:
@@ -46,9 +49,11 @@ class Pretraining:
 
     def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> None:
         self.config, self.datasets = config, list(datasets)
-        self.sampler = EpisodeSampler(self.datasets, size=config.episode_size)
-        self._episodes = np.random.default_rng(config.seed)
-        self._draw = Draw(torch.Generator().manual_seed(config.seed))
+        self.batches = MultiSpectralDataset(
+            self.datasets, config.episode_size, min_spectra=MIN_EPISODE, seed=config.seed
+        )
+        self._episodes = self.batches.stream()
+        self._draw = Draw.seeded(config.seed)
         with torch.random.fork_rng():
             torch.manual_seed(config.seed)
             self.encoder = SpectralPerceiver(config.encoder)
@@ -113,7 +118,7 @@ class Pretraining:
             "bank_hash": self._bank_hash,
             "datasets": [dataset.name for dataset in self.datasets],
             "families": sorted({dataset.family for dataset in self.datasets}),
-            "n_spectra": sum(len(dataset.values) for dataset in self.datasets),
+            "n_spectra": sum(len(dataset) for dataset in self.datasets),
             "versions": {name: version(name) for name in ("torch", "numpy", "nirs4all-vit")},
             "machine": platform.machine(),
             "threads": torch.get_num_threads(),
@@ -123,7 +128,7 @@ class Pretraining:
 
     def _episode_loss(self, task: Any) -> tuple[Tensor, float]:
         draw = self._draw
-        episode = self.sampler.draw(self._episodes)
+        episode = next(self._episodes)
         spectra, targets = task(episode, draw)
         spectra = corrupt(spectra, episode.deviation, draw, self.config.corruption)
         deviation = targets.std(dim=0, keepdim=True)
@@ -134,7 +139,7 @@ class Pretraining:
             return 0.0 * self.encoder.latents.sum(), 0.0
         n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(spectra))
         n_support = min(max(n_support, 6), len(spectra) - 3)
-        latents = self.encoder.encode(spectra, Grid.from_wavelengths(episode.wavelengths))
+        latents = self.encoder.encode(spectra, episode.grid())
         loss, calibration = spectra.new_zeros(()), 0.0
         for name, weight in self.config.readouts.items():
             part, penalties = self.objective(self.encoder.read_out(latents, name), targets, n_support)
@@ -177,7 +182,7 @@ def embedding_statistics(
     """Mean and covariance of the compact read-out, every dataset counting alike."""
     means, seconds = [], []
     for dataset in datasets:
-        picked = np.linspace(0, len(dataset.values) - 1, min(rows, len(dataset.values))).astype(int)
+        picked = np.linspace(0, len(dataset) - 1, min(rows, len(dataset))).astype(int)
         grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()))
         embedded = encoder.read_out(encoder.encode(torch.from_numpy(dataset.values[picked]), grid), "compact").double()
         means.append(embedded.mean(dim=0))

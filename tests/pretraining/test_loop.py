@@ -14,7 +14,6 @@ from nirs4all_vit.encoder import EncoderConfig
 from nirs4all_vit.pretraining import Pretraining, PretrainingConfig, SpectralDataset, load_recipe
 from nirs4all_vit.pretraining.__main__ import main
 from nirs4all_vit.pretraining.data import bank_hash
-from nirs4all_vit.pretraining.data.episodes import EpisodeSampler
 from tests.conftest import ROOT, make_spectra
 
 TINY = EncoderConfig(n_latents=8, d_model=16, n_heads=2, n_blocks=2)
@@ -112,27 +111,6 @@ def test_recipes(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("name: x\nstep: 3\n")
     with pytest.raises(ValueError, match="unknown settings: step"):
         load_recipe(tmp_path / "r.yaml")
-
-
-def test_small_or_constant_sets_are_left_out() -> None:
-    nm = np.linspace(1100, 1300, 30)
-    useless = [
-        SpectralDataset("few", make_spectra(nm, 5).astype(np.float32), nm),
-        SpectralDataset("flat", np.ones((30, 30), np.float32), nm),
-    ]
-    assert len(EpisodeSampler([*useless, *bank(1)])) == 1
-    with pytest.raises(ValueError, match="nothing to pretrain on"):
-        EpisodeSampler(useless)
-
-
-def test_episodes_are_uniform_over_datasets_and_crop_the_range() -> None:
-    sampler, generator = EpisodeSampler(bank(), size=20), np.random.default_rng(0)
-    drawn = [sampler.draw(generator) for _ in range(400)]
-    share = np.mean([e.wavelengths[-1] > 1700 or len(e.wavelengths) in (45, 90) for e in drawn])
-    assert 0.4 < share < 0.65
-    assert all(e.spectra.shape == (20, len(e.wavelengths)) for e in drawn)
-    shortened = np.mean([len(e.wavelengths) not in (90, 60, 45, 30) for e in drawn])
-    assert 0.3 < shortened < 0.5
 
 
 @pytest.mark.xbank

@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from nirs4all_vit.pretraining.data.episodes import Episode
-from nirs4all_vit.pretraining.tasks import TASKS, Draw, corrupt
+from nirs4all_vit.pretraining.data import SpectralBatch
+from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.tasks import TASKS, corrupt
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2400.0, 120)
 
 
-def episode(n: int = 40, nm: np.ndarray = NM) -> Episode:
+def episode(n: int = 40, nm: np.ndarray = NM) -> SpectralBatch:
     spectra = torch.from_numpy(make_spectra(nm, n)).float()
-    return Episode(spectra, torch.from_numpy(nm), float(spectra.std(dim=0).median()))
+    return SpectralBatch(spectra, torch.from_numpy(nm), float(spectra.std(dim=0).median()))
 
 
 def draw(seed: int = 0) -> Draw:

@@ -2,7 +2,6 @@
 
 from .corruption import corrupt
 from .functionals import LinearFunctionals, NonlinearFunctionals
-from .functions import Draw
 from .spikes import LinearSpikes
 
 #: Task generators by the name that a recipe gives them.
@@ -12,4 +11,4 @@ TASKS = {
     "nonlinear_functionals": NonlinearFunctionals,
 }
 
-__all__ = ["TASKS", "Draw", "LinearFunctionals", "LinearSpikes", "NonlinearFunctionals", "corrupt"]
+__all__ = ["TASKS", "LinearFunctionals", "LinearSpikes", "NonlinearFunctionals", "corrupt"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .functions import Draw
+from ..draw import Draw
 
 
 def corrupt(spectra: Tensor, deviation: float, draw: Draw, probability: float = 0.6) -> Tensor:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.episodes import Episode
-from .functions import Draw, gaussian_bands, random_view, standardise
+from ..data.batch import SpectralBatch
+from ..draw import Draw
+from .functions import gaussian_bands, random_view, standardise
 from .spikes import physical_spike
 
 
@@ -16,7 +17,7 @@ class LinearFunctionals:
     def __init__(self, n_targets: int = 8) -> None:
         self.n_targets = n_targets
 
-    def __call__(self, episode: Episode, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return spectra (n, L) and targets (n, n_targets)."""
         view = random_view(episode.spectra, draw)
         bands = gaussian_bands(episode.wavelengths, draw, 2 * self.n_targets, wide=60.0)
@@ -37,7 +38,7 @@ class NonlinearFunctionals:
     def __init__(self, n_targets: int = 8, n_hidden: int = 10) -> None:
         self.n_targets, self.n_hidden = n_targets, n_hidden
 
-    def __call__(self, episode: Episode, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return spectra (n, L) and targets (n, n_targets)."""
         spectra = physical_spike(episode, draw) if draw.chance(0.5) else episode.spectra
         view = random_view(spectra, draw)

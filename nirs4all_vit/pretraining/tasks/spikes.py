@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.episodes import Episode
-from .functions import Draw, gaussian_bands
+from ..data.batch import SpectralBatch
+from ..draw import Draw
+from .functions import gaussian_bands
 
 
-def spike(episode: Episode, draw: Draw, n_analytes: int, low: float, high: float) -> tuple[Tensor, Tensor]:
+def spike(episode: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float) -> tuple[Tensor, Tensor]:
     """Add hidden analytes in random amounts.
 
     Each analyte is 1 to 6 Gaussian bands (6 to 90 nm); its strength is log-uniform between `low` and
@@ -35,7 +36,7 @@ def spike(episode: Episode, draw: Draw, n_analytes: int, low: float, high: float
     return episode.spectra + (amounts * 3.0) @ (torch.cat(profiles) * strength), amounts
 
 
-def physical_spike(episode: Episode, draw: Draw) -> Tensor:
+def physical_spike(episode: SpectralBatch, draw: Draw) -> Tensor:
     """Add analytes as an instrument would see them: path length varies, stray light up to 5 %."""
     spectra, _ = spike(episode, draw, draw.integer(1, 4), low=0.1, high=3.0)
     path = 1.0 + 0.15 * draw.normal(len(spectra), 1)
@@ -53,6 +54,6 @@ class LinearSpikes:
     def __init__(self, n_analytes: int = 8, low: float = 0.05, high: float = 1.0) -> None:
         self.n_analytes, self.low, self.high = n_analytes, low, high
 
-    def __call__(self, episode: Episode, draw: Draw) -> tuple[Tensor, Tensor]:
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
         """Return spectra (n, L) and targets (n, n_analytes)."""
         return spike(episode, draw, self.n_analytes, self.low, self.high)

@@ -1,0 +1,161 @@
+"""A cache of AsLS baselines on disk, one file per dataset."""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from ...files import atomic_path
+from .dataset import SpectralDataset
+
+#: Smoothness and asymmetry: nirs4all's defaults.
+LAM, P = 1e6, 0.01
+
+#: Points a worker takes at a time: some seconds of work, so that the bar moves and memory stays bounded.
+_BLOCK_POINTS = 1_000_000
+
+
+def asls_baseline(spectra: NDArray[Any], lam: float = LAM, p: float = P) -> NDArray[np.float64]:
+    """Return the asymmetric-least-squares baseline of each spectrum, by nirs4all's `ASLSBaseline`.
+
+    Parameters
+    ----------
+    spectra : ndarray of shape (n_spectra, n_wavelengths)
+        Absorbance.
+    lam : float, default=1e6
+        Smoothness.
+    p : float, default=0.01
+        Asymmetry, between 0 and 1: the weight of points above the baseline.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, n_wavelengths), float64
+        The baseline (not the corrected spectra).
+
+    References
+    ----------
+    Eilers and Boelens (2005), Baseline correction with asymmetric least squares smoothing, Leiden
+    University Medical Centre report.
+    """
+    from nirs4all.operators.transforms.nirs import ASLSBaseline
+
+    spectra = np.asarray(spectra, dtype=np.float64)
+    if spectra.shape[1] < 3:  # second differences need three points
+        return spectra.copy()
+    return spectra - ASLSBaseline(lam=lam, p=p).fit(spectra).transform(spectra)
+
+
+class BaselineCache:
+    """AsLS baselines of datasets, computed once and kept in a folder.
+
+    A file is named by dataset, content hash, lambda and p: a dataset that changes gets a new file. Files
+    are written in one step and hold a checksum; one that is cut or altered is made again.
+
+    Parameters
+    ----------
+    folder : path
+        The cache; made when first written to.
+    lam, p : float
+        Parameters of AsLS.
+    """
+
+    def __init__(self, folder: str | Path, lam: float = LAM, p: float = P) -> None:
+        if lam <= 0 or not 0 < p < 1:
+            raise ValueError(f"AsLS needs lam > 0 and 0 < p < 1; got lam={lam}, p={p}.")
+        self.folder, self.lam, self.p = Path(folder), float(lam), float(p)
+
+    def path(self, dataset: SpectralDataset) -> Path:
+        """Return the file that belongs to a dataset as it is now."""
+        key = hashlib.sha256(f"{dataset.content_hash}:{self.lam!r}:{self.p!r}".encode()).hexdigest()
+        return self.folder / f"{dataset.name}-{key[:16]}.npy"
+
+    def get(self, dataset: SpectralDataset) -> NDArray[np.float32] | None:
+        """Return the baseline as a memory map (n_spectra, n_wavelengths), or None if it is not there or broken."""
+        path = self.path(dataset)
+        try:
+            baseline = np.load(path, mmap_mode="r", allow_pickle=False)
+            said = path.with_suffix(".sha256").read_text("utf-8").strip()
+        except (OSError, ValueError, EOFError):
+            return None
+        sound = baseline.shape == dataset.values.shape and baseline.dtype == np.float32 and _checksum(path) == said
+        return baseline if sound else None
+
+    def precompute(self, datasets: Sequence[SpectralDataset], n_jobs: int = 1, *, progress: bool = True) -> int:
+        """Compute what is missing, stale or broken.
+
+        Parameters
+        ----------
+        datasets : sequence of SpectralDataset
+            The bank.
+        n_jobs : int, default=1
+            Processes.
+        progress : bool, default=True
+            Show a progress bar.
+
+        Returns
+        -------
+        int
+            Datasets computed; the others were there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        missing = [dataset for dataset in datasets if self.get(dataset) is None]
+        bar = tqdm(desc="AsLS", unit="spectra", total=sum(map(len, missing)), disable=not progress)
+        with bar, joblib.Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
+            for dataset in missing:
+                step = max(1, _BLOCK_POINTS // dataset.wavelengths.size)
+                blocks = [slice(start, start + step) for start in range(0, len(dataset), step)]
+                tasks = (joblib.delayed(_baseline)(dataset, rows, self.lam, self.p) for rows in blocks)
+                path = self.path(dataset)
+                with atomic_path(path) as target:
+                    baseline = np.lib.format.open_memmap(
+                        target, mode="w+", dtype=np.float32, shape=dataset.values.shape
+                    )
+                    for rows, block in zip(blocks, parallel(tasks), strict=True):
+                        baseline[rows] = block
+                        bar.update(len(block))
+                    baseline.flush()
+                    checksum = _checksum(target)
+                # The checksum comes last: killed in between, the file counts as missing.
+                with atomic_path(path.with_suffix(".sha256")) as target:
+                    target.write_text(checksum + "\n", "utf-8")
+        return len(missing)
+
+    def attach(self, datasets: Iterable[SpectralDataset]) -> bool:
+        """Give every dataset its baseline; what has one already keeps it.
+
+        Returns
+        -------
+        bool
+            Whether all have one. If not, a warning says what to type, and training goes on without the
+            baseline objective.
+        """
+        missing = []
+        for dataset in datasets:
+            if dataset.baseline is None:
+                dataset.baseline = self.get(dataset)
+            if dataset.baseline is None:
+                missing.append(dataset.name)
+        if missing:
+            warnings.warn(
+                f"no AsLS baseline in {self.folder} for {len(missing)} datasets ({', '.join(missing[:3])}, ...): the "
+                f"baseline objective is off. Make them with: nirs4all-vit precompute-asls --x-bank DIR --cache {self.folder}",
+                stacklevel=2,
+            )
+        return not missing
+
+
+def _baseline(dataset: SpectralDataset, rows: slice, lam: float, p: float) -> NDArray[np.float32]:
+    return asls_baseline(dataset.absorbance(rows), lam, p).astype(np.float32)
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

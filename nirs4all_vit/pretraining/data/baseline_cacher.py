@@ -1,0 +1,78 @@
+"""AsLS correction as a nirs4all operator that computes each spectrum once."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import joblib
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .asls import LAM, P, asls_baseline
+
+
+class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
+    """Subtract, or return, the AsLS baseline; blocks of spectra seen before come from disk.
+
+    Parameters
+    ----------
+    lam : float, default=1e6
+        Smoothness.
+    p : float, default=0.01
+        Asymmetry, between 0 and 1.
+    output : {"corrected", "baseline"}, default="corrected"
+        What `transform` returns.
+    cache : path, optional
+        Folder of a `joblib.Memory`; nothing is kept without it.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+        Number of wavelengths.
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "lam": [Interval(Real, 0, None, closed="neither")],
+        "p": [Interval(Real, 0, 1, closed="neither")],
+        "output": [StrOptions({"corrected", "baseline"})],
+        "cache": [str, "no_validation", None],
+    }
+
+    def __init__(self, lam: float = LAM, p: float = P, output: str = "corrected", cache: Any = None) -> None:
+        self.lam = lam
+        self.p = p
+        self.output = output
+        self.cache = cache
+
+    def fit(self, X: ArrayLike, y: Any = None) -> BaselineCacher:  # noqa: ARG002
+        """Check the parameters; AsLS learns nothing.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_wavelengths)
+            Absorbance.
+        y : ignored
+
+        Returns
+        -------
+        BaselineCacher
+        """
+        self._validate_params()
+        validate_data(self, X, dtype=[np.float64, np.float32])
+        self._fitted = True
+        return self
+
+    def transform(self, X: ArrayLike) -> NDArray[Any]:
+        """Return the corrected spectra or their baselines, (n_spectra, n_wavelengths), float64."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        compute = joblib.Memory(self.cache, verbose=0).cache(asls_baseline)
+        baseline = compute(np.asarray(X, dtype=np.float64), float(self.lam), float(self.p))
+        return baseline if self.output == "baseline" else X - baseline
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "_fitted")

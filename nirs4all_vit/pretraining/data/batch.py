@@ -1,0 +1,58 @@
+"""What a training step gets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from ...encoder import Grid
+
+
+@dataclass(frozen=True)
+class SpectralBatch:
+    """Clean spectra in absorbance, on one grid or padded.
+
+    Attributes
+    ----------
+    spectra : Tensor of shape (n, L), float32
+        Absorbance; zero on padding.
+    wavelengths : Tensor of shape (L,) or (n, L), float64
+        In nm, ascending; padding repeats the last one.
+    deviation : float, or Tensor of shape (n, 1)
+        Typical standard deviation between the spectra of the dataset, the unit in which spikes and
+        corruptions are sized; a tensor where spectra come from several datasets.
+    valid : bool Tensor of shape (n, L), or None
+        False on padding; None on one grid.
+    baseline : Tensor of shape (n, L), or None
+        AsLS baseline; None if any dataset of the batch has none.
+    datasets : Tensor of shape (n,), int64, or None
+        Number of the dataset of each spectrum.
+    rows : Tensor of shape (n,), int64, or None
+        Row of each spectrum in its dataset.
+    """
+
+    spectra: Tensor
+    wavelengths: Tensor
+    deviation: float | Tensor
+    valid: Tensor | None = None
+    baseline: Tensor | None = None
+    datasets: Tensor | None = None
+    rows: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.spectra)
+
+    def grid(self) -> Grid:
+        """Return the wavelengths as the encoder takes them."""
+        from ...encoder import Grid
+
+        return Grid.from_wavelengths(self.wavelengths, self.valid)
+
+    def to(self, device: str | torch.device) -> SpectralBatch:
+        """Return the batch on a device."""
+        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return SpectralBatch(**moved)

@@ -1,0 +1,154 @@
+"""One dataset of unlabelled spectra."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SpectralAxisError, SpectralInputError
+from .metadata import SpectralMetadata
+
+#: Rows that decide what holds for a whole dataset (percent or fraction, typical deviation).
+_SURVEYED = 2000
+
+
+class SpectralDataset:
+    """Spectra of one dataset on one grid, without targets.
+
+    Parameters
+    ----------
+    name : str
+        Dataset id.
+    values : ndarray of shape (n_spectra, n_wavelengths), float32
+        Signal as published; a memory map stays one, and is not read before it is needed.
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        In nm, ascending.
+    metadata : mapping, optional
+        Sparse: ``mode``, ``instrument``, ``family``, ... Missing fields are UNKNOWN.
+    baseline : ndarray of shape (n_spectra, n_wavelengths), float32, optional
+        AsLS baseline of the absorbance.
+
+    Raises
+    ------
+    SpectralInputError, SpectralAxisError
+        Shapes that do not agree, or wavelengths that do not ascend.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        values: NDArray[np.float32],
+        wavelengths: NDArray[np.float64],
+        metadata: Mapping[str, Any] | None = None,
+        baseline: NDArray[np.float32] | None = None,
+    ) -> None:
+        if values.ndim != 2 or values.shape[1] != wavelengths.size or not len(values):
+            raise SpectralInputError(f"{name}: spectra of shape {values.shape} on {wavelengths.size} wavelengths.")
+        if baseline is not None and baseline.shape != values.shape:
+            raise SpectralInputError(f"{name}: a baseline of shape {baseline.shape} for spectra of shape {values.shape}.")
+        self._set_axis(name, wavelengths, metadata)
+        self._values, self.baseline = values, baseline
+        #: Whatever must live as long as the memory map: the temporary folder that holds its file.
+        self.owner: Any = None
+
+    def _set_axis(self, name: str, wavelengths: NDArray[np.float64], metadata: Mapping[str, Any] | None) -> None:
+        if wavelengths.size > 1 and not (np.diff(wavelengths) > 0).all():
+            raise SpectralAxisError(f"{name}: wavelengths must ascend.")
+        self.name, self.wavelengths = name, wavelengths
+        self.metadata = SpectralMetadata.from_dict(metadata or {})
+
+    @property
+    def values(self) -> NDArray[np.float32]:
+        """Signal as published, (n_spectra, n_wavelengths), float32."""
+        return self._values
+
+    @property
+    def family(self) -> str:
+        """Datasets that share samples, laboratory or instrument; the dataset itself if unknown."""
+        return str(self.metadata.source.get("family") or self.name)
+
+    @property
+    def mode(self) -> str:
+        """``absorbance``, ``reflectance``, ``transmittance`` or ``UNKNOWN``."""
+        return self.metadata.categorical["mode"]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __repr__(self) -> str:
+        low, high = self.wavelengths[[0, -1]]
+        return f"<{type(self).__name__} {self.name}: {len(self)} x {self.wavelengths.size}, {low:.0f}-{high:.0f} nm>"
+
+    def absorbance(self, rows: Any = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
+        """Return spectra as absorbance, log10(1/R) or log10(1/T).
+
+        Signals whose mode is reflectance or transmittance are converted, from percent where the
+        values of the dataset say so; anything else is returned as it is.
+
+        Parameters
+        ----------
+        rows : slice or array of int, default: all
+            Spectra to return; only these are read.
+        columns : slice, default: all
+            Wavelengths to return.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_columns), float32
+        """
+        values = np.asarray(self.values[rows][:, columns], dtype=np.float32)
+        if self.mode not in ("reflectance", "transmittance"):
+            return values
+        return -np.log10(np.clip(values * self._fraction, 1e-4, None, dtype=np.float32))
+
+    @cached_property
+    def deviation(self) -> float:
+        """Typical standard deviation between spectra, in absorbance: the unit of spikes and corruptions."""
+        # The median over wavelengths: a few saturated channels must not set the scale.
+        return float(np.median(self.absorbance(self._survey()).std(axis=0, dtype=np.float64)))
+
+    @cached_property
+    def content_hash(self) -> str:
+        """SHA-256 of values, wavelengths and mode: of all that the absorbance depends on."""
+        digest = hashlib.sha256(self.wavelengths.astype("<f8").tobytes())
+        digest.update(f"{self.mode}:{len(self)}".encode())
+        step = max(1, 4_000_000 // self.wavelengths.size)
+        for start in range(0, len(self), step):
+            digest.update(np.ascontiguousarray(self.values[start : start + step], dtype="<f4").tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def _fraction(self) -> np.float32:
+        """Factor from percent to fraction, where the signal is in percent."""
+        return np.float32(0.01 if np.median(self.values[self._survey()]) > 2.0 else 1.0)
+
+    def _survey(self) -> slice:
+        return slice(None, None, max(1, len(self) // _SURVEYED))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker opens the file again instead of receiving its contents.
+        return {key: _packed(value) for key, value in self.__dict__.items() if key != "owner"} | {"owner": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update({key: _unpacked(value) for key, value in state.items()})
+
+
+class _MappedFile(str):
+    """Path of a ``.npy`` file, in place of its memory map."""
+
+
+def _packed(value: Any) -> Any:
+    whole = isinstance(value, np.memmap) and value.filename is not None and value.offset and value.base is not None
+    if whole and Path(value.filename).suffix == ".npy" and not isinstance(value.base, np.ndarray):
+        return _MappedFile(value.filename)
+    return value
+
+
+def _unpacked(value: Any) -> Any:
+    return np.load(value, mmap_mode="r", allow_pickle=False) if isinstance(value, _MappedFile) else value

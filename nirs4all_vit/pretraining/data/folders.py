@@ -1,0 +1,159 @@
+"""The folder layout: ``<dataset_id>/{spectra,wavelengths,baseline_asls}.npy`` and ``metadata.json``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SpectralAxisError, SpectralInputError
+from ...files import atomic_path
+from ...spectra import is_monotonic, to_nanometres
+from .dataset import SpectralDataset
+
+SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
+
+_CHUNK_VALUES = 2_000_000
+
+
+def read_folder(folder: str | Path) -> SpectralDataset:
+    """Open one dataset folder; spectra stay memory maps.
+
+    Parameters
+    ----------
+    folder : path
+        Holds ``spectra.npy`` (n_spectra, n_wavelengths; any real dtype), ``wavelengths.npy`` (nm or what
+        ``axis_unit`` in the metadata says, either direction) and, optionally, ``baseline_asls.npy`` and
+        ``metadata.json``. ``targets.npy`` may lie there; it is never read.
+
+    Returns
+    -------
+    SpectralDataset
+        Memory-mapped where the file is float32 on an ascending axis; converted in memory otherwise.
+
+    Raises
+    ------
+    SpectralInputError, SpectralAxisError
+        A file that is missing, cut, pickled, or does not agree with the others; the message names it.
+    """
+    folder = Path(folder)
+    source = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
+    values, axis = _array(folder / SPECTRA, 2), _array(folder / WAVELENGTHS, 1)
+    try:
+        wavelengths = to_nanometres(axis, source.get("axis_unit") or "auto")
+    except SpectralAxisError as error:
+        raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: {error}") from error
+    if not is_monotonic(wavelengths):
+        raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: the axis neither ascends nor descends.")
+    if values.shape[1] != wavelengths.size or not len(values):
+        raise SpectralInputError(f"{folder.name}/{SPECTRA}: shape {values.shape} on {wavelengths.size} wavelengths.")
+    check_counts(f"{folder.name}/{SPECTRA}", values.shape, wavelengths, source)
+    descending = bool(wavelengths.size > 1 and wavelengths[0] > wavelengths[-1])
+    step = max(1, _CHUNK_VALUES // wavelengths.size)
+    for start in range(0, len(values), step):
+        finite = np.isfinite(values[start : start + step]).all(axis=1)
+        if not finite.all():
+            row = start + int(np.flatnonzero(~finite)[0])
+            raise SpectralInputError(f"{folder.name}/{SPECTRA}, row {row}: a value is missing or not finite.")
+    baseline = None
+    # A baseline of a reflectance does not belong under log10(1/R).
+    if (folder / BASELINE).exists() and source.get("mode") not in ("reflectance", "transmittance"):
+        baseline = _array(folder / BASELINE, 2)
+        if baseline.shape != values.shape:
+            raise SpectralInputError(f"{folder.name}/{BASELINE}: shape {baseline.shape}, spectra {values.shape}.")
+        baseline = _ascending(baseline, descending)
+    axis = np.ascontiguousarray(wavelengths[::-1] if descending else wavelengths)
+    return SpectralDataset(folder.name, _ascending(values, descending), axis, source, baseline)
+
+
+def write_folder(
+    folder: str | Path, chunks: Iterable[NDArray[Any]], wavelengths: NDArray[np.float64], source: dict[str, Any]
+) -> None:
+    """Write one dataset folder from blocks of spectra, in bounded memory.
+
+    Parameters
+    ----------
+    folder : path
+        Is made; files of that name are replaced, each in one step.
+    chunks : iterable of ndarray of shape (n, n_wavelengths)
+        Spectra in ascending order of wavelength.
+    wavelengths : ndarray of shape (n_wavelengths,)
+        In nm, ascending.
+    source : dict
+        Metadata; ``axis_unit`` is set to nm.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_path(folder / SPECTRA) as target, open(target, "wb") as file:
+        header = {"descr": "<f4", "fortran_order": False, "shape": (0, wavelengths.size)}
+        np.lib.format.write_array_header_1_0(file, header)
+        n_rows = 0
+        for chunk in chunks:
+            file.write(np.ascontiguousarray(chunk, dtype="<f4").tobytes())
+            n_rows += len(chunk)
+        # numpy leaves room for any number of rows, so that the header can be written again in place.
+        file.seek(0)
+        np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, wavelengths.size)})
+    with atomic_path(folder / WAVELENGTHS) as target:
+        np.save(target, wavelengths)
+    with atomic_path(folder / METADATA) as target:
+        target.write_text(json.dumps({**source, "axis_unit": "nm"}, indent=1), "utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a metadata file; a broken one names itself and its line."""
+    try:
+        source = json.loads(path.read_text("utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise SpectralInputError(f"{path.name}, line {error.lineno}: not JSON: {error.msg}.") from error
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{path.name} is not UTF-8 text.") from error
+    if not isinstance(source, dict):
+        raise SpectralInputError(f"{path.name}: metadata must be a JSON object, got {type(source).__name__}.")
+    return source
+
+
+def check_counts(
+    name: str, shape: tuple[int | None, int], wavelengths: NDArray[np.float64], source: dict[str, Any]
+) -> None:
+    """Compare a dataset with what its metadata says of it: the way to notice a file that was cut.
+
+    Raises
+    ------
+    SpectralInputError
+        ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
+    """
+    for key, found in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
+        said = source.get(key)
+        if found is not None and isinstance(said, int) and said != found:
+            raise SpectralInputError(f"{name}: {found} where the metadata says {key}={said}; a cut file?")
+    limits = source.get("spectral_range")
+    if isinstance(limits, (list, tuple)) and len(limits) == 2:
+        found_limits = (wavelengths.min(), wavelengths.max())
+        if not np.allclose(found_limits, limits, rtol=0.01):
+            raise SpectralInputError(
+                f"{name}: the axis runs from {found_limits[0]:g} to {found_limits[1]:g} nm where the metadata says {limits}."
+            )
+
+
+def _array(path: Path, ndim: int) -> NDArray[Any]:
+    where = f"{path.parent.name}/{path.name}"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError:
+        raise SpectralInputError(f"{where} is missing.") from None
+    except (ValueError, EOFError, OSError) as error:
+        raise SpectralInputError(f"{where} is not a .npy file of numbers, or is cut: {error}") from error
+    if array.ndim != ndim or array.dtype.kind not in "fiu":
+        raise SpectralInputError(f"{where}: expected {ndim}-D numbers, got {array.dtype} of shape {array.shape}.")
+    return array
+
+
+def _ascending(values: NDArray[Any], descending: bool) -> NDArray[np.float32]:
+    if descending or values.dtype != np.float32 or not values.flags.c_contiguous:
+        return np.ascontiguousarray(values[:, ::-1] if descending else values, dtype=np.float32)
+    return values

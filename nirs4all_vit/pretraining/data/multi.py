@@ -1,0 +1,218 @@
+"""Batches from many datasets: an infinite stream that can be resumed anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset
+
+from .batch import SpectralBatch
+from .dataset import SpectralDataset
+from .sampling import UniformDatasetSampler
+
+
+class MultiSpectralDataset(Dataset[SpectralBatch]):
+    """Batches of spectra: uniform by dataset, with synthetic ones mixed in, cropped and thinned at random.
+
+    Batch number k is a function of the seed and k alone. So the stream is infinite, the same with any
+    number of workers, different on every rank, and resumed by going on at k.
+
+    Parameters
+    ----------
+    datasets : sequence of SpectralDataset
+        Real spectra.
+    batch_size : int, default=64
+        Spectra in a batch; fewer in a one-grid batch of a smaller dataset.
+    layout : {"one_grid", "mixed"}, default="one_grid"
+        All spectra of a batch from one dataset, without repeats and without padding; or each from a
+        dataset of its own drawing, among those of similar length (within a factor of two), padded.
+    synthetic : sequence of SpectralDataset, optional
+        Synthetic spectra.
+    p_synth : float, default=0
+        Share of synthetic spectra (of synthetic batches, on one grid).
+    weights : mapping of str to float, optional
+        Weight of datasets by name, 1 for those that are not named.
+    steps_per_dataset : int, default=200
+        Batches of a virtual epoch per real dataset, whatever its size.
+    crop_probability : float, default=0.4
+        Share of datasets in a batch that are cropped to 40-100 % of their range.
+    thin_probability : float, default=0.2
+        Share of datasets in a batch of which every second to fourth point is kept.
+    min_spectra : int, default=1
+        Datasets of fewer spectra, and those whose spectra do not differ, are left out.
+    seed : int, default=0
+        Seed of the stream.
+    rank, world_size : int, default=0, 1
+        Number of this process and of all, in distributed training.
+
+    Attributes
+    ----------
+    datasets : list of SpectralDataset
+        All that are drawn from, real ones first.
+    position : int
+        Number of batches that `stream` has given.
+    """
+
+    min_points = 16
+
+    def __init__(
+        self,
+        datasets: Sequence[SpectralDataset],
+        batch_size: int = 64,
+        *,
+        layout: str = "one_grid",
+        synthetic: Sequence[SpectralDataset] = (),
+        p_synth: float = 0.0,
+        weights: Mapping[str, float] | None = None,
+        steps_per_dataset: int = 200,
+        crop_probability: float = 0.4,
+        thin_probability: float = 0.2,
+        min_spectra: int = 1,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        if layout not in ("one_grid", "mixed"):
+            raise ValueError(f"layout={layout!r}; use 'one_grid' or 'mixed'.")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}.")
+        chances = {"p_synth": p_synth, "crop_probability": crop_probability, "thin_probability": thin_probability}
+        for name, chance in chances.items():
+            if not 0 <= chance <= 1:
+                raise ValueError(f"{name}={chance} must lie between 0 and 1.")
+        real = [d for d in datasets if len(d) >= min_spectra and d.deviation > 0]
+        made = [d for d in synthetic if len(d) >= min_spectra] if p_synth > 0 else []
+        if not real and p_synth < 1:
+            raise ValueError(f"no dataset has {min_spectra} spectra that differ; nothing to pretrain on.")
+        if p_synth > 0 and not made:
+            raise ValueError(f"p_synth={p_synth} needs synthetic datasets; pass synthetic=synthetic_bank().")
+        self.datasets, self.n_real = real + made, len(real)
+        unknown = set(weights or ()) - {d.name for d in self.datasets}
+        if unknown:
+            raise ValueError(f"weights for datasets that are not there: {', '.join(sorted(unknown))}.")
+        self.batch_size, self.layout, self.steps_per_dataset = batch_size, layout, steps_per_dataset
+        self.crop_probability, self.thin_probability = crop_probability, thin_probability
+        self.seed, self.rank, self.world_size, self.position = seed, rank, world_size, 0
+        shares = np.array([(weights or {}).get(d.name, 1.0) for d in self.datasets])
+        for part, share in ((slice(0, len(real)), 1.0 - p_synth), (slice(len(real), None), p_synth)):
+            shares[part] *= share / max(shares[part].sum(), 1e-300)
+        self.sampler = UniformDatasetSampler([len(d) for d in self.datasets], shares, seed=seed)
+        self._buckets = _buckets(self.datasets)
+
+    def __len__(self) -> int:
+        """Batches of a virtual epoch."""
+        return self.steps_per_dataset * max(self.n_real, 1)
+
+    def __getitem__(self, k: int) -> SpectralBatch:
+        """Return batch number k, for any k >= 0."""
+        generator = np.random.default_rng([self.seed, k])
+        if self.layout == "one_grid":
+            index, rows = self.sampler.draw_from_one(generator, self.batch_size)
+            return self._one_grid(index, rows, generator)
+        shares = [self.sampler.probabilities[bucket].sum() for bucket in self._buckets]
+        bucket = self._buckets[generator.choice(len(self._buckets), p=shares)]
+        indices, rows = self.sampler.draw(generator, self.batch_size, bucket)
+        # One slice per dataset, not one per spectrum.
+        return _padded([self._one_grid(int(i), rows[indices == i], generator) for i in np.unique(indices)])
+
+    def stream(self, n_workers: int = 0) -> Iterator[SpectralBatch]:
+        """Yield batches without end, from `position` on.
+
+        Parameters
+        ----------
+        n_workers : int, default=0
+            Processes that prepare batches ahead; the batches are the same with any number.
+        """
+        batches = DataLoader(self, batch_size=None, sampler=_Count(self), num_workers=n_workers)
+        for batch in batches:
+            self.position += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """Return the place in the stream."""
+        return {"seed": self.seed, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on from a saved place; the next `stream` starts there."""
+        self.seed, self.position = state["seed"], state["position"]
+
+    def metadata(self, batch: SpectralBatch) -> list[dict[str, Any]]:
+        """Return what is known of each spectrum of a batch, as the encoder takes it."""
+        known = {int(i): self.datasets[int(i)].metadata.known() for i in batch.datasets.unique()}
+        return [known[int(i)] for i in batch.datasets]
+
+    def _one_grid(self, index: int, rows: NDArray[np.intp], generator: np.random.Generator) -> SpectralBatch:
+        dataset = self.datasets[index]
+        columns = self._columns(dataset.wavelengths.size, generator)
+        baseline = dataset.baseline
+        return SpectralBatch(
+            spectra=torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows, columns))),
+            wavelengths=torch.from_numpy(dataset.wavelengths[columns].copy()),
+            deviation=dataset.deviation,
+            baseline=None if baseline is None else torch.from_numpy(np.ascontiguousarray(baseline[rows][:, columns])),
+            datasets=torch.full((len(rows),), index),
+            rows=torch.from_numpy(rows),
+        )
+
+    def _columns(self, n_points: int, generator: np.random.Generator) -> slice:
+        start, stop, step = 0, n_points, 1
+        if generator.random() < self.crop_probability:
+            kept = max(self.min_points, int(generator.uniform(0.4, 1.0) * n_points))
+            if kept < n_points:
+                start = int(generator.integers(n_points - kept + 1))
+                stop = start + kept
+        if generator.random() < self.thin_probability:
+            step = min(int(generator.integers(2, 5)), max(1, (stop - start) // self.min_points))
+        return slice(start, stop, step)
+
+
+class _Count:
+    """Numbers of the batches that one rank gives, from where its stream is."""
+
+    def __init__(self, dataset: MultiSpectralDataset) -> None:
+        self._dataset, self._start = dataset, dataset.position
+
+    def __iter__(self) -> Iterator[int]:
+        k = self._start * self._dataset.world_size + self._dataset.rank
+        while True:
+            yield k
+            k += self._dataset.world_size
+
+
+def _buckets(datasets: Sequence[SpectralDataset]) -> list[NDArray[np.intp]]:
+    """Group datasets whose number of points lies between the same powers of two.
+
+    Buckets are drawn by the summed weight of their datasets, so every dataset keeps its share.
+    """
+    powers = np.array([int(np.log2(d.wavelengths.size)) for d in datasets])
+    return [np.flatnonzero(powers == power) for power in np.unique(powers)]
+
+
+def _padded(parts: Sequence[SpectralBatch]) -> SpectralBatch:
+    """Stack one-grid batches into one padded batch."""
+    rows, length = sum(map(len, parts)), max(part.spectra.shape[1] for part in parts)
+    spectra, valid = torch.zeros(rows, length), torch.zeros(rows, length, dtype=torch.bool)
+    wavelengths = torch.empty(rows, length, dtype=torch.float64)
+    baseline = torch.zeros(rows, length) if all(part.baseline is not None for part in parts) else None
+    start = 0
+    for part in parts:
+        size, points = part.spectra.shape
+        block = slice(start, start + size)
+        spectra[block, :points], valid[block, :points] = part.spectra, True
+        wavelengths[block, :points], wavelengths[block, points:] = part.wavelengths, part.wavelengths[-1]
+        if baseline is not None and part.baseline is not None:
+            baseline[block, :points] = part.baseline
+        start += size
+    return SpectralBatch(
+        spectra,
+        wavelengths,
+        torch.cat([torch.full((len(part), 1), float(part.deviation)) for part in parts]),
+        valid,
+        baseline,
+        torch.cat([part.datasets for part in parts]),
+        torch.cat([part.rows for part in parts]),
+    )

@@ -1,0 +1,152 @@
+"""Spectra that nirs4all and nirs4all-datasets can open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import SpectralAxisError, SpectralInputError
+from ...spectra import Spectra, guess_axis_unit, to_nanometres
+from .dataset import SpectralDataset
+
+#: nirs4all's signal types as modes; percent and fraction are told apart by the values.
+_MODES = {
+    "absorbance": "absorbance",
+    "log_1_r": "absorbance",
+    "log_1_t": "absorbance",
+    "reflectance": "reflectance",
+    "reflectance%": "reflectance",
+    "transmittance": "transmittance",
+    "transmittance%": "transmittance",
+}
+
+
+def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]:
+    """Take the spectra of a nirs4all dataset; targets are not read.
+
+    Parameters
+    ----------
+    source : SpectroDataset, path, dict or DatasetConfigs
+        A dataset in memory, or anything that nirs4all's ``DatasetConfigs`` opens: a folder, a configuration
+        file or dictionary.
+    name : str, optional
+        Dataset id; nirs4all's own name by default.
+
+    Returns
+    -------
+    list of SpectralDataset
+        One per source (instrument) and dataset; further sources are named ``<name>-<source>``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such path.
+    SpectralAxisError
+        A source without a wavelength axis.
+    SpectralInputError
+        Something that nirs4all cannot open, or spectra with missing values.
+    """
+    from nirs4all.data import DatasetConfigs
+    from nirs4all.data.dataset import SpectroDataset
+
+    if isinstance(source, SpectroDataset):
+        found = [source]
+    else:
+        if isinstance(source, (str, Path)):
+            if not Path(source).exists():
+                raise FileNotFoundError(f"no file or folder {source}.")
+            source = str(source)
+        try:
+            configs = source if isinstance(source, DatasetConfigs) else DatasetConfigs(source)
+            found = configs.get_datasets()
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            raise SpectralInputError(f"nirs4all cannot open {source}: {error}") from error
+    return [dataset for one in found for dataset in _sources(one, name or one.name)]
+
+
+def fetch_dataset(
+    dataset_id: str, root: str | Path = ".", *, cache: str | Path | None = None
+) -> list[SpectralDataset]:
+    """Fetch a public dataset by its id in nirs4all-datasets, from where its publisher keeps it.
+
+    Parameters
+    ----------
+    dataset_id : str
+        Id in the catalogue of ``nirs4all-datasets``.
+    root : path, default="."
+        Checkout of the registry (``catalog/``, ``datasets/``); a dataset whose canonical files lie there is
+        read without network.
+    cache : path, optional
+        Where downloads are kept; that package's own place by default.
+
+    Returns
+    -------
+    list of SpectralDataset
+        One per source (instrument).
+
+    Raises
+    ------
+    ImportError
+        nirs4all-datasets is not installed.
+    FileNotFoundError
+        An id that the registry does not hold.
+    ConnectionError
+        No network, or a dataset that cannot be fetched automatically; the message says where it lies.
+    """
+    try:
+        import nirs4all_datasets
+    except ImportError as error:
+        raise ImportError("public datasets need nirs4all-datasets; pip install nirs4all-datasets.") from error
+    try:
+        found = nirs4all_datasets.get(dataset_id, root=root, cache_dir=cache, reproduce=True)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"{error} root={str(root)!r} must be a checkout of the nirs4all-datasets registry that holds it."
+        ) from error
+    except (RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
+        reason = " ".join(str(error).split())
+        raise ConnectionError(
+            f"dataset {dataset_id!r} cannot be fetched (no network?): {reason} A copy on disk loads with load_x_bank."
+        ) from error
+    if not hasattr(found, "sources"):
+        return from_nirs4all(found, dataset_id)
+    licence = str(getattr(found.descriptor.governance, "license", "UNKNOWN"))
+    datasets = []
+    for index, source in enumerate(found.sources()):
+        metadata = {"family": dataset_id, "licence": licence}
+        label = dataset_id if index == 0 else f"{dataset_id}-{source}"
+        datasets.append(_dataset(label, found.x(source), found.wavelengths(source), "auto", metadata))
+    return datasets
+
+
+def _sources(dataset: Any, name: str) -> list[SpectralDataset]:
+    blocks = dataset.x({}, layout="2d", concat_source=False)
+    blocks = blocks if isinstance(blocks, list) else [blocks]
+    datasets = []
+    for index, values in enumerate(blocks):
+        label = name if index == 0 else f"{name}-{index}"
+        try:
+            axis = np.asarray(dataset.wavelengths_nm(index), dtype=np.float64)
+        except (ValueError, TypeError) as error:
+            raise SpectralAxisError(f"{label}: no wavelength axis: {error}") from error
+        signal = dataset.signal_type(index)
+        metadata = {"family": name, "mode": _MODES.get(str(getattr(signal, "value", signal)), "UNKNOWN")}
+        # A header in nm that nirs4all took for wavenumbers comes back as 1e7/nm; its range gives it away.
+        unit = "nm" if guess_axis_unit(axis) == "nm" else "cm-1"
+        datasets.append(_dataset(label, values, axis, unit, metadata))
+    return datasets
+
+
+def _dataset(
+    name: str, values: NDArray[Any], axis: NDArray[np.float64], unit: str, metadata: dict[str, Any]
+) -> SpectralDataset:
+    if not np.isfinite(axis).all():
+        raise SpectralAxisError(f"{name}: its columns are not wavelengths.")
+    spectra = Spectra.on_grid(np.asarray(values), to_nanometres(axis, unit))
+    if not np.isfinite(spectra.values).all():
+        row = int(np.flatnonzero(~np.isfinite(spectra.values).all(axis=1))[0])
+        raise SpectralInputError(f"{name}, spectrum {row + 1}: a value is missing or not finite.")
+    return SpectralDataset(name, np.ascontiguousarray(spectra.values, dtype=np.float32), spectra.wavelengths, metadata)

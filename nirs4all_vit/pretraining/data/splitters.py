@@ -1,0 +1,136 @@
+"""Splits of banks and of calibration sets, in scikit-learn's form."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
+from sklearn.utils.validation import _num_samples, check_consistent_length
+
+
+class LeaveOneDatasetOut(LeaveOneGroupOut):
+    """Each dataset is the test set once.
+
+    The `groups` of `split` name the dataset of each row. Datasets of one family share samples or an
+    instrument: a fold is honest only if the training rows of its family go too. Give `families`, and
+    they do.
+
+    Parameters
+    ----------
+    families : array-like of shape (n_rows,), optional
+        Family of each row. Rows of the test dataset's family are left out of training.
+    """
+
+    def __init__(self, families: ArrayLike | None = None) -> None:
+        self.families = families
+
+    def split(
+        self, X: Any, y: Any = None, groups: ArrayLike | None = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield training and test rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_rows, ...)
+            Only its length is used.
+        y : ignored
+        groups : array-like of shape (n_rows,)
+            Dataset of each row.
+        """
+        families = None if self.families is None else np.asarray(self.families)
+        if families is not None:
+            check_consistent_length(X, families)
+        for train, test in super().split(X, y, groups):
+            if families is not None:
+                train = train[~np.isin(families[train], families[test])]
+                if not train.size:
+                    raise ValueError(f"all rows are of the family {families[test][0]!r}; nothing is left to train on.")
+            yield train, test
+
+
+class LODOSplitter(LeaveOneDatasetOut):
+    """The short name of `LeaveOneDatasetOut`, as nirs4all's pipelines take it."""
+
+
+class LeaveOneFamilyOut(LeaveOneGroupOut):
+    """Each family (datasets that share samples, laboratory or instrument) is the test set once.
+
+    The `groups` of `split` name the family of each row.
+    """
+
+
+class FamilyKFold(GroupKFold):
+    """K folds of whole families, shuffled by default: the split of the strict-transfer benchmark.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        Number of folds.
+    shuffle : bool, default=True
+        Deal families at random, whatever their size; else the folds are balanced by number of rows.
+    random_state : int, default=0
+        Seed of the shuffle.
+    """
+
+    def __init__(self, n_splits: int = 5, *, shuffle: bool = True, random_state: int = 0) -> None:
+        super().__init__(n_splits, shuffle=shuffle, random_state=random_state if shuffle else None)
+
+
+class GroupKennardStone:
+    """Kennard-Stone by sample: replicate scans of one sample stay together.
+
+    The calibration set covers the spectra evenly (Kennard and Stone, 1969, Technometrics 11, 137). Groups
+    are represented by their mean spectrum, through nirs4all's splitters.
+
+    Parameters
+    ----------
+    test_size : float, default=0.25
+        Share of the samples in the test set.
+    """
+
+    _with_targets = False
+
+    def __init__(self, test_size: float = 0.25) -> None:
+        self.test_size = test_size
+
+    def split(
+        self, X: ArrayLike, y: ArrayLike | None = None, groups: ArrayLike | None = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield one pair of training and test rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_spectra, n_wavelengths)
+        y : array-like of shape (n_spectra,), optional
+            Needed by SPXY.
+        groups : array-like of shape (n_spectra,), optional
+            Sample of each spectrum; each spectrum is a sample of its own without.
+        """
+        from nirs4all.operators.splitters import GroupedSplitterWrapper, KennardStoneSplitter, SPXYSplitter
+
+        if self._with_targets and y is None:
+            raise ValueError("SPXY needs y: it spreads the calibration set over spectra and targets.")
+        inner = SPXYSplitter(self.test_size) if self._with_targets else KennardStoneSplitter(self.test_size)
+        X = np.asarray(X)
+        targets = None if y is None else np.asarray(y)
+        rows = np.arange(_num_samples(X)) if groups is None else np.asarray(groups)
+        check_consistent_length(X, rows)
+        wrapper = GroupedSplitterWrapper(inner, y_aggregation=None if targets is None else "mean")
+        # Without targets for Kennard-Stone: classes have no mean, and it does not look at them.
+        yield from wrapper.split(X, targets if self._with_targets else None, rows)
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
+        """Return 1."""
+        return 1
+
+
+class GroupSPXY(GroupKennardStone):
+    """SPXY by sample: Kennard-Stone on spectra and targets together.
+
+    Galvao et al. (2005), Talanta 67, 736.
+    """
+
+    _with_targets = True

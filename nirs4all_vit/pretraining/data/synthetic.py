@@ -1,0 +1,248 @@
+"""Synthetic spectra from nirs4all's generator, many instruments and materials, in paired views."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .dataset import SpectralDataset
+
+#: nirs4all's instrument categories as the bank names them.
+_TYPES = {"handheld": "portable", "embedded": "portable", "process": "industrial"}
+
+#: Modes of the generator that near-infrared instruments work in. Signals come as absorbance, log10(1/R).
+_MODES = ("transmittance", "reflectance", "transflectance", "interactance")
+
+_MIN_POINTS, _MAX_POINTS = 60, 2200
+
+
+class SyntheticSpectralDataset(SpectralDataset):
+    """One synthetic dataset: a material measured by an instrument, generated when first read.
+
+    The material is one of nirs4all's product templates or a random mixture of its component library. An
+    instrument archetype gives range, detector noise and stray light; the grid, measurement mode, sample
+    temperature, particle size, batch effects, edge artefacts and the strength of noise, baseline and
+    scatter are drawn. The metadata says what was drawn. There are no targets.
+
+    Parameters
+    ----------
+    index : int
+        Number of the dataset: each is another material on another instrument.
+    n_spectra : int, default=256
+        Number of spectra.
+    seed : int, default=0
+        With `index` and `view`, decides everything.
+    view : int, default=0
+        Number of the view. Views share row by row the composition of their samples; odd ones are seen by
+        another instrument, on another grid, even ones by the first instrument in another state.
+
+    See Also
+    --------
+    synthetic_bank : Many of them.
+    """
+
+    def __init__(self, index: int, n_spectra: int = 256, seed: int = 0, view: int = 0) -> None:
+        if n_spectra < 2:
+            raise ValueError(f"n_spectra={n_spectra} must be at least 2.")
+        self.index, self.n_spectra, self.seed, self.view = index, n_spectra, seed, view
+        self.baseline, self.owner = None, None
+        self._instrument = _Instrument(self._generator(1, view % 2))
+        self._state = _State(self._generator(2, view), self._instrument.mode)
+        name = f"synthetic-{seed}-{index}" + (f"-view{view}" if view else "")
+        self._set_axis(name, self._instrument.wavelengths, self._describe())
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n_spectra, n_wavelengths), known before anything is generated."""
+        return self.n_spectra, self.wavelengths.size
+
+    @cached_property
+    def values(self) -> NDArray[np.float32]:  # type: ignore[override]
+        """Signal, (n_spectra, n_wavelengths), float32."""
+        library, concentrations = self._material.mix(self.n_spectra)
+        absorbance = self._state.measure(self._instrument, library, concentrations)
+        return (10.0**-absorbance if self._state.mode != "absorbance" else absorbance).astype(np.float32)
+
+    def __len__(self) -> int:
+        return self.n_spectra
+
+    def paired(self) -> SyntheticSpectralDataset:
+        """Return the next view: the same samples, row by row, measured once more."""
+        return SyntheticSpectralDataset(self.index, self.n_spectra, self.seed, self.view + 1)
+
+    @cached_property
+    def _material(self) -> _Material:
+        return _Material(self._generator(0, 0))
+
+    def _generator(self, part: int, view: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, self.index, part, view])
+
+    def _describe(self) -> dict[str, Any]:
+        axis, state = self._instrument.wavelengths, self._state
+        return {
+            "family": "synthetic",
+            "sample_type": self._material.name,
+            "instrument": self._instrument.archetype,
+            "instrument_type": self._instrument.kind,
+            "mode": state.mode,
+            "spectral_range": [float(axis[0]), float(axis[-1])],
+            "spectral_step": float(np.median(np.diff(axis))),
+            "temperature": state.temperature,
+            "particle_size": state.particle_size,
+        }
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Generated again where it is needed; the seeds say it all.
+        return {"args": (self.index, self.n_spectra, self.seed, self.view), "baseline": self.baseline}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*state["args"])  # type: ignore[misc]
+        self.baseline = state["baseline"]
+
+
+def synthetic_bank(n_datasets: int = 64, n_spectra: int = 256, seed: int = 0) -> list[SyntheticSpectralDataset]:
+    """Return synthetic datasets, each another material on another instrument.
+
+    Parameters
+    ----------
+    n_datasets : int, default=64
+        Number of datasets.
+    n_spectra : int, default=256
+        Spectra of each.
+    seed : int, default=0
+        Seed of all.
+
+    Returns
+    -------
+    list of SyntheticSpectralDataset
+        Nothing is generated before it is read.
+    """
+    return [SyntheticSpectralDataset(index, n_spectra, seed) for index in range(n_datasets)]
+
+
+class _Material:
+    """What the samples are made of."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        from nirs4all.synthesis import available_components, list_product_templates
+
+        self._seed = int(generator.integers(2**31))
+        self._template, self._components = None, None
+        if generator.random() < 0.5:
+            self._template = str(generator.choice(sorted(list_product_templates())))
+            self.name = self._template
+        else:
+            known = sorted(available_components())
+            self._components = [str(c) for c in generator.choice(known, generator.integers(3, 9), replace=False)]
+            self.name = "mixture of " + ", ".join(self._components)
+
+    def mix(self, n_spectra: int) -> tuple[Any, NDArray[np.float64]]:
+        """Return the component library and the concentrations (n_spectra, n_components)."""
+        from nirs4all.synthesis import ComponentLibrary, ProductGenerator
+
+        if self._template is not None:
+            # The spectra of this call are not used; a grid of few points makes them cheap.
+            product = ProductGenerator(self._template, random_state=self._seed, wavelengths=np.linspace(1000, 2500, 8))
+            _, concentrations = product.generate(n_spectra, return_concentrations=True)
+            return product.library, concentrations
+        generator = np.random.default_rng(self._seed)
+        names = self._components or []
+        typical = generator.dirichlet(np.full(len(names), 0.8))
+        spread = np.exp(generator.uniform(np.log(5.0), np.log(200.0)))
+        concentrations = generator.dirichlet(np.maximum(typical * spread, 0.05), size=n_spectra)
+        return ComponentLibrary.from_predefined(names, random_state=self._seed), concentrations
+
+
+class _Instrument:
+    """What the samples are measured with: archetype, grid and geometry."""
+
+    def __init__(self, generator: np.random.Generator) -> None:
+        from nirs4all.synthesis import get_instrument_archetype, list_instrument_archetypes
+
+        self.archetype = str(generator.choice(sorted(list_instrument_archetypes())))
+        archetype = get_instrument_archetype(self.archetype)
+        self.kind = _TYPES.get(str(archetype.category.value), "lab")
+        self.mode = str(generator.choice(_MODES))
+        low, high = (float(limit) for limit in archetype.wavelength_range)
+        low, high = max(low, 350.0), min(high, 2500.0)
+        if generator.random() < 0.3:  # instruments are often set to less than they can do
+            low, high = np.sort(generator.uniform(low, high, 2)) if high - low > 1200 else (low, high)
+            high = min(max(high, low + 200.0), 2500.0)
+            low = min(low, high - 200.0)
+        step = float(np.exp(generator.uniform(np.log(0.8), np.log(8.0))))
+        n_points = int(np.clip((high - low) / step, _MIN_POINTS, _MAX_POINTS)) + 1
+        # Fourier-transform instruments sample evenly in wavenumber.
+        even = np.linspace(1e7 / high, 1e7 / low, n_points) if archetype.category.value == "ft_nir" else None
+        self.wavelengths = np.linspace(low, high, n_points) if even is None else 1e7 / even[::-1]
+
+
+class _State:
+    """How the measurement went: temperature, particles, noise, baseline, scatter."""
+
+    def __init__(self, generator: np.random.Generator, geometry: str) -> None:
+        diffuse = geometry in ("reflectance", "interactance")
+        self._seed = int(generator.integers(2**31))
+        self._strength = {key: float(np.exp(generator.normal(0.0, 0.7))) for key in _NUISANCES}
+        self._batches = int(generator.integers(2, 6)) if generator.random() < 0.3 else 1
+        self._edges = generator.random() < 0.2
+        self._spread = float(generator.uniform(0.0, 6.0))
+        self.temperature = round(float(generator.uniform(5.0, 40.0)), 1)
+        self.particle_size = round(float(np.exp(generator.uniform(np.log(15), np.log(200)))), 1) if diffuse else None
+        raw = {"reflectance": "reflectance", "transmittance": "transmittance"}.get(geometry)
+        self.mode = raw if raw is not None and generator.random() < 0.4 else "absorbance"
+
+    def measure(self, instrument: _Instrument, library: Any, concentrations: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return absorbance (n_spectra, n_wavelengths)."""
+        from nirs4all.synthesis import (
+            EdgeArtifactsConfig,
+            EMSCConfig,
+            EnvironmentalEffectsConfig,
+            ParticleSizeConfig,
+            ParticleSizeDistribution,
+            ScatteringEffectsConfig,
+            SyntheticNIRSGenerator,
+            TemperatureConfig,
+        )
+        from nirs4all.synthesis.generator import COMPLEXITY_PARAMS
+
+        usual = COMPLEXITY_PARAMS["realistic"]
+        nuisances = {key: usual[key] * self._strength[group] for group, keys in _NUISANCES.items() for key in keys}
+        scattering = None
+        if self.particle_size is not None:
+            sizes = ParticleSizeDistribution(mean_size_um=self.particle_size, std_size_um=0.2 * self.particle_size)
+            scatter = 0.05 * self._strength["scatter"]
+            scattering = ScatteringEffectsConfig(
+                particle_size=ParticleSizeConfig(distribution=sizes, size_effect_strength=0.1),
+                emsc=EMSCConfig(multiplicative_scatter_std=min(scatter, 0.2), additive_scatter_std=min(scatter, 0.1)),
+            )
+        simulator = SyntheticNIRSGenerator(
+            wavelengths=instrument.wavelengths,
+            component_library=library,
+            instrument=instrument.archetype,
+            measurement_mode=instrument.mode,
+            environmental_config=EnvironmentalEffectsConfig(
+                temperature=TemperatureConfig(sample_temperature=self.temperature, temperature_variation=self._spread),
+                enable_moisture=False,
+            ),
+            scattering_effects_config=scattering,
+            edge_artifacts_config=EdgeArtifactsConfig() if self._edges else None,
+            custom_params=nuisances | {"artifact_prob": 0.0},
+            random_state=self._seed,
+        )
+        with np.errstate(over="ignore"):  # logistic edges of the temperature operator
+            absorbance, _ = simulator.generate_from_concentrations(
+                concentrations, include_batch_effects=self._batches > 1, n_batches=self._batches
+            )
+        return np.clip(absorbance, -0.5, 5.0)
+
+
+#: Parameters of the generator that are strengthened or weakened together.
+_NUISANCES = {
+    "noise": ("noise_base", "noise_signal_dep"),
+    "baseline": ("baseline_amplitude", "tilt_std", "global_slope_std", "scatter_beta_std"),
+    "scatter": ("path_length_std", "scatter_alpha_std"),
+    "axis": ("shift_std", "stretch_std"),
+}

@@ -1,0 +1,227 @@
+"""Tables of spectra on disk: CSV or Parquet, header = axis, a row per spectrum."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import SpectralAxisError, SpectralInputError
+from .spectra import is_monotonic, parse_axis_labels, to_nanometres
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Suffixes that are read, longest first.
+TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
+
+#: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
+_CHUNK_VALUES = 2_000_000
+
+
+@dataclass(frozen=True)
+class SpectralTable:
+    """An opened table: its axis is read and checked, its values are not read yet.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        In nm, ascending.
+    order : ndarray of int, or None
+        Columns of the file in ascending order; None where they already are.
+    delimiter, decimal : str
+        Of a CSV: ``,`` with decimal points, or ``;`` with decimal points or commas.
+    """
+
+    path: Path
+    wavelengths: NDArray[np.float64]
+    order: NDArray[np.intp] | None
+    delimiter: str = ","
+    decimal: str = "."
+
+    def chunks(self) -> Iterator[NDArray[np.float64]]:
+        """Yield blocks of checked spectra, float64, in ascending order of wavelength.
+
+        Raises
+        ------
+        SpectralInputError
+            A row that is too short or too long, a value that is missing, not finite or not a number; the
+            message names the file and the line.
+        """
+        done = 0
+        for frame in _frames(self):
+            values = self._checked(frame, done)
+            done += len(values)
+            yield values if self.order is None else values[:, self.order]
+        if not done:
+            raise SpectralInputError(f"{self.path.name}: there is a header and no spectrum below it.")
+
+    def read(self) -> NDArray[np.float64]:
+        """Return all spectra, float64, in ascending order of wavelength."""
+        return np.concatenate(list(self.chunks()))
+
+    def _checked(self, frame: pd.DataFrame, done: int) -> NDArray[np.float64]:
+        import pandas as pd
+
+        n_wavelengths = self.wavelengths.size
+        if frame.shape[1] != n_wavelengths:
+            where = _place(self.path, done)
+            raise SpectralInputError(f"{where}: {frame.shape[1]} values under {n_wavelengths} wavelengths.")
+        numeric = [pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in frame.dtypes]
+        if not all(numeric):
+            text = frame.iloc[:, numeric.index(False)]
+            number = pd.to_numeric(text.astype(str), errors="coerce")
+            row = int(np.flatnonzero(number.isna() & text.notna())[0]) if (number.isna() & text.notna()).any() else 0
+            hint = "; values must be numbers with decimal points" if "," in str(text.iloc[row]) else ""
+            raise SpectralInputError(
+                f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
+            )
+        values = frame.to_numpy(dtype=np.float64)
+        finite = np.isfinite(values)
+        if not finite.all():
+            row, column = (int(i[0]) for i in np.nonzero(~finite))
+            what = "is missing" if np.isnan(values[row, column]) else "is not finite"
+            raise SpectralInputError(
+                f"{_place(self.path, done + row)}: value {column + 1} of {n_wavelengths} {what} (a cut or ragged row?)."
+            )
+        return values
+
+
+def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
+    """Open a table of spectra and read its axis.
+
+    Parameters
+    ----------
+    path : path
+        ``.csv``, ``.csv.gz`` (delimiter ``,`` or ``;``, UTF-8, a BOM is fine) or ``.parquet``.
+    axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
+        Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
+
+    Returns
+    -------
+    SpectralTable
+
+    Raises
+    ------
+    SpectralInputError
+        Not a table whose header is numbers.
+    SpectralAxisError
+        A header that cannot be a wavelength axis.
+    """
+    path = Path(path)
+    delimiter, decimal = ",", "."
+    if path.name.endswith(".parquet"):
+        labels = [str(label) for label in _parquet(path).schema_arrow.names]
+    else:
+        header, first = _first_lines(path)
+        delimiter = ";" if header.count(";") > header.count(",") else ","
+        # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
+        decimal = "," if delimiter == ";" and "," in header + first else "."
+        labels = [label.strip().strip('"').replace(decimal, ".") for label in header.split(delimiter)]
+    parsed = parse_axis_labels(labels)
+    if parsed is None:
+        odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
+        raise SpectralInputError(
+            f"{path.name}, line 1: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else."
+        )
+    axis, label_unit = parsed
+    if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
+        raise SpectralAxisError(f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}.")
+    try:
+        wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
+    except SpectralAxisError as error:
+        raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
+    if not is_monotonic(wavelengths):
+        raise SpectralAxisError(
+            f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
+        )
+    order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
+    return SpectralTable(path, wavelengths if order is None else wavelengths[order], order, delimiter, decimal)
+
+
+def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    rows = max(1, _CHUNK_VALUES // table.wavelengths.size)
+    name = table.path.name
+    if name.endswith(".parquet"):
+        for batch in _parquet(table.path).iter_batches(batch_size=rows):
+            yield batch.to_pandas()
+        return
+    try:
+        with pd.read_csv(
+            table.path,
+            sep=table.delimiter,
+            decimal=table.decimal,
+            skiprows=1,
+            header=None,
+            encoding="utf-8-sig",
+            chunksize=rows,
+            low_memory=False,
+        ) as reader:
+            yield from reader
+    except pd.errors.EmptyDataError:
+        return
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{name} is not UTF-8 text; save it as CSV in UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise SpectralInputError(f"{name} is cut or not a gzip file: {error}.") from error
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
+        raise SpectralInputError(f"{name}: {reason}.") from error
+    if name.endswith(".csv") and not _ends_with_newline(table.path):
+        warnings.warn(f"{name}: the last line has no end; if the file was cut, its last value is wrong.", stacklevel=2)
+
+
+def _first_lines(path: Path) -> tuple[str, str]:
+    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig") as file:
+            return file.readline().rstrip("\r\n"), file.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile) as error:
+        raise SpectralInputError(f"{path.name} is cut or not a gzip file: {error}.") from error
+
+
+def _parquet(path: Path) -> Any:
+    try:
+        import pyarrow.parquet as pq
+    except ImportError as error:
+        raise ImportError(f"reading {path.name} needs pyarrow; pip install pyarrow.") from error
+    import pyarrow as pa
+
+    try:
+        return pq.ParquetFile(path)
+    except pa.ArrowInvalid as error:
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {error}.") from error
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with open(path, "rb") as file:
+        file.seek(-1, io.SEEK_END)
+        return file.read(1) in b"\r\n"
+
+
+def _place(path: Path, row: int) -> str:
+    """Name the line of the file that holds a spectrum: the parser skips blank lines, an editor does not."""
+    if path.name.endswith(".parquet"):
+        return f"{path.name}, row {row + 1}"
+    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+        file.readline()
+        seen = -1
+        for number, line in enumerate(file, start=2):
+            seen += bool(line.strip())
+            if seen == row:
+                return f"{path.name}, line {number}"
+    return f"{path.name}, line {row + 2}"

@@ -1,0 +1,292 @@
+"""Banks: files and folders, sound and broken."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
+from nirs4all_vit.pretraining.data import bank_hash, load_x_bank
+from tests.conftest import make_spectra
+
+NM = np.linspace(1100.0, 1500.0, 21)
+
+
+def write(folder: Path, name: str, text: str, **metadata: object) -> None:
+    (folder / f"{name}.csv").write_text(text)
+    if metadata:
+        (folder / f"{name}.json").write_text(json.dumps(metadata))
+
+
+def write_bank(folder: Path, n: int = 20) -> list[str]:
+    names = [f"set{i:02d}" for i in range(n)]
+    for i, name in enumerate(names):
+        table = pd.DataFrame(make_spectra(NM, 9, seed=i).round(6), columns=[f"{v:g}" for v in NM])
+        table.to_csv(folder / f"{name}.csv", index=False)
+        limits = [float(NM[0]), float(NM[-1])]
+        said = {"n_samples": 9, "n_wavelengths": NM.size, "axis_unit": "nm", "spectral_range": limits}
+        (folder / f"{name}.json").write_text(json.dumps(said))
+    return names
+
+
+def test_axis_and_metadata(tmp_path: Path) -> None:
+    write(tmp_path, "b", "8000,4000\n1,2\n3,4\n", axis_unit="cm-1", family="fam")
+    write(tmp_path, "a", "1100,1200\n1,2\n")
+    a, b = load_x_bank(tmp_path, progress=False)
+    assert (a.name, a.family, b.family) == ("a", "a", "fam")
+    np.testing.assert_allclose(b.wavelengths, [1250, 2500])
+    np.testing.assert_array_equal(b.values, [[1, 2], [3, 4]])
+    write(tmp_path, "c", "4000,8000\n1,2\n")
+    (c,) = load_x_bank(tmp_path, ["c"], progress=False)
+    np.testing.assert_allclose(c.wavelengths, [1250, 2500])
+    np.testing.assert_array_equal(c.values, [[2, 1]])
+
+
+def test_all_formats_in_one_folder(tmp_path: Path) -> None:
+    X = make_spectra(NM, 6).astype(np.float32)
+    table = pd.DataFrame(X, columns=[f"{v:.10g}" for v in NM])
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_csv(tmp_path / "b.csv.gz", index=False, sep=";")
+    table.to_parquet(tmp_path / "c.parquet")
+    (tmp_path / "d").mkdir()
+    np.save(tmp_path / "d/spectra.npy", X[:, ::-1].astype(np.float64))
+    np.save(tmp_path / "d/wavelengths.npy", NM[::-1])
+    np.save(tmp_path / "d/targets.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)  # must not be opened
+    (tmp_path / "INDEX.md").write_text("not a dataset")
+    bank = load_x_bank(tmp_path, progress=False)
+    assert [d.name for d in bank] == ["a", "b", "c", "d"]
+    for dataset in bank:
+        np.testing.assert_allclose(dataset.values, X, rtol=1e-6)
+        np.testing.assert_allclose(dataset.wavelengths, NM)
+        assert dataset.values.dtype == np.float32
+    assert all(isinstance(d.values, np.memmap) for d in bank[:3])
+    assert len({bank_hash([d]) for d in bank}) == 4  # names count
+    assert bank_hash(bank) == bank_hash(load_x_bank(tmp_path, progress=False))
+
+
+def test_folders_map_their_files(tmp_path: Path) -> None:
+    X = make_spectra(NM, 6).astype(np.float32)
+    folder = tmp_path / "d"
+    folder.mkdir()
+    np.save(folder / "spectra.npy", X)
+    np.save(folder / "wavelengths.npy", NM)
+    np.save(folder / "baseline_asls.npy", X / 2)
+    (dataset,) = load_x_bank(tmp_path, progress=False)
+    assert isinstance(dataset.values, np.memmap)
+    np.testing.assert_array_equal(dataset.baseline, X / 2)
+    # The baseline of a reflectance does not belong under log10(1/R).
+    (folder / "metadata.json").write_text('{"mode": "reflectance"}')
+    assert load_x_bank(tmp_path, progress=False)[0].baseline is None
+
+
+@pytest.mark.parametrize(
+    ("break_it", "message"),
+    [
+        (lambda d: (d / "spectra.npy").unlink(), r"d/spectra.npy is missing"),
+        (lambda d: (d / "wavelengths.npy").unlink(), r"d/wavelengths.npy is missing"),
+        (lambda d: (d / "spectra.npy").write_bytes((d / "spectra.npy").read_bytes()[:300]), r"d/spectra.npy is not .* cut"),
+        (lambda d: np.save(d / "spectra.npy", np.array([{}], dtype=object), allow_pickle=True), r"d/spectra.npy is not"),
+        (lambda d: np.save(d / "spectra.npy", np.zeros((3, 4))), r"d/spectra.npy: shape \(3, 4\) on 21 wavelengths"),
+        (lambda d: np.save(d / "spectra.npy", np.full((3, 21), np.nan)), r"d/spectra.npy, row 0: a value is missing"),
+        (lambda d: np.save(d / "wavelengths.npy", np.zeros(21)), r"d/wavelengths.npy: wavelengths hold 0"),
+        (lambda d: np.save(d / "baseline_asls.npy", np.zeros((2, 21))), r"d/baseline_asls.npy: shape \(2, 21\)"),
+        (lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'), r"d/spectra.npy: 6 where .* n_samples=7"),
+        (lambda d: (d / "metadata.json").write_text('{\n"mode": ,}'), r"metadata.json, line 2: not JSON"),
+        (lambda d: (d / "metadata.json").write_text("[]"), r"metadata.json: metadata must be a JSON object"),
+    ],
+)
+def test_broken_folders_are_named(break_it: object, message: str, tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    np.save(folder / "spectra.npy", make_spectra(NM, 6).astype(np.float32))
+    np.save(folder / "wavelengths.npy", NM)
+    break_it(folder)
+    with pytest.raises((SpectralInputError, SpectralAxisError), match=message):
+        load_x_bank(tmp_path, progress=False)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("id,1100\n1,2\n", SpectralInputError, "bad.csv, line 1: column 'id' is not a wavelength"),
+        ("1100,1200\n1,x\n", SpectralInputError, "bad.csv, line 2: 'x' is not a number"),
+        ("1100,1200\n1,2\n3,\n", SpectralInputError, "bad.csv, line 3: value 2 of 2 is missing"),
+        ("1,1200\n1,2\n", SpectralAxisError, "wavelength 1 read as nm"),
+    ],
+)
+def test_broken_files_are_named(text: str, error: type, message: str, tmp_path: Path) -> None:
+    write(tmp_path, "bad", text)
+    with pytest.raises(error, match=message):
+        load_x_bank(tmp_path, progress=False)
+    write(tmp_path, "good", "1100,1200\n1,2\n")
+    with pytest.warns(UserWarning, match="1 of 2 datasets were left out"):
+        bank = load_x_bank(tmp_path, on_error="skip", progress=False)
+    assert [d.name for d in bank] == ["good"]
+    ((name, reason),) = bank.left_out
+    assert name == "bad"
+    assert message in reason
+
+
+def test_folders_and_arguments_that_are_wrong(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"no <dataset_id>\.csv"):
+        load_x_bank(tmp_path)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        load_x_bank(tmp_path / "nowhere")
+    write(tmp_path, "a", "1100,1200\n1,2\n")
+    with pytest.raises(FileNotFoundError, match="no dataset 'z' in .*; there are: a"):
+        load_x_bank(tmp_path, ["z"])
+    with pytest.raises(ValueError, match="on_error='ignore'"):
+        load_x_bank(tmp_path, on_error="ignore")
+    pd.DataFrame({"1100": [0.1], "1200": [0.2]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(SpectralInputError, match=r"a occurs more than once: a.csv, a.parquet"):
+        load_x_bank(tmp_path, progress=False)
+
+
+def test_the_metadata_tells_on_a_cut_or_mislabelled_file(tmp_path: Path) -> None:
+    write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_samples=3)
+    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_samples=3; a cut file"):
+        load_x_bank(tmp_path, progress=False)
+    write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_wavelengths=4)
+    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_wavelengths=4"):
+        load_x_bank(tmp_path, progress=False)
+    write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", spectral_range=[1100, 2200])
+    with pytest.raises(SpectralInputError, match=r"a.csv: the axis runs from 1100 to 1200 nm where the metadata says"):
+        load_x_bank(tmp_path, progress=False)
+
+
+def test_the_cache_is_used_and_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from nirs4all_vit.pretraining.data import bank as module
+
+    source, cache = tmp_path / "bank", tmp_path / "cache"
+    source.mkdir()
+    write(source, "a", "1100,1200\n1,2\n")
+    first = load_x_bank(source, cache=cache, progress=False)[0]
+    opened = []
+    monkeypatch.setattr(module, "open_table", lambda *a: opened.append(a) or pytest.fail("parsed again"))
+    again = load_x_bank(source, cache=cache, progress=False)[0]
+    assert not opened
+    np.testing.assert_array_equal(first.values, again.values)
+    monkeypatch.undo()
+    write(source, "a", "1100,1200\n1,5\n")
+    np.testing.assert_array_equal(load_x_bank(source, cache=cache, progress=False)[0].values, [[1, 5]])
+    spectra = cache / "a" / "spectra.npy"
+    spectra.write_bytes(spectra.read_bytes()[:-3])
+    np.testing.assert_array_equal(load_x_bank(source, cache=cache, progress=False)[0].values, [[1, 5]])
+
+
+def test_parsed_tables_last_as_long_as_their_datasets(tmp_path: Path) -> None:
+    write(tmp_path, "a", "1100,1200\n1,2\n")
+    (dataset,) = load_x_bank(tmp_path, progress=False)
+    folder = Path(dataset.values.filename).parent
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert isinstance(copy.values, np.memmap)  # mapped again, not sent
+    assert len(pickle.dumps(dataset)) < 5000
+    np.testing.assert_array_equal(copy.values, [[1, 2]])
+    del dataset, copy
+    assert not folder.exists()
+
+
+def _cut(text: str, rng: np.random.Generator) -> str:
+    return text[: int(rng.integers(1, len(text) - 1))]
+
+
+def _text_in_numbers(text: str, rng: np.random.Generator) -> str:
+    lines = text.splitlines()
+    row = int(rng.integers(1, len(lines)))
+    cells = lines[row].split(",")
+    cells[int(rng.integers(len(cells)))] = str(rng.choice(["n.a.", "0.1x", "1.2.3", "<LOD", "0,4"]))
+    lines[row] = ",".join(cells)
+    return "\n".join(lines) + "\n"
+
+
+def _ragged(text: str, rng: np.random.Generator) -> str:
+    lines = text.splitlines()
+    row = int(rng.integers(1, len(lines)))
+    lines[row] = lines[row] + ",0.5" if rng.random() < 0.5 else lines[row].rsplit(",", 1)[0]
+    return "\n".join(lines) + "\n"
+
+
+def _missing_value(text: str, rng: np.random.Generator) -> str:
+    lines = text.splitlines()
+    row = int(rng.integers(1, len(lines)))
+    cells = lines[row].split(",")
+    cells[int(rng.integers(len(cells)))] = str(rng.choice(["NaN", "", "inf", "NA"]))
+    lines[row] = ",".join(cells)
+    return "\n".join(lines) + "\n"
+
+
+CORRUPTIONS = {
+    "cut": _cut,
+    "text": _text_in_numbers,
+    "ragged": _ragged,
+    "header": lambda text, rng: text.split("\n", 1)[1],
+    "nan": _missing_value,
+    "delimiter": lambda text, rng: text.replace(",", "\t"),
+    "bom": lambda text, rng: "\ufeff" + text,
+    "semicolon": lambda text, rng: text.replace(",", ";"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:.*last line has no end")
+@pytest.mark.parametrize("seed", range(12))
+def test_a_tenth_of_the_files_corrupted_at_random(seed: int, tmp_path: Path) -> None:
+    names = write_bank(tmp_path)
+    sound = {d.name: np.array(d.values) for d in load_x_bank(tmp_path, progress=False)}
+    rng = np.random.default_rng(seed)
+    broken = set()
+    for name in rng.choice(names, 3, replace=False):
+        kind = str(rng.choice(list(CORRUPTIONS)))
+        path = tmp_path / f"{name}.csv"
+        path.write_text(CORRUPTIONS[kind](path.read_text(), rng))
+        if kind not in ("bom", "semicolon"):
+            broken.add(str(name))
+    bank = load_x_bank(tmp_path, on_error="skip", progress=False) if not broken else _skipping(tmp_path)
+    assert {name for name, _ in bank.left_out} == broken
+    assert all(name in reason for name, reason in bank.left_out)
+    for dataset in bank:
+        np.testing.assert_array_equal(dataset.values, sound[dataset.name])
+
+
+def _skipping(folder: Path):
+    with pytest.warns(UserWarning, match="were left out"):
+        return load_x_bank(folder, on_error="skip", progress=False)
+
+
+@pytest.mark.xbank
+@pytest.mark.slow
+def test_the_whole_bank_loads(x_bank: Path) -> None:
+    datasets = load_x_bank(x_bank, progress=False)
+    assert len(datasets) >= 95
+    assert sum(map(len, datasets)) >= 27_000
+    for dataset in datasets:
+        assert (np.diff(dataset.wavelengths) > 0).all()
+        assert dataset.values.dtype == np.float32
+        assert np.isfinite(dataset.absorbance()).all()
+        assert dataset.deviation > 0
+
+
+@pytest.mark.xbank
+@pytest.mark.slow
+def test_the_real_bank_with_broken_files(x_bank: Path, tmp_path: Path) -> None:
+    """A tenth of real files, each broken in another way: the rest is untouched."""
+    names = sorted(p.stem for p in x_bank.glob("*.csv"))[::3]
+    for name in names:
+        shutil.copy(x_bank / f"{name}.csv", tmp_path)
+        shutil.copy(x_bank / f"{name}.json", tmp_path)
+    rng = np.random.default_rng(0)
+    broken = dict(zip((str(n) for n in rng.choice(names, 4, replace=False)), ("cut", "text", "ragged", "header"), strict=True))
+    for name, kind in broken.items():
+        path = tmp_path / f"{name}.csv"
+        path.chmod(0o644)
+        path.write_text(CORRUPTIONS[kind](path.read_text(), rng))
+    with pytest.warns(UserWarning, match="4 of "):
+        bank = load_x_bank(tmp_path, on_error="skip", progress=False)
+    assert {name for name, _ in bank.left_out} == set(broken)
+    whole = {d.name: d.content_hash for d in load_x_bank(x_bank, [d.name for d in bank], progress=False)}
+    assert {d.name: d.content_hash for d in bank} == whole
