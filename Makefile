@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bank weights clean
+.PHONY: demo test bank data weights clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -16,6 +16,11 @@ test: $(INSTALLED)
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.bank $(if $(X_BANK),--x-bank "$(X_BANK)")
+
+# What the data layer costs, and what the synthetic spectra are worth.
+data: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks.data $(if $(X_BANK),--x-bank "$(X_BANK)")
+	$(VENV)/bin/python -m benchmarks.synthetic $(if $(X_BANK),--x-bank "$(X_BANK)")
 
 # The bundled checkpoint again, from unlabelled spectra, into runs/: some 15 minutes on two cores. The bundled file is
 # pinned by its hash in checkpoint.py; SpectralEmbedder(checkpoint=PATH) takes the new one.

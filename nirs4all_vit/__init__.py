@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .lazy import lazy_names
 
 __version__ = "0.1.0"
 
-# Imported at first use: `import nirs4all_vit` loads neither torch nor scikit-learn.
-_PUBLIC = {
-    "SpectralEmbedder": "embedder",
-    "CheckpointError": "errors",
-    "SpectralAxisError": "errors",
-    "SpectralInputError": "errors",
-    "load_checkpoint": "checkpoint",
-    "save_checkpoint": "checkpoint",
-}
-__all__ = sorted([*_PUBLIC, "__version__"])
+# `import nirs4all_vit` loads neither torch nor scikit-learn.
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "SpectralEmbedder": "embedder",
+        "CheckpointError": "errors",
+        "SpectralAxisError": "errors",
+        "SpectralInputError": "errors",
+        "load_checkpoint": "checkpoint",
+        "save_checkpoint": "checkpoint",
+    },
+)
+__all__ += ["__version__"]
 
 if TYPE_CHECKING:
     from .checkpoint import load_checkpoint as load_checkpoint
@@ -24,17 +29,3 @@ if TYPE_CHECKING:
     from .errors import CheckpointError as CheckpointError
     from .errors import SpectralAxisError as SpectralAxisError
     from .errors import SpectralInputError as SpectralInputError
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _PUBLIC:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    value = getattr(import_module(f".{_PUBLIC[name]}", __name__), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return list(__all__)

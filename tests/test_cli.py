@@ -127,3 +127,29 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
         network=False,
     )
     assert np.load(tmp_path / "o.npy").shape == (5, 12288)
+
+
+def test_info_on_a_bank(tmp_path: Path, capsys) -> None:
+    write(tmp_path / "grain.csv")
+    write(tmp_path / "leaf.csv", 1e7 / NM)
+    (tmp_path / "leaf.json").write_text('{"family": "leaves", "mode": "reflectance", "instrument": "X100", "axis_unit": "cm-1"}')
+    assert main(["info", "--x-bank", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert lines[1].split() == ["grain", "grain", "5", "80", "1100-2498", "UNKNOWN", "UNKNOWN"]
+    assert lines[2].split() == ["leaf", "leaves", "5", "80", "1100-2498", "reflectance", "X100"]
+    assert lines[3] == "2 datasets of 2 families, 10 spectra"
+    (tmp_path / "bad.csv").write_text("1100,1200\n1,x\n")
+    assert main(["info", "--x-bank", str(tmp_path)]) == 1
+    assert "left out bad: bad.csv, line 2: 'x' is not a number" in capsys.readouterr().out
+    assert main(["info", "--x-bank", str(tmp_path / "nowhere")]) == 1
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_embed_reads_what_a_bank_may_hold(tmp_path: Path, expected: np.ndarray) -> None:
+    table = pd.DataFrame(X, columns=[f"{v:.10g}" for v in NM])
+    table.to_parquet(tmp_path / "s.parquet")
+    table.to_csv(tmp_path / "s.csv.gz", index=False)
+    for name in ("s.parquet", "s.csv.gz"):
+        assert main(["embed", str(tmp_path / name), "-o", str(tmp_path / "o.npy"), "--readout", "mean"]) == 0
+        np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, rtol=1e-3, atol=1e-4)

@@ -1,38 +1,26 @@
 """Pretraining: unlabelled spectra in, a checkpoint out."""
 
-from .config import PretrainingConfig, load_recipe
-from .data import (
-    BaselineCache,
-    FamilyKFold,
-    GroupKennardStone,
-    GroupSPXY,
-    LeaveOneDatasetOut,
-    LeaveOneFamilyOut,
-    MultiSpectralDataset,
-    SpectralDataset,
-    SyntheticSpectralDataset,
-    fetch_dataset,
-    from_nirs4all,
-    load_x_bank,
-    synthetic_bank,
-)
-from .loop import Pretraining
+from ..lazy import lazy_names
 
-__all__ = [
-    "BaselineCache",
-    "FamilyKFold",
-    "GroupKennardStone",
-    "GroupSPXY",
-    "LeaveOneDatasetOut",
-    "LeaveOneFamilyOut",
-    "MultiSpectralDataset",
-    "Pretraining",
-    "PretrainingConfig",
-    "SpectralDataset",
-    "SyntheticSpectralDataset",
-    "fetch_dataset",
-    "from_nirs4all",
-    "load_recipe",
-    "load_x_bank",
-    "synthetic_bank",
-]
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "Augmentation": "augmentation.augmentation",
+        "BaselineCache": "data.asls",
+        "FamilyKFold": "data.splitters",
+        "GroupKennardStone": "data.splitters",
+        "GroupSPXY": "data.splitters",
+        "LeaveOneDatasetOut": "data.splitters",
+        "LeaveOneFamilyOut": "data.splitters",
+        "MultiSpectralDataset": "data.multi",
+        "Pretraining": "loop",
+        "PretrainingConfig": "config",
+        "SpectralDataset": "data.dataset",
+        "SyntheticSpectralDataset": "data.synthetic",
+        "fetch_dataset": "data.nirs4all_sources",
+        "from_nirs4all": "data.nirs4all_sources",
+        "load_recipe": "config",
+        "load_x_bank": "data.bank",
+        "synthetic_bank": "data.synthetic",
+    },
+)

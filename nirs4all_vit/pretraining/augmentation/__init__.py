@@ -1,8 +1,14 @@
 """Nuisance that an embedding must see through, and masks."""
 
-from .augmentation import AUGMENTATIONS, Augmentation
-from .mae_block_masker import MAEBlockMasker
-from .masking import block_mask
-from .nirs4all_operator import Nirs4allOperator
+from ...lazy import lazy_names
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "MAEBlockMasker", "Nirs4allOperator", "block_mask"]
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "AUGMENTATIONS": "augmentation",
+        "Augmentation": "augmentation",
+        "MAEBlockMasker": "mae_block_masker",
+        "Nirs4allOperator": "nirs4all_operator",
+        "block_mask": "masking",
+    },
+)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from .dataset import SpectralDataset
 #: Smoothness and asymmetry: nirs4all's defaults.
 LAM, P = 1e6, 0.01
 
-#: Points a worker takes at a time: some seconds of work, so that the bar moves and memory stays bounded.
-_BLOCK_POINTS = 1_000_000
+#: Points a worker takes at a time: a fraction of a second, so that the bar moves and memory stays bounded.
+_BLOCK_POINTS = 200_000
+
+#: Seconds after which a temporary file that nobody writes to is what a killed process left.
+_ABANDONED = 600
 
 
 def asls_baseline(spectra: NDArray[Any], lam: float = LAM, p: float = P) -> NDArray[np.float64]:
@@ -85,7 +89,7 @@ class BaselineCache:
             said = path.with_suffix(".sha256").read_text("utf-8").strip()
         except (OSError, ValueError, EOFError):
             return None
-        sound = baseline.shape == dataset.values.shape and baseline.dtype == np.float32 and _checksum(path) == said
+        sound = baseline.shape == (len(dataset), dataset.wavelengths.size) and baseline.dtype == np.float32 and _checksum(path) == said
         return baseline if sound else None
 
     def precompute(self, datasets: Sequence[SpectralDataset], n_jobs: int = 1, *, progress: bool = True) -> int:
@@ -106,27 +110,37 @@ class BaselineCache:
             Datasets computed; the others were there.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._sweep()
         missing = [dataset for dataset in datasets if self.get(dataset) is None]
+        blocks = [list(_blocks(dataset)) for dataset in missing]
+        tasks = (
+            joblib.delayed(_baseline)(dataset, rows, self.lam, self.p)
+            for dataset, slices in zip(missing, blocks, strict=True)
+            for rows in slices
+        )
         bar = tqdm(desc="AsLS", unit="spectra", total=sum(map(len, missing)), disable=not progress)
         with bar, joblib.Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
-            for dataset in missing:
-                step = max(1, _BLOCK_POINTS // dataset.wavelengths.size)
-                blocks = [slice(start, start + step) for start in range(0, len(dataset), step)]
-                tasks = (joblib.delayed(_baseline)(dataset, rows, self.lam, self.p) for rows in blocks)
+            results = parallel(tasks)
+            for dataset, slices in zip(missing, blocks, strict=True):
                 path = self.path(dataset)
                 with atomic_path(path) as target:
-                    baseline = np.lib.format.open_memmap(
-                        target, mode="w+", dtype=np.float32, shape=dataset.values.shape
-                    )
-                    for rows, block in zip(blocks, parallel(tasks), strict=True):
-                        baseline[rows] = block
-                        bar.update(len(block))
+                    shape = (len(dataset), dataset.wavelengths.size)
+                    baseline = np.lib.format.open_memmap(target, mode="w+", dtype=np.float32, shape=shape)
+                    for rows in slices:
+                        baseline[rows] = next(results)
+                        bar.update(rows.stop - rows.start)
                     baseline.flush()
                     checksum = _checksum(target)
                 # The checksum comes last: killed in between, the file counts as missing.
                 with atomic_path(path.with_suffix(".sha256")) as target:
                     target.write_text(checksum + "\n", "utf-8")
+            next(results, None)  # joblib takes a generator that is left over for a failure
         return len(missing)
+
+    def _sweep(self) -> None:
+        for path in self.folder.glob(".*"):
+            if path.suffix in (".npy", ".sha256") and time.time() - path.stat().st_mtime > _ABANDONED:
+                path.unlink(missing_ok=True)
 
     def attach(self, datasets: Iterable[SpectralDataset]) -> bool:
         """Give every dataset its baseline; what has one already keeps it.
@@ -150,6 +164,12 @@ class BaselineCache:
                 stacklevel=2,
             )
         return not missing
+
+
+def _blocks(dataset: SpectralDataset) -> Iterator[slice]:
+    step = max(1, _BLOCK_POINTS // dataset.wavelengths.size)
+    for start in range(0, len(dataset), step):
+        yield slice(start, min(start + step, len(dataset)))
 
 
 def _baseline(dataset: SpectralDataset, rows: slice, lam: float, p: float) -> NDArray[np.float32]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from numbers import Real
+from pathlib import Path
 from typing import Any, ClassVar
 
-import joblib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ...files import atomic_path
 from .asls import LAM, P, asls_baseline
 
 
@@ -27,7 +29,7 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     output : {"corrected", "baseline"}, default="corrected"
         What `transform` returns.
     cache : path, optional
-        Folder of a `joblib.Memory`; nothing is kept without it.
+        Folder of ``.npy`` files, one per block of spectra; nothing is kept without it.
 
     Attributes
     ----------
@@ -39,7 +41,7 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         "lam": [Interval(Real, 0, None, closed="neither")],
         "p": [Interval(Real, 0, 1, closed="neither")],
         "output": [StrOptions({"corrected", "baseline"})],
-        "cache": [str, "no_validation", None],
+        "cache": [str, Path, None],
     }
 
     def __init__(self, lam: float = LAM, p: float = P, output: str = "corrected", cache: Any = None) -> None:
@@ -70,9 +72,26 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         """Return the corrected spectra or their baselines, (n_spectra, n_wavelengths), float64."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        compute = joblib.Memory(self.cache, verbose=0).cache(asls_baseline)
-        baseline = compute(np.asarray(X, dtype=np.float64), float(self.lam), float(self.p))
+        baseline = self._baseline(np.ascontiguousarray(X, dtype=np.float64))
         return baseline if self.output == "baseline" else X - baseline
+
+    def _baseline(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
+        if self.cache is None:
+            return asls_baseline(X, self.lam, self.p)
+        key = hashlib.sha256(f"{X.shape}:{float(self.lam)!r}:{float(self.p)!r}".encode())
+        key.update(X)
+        path = Path(self.cache) / f"{key.hexdigest()}.npy"
+        try:
+            cached = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # not there, or cut
+            cached = None
+        if cached is not None and cached.shape == X.shape and cached.dtype == X.dtype:
+            return cached
+        baseline = asls_baseline(X, self.lam, self.p)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as target:
+            np.save(target, baseline)
+        return baseline
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "_fitted")

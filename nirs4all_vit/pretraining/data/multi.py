@@ -127,7 +127,9 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         n_workers : int, default=0
             Processes that prepare batches ahead; the batches are the same with any number.
         """
-        batches = DataLoader(self, batch_size=None, sampler=_Count(self), num_workers=n_workers)
+        # A generator of its own: the loader would draw from the global one.
+        generator = torch.Generator().manual_seed(self.seed)
+        batches = DataLoader(self, batch_size=None, sampler=_Count(self), num_workers=n_workers, generator=generator)
         for batch in batches:
             self.position += 1
             yield batch

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import wrapt
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.utils.validation import _num_samples, check_consistent_length
@@ -47,7 +49,7 @@ class LeaveOneDatasetOut(LeaveOneGroupOut):
             if families is not None:
                 train = train[~np.isin(families[train], families[test])]
                 if not train.size:
-                    raise ValueError(f"all rows are of the family {families[test][0]!r}; nothing is left to train on.")
+                    raise ValueError(f"all rows are of the family {str(families[test][0])!r}; nothing is left to train on.")
             yield train, test
 
 
@@ -134,3 +136,19 @@ class GroupSPXY(GroupKennardStone):
     """
 
     _with_targets = True
+
+
+def _take_groups(module: ModuleType) -> None:
+    """Let nirs4all's pipelines hand ``group_by`` to these splitters, and ask for it where it is missing.
+
+    nirs4all knows by class name which splitters take groups, and feeds all others one mean row per group.
+    """
+    known = getattr(module, "_SPLITTER_GROUPING_CAPABILITIES", None)
+    if isinstance(known, dict) and "LeaveOneGroupOut" in known:
+        for splitter in (LeaveOneDatasetOut, LODOSplitter, LeaveOneFamilyOut, FamilyKFold):
+            known[splitter.__name__] = known["LeaveOneGroupOut"]
+        for splitter in (GroupKennardStone, GroupSPXY):
+            known[splitter.__name__] = known.get("SPXYGFold", known["LeaveOneGroupOut"])
+
+
+wrapt.register_post_import_hook(_take_groups, "nirs4all.controllers.splitters.split")

@@ -177,6 +177,27 @@ class _Instrument:
         # Fourier-transform instruments sample evenly in wavenumber.
         even = np.linspace(1e7 / high, 1e7 / low, n_points) if archetype.category.value == "ft_nir" else None
         self.wavelengths = np.linspace(low, high, n_points) if even is None else 1e7 / even[::-1]
+        self.resolution, self.accuracy = float(archetype.spectral_resolution), float(archetype.wavelength_accuracy)
+        # The axis that it believes in is off by its accuracy, the same for every sample.
+        self.true_wavelengths = self.wavelengths + self.accuracy * generator.normal()
+        self._noise = float(archetype.photometric_noise)
+        parts = archetype.multi_sensor.sensors if archetype.multi_sensor.enabled else []
+        self._detectors = [(part.detector_type, *part.wavelength_range) for part in parts]
+        self._detectors.insert(0, (archetype.detector_type, 0.0, np.inf))
+
+    def noise(self, absorbance: NDArray[np.float64], seed: int) -> NDArray[np.float64]:
+        """Return detector noise (n_spectra, n_wavelengths) at the level of the archetype."""
+        from nirs4all.synthesis import simulate_detector_effects
+
+        noise = np.zeros_like(absorbance)
+        # Later detectors take over where they are made for; the first one covers what is left.
+        for number, (detector, low, high) in enumerate(self._detectors):
+            part = (self.wavelengths >= low) & (self.wavelengths <= high)
+            if part.any():
+                signal, axis = absorbance[:, part], self.wavelengths[part]
+                noise[:, part] = simulate_detector_effects(signal, axis, detector, random_state=seed + number) - signal
+        # The simulation knows the shape over the range; the archetype knows the level.
+        return noise * (self._noise / max(float(np.median(noise.std(axis=0))), 1e-12))
 
 
 class _State:
@@ -185,7 +206,7 @@ class _State:
     def __init__(self, generator: np.random.Generator, geometry: str) -> None:
         diffuse = geometry in ("reflectance", "interactance")
         self._seed = int(generator.integers(2**31))
-        self._strength = {key: float(np.exp(generator.normal(0.0, 0.7))) for key in _NUISANCES}
+        self._strength = {key: float(np.exp(generator.normal(0.0, 1.0))) for key in _NUISANCES}
         self._batches = int(generator.integers(2, 6)) if generator.random() < 0.3 else 1
         self._edges = generator.random() < 0.2
         self._spread = float(generator.uniform(0.0, 6.0))
@@ -210,6 +231,14 @@ class _State:
 
         usual = COMPLEXITY_PARAMS["realistic"]
         nuisances = {key: usual[key] * self._strength[group] for group, keys in _NUISANCES.items() for key in keys}
+        nuisances |= {
+            "instrumental_fwhm": instrument.resolution,
+            "shift_std": 0.2 * instrument.accuracy,
+            "stretch_std": 1e-5,
+            "noise_base": 0.0,
+            "noise_signal_dep": 0.0,
+            "artifact_prob": 0.0,
+        }
         scattering = None
         if self.particle_size is not None:
             sizes = ParticleSizeDistribution(mean_size_um=self.particle_size, std_size_um=0.2 * self.particle_size)
@@ -219,9 +248,8 @@ class _State:
                 emsc=EMSCConfig(multiplicative_scatter_std=min(scatter, 0.2), additive_scatter_std=min(scatter, 0.1)),
             )
         simulator = SyntheticNIRSGenerator(
-            wavelengths=instrument.wavelengths,
+            wavelengths=instrument.true_wavelengths,
             component_library=library,
-            instrument=instrument.archetype,
             measurement_mode=instrument.mode,
             environmental_config=EnvironmentalEffectsConfig(
                 temperature=TemperatureConfig(sample_temperature=self.temperature, temperature_variation=self._spread),
@@ -229,20 +257,20 @@ class _State:
             ),
             scattering_effects_config=scattering,
             edge_artifacts_config=EdgeArtifactsConfig() if self._edges else None,
-            custom_params=nuisances | {"artifact_prob": 0.0},
+            custom_params=nuisances,
             random_state=self._seed,
         )
         with np.errstate(over="ignore"):  # logistic edges of the temperature operator
             absorbance, _ = simulator.generate_from_concentrations(
                 concentrations, include_batch_effects=self._batches > 1, n_batches=self._batches
             )
-        return np.clip(absorbance, -0.5, 5.0)
+        noise = self._strength["noise"] * instrument.noise(absorbance, self._seed)
+        return np.clip(absorbance + noise, -0.5, 5.0)
 
 
 #: Parameters of the generator that are strengthened or weakened together.
-_NUISANCES = {
-    "noise": ("noise_base", "noise_signal_dep"),
+_NUISANCES: dict[str, tuple[str, ...]] = {
+    "noise": (),
     "baseline": ("baseline_amplitude", "tilt_std", "global_slope_std", "scatter_beta_std"),
     "scatter": ("path_length_std", "scatter_alpha_std"),
-    "axis": ("shift_std", "stretch_std"),
 }

@@ -139,7 +139,7 @@ def test_folders_and_arguments_that_are_wrong(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no folder"):
         load_x_bank(tmp_path / "nowhere")
     write(tmp_path, "a", "1100,1200\n1,2\n")
-    with pytest.raises(FileNotFoundError, match="no dataset 'z' in .*; there are: a"):
+    with pytest.raises(FileNotFoundError, match=r"no dataset 'z' in .*; there are: a"):
         load_x_bank(tmp_path, ["z"])
     with pytest.raises(ValueError, match="on_error='ignore'"):
         load_x_bank(tmp_path, on_error="ignore")
@@ -225,11 +225,11 @@ CORRUPTIONS = {
     "cut": _cut,
     "text": _text_in_numbers,
     "ragged": _ragged,
-    "header": lambda text, rng: text.split("\n", 1)[1],
+    "header": lambda text, _: text.split("\n", 1)[1],
     "nan": _missing_value,
-    "delimiter": lambda text, rng: text.replace(",", "\t"),
-    "bom": lambda text, rng: "\ufeff" + text,
-    "semicolon": lambda text, rng: text.replace(",", ";"),
+    "delimiter": lambda text, _: text.replace(",", "\t"),
+    "bom": lambda text, _: "\ufeff" + text,
+    "semicolon": lambda text, _: text.replace(",", ";"),
 }
 
 

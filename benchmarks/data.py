@@ -1,0 +1,124 @@
+"""What the data layer costs: loading a bank, AsLS baselines, a batch against the encoder's step.
+
+``python -m benchmarks.data --x-bank ../shared/x_bank`` writes ``data_layer.json`` to ``benchmarks/results/``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nirs4all_vit import load_checkpoint
+from nirs4all_vit.pretraining import Augmentation, BaselineCache, MultiSpectralDataset, load_x_bank, synthetic_bank
+from nirs4all_vit.pretraining.augmentation import block_mask
+from nirs4all_vit.pretraining.draw import Draw
+
+from .calibrations import DEFAULT_X_BANK
+
+RESULTS = Path(__file__).parent / "results"
+
+#: A usual corruption: the four augmentations that run in torch, each on half of the spectra.
+AUGMENTATION = {
+    name: {"probability": 0.5}
+    for name in ("baseline_drift", "msc_scatter", "heteroscedastic_noise", "wavelength_shift")
+}
+
+_LOAD = """
+import json, re, sys, time
+start = time.perf_counter()
+from nirs4all_vit.pretraining import load_x_bank
+bank = load_x_bank(sys.argv[1], cache=sys.argv[2] or None, progress=False)
+seconds = time.perf_counter() - start
+# Not getrusage: a child starts with its parent's peak.
+peak = int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e6
+print(json.dumps({"datasets": len(bank), "spectra": sum(map(len, bank)), "seconds": seconds, "peak_gb": peak}))
+"""
+
+
+def loading(x_bank: Path, cache: str = "") -> dict[str, float]:
+    """Load the bank in a process of its own; seconds from its first import, and peak memory."""
+    command = [sys.executable, "-c", _LOAD, str(x_bank), cache]
+    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
+    """Time a batch of 64 (drawn, cropped, augmented, masked) and the bundled encoder on it, in ms."""
+    bank = load_x_bank(x_bank, progress=False)
+    data = MultiSpectralDataset(bank, 64, layout=layout, synthetic=synthetic_bank(16), p_synth=0.3)
+    augment, draw = Augmentation(AUGMENTATION), Draw.seeded(0)
+    encoder = load_checkpoint().encoder.train().requires_grad_(True)
+    for made in data.datasets[data.n_real :]:
+        _ = made.values  # generated once in a run
+    drawn = [data[k] for k in range(n)]
+
+    def step(batch: Any) -> None:
+        encoder.zero_grad(set_to_none=True)
+        encoder.read_out(encoder.encode(batch.spectra, batch.grid()), "latents").square().mean().backward()
+
+    def forward(batch: Any) -> None:
+        with torch.inference_mode():
+            encoder.encode(batch.spectra, batch.grid())
+
+    few = drawn[: n // 5]
+    result = {
+        "draw_ms": _each(lambda k: data[k], range(n)),
+        "augment_ms": _each(lambda batch: augment(batch, draw), drawn),
+        "mask_ms": _each(lambda batch: block_mask(batch.wavelengths, len(batch), draw, valid=batch.valid), drawn),
+        "encoder_forward_ms": _each(forward, few),
+        "encoder_step_ms": _each(step, few),
+    }
+    result["batch_ms"] = result["draw_ms"] + result["augment_ms"] + result["mask_ms"]
+    result["batch_per_forward"] = result["batch_ms"] / result["encoder_forward_ms"]
+    result["batch_per_step"] = result["batch_ms"] / result["encoder_step_ms"]
+    return result
+
+
+def _each(function: Callable[[Any], Any], items: Any) -> float:
+    """Mean milliseconds of a call, after a first one that does not count."""
+    items = list(items)
+    function(items[0])
+    start = time.perf_counter()
+    for item in items:
+        function(item)
+    return 1e3 * (time.perf_counter() - start) / len(items)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        result: dict[str, Any] = {
+            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch_threads": torch.get_num_threads()},
+            "load": loading(options.x_bank),
+            "load_into_cache": loading(options.x_bank, folder),
+            "load_from_cache": loading(options.x_bank, folder),
+        }
+        bank = load_x_bank(options.x_bank, cache=folder)
+        start = time.perf_counter()
+        BaselineCache(Path(folder) / "asls").precompute(bank)
+        seconds = time.perf_counter() - start
+    result["asls"] = {"seconds": seconds, "spectra_per_second": sum(map(len, bank)) / seconds, "jobs": 1}
+    result["one_grid"] = batches(options.x_bank, "one_grid")
+    result["mixed"] = batches(options.x_bank, "mixed")
+    result = {key: {k: round(v, 4) if isinstance(v, float) else v for k, v in part.items()} for key, part in result.items()}
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "data_layer.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,202 @@
+"""How useful the synthetic spectra are: told from real ones, far from them, and paired across instruments.
+
+``python -m benchmarks.synthetic --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to
+``benchmarks/results/``.
+
+- A linear probe on embeddings learns to tell synthetic from real spectra and is judged on a family and on synthetic
+  sets that it has not seen (area under the ROC curve, per family; 0.5: it cannot).
+- Per family, on its own grid, nirs4all's realism scorecard compares both in correlation length, derivatives,
+  peaks, baseline and noise.
+- Over synthetic pairs: how often the nearest among 60 second views is that of the same sample, by embedding, by
+  absorbance, and by its scatter-corrected derivative.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nirs4all.synthesis import compute_spectral_realism_scorecard
+from numpy.typing import NDArray
+from scipy.signal import savgol_filter
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from tqdm import tqdm
+
+from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.pretraining import SpectralDataset, SyntheticSpectralDataset, load_x_bank, synthetic_bank
+
+from .calibrations import DEFAULT_X_BANK
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Spectra of each kind that a probe sees: many enough for an AUC to 0.03, few enough for a minute in all.
+N_PROBED, N_PAIRS = 120, 60
+
+
+def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
+    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets.
+
+    Returns
+    -------
+    dict of str to float
+        AUC by family.
+    """
+    blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in made]
+    embedder = SpectralEmbedder(readout="compact")
+    Z, group, label = [], [], []
+    for dataset, name, kind in tqdm(blocks, desc="embedding", unit="set"):
+        rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
+        Z.append(embedder.fit_transform(dataset.absorbance(rows), wavelengths=dataset.wavelengths))
+        group += [name] * len(rows)
+        label += [kind] * len(rows)
+    X, groups, y = np.concatenate(Z), np.array(group), np.array(label)
+    # Folds are dealt among families and among synthetic sets, so that each holds both.
+    n_folds = min(n_folds, len({d.family for d in real}), len(made))
+    fold = np.empty(len(y), dtype=int)
+    for kind in (0, 1):
+        rows = np.flatnonzero(y == kind)
+        for number, (_, test) in enumerate(GroupKFold(n_folds, shuffle=True, random_state=0).split(rows, groups=groups[rows])):
+            fold[rows[test]] = number
+    found = {}
+    for number in range(n_folds):
+        train, test = fold != number, fold == number
+        probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=3000))
+        score = probe.fit(X[train], y[train]).decision_function(X)
+        for family in np.unique(groups[test & (y == 0)]):
+            rows = test & ((y == 1) | (groups == family))
+            found[str(family)] = float(roc_auc_score(y[rows], score[rows]))
+    return found
+
+
+def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, seed: int) -> NDArray[np.float32] | None:
+    """Draw n spectra of datasets whose range covers a grid, interpolated to it; None where fewer than 3 do."""
+    covering = [d for d in datasets if d.wavelengths[0] <= nm[0] + 5 and d.wavelengths[-1] >= nm[-1] - 5]
+    if len(covering) < 3:
+        return None
+    generator = np.random.default_rng(seed)
+    drawn = []
+    for index, count in zip(*np.unique(generator.integers(len(covering), size=n), return_counts=True), strict=True):
+        one = covering[index]
+        rows = generator.choice(len(one), min(count, len(one)), replace=False)
+        drawn += [np.interp(nm, one.wavelengths, spectrum) for spectrum in one.absorbance(rows)]
+    return np.array(drawn, dtype=np.float32)
+
+
+def realism(real: list[SpectralDataset], made: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:
+    """Return nirs4all's scorecard by family, each on the grid of its largest dataset."""
+    found = {}
+    for dataset in tqdm(real, desc="realism", unit="family"):
+        nm = dataset.wavelengths
+        rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
+        synthetic = on_grid(made, nm, len(rows), seed)
+        if synthetic is None:
+            continue
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            card = compute_spectral_realism_scorecard(
+                dataset.absorbance(rows), synthetic, nm, include_adversarial=False, random_state=seed
+            )
+        found[dataset.family] = {
+            str(m.metric.value): {"value": float(m.value), "passed": bool(m.passed)} for m in card.metric_results
+        }
+    return found
+
+
+def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, list[float]]:
+    """Return, per set, how often the nearest second view is that of the same sample (top 1).
+
+    All are centred within each view: an instrument's own offset is not the sample's. Absorbance is
+    interpolated to 200 points of the common range.
+    """
+    found: dict[str, list[float]] = {}
+    for index in tqdm(range(n_sets), desc="pairs", unit="set"):
+        first = SyntheticSpectralDataset(index, n_pairs, seed)
+        for label, view in (("other instrument", 1), ("same instrument", 2)):
+            second = SyntheticSpectralDataset(index, n_pairs, seed, view)
+            low, high = max(first.wavelengths[0], second.wavelengths[0]), min(first.wavelengths[-1], second.wavelengths[-1])
+            if high - low < 200:
+                continue
+            views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
+            embedded = [SpectralEmbedder().fit_transform(X, wavelengths=nm) for X, nm in views]
+            found.setdefault(f"embedding, {label}", []).append(_top1(*embedded))
+            axis = np.linspace(low, high, 200)
+            spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]
+            found.setdefault(f"absorbance, {label}", []).append(_top1(*spectra))
+            corrected = [savgol_filter(X, 15, 2, deriv=1, axis=1) for X in spectra]
+            corrected = [(X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True) for X in corrected]
+            found.setdefault(f"SG1 + SNV, {label}", []).append(_top1(*corrected))
+    return found
+
+
+def _top1(a: NDArray[Any], b: NDArray[Any]) -> float:
+    a, b = a - a.mean(axis=0), b - b.mean(axis=0)
+    a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (a, b))
+    return float(np.mean((a @ b.T).argmax(axis=1) == np.arange(len(a))))
+
+
+def plot(result: dict[str, Any], path: Path) -> None:
+    """Draw the AUC of every family and the retrieval accuracies."""
+    import matplotlib.pyplot as plt
+
+    aucs = sorted(result["auc"].items(), key=lambda pair: pair[1])
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.15 * len(aucs) + 1), width_ratios=(3, 2), layout="constrained")
+    left.plot([auc for _, auc in aucs], range(len(aucs)), "o")
+    left.axvline(0.5, color="0.7", lw=1)
+    left.set_yticks(range(len(aucs)), [family for family, _ in aucs], fontsize=6)
+    left.set(xlabel="AUC, synthetic against this unseen family (0.5: cannot be told)", xlim=(-0.02, 1.02))
+    labels = list(result["retrieval"])
+    right.boxplot([result["retrieval"][label] for label in labels], orientation="horizontal", tick_labels=labels)
+    right.axvline(1 / N_PAIRS, color="0.7", lw=1)
+    right.set(xlabel=f"top-1 retrieval among {N_PAIRS} (grey: by chance)", xlim=(0, 1))
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the checks and write their results."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON and the plot")
+    parser.add_argument("--sets", type=int, default=64, help="synthetic datasets")
+    options = parser.parse_args(arguments)
+    largest = {d.family: d for d in sorted(load_x_bank(options.x_bank), key=len)}
+    real = sorted(largest.values(), key=lambda d: d.family)
+    made = synthetic_bank(options.sets, n_spectra=N_PROBED)
+    auc, cards = separability(real, made), realism(real, made)
+    pairs = retrieval(min(options.sets, 40))
+    metrics = sorted({name for card in cards.values() for name in card})
+    summary = {
+        "families": len(auc),
+        "median_auc": float(np.median(list(auc.values()))),
+        "families_with_auc_below_0.9": sum(value < 0.9 for value in auc.values()),
+        "share_of_families_that_pass": {m: float(np.mean([card[m]["passed"] for card in cards.values()])) for m in metrics},
+        "median_retrieval": {label: float(np.median(values)) for label, values in pairs.items()},
+        "retrieval_by_chance": 1 / N_PAIRS,
+    }
+    result = {"summary": summary, "auc": auc, "realism": cards, "retrieval": pairs}
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "synthetic_utility.json").write_text(json.dumps(_rounded(result), indent=1) + "\n", "utf-8")
+    plot(result, options.out / "synthetic_utility.png")
+    print(json.dumps(_rounded(summary), indent=1))
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
+
+
+if __name__ == "__main__":
+    main()
