@@ -34,6 +34,8 @@ def test_blocks_run(block: int, unit: str, tmp_path: Path) -> None:
     for part, rows in (("cal", slice(0, 35)), ("val", slice(35, None))):
         pd.DataFrame(X[rows], columns=labels).to_csv(folder / f"X{part}.csv", index=False, sep=";")
         pd.DataFrame({"y": y[rows]}).to_csv(folder / f"Y{part}.csv", index=False, sep=";")
+    (tmp_path / "my_bank").mkdir()
+    pd.DataFrame(X, columns=labels).to_csv(tmp_path / "my_bank/grain.csv", index=False)
     run_python(BLOCKS[block], cwd=tmp_path, network=False)
 
 
