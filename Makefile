@@ -27,7 +27,7 @@ data: $(INSTALLED)
 # Huge pages and no trimming: glibc would hand freed activations back to the kernel at every step.
 weights: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.arena_max=1
 weights: $(INSTALLED)
-	$(VENV)/bin/python -m nirs4all_vit.pretraining --x-bank "$(or $(X_BANK),../shared/x_bank)" --recipe nirs-base-v0 --out runs/nirs-base-v0
+	$(VENV)/bin/python -m nirs4all_vit.pretraining --config nirs-base-v0 --data.x_bank "$(or $(X_BANK),../shared/x_bank)" --run.resume auto
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

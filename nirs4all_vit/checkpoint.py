@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import CheckpointError
-from .files import atomic_path
+from .files import atomic_path, file_sha256
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -112,12 +111,6 @@ def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
             f"checkpoint {str(reference)[:200]!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
         )
     return path
-
-
-def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the SHA-256 of a file."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | precompute-asls | info``."""
+"""Command line: ``nirs4all-vit embed | pretrain | precompute-asls | info``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .files import atomic_path
+from .readouts import READOUTS
 from .spectra import AXIS_UNITS
 from .tables import open_table
 
@@ -20,8 +21,12 @@ _OUTPUTS = (".npy", ".parquet", ".csv")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["pretrain"]:  # its options are those of a recipe
+        from .pretraining.__main__ import main as pretrain
+
+        return pretrain(arguments[1:])
+    options = _parser().parse_args(arguments)
     try:
         return options.run(options)
     except (SpectralInputError, SpectralAxisError, CheckpointError, OSError) as error:
@@ -40,9 +45,11 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("file", type=Path, help="CSV: a header with the axis, then a row per spectrum")
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the header (default: by range)")
-    embed.add_argument("--readout", choices=("latents", "compact", "mean", "cls"), default="latents")
+    embed.add_argument("--readout", choices=READOUTS, default="latents")
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     embed.set_defaults(run=_embed)
+
+    commands.add_parser("pretrain", help="pretrain an encoder: --config RECIPE --data.x_bank DIR --run.out DIR (--help)")
 
     asls = commands.add_parser("precompute-asls", help="compute the AsLS baselines of a bank, once")
     asls.add_argument("--x-bank", type=Path, required=True, metavar="DIR", help="folder of the spectra")
@@ -99,6 +106,8 @@ def _precompute_asls(options: argparse.Namespace) -> int:
         cache = BaselineCache(options.cache, options.lam, options.p)
     except ValueError as error:
         raise SpectralInputError(str(error)) from error
+    if options.jobs == 0:
+        raise SpectralInputError("--jobs 0: give a number of processes, or -1 for all cores.")
     progress = sys.stderr.isatty()
     bank = load_x_bank(options.x_bank, on_error="skip" if options.skip_errors else "raise", progress=progress)
     computed = cache.precompute(bank, options.jobs, progress=progress)
@@ -110,7 +119,7 @@ def _bank_info(folder: Path) -> int:
     from .pretraining.data import load_x_bank
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the last lines say the same
+        warnings.filterwarnings("ignore", message=r"\\d+ of \\d+ datasets were left out")  # the last lines say the same
         bank = load_x_bank(folder, on_error="skip", progress=sys.stderr.isatty())
     print(f"{'dataset':<36}{'family':<30}{'spectra':>8}{'points':>7}  {'range (nm)':<12}{'mode':<14}instrument")
     for dataset in bank:
@@ -139,7 +148,7 @@ def _info(options: argparse.Namespace) -> int:
         ("sha256", checkpoint.sha256),
         ("licence", checkpoint.header.get("licence", "UNKNOWN")),
         ("parameters", f"{sum(p.numel() for p in encoder.parameters()):,}"),
-        ("read-outs", ", ".join(f"{kind} {encoder.width(kind)}" for kind in ("latents", "compact", "mean", "cls"))),
+        ("read-outs", ", ".join(f"{kind} {encoder.width(kind)}" for kind in READOUTS)),
         ("encoder", ", ".join(f"{k}={v}" for k, v in encoder.config.to_dict().items() if v not in ({}, ()))),
         ("trained on", f"{provenance.get('n_spectra', '?')} spectra of {len(provenance.get('datasets', []))} datasets, "
                        f"{len(provenance.get('families', []))} families"),

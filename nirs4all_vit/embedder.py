@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,9 +17,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import plugin
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
+from .readouts import READOUTS
 from .spectra import AXIS_UNITS, Spectra, assumed_wavelengths, parse_axis_labels, to_nanometres
-
-_READOUTS = ("latents", "compact", "mean", "cls")
 
 
 class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -118,6 +118,26 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.batch_size = batch_size
         self.device = device
 
+    @classmethod
+    def from_run(cls, folder: str | os.PathLike[str], **parameters: Any) -> SpectralEmbedder:
+        """Return an embedder on the product of a pretraining run.
+
+        Parameters
+        ----------
+        folder : path
+            ``run.out`` of the run: its best checkpoint by validation loss, or its last one.
+        **parameters : of the embedder
+
+        Raises
+        ------
+        CheckpointError
+            The folder holds no checkpoint.
+        """
+        for name in ("best.safetensors", "last.safetensors"):
+            if (Path(folder) / name).is_file():
+                return cls(str(Path(folder) / name), **parameters)
+        raise CheckpointError(f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run.")
+
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
         """Check the spectra's axis and the checkpoint; nothing is trained.
 
@@ -179,8 +199,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .inference import resolve_device
 
-        if self.readout not in _READOUTS:
-            raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(_READOUTS)}.")
+        if self.readout not in READOUTS:
+            raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
         if self.axis_unit not in AXIS_UNITS:
             raise SpectralAxisError(
                 f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import warnings
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import SpectralAxisError, SpectralInputError
-from .spectra import is_monotonic, parse_axis_labels, to_nanometres
+from .spectra import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,8 @@ TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 #: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
 _CHUNK_VALUES = 2_000_000
+
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -79,17 +83,23 @@ class SpectralTable:
         numeric = [pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in frame.dtypes]
         if not all(numeric):
             text = frame.iloc[:, numeric.index(False)]
-            number = pd.to_numeric(text.astype(str), errors="coerce")
-            row = int(np.flatnonzero(number.isna() & text.notna())[0]) if (number.isna() & text.notna()).any() else 0
-            hint = "; values must be numbers with decimal points" if "," in str(text.iloc[row]) else ""
+            written = text.astype(str)
+            bad = pd.to_numeric(written.str.replace(self.decimal, ".", regex=False), errors="coerce").isna()
+            if self.decimal == ",":
+                bad |= written.str.contains(".", regex=False)
+            bad &= text.notna()
+            row = int(np.flatnonzero(bad)[0]) if bad.any() else 0
+            odd = {",": ".", ".": ","}[self.decimal] in written.iloc[row]
+            hint = f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
             raise SpectralInputError(
                 f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
             )
         values = frame.to_numpy(dtype=np.float64)
-        finite = np.isfinite(values)
+        # What single precision cannot hold would become infinite later, where no line is known.
+        finite = np.abs(values) <= _LARGEST
         if not finite.all():
             row, column = (int(i[0]) for i in np.nonzero(~finite))
-            what = "is missing" if np.isnan(values[row, column]) else "is not finite"
+            what = "is missing" if np.isnan(values[row, column]) else "is not finite in single precision"
             raise SpectralInputError(
                 f"{_place(self.path, done + row)}: value {column + 1} of {n_wavelengths} {what} (a cut or ragged row?)."
             )
@@ -119,11 +129,13 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
     """
     path = Path(path)
     delimiter, decimal = ",", "."
-    if path.name.endswith(".parquet"):
+    if path.name.lower().endswith(".parquet"):
         labels = [str(label) for label in _parquet(path).schema_arrow.names]
     else:
         header, first = _first_lines(path)
-        delimiter = ";" if header.count(";") > header.count(",") else ","
+        if not header.strip():
+            raise SpectralInputError(f"{path.name} is empty, or its first line is; the header must hold the axis.")
+        delimiter = ";" if ";" in header else ","
         # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
         decimal = "," if delimiter == ";" and "," in header + first else "."
         labels = [label.strip().strip('"').replace(decimal, ".") for label in header.split(delimiter)]
@@ -131,11 +143,22 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         raise SpectralInputError(
-            f"{path.name}, line 1: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else."
+            f"{path.name}, line 1: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing "
+            f"else, with ',' or ';' between columns."
         )
+    if not path.name.lower().endswith(".parquet"):
+        n_first = len(next(csv.reader([first], delimiter=delimiter), []))
+        if first.strip() and n_first != len(labels):
+            raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {len(labels)} wavelengths.")
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
         raise SpectralAxisError(f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}.")
+    if axis_unit == label_unit == "auto" and guess_axis_unit(axis) == "um":
+        # A table without a header: its first spectrum, where it only rises, would pass for an axis.
+        raise SpectralAxisError(
+            f"{path.name}: the header is not a wavelength axis in nm or cm-1 (no header at all?); "
+            "if it is in micrometres, say so: axis_unit um, or 1.1um, 1.2um, ... in the header."
+        )
     try:
         wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
     except SpectralAxisError as error:
@@ -144,6 +167,7 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
         raise SpectralAxisError(
             f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
         )
+    warn_if_cut(path)
     order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
     return SpectralTable(path, wavelengths if order is None else wavelengths[order], order, delimiter, decimal)
 
@@ -153,9 +177,10 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
 
     rows = max(1, _CHUNK_VALUES // table.wavelengths.size)
     name = table.path.name
-    if name.endswith(".parquet"):
+    if name.lower().endswith(".parquet"):
         for batch in _parquet(table.path).iter_batches(batch_size=rows):
             yield batch.to_pandas()
+        _release()
         return
     try:
         with pd.read_csv(
@@ -173,23 +198,21 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
         return
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{name} is not UTF-8 text; save it as CSV in UTF-8.") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SpectralInputError(f"{name} is cut or not a gzip file: {error}.") from error
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
         raise SpectralInputError(f"{name}: {reason}.") from error
-    if name.endswith(".csv") and not _ends_with_newline(table.path):
-        warnings.warn(f"{name}: the last line has no end; if the file was cut, its last value is wrong.", stacklevel=2)
 
 
 def _first_lines(path: Path) -> tuple[str, str]:
-    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rt", encoding="utf-8-sig") as file:
             return file.readline().rstrip("\r\n"), file.readline().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise SpectralInputError(f"{path.name} is cut or not a gzip file: {error}.") from error
 
 
@@ -201,22 +224,35 @@ def _parquet(path: Path) -> Any:
     import pyarrow as pa
 
     try:
-        return pq.ParquetFile(path)
+        # Unbuffered: a file of one row group would be held in memory as a whole.
+        return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
     except pa.ArrowInvalid as error:
         raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {error}.") from error
 
 
-def _ends_with_newline(path: Path) -> bool:
+def _release() -> None:
+    """Give back what pyarrow keeps for its next file."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
+def warn_if_cut(path: Path) -> None:
+    """Warn of a text file whose last line has no end: cut there, its last value is wrong and nothing else tells."""
+    if not path.name.lower().endswith(".csv") or not path.stat().st_size:
+        return
     with open(path, "rb") as file:
         file.seek(-1, io.SEEK_END)
-        return file.read(1) in b"\r\n"
+        if file.read(1) not in b"\r\n":
+            message = f"{path.name}: the last line has no end; if the file was cut, its last value is wrong."
+            warnings.warn(message, stacklevel=3)
 
 
 def _place(path: Path, row: int) -> str:
     """Name the line of the file that holds a spectrum: the parser skips blank lines, an editor does not."""
-    if path.name.endswith(".parquet"):
+    if path.name.lower().endswith(".parquet"):
         return f"{path.name}, row {row + 1}"
-    opener: Any = gzip.open if path.name.endswith(".gz") else open
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
         seen = -1

@@ -25,7 +25,8 @@ def test_formats_agree(tmp_path: Path) -> None:
     frame().to_csv(tmp_path / "a.csv", index=False)
     frame().to_csv(tmp_path / "b.csv.gz", index=False)
     frame().to_parquet(tmp_path / "c.parquet")
-    frame().to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
+    decimal = frame().rename(columns=lambda name: f"{float(name):.1f}".replace(".", ","))
+    decimal.to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
     frame().to_csv(tmp_path / "e.csv", index=False, encoding="utf-8-sig", lineterminator="\r\n")
     frame(1e7 / NM).to_csv(tmp_path / "f.csv", index=False)
     frame(NM[::-1], X[:, ::-1]).to_parquet(tmp_path / "g.parquet")
@@ -63,7 +64,10 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("1100;1200\n1,234.5;2\n", r"t.csv, line 2: '1,234.5' is not a number"),
         ("id,1200\n1,2\n", r"t.csv, line 1: column 'id' is not a wavelength"),
         ("1100\t1200\n1\t2\n", r"t.csv, line 1: column '1100\\t1200' is not"),
-        ("", r"t.csv, line 1: column '' is not a wavelength"),
+        ("", r"t.csv is empty"),
+        ("1100,1200\n3\n1,2\n", r"t.csv, line 2: 1 values under 2 wavelengths"),
+        ("1100,0;1102,0\n0,31;0,32\n0,31;0.32\n", r"t.csv, line 3: '0.32' is not a number; .* decimal comma"),
+        ("1100,1200\n1,2\n1,1e39\n", r"t.csv, line 3: value 2 of 2 is not finite in single precision"),
     ],
 )
 def test_broken_tables_name_the_line(text: str, message: str, tmp_path: Path) -> None:
@@ -89,6 +93,14 @@ def test_axes_that_cannot_be(tmp_path: Path) -> None:
     path.write_text("1100,1300,1200\n1,2,3\n")
     with pytest.raises(SpectralAxisError, match=r"t.csv: the header is not a wavelength axis: it neither ascends"):
         open_table(path)
+    path.write_text("1100 nm,1200 nm\n1,2\n")
+    # A spectrum that only rises, where the header should be.
+    path.write_text("0.301,0.35,0.48\n0.3,0.4,0.5\n")
+    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, say so"):
+        open_table(path)
+    np.testing.assert_allclose(open_table(path, "um").wavelengths, [301, 350, 480])
+    path.write_text("1.1um,1.2um\n0.3,0.4\n")
+    np.testing.assert_allclose(open_table(path).wavelengths, [1100, 1200])
     path.write_text("1100 nm,1200 nm\n1,2\n")
     with pytest.raises(SpectralAxisError, match=r"said to be cm-1, but the header is in nm"):
         open_table(path, "cm-1")

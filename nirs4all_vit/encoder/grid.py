@@ -60,3 +60,7 @@ class Grid:
             quadrature=quadrature.float(),
             valid=valid,
         )
+
+    def rows(self, index: Tensor) -> Grid:
+        """Return some rows of a 2-D grid."""
+        return Grid(*(None if part is None else part[index] for part in vars(self).values()))

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from ..readouts import READOUTS
 from .block import LatentBlock
 from .config import EncoderConfig
 from .content_attention import ContentKeyedAttention
@@ -16,9 +18,6 @@ from .metadata import MetadataEmbedding
 from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
 from .positional import WavelengthEncoding
-
-#: Read-outs of the encoder, each one row of fixed width per spectrum.
-READOUTS = ("latents", "compact", "mean", "cls")
 
 
 class Latents(NamedTuple):
@@ -80,6 +79,8 @@ class SpectralPerceiver(nn.Module):
         self.norms = nn.ModuleList([nn.LayerNorm(d_model) for _ in range(self.n_layers)])
         width = self.n_layers * d_model
         self.compact = nn.Parameter(torch.randn(m, width, config.compact_per_latent) / width**0.5)
+        #: Recompute blocks in the backward pass: less memory, more time.
+        self.gradient_checkpointing = False
 
     def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows | None:
         """Return what depends on the grid alone; None for content-keyed attention.
@@ -134,7 +135,10 @@ class SpectralPerceiver(nn.Module):
                     latents = latents + _beside_cls(schedule[i](values))
                 else:
                     latents = latents + schedule[i](latents, x, grid, visible)
-            latents = block(latents)
+            if self.gradient_checkpointing and self.training:
+                latents = checkpoint(block, latents, use_reentrant=False)
+            else:
+                latents = block(latents)
             after.append(latents)
         normed = [norm(state) for norm, state in zip(self.norms, after[-self.n_layers :], strict=True)]
         return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0])

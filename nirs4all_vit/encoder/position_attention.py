@@ -72,7 +72,22 @@ class PositionKeyedAttention(nn.Module):
         self.log_width = nn.Parameter(torch.tensor(widths)[:n_windows].log().repeat(n_latents, 1))
 
     def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows:
-        """Compute the windows of a grid, in `dtype` whatever the ambient precision."""
+        """Compute the windows of a grid, in `dtype` whatever the ambient precision.
+
+        Rows of a 2-D grid that are the same grid are computed once.
+        """
+        if grid.log_wavelength.dim() == 2 and len(grid.log_wavelength) > 1:
+            key = grid.log_wavelength if grid.valid is None else grid.log_wavelength.where(grid.valid, torch.nan)
+            # NaN differs from itself: padding is told by a number that no wavelength has.
+            unique, member = key.nan_to_num(nan=1e9).unique(dim=0, return_inverse=True)
+            if len(unique) < len(key):
+                first = torch.full((len(unique),), len(key), device=member.device)
+                first = first.scatter_reduce(0, member, torch.arange(len(key), device=member.device), "amin")
+                return Windows(*(part[member] for part in self.windows(grid.rows(first), dtype)))
+        with torch.autocast(grid.log_wavelength.device.type, enabled=False):
+            return self._windows(grid, dtype)
+
+    def _windows(self, grid: Grid, dtype: torch.dtype) -> Windows:
         n_abs, shape = self.n_absolute, grid.log_wavelength.shape
         centres = (self.anchor + self.spacing * self.offset).to(dtype)
         widths = (self.spacing * self.log_width.exp()).to(dtype)
@@ -116,6 +131,10 @@ class PositionKeyedAttention(nn.Module):
             from it, all faded by the coverage.
         coverage : Tensor of shape (B, M, H)
         """
+        with torch.autocast(x.device.type, enabled=False):
+            return self._read(x, windows, visible)
+
+    def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:
         values = _apply(windows.weights, x)
         coverage = windows.coverage.expand(len(x), -1, -1)
         if visible is not None:

@@ -1,38 +1,40 @@
-"""``python -m nirs4all_vit.pretraining --x-bank DIR --recipe NAME --out DIR``."""
+"""``nirs4all-vit pretrain --config RECIPE --data.x_bank DIR --run.out DIR``; torchrun takes the module."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import sys
 from collections.abc import Sequence
 
-from .config import load_recipe
-from .data import load_x_bank
-from .loop import Pretraining
+from .data.bank import load_x_bank
+from .recipes import bundled_recipes, find_recipe, parse_arguments
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Pretrain an encoder from the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m nirs4all_vit.pretraining", description="Pretrain an encoder without labels."
-    )
-    parser.add_argument("--x-bank", required=True, help="folder of <dataset_id>.csv files")
-    parser.add_argument("--recipe", default="nirs-base-v0", help="bundled recipe or YAML file")
-    parser.add_argument("--out", required=True, help="folder for the checkpoint, metrics and configuration")
-    parser.add_argument("--without-families", nargs="*", default=[], metavar="FAMILY", help="families to leave out")
-    parser.add_argument("--steps", type=int, help="optimizer steps, instead of the recipe's")
-    options = parser.parse_args(arguments)
-    config = load_recipe(options.recipe)
-    if options.steps is not None:
-        config = dataclasses.replace(config, steps=options.steps)
-    left_out = set(options.without_families)
-    datasets = load_x_bank(options.x_bank)
-    unknown = left_out - {dataset.family for dataset in datasets}
-    if unknown:
-        parser.error(f"no such family in the bank: {', '.join(sorted(unknown))}")
-    path = Pretraining(config, [d for d in datasets if d.family not in left_out]).run(options.out)
-    print(f"wrote {path}")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Pretrain an encoder from the command line; returns the exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
+    # A bundled recipe may be named: --config smoke.
+    for i, argument in enumerate(arguments[:-1]):
+        if argument == "--config" and arguments[i + 1] in bundled_recipes():
+            arguments[i + 1] = str(find_recipe(arguments[i + 1]))
+    config = parse_arguments(arguments, prog="nirs4all-vit pretrain")
+    from .loop import Pretraining
+
+    try:
+        progress = sys.stderr.isatty()
+        datasets = []
+        if config.data.x_bank is not None:
+            datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)
+        run = Pretraining(config, datasets)
+        path = run.run()
+    except (ValueError, OSError, FloatingPointError) as error:
+        print(f"nirs4all-vit pretrain: {error}", file=sys.stderr)
+        return 1
+    if run.processes.first:
+        print(f"wrote {path}")
+    run.processes.leave()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
-import copy
-import dataclasses
 import json
 import math
-import platform
-import subprocess
 import time
-from collections.abc import Sequence
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..checkpoint import save_checkpoint
-from ..encoder import Grid, SpectralPerceiver
+from ..encoder import SpectralPerceiver
 from .config import PretrainingConfig
-from .data import MultiSpectralDataset, SpectralDataset, bank_hash
-from .draw import Draw
-from .objectives import EpisodicCalibration
-from .tasks import TASKS, corrupt
+from .data.asls import BaselineCache
+from .data.dataset import SpectralDataset
+from .distributed import Processes
+from .metrics import MetricsLog, plot_losses
+from .model import PretrainingModel
+from .objectives.inputs import Inputs
+from .preparation import Preparation, on_device
+from .product import embedding_statistics, provenance, scaled_encoder
+from .schedule import learning_rate_factor, parameter_groups, total_steps
+from .scores import linear_cka, probe, ridge_scores
+from .state import load_state, save_state
 
-#: Smallest episode: no calibration fits in fewer spectra.
-MIN_EPISODE = 12
+#: Offset of the validation stream's seed: other batches than any that is trained on.
+_VALIDATION = 1_000_003
 
 
 class Pretraining:
@@ -37,164 +43,309 @@ class Pretraining:
     Parameters
     ----------
     config : PretrainingConfig
-        The recipe.
+        The run.
     datasets : sequence of SpectralDataset
-        The bank.
+        The bank, without the families that the configuration leaves out.
 
     Notes
     -----
-    Every random number comes from the seed: two runs on one machine with as many threads give the same
-    weights.
+    Micro-batch k, with its augmentations and tasks, is a function of the seed and k. Two runs on one machine
+    with as many threads give the same weights, a resumed run equals a straight one, and N processes see
+    what one process with as many micro-batches per step sees.
     """
 
-    def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> None:
-        self.config, self.datasets = config, list(datasets)
-        self.batches = MultiSpectralDataset(
-            self.datasets, config.episode_size, min_spectra=MIN_EPISODE, seed=config.seed
-        )
-        self._episodes = self.batches.stream()
-        self._draw = Draw.seeded(config.seed)
+    def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()) -> None:
+        self.config = config
+        self.processes = Processes.join(config.run.device)
+        if config.optim.accumulate % self.processes.world_size:
+            raise ValueError(
+                f"optim.accumulate={config.optim.accumulate} must be a multiple of the {self.processes.world_size} processes: "
+                "it counts the micro-batches of all of them."
+            )
+        left_out = set(config.data.without_families)
+        unknown = left_out - {dataset.family for dataset in datasets}
+        if unknown:
+            raise ValueError(f"data.without_families: no such family in the bank: {', '.join(sorted(unknown))}.")
+        self.datasets = [dataset for dataset in datasets if dataset.family not in left_out]
+        if config.objectives.baseline_consistency.weight > 0:
+            BaselineCache(config.data.asls or "asls").attach(self.datasets)
+        self.training = Preparation(config, self.datasets, config.run.seed)
+        self.validation = Preparation(config, self.datasets, config.run.seed + _VALIDATION)
+        self.steps = total_steps(config, len(self.training.data))
         with torch.random.fork_rng():
-            torch.manual_seed(config.seed)
-            self.encoder = SpectralPerceiver(config.encoder)
-        self.objective = EpisodicCalibration()
-        self._commit, self._bank_hash = _commit(), bank_hash(self.datasets)
-        self.tasks = {name: (TASKS[name](), weight) for name, weight in config.tasks.items()}
-        decayed = [p for p in self.encoder.parameters() if p.dim() >= 2]
-        kept = [p for p in self.encoder.parameters() if p.dim() < 2]
+            torch.manual_seed(config.run.seed)
+            self.model = PretrainingModel(config, len(self.training.data.datasets)).to(self.processes.device)
+        if config.run.compile:
+            for block in self.encoder.blocks:
+                block.compile()
         self.optimizer = torch.optim.AdamW(
-            [{"params": decayed, "weight_decay": config.weight_decay}, {"params": kept, "weight_decay": 0.0}],
-            lr=config.learning_rate,
+            parameter_groups(self.model, config.optim.weight_decay), lr=config.optim.learning_rate
         )
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, self._learning_rate_factor)
-        self._penalties: dict[str, list[float]] = {name: [] for name in config.readouts}
+        factor = learning_rate_factor(self.steps, config.optim.warmup)
+        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
+        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=config.run.precision == "fp16")
+        self.average = None
+        if config.optim.ema > 0:
+            self.average = AveragedModel(self.encoder, multi_avg_fn=get_ema_multi_avg_fn(config.optim.ema))
+        self._episodic = "episodic_calibration" in self.model.objectives
+        self._replica: Any = self.model
+        if self.processes.world_size > 1:
+            self._replica = DistributedDataParallel(self.model, find_unused_parameters=True)
+        self.step_done, self._best, self._worse, self._snapshot = 0, math.inf, 0, None
+        self._batches: Iterator[dict[str, Inputs]] | None = None
 
-    def run(self, out: str | Path, *, progress: bool = True) -> Path:
-        """Train and write ``<name>.safetensors`` and ``metrics.jsonl`` into the folder `out`."""
-        out = Path(out)
-        out.mkdir(parents=True, exist_ok=True)
-        target = out / f"{self.config.name}.safetensors"
-        (out / "config.json").write_text(json.dumps(self.config.to_dict(), indent=1))
-        started = time.perf_counter()
-        bar = tqdm(range(1, self.config.steps + 1), desc="pretraining", unit="step", disable=not progress)
-        with open(out / "metrics.jsonl", "w", encoding="utf-8") as log:
-            for step in bar:
-                losses = self.step()
-                row = {"step": step, "seconds": round(time.perf_counter() - started, 2), **losses}
-                log.write(json.dumps(row) + "\n")
-                bar.set_postfix(loss=f"{losses['loss']:.3f}")
-                if step % self.config.checkpoint_every == 0:
-                    log.flush()
-                    self.save(target, step)
-        return self.save(target, self.config.steps)
+    @property
+    def encoder(self) -> SpectralPerceiver:
+        """The encoder that is trained."""
+        return self.model.encoder
+
+    def run(self, *, progress: bool = True) -> Path:
+        """Train, and write ``last.safetensors``, ``best.safetensors``, ``metrics.jsonl`` and the rest into ``run.out``.
+
+        Returns
+        -------
+        Path
+            ``last.safetensors``.
+
+        Raises
+        ------
+        FileExistsError
+            The folder holds a run, and ``run.resume`` is ``never``.
+        FloatingPointError
+            A loss that is not finite; the last checkpoint is intact.
+        OSError
+            A disk that is full; the last checkpoint is intact.
+        """
+        out, first = Path(self.config.run.out), self.processes.first
+        self._start(out)
+        log = MetricsLog(out, self.step_done) if first else None
+        bar = tqdm(
+            total=self.steps, initial=self.step_done, desc="pretraining", unit="step", disable=not (progress and first)
+        )
+        started, seen = time.perf_counter(), 0
+        try:
+            with bar:
+                if self.step_done == 0:
+                    self._log_scores(log)
+                while self.step_done < self.steps and not self._stopped():
+                    row = self.step()
+                    seen += int(row.pop("spectra"))
+                    rate = seen / (time.perf_counter() - started)
+                    if log is not None:
+                        log.write({"step": self.step_done, **row, "spectra_per_second": round(rate, 1)})
+                        bar.set_postfix({"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"}, refresh=False)
+                    bar.update()
+                    every = self.config.run.score_every
+                    if self.step_done == self.steps or (every and self.step_done % every == 0):
+                        self._log_scores(log)
+                    if self.step_done % self.config.run.checkpoint_every == 0:
+                        self._save(out, log)
+            self._save(out, log)
+            if first:
+                plot_losses(out)
+        finally:
+            if log is not None:
+                log.close()
+        self.processes.wait()
+        return out / "last.safetensors"
 
     def step(self) -> dict[str, float]:
-        """Take one optimizer step over one episode per task; returns the losses."""
-        self.encoder.train()
+        """Take one optimizer step over ``optim.accumulate`` micro-batches; returns losses and the like."""
+        self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
-        losses = {}
-        for name, (task, weight) in self.tasks.items():
-            loss, calibration = self._episode_loss(task)
-            (weight * loss).backward()
-            losses[name] = calibration
-        losses["loss"] = sum(weight * losses[name] for name, (_, weight) in self.tasks.items())
-        if not math.isfinite(losses["loss"]):
-            raise FloatingPointError(
-                f"the loss is {losses['loss']}; the last checkpoint is intact. Lower learning_rate."
-            )
-        torch.nn.utils.clip_grad_norm_(self.encoder.parameters(), self.config.clip)
-        self.optimizer.step()
+        if self._batches is None:
+            self._batches = self._stream()
+        processes, local = self.processes, self.config.optim.accumulate // self.processes.world_size
+        sums: dict[str, list[float]] = {}
+        total, spectra = torch.zeros((), dtype=torch.float64), 0
+        for micro in range(local):
+            prepared = on_device(next(self._batches), processes.device, self.step_done / self.steps)
+            last = micro == local - 1
+            with nullcontext() if last or processes.world_size == 1 else self._replica.no_sync(), self._autocast():
+                try:
+                    loss, losses = self._replica(prepared)
+                except torch.linalg.LinAlgError as error:  # a ridge on embeddings that are not finite
+                    raise self._not_finite(str(error)) from error
+                self.scaler.scale(loss / local).backward()
+            total += float(loss.detach()) / local
+            for name, value in losses.items():
+                sums.setdefault(name, []).append(float(value))
+            spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
+        mean = float(processes.mean(total.to(processes.device)))
+        if not math.isfinite(mean):
+            raise self._not_finite(str(mean))
+        self.scaler.unscale_(self.optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
+        rate = self.scheduler.get_last_lr()[0]
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.scheduler.step()
-        return losses
+        if self.average is not None:
+            self.average.update_parameters(self.encoder)
+        self.step_done += 1
+        parts = {f"loss/{name}": float(np.mean(values)) for name, values in sums.items()}
+        return {"loss": mean, **parts, "gradient": float(norm), "learning_rate": rate, "spectra": spectra * processes.world_size}
 
-    def save(self, path: Path, step: int) -> Path:
+    @torch.inference_mode()
+    def score(self) -> dict[str, Any]:
+        """Return the validation loss, the stability since the last score, and, with a y-bank, ridge scores."""
+        self.model.eval()
+        losses: dict[str, list[float]] = {}
+        for k in range(self.config.run.n_validation):
+            prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
+            with self._autocast():
+                for name, loss in self.model(prepared)[1].items():
+                    losses.setdefault(name, []).append(float(loss))
+        means = {name: float(np.mean(values)) for name, values in losses.items()}
+        # The adversary's loss is to rise: it does not say whether the run gets better.
+        validation = sum(self.model.weights[n] * v for n, v in means.items() if n != "dataset_adversary")
+        scores: dict[str, Any] = {"validation": validation, **{f"validation/{n}": v for n, v in means.items()}}
+        encoder = self.product()
+        now = probe(encoder, self.training.data.datasets)
+        if self._snapshot is not None:
+            scores["stability"] = linear_cka(self._snapshot, now)
+        self._snapshot = now
+        run = self.config.run
+        if run.y_bank is not None:
+            judged = [dataset for dataset in self.datasets if dataset.name in run.y_datasets]
+            scores["ridge"] = ridge_scores(encoder, judged, run.y_bank)
+        if validation < self._best:
+            self._best, self._worse = validation, 0
+            self._write("best", self._penalties())
+        else:
+            self._worse += 1
+        return scores
+
+    def product(self) -> SpectralPerceiver:
+        """Return the encoder that is kept: the moving average of the weights, where there is one."""
+        kept = self.average.module if self.average is not None else self.encoder
+        return kept.eval()
+
+    def _not_finite(self, what: str) -> FloatingPointError:
+        return FloatingPointError(
+            f"the loss of step {self.step_done + 1} is not finite ({what}); the last checkpoint in {self.config.run.out} "
+            "is intact. Lower optim.learning_rate, or use run.precision fp32."
+        )
+
+    def _log_scores(self, log: MetricsLog | None) -> None:
+        scores = self.score()
+        if log is not None:
+            log.write({"step": self.step_done, **scores})
+            log.flush()
+
+    def _stopped(self) -> bool:
+        patience = self.config.run.patience
+        return bool(patience and self._worse >= patience)
+
+    def _autocast(self) -> Any:
+        precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.run.precision)
+        return torch.autocast(self.processes.device.type, dtype=precision, enabled=precision is not None)
+
+    def _stream(self) -> Iterator[dict[str, Inputs]]:
+        """Yield this process's micro-batches from where the run is."""
+        world, rank, total = self.processes.world_size, self.processes.rank, self.config.optim.accumulate
+        numbers = range(self.step_done * total + rank, self.steps * total, world)
+        # A generator of its own: the loader would draw from the global one.
+        generator = torch.Generator().manual_seed(self.config.run.seed)
+        workers = self.config.data.n_workers
+        return iter(DataLoader(self.training, batch_size=None, sampler=numbers, num_workers=workers, generator=generator))
+
+    def _start(self, out: Path) -> None:
+        """Go on with the run in the folder, or begin one."""
+        recipe = self.config.recipe()
+        state = load_state(out)
+        if state is not None and self.config.run.resume == "never":
+            raise FileExistsError(f"{out} holds a run; go on with --run.resume auto, or name another folder.")
+        if state is not None:
+            if state["recipe"] != json.dumps(recipe, sort_keys=True):
+                raise ValueError(f"the run in {out} was begun with another recipe; see config.json there.")
+            self._restore(state)
+        elif self.processes.first:
+            out.mkdir(parents=True, exist_ok=True)
+            record = {"config": self.config.to_dict(), **provenance(self.config, self.datasets, 0)}
+            (out / "config.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
+        self.processes.wait()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.scaler.load_state_dict(state["scaler"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.step_done, self._best, self._worse = state["step"], state["best"], state["worse"]
+        self._snapshot = state["snapshot"]
+        if self._episodic:
+            self.model.objectives["episodic_calibration"].penalties = state["penalties"][self.processes.rank]
+        self._batches = None
+
+    def _save(self, out: Path, log: MetricsLog | None) -> None:
+        penalties = self._penalties()
+        if not self.processes.first:
+            return
+        if log is not None:
+            log.flush()
+        save_state(
+            out,
+            {
+                "recipe": json.dumps(self.config.recipe(), sort_keys=True),
+                "step": self.step_done,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "average": self.average.state_dict() if self.average is not None else None,
+                "penalties": penalties,
+                "best": self._best,
+                "worse": self._worse,
+                "snapshot": self._snapshot,
+            },
+        )
+        self._write("last", penalties)
+
+    def _penalties(self) -> list[dict[str, list[float]]]:
+        """Return the penalties that episodes chose, of every process; all have to ask."""
+        episodic = self.model.objectives["episodic_calibration"] if self._episodic else None
+        return self.processes.gather(episodic.penalties if episodic is not None else {})
+
+    def _write(self, name: str, gathered: list[dict[str, list[float]]]) -> None:
         """Write the encoder as it is now, with provenance and statistics."""
-        encoder = self._scaled_encoder()
-        provenance = {
-            "recipe": self.config.to_dict(),
-            "step": step,
-            "seed": self.config.seed,
-            "commit": self._commit,
-            "bank_hash": self._bank_hash,
-            "datasets": [dataset.name for dataset in self.datasets],
-            "families": sorted({dataset.family for dataset in self.datasets}),
-            "n_spectra": sum(len(dataset) for dataset in self.datasets),
-            "versions": {name: version(name) for name in ("torch", "numpy", "nirs4all-vit")},
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-        }
-        statistics = embedding_statistics(encoder, self.datasets)
-        return save_checkpoint(path, encoder, name=self.config.name, provenance=provenance, statistics=statistics)
-
-    def _episode_loss(self, task: Any) -> tuple[Tensor, float]:
-        draw = self._draw
-        episode = next(self._episodes)
-        spectra, targets = task(episode, draw)
-        spectra = corrupt(spectra, episode.deviation, draw, self.config.corruption)
-        deviation = targets.std(dim=0, keepdim=True)
-        targets = targets + draw.log_uniform(1, low=0.02, high=1.0) * deviation * draw.normal(*targets.shape)
-        # A function of the spectra that does not vary over the episode asks for nothing.
-        targets = targets[:, deviation[0] > 1e-9]
-        if targets.shape[1] == 0:
-            return 0.0 * self.encoder.latents.sum(), 0.0
-        n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(spectra))
-        n_support = min(max(n_support, 6), len(spectra) - 3)
-        latents = self.encoder.encode(spectra, episode.grid())
-        loss, calibration = spectra.new_zeros(()), 0.0
-        for name, weight in self.config.readouts.items():
-            part, penalties = self.objective(self.encoder.read_out(latents, name), targets, n_support)
-            loss = loss + weight * part
-            calibration = calibration or float(part.detach())
-            self._penalties[name].append(float(penalties.log().mean()))
-        return loss, calibration
-
-    def _learning_rate_factor(self, step: int) -> float:
-        config = self.config
-        if step < config.warmup:
-            return (step + 1) / config.warmup
-        done = (step - config.warmup) / max(1, config.steps - config.warmup)
-        return 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-
-    def _scaled_encoder(self) -> SpectralPerceiver:
-        """Return a copy whose read-outs are scaled for a ridge penalty of 1.
-
-        The penalties that leave-one-out chose in the last fifth of the episodes say what the data asks
-        for; scaling an embedding by s scales them by s squared.
-        """
-        scale = {name: self._typical_scale(name) for name in ("latents", "compact")}
-        config = dataclasses.replace(self.config.encoder, readout_scale=scale["latents"])
-        encoder = copy.deepcopy(self.encoder)
-        encoder.config = config
-        with torch.no_grad():
-            encoder.compact.mul_(scale["compact"] / scale["latents"])
-        return encoder.eval()
-
-    def _typical_scale(self, readout: str) -> float:
-        history = self._penalties.get(readout) or self._penalties[next(iter(self._penalties))]
-        recent = history[-max(1, len(history) // 5) :]
-        return float(np.exp(-0.5 * np.median(recent)))
+        if not self.processes.first:
+            return
+        datasets = self.datasets or self.training.data.datasets
+        penalties = {key: _woven([part[key] for part in gathered]) for key in gathered[0]}
+        encoder = scaled_encoder(self.product(), penalties, datasets)
+        save_checkpoint(
+            Path(self.config.run.out) / f"{name}.safetensors",
+            encoder,
+            name=self.config.run.name,
+            provenance=provenance(self.config, self.datasets, self.step_done),
+            statistics=embedding_statistics(encoder, datasets),
+        )
 
 
-@torch.inference_mode()
-def embedding_statistics(
-    encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset], rows: int = 64
-) -> dict[str, Tensor]:
-    """Mean and covariance of the compact read-out, every dataset counting alike."""
-    means, seconds = [], []
-    for dataset in datasets:
-        picked = np.linspace(0, len(dataset) - 1, min(rows, len(dataset))).astype(int)
-        grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()))
-        embedded = encoder.read_out(encoder.encode(torch.from_numpy(dataset.values[picked]), grid), "compact").double()
-        means.append(embedded.mean(dim=0))
-        seconds.append(embedded.T @ embedded / len(embedded))
-    mean = torch.stack(means).mean(dim=0)
-    covariance = torch.stack(seconds).mean(dim=0) - mean[:, None] * mean
-    return {"compact_mean": mean.float(), "compact_covariance": covariance.float()}
+def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = (), *, progress: bool = True) -> Any:
+    """Pretrain an encoder.
+
+    Parameters
+    ----------
+    config : PretrainingConfig
+        The run.
+    datasets : sequence of SpectralDataset
+        The bank.
+    progress : bool, default=True
+        Show a progress bar.
+
+    Returns
+    -------
+    Checkpoint
+        The last one; `Checkpoint.path` is its file.
+    """
+    from ..checkpoint import load_checkpoint
+
+    return load_checkpoint(Pretraining(config, datasets).run(progress=progress))
 
 
-def _commit() -> str:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+def _woven(parts: list[list[float]]) -> list[float]:
+    """Put what several processes noted into the order in which one would have noted it."""
+    return [value for step in zip_longest(*parts) for value in step if value is not None]

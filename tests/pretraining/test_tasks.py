@@ -8,7 +8,7 @@ import torch
 
 from nirs4all_vit.pretraining.data import SpectralBatch
 from nirs4all_vit.pretraining.draw import Draw
-from nirs4all_vit.pretraining.tasks import TASKS, corrupt
+from nirs4all_vit.pretraining.tasks import TASKS, corrupt, make_tasks
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2400.0, 120)
@@ -28,20 +28,20 @@ def draw(seed: int = 0) -> Draw:
 def test_tasks_give_finite_spectra_and_targets(name: str, n_points: int) -> None:
     made = episode(nm=np.linspace(1100, 1400, n_points))
     for seed in range(20):
-        spectra, targets = TASKS[name]()(made, draw(seed))
-        assert spectra.shape == made.spectra.shape
+        given, targets = TASKS[name]()(made, draw(seed))
+        assert given.spectra.shape == (40, len(given.wavelengths))
         assert targets.shape == (40, 8)
-        assert spectra.isfinite().all()
+        assert given.spectra.isfinite().all()
         assert targets.isfinite().all()
     again, _ = TASKS[name]()(made, draw(seed))
-    assert torch.equal(spectra, again)
+    assert torch.equal(given.spectra, again.spectra)
 
 
 def test_spikes_are_a_standard_addition() -> None:
     """The added signal has the rank of the hidden analytes, and their amounts explain it."""
     made = episode()
-    spectra, amounts = TASKS["linear_spikes"]()(made, draw())
-    added = (spectra - made.spectra).double()
+    given, amounts = TASKS["linear_spikes"]()(made, draw())
+    added = (given.spectra - made.spectra).double()
     design = amounts.double()
     solution = torch.linalg.lstsq(design, added).solution
     assert (design @ solution - added).abs().max() < 1e-4 * added.abs().max()
@@ -50,8 +50,41 @@ def test_spikes_are_a_standard_addition() -> None:
 
 def test_functionals_leave_the_spectra_alone() -> None:
     made = episode()
-    spectra, _ = TASKS["linear_functionals"]()(made, draw())
-    assert torch.equal(spectra, made.spectra)
+    given, _ = TASKS["linear_functionals"]()(made, draw())
+    assert torch.equal(given.spectra, made.spectra)
+
+
+def test_region_to_region_hides_what_it_asks_for() -> None:
+    made = episode()
+    for seed in range(30):
+        given, targets = TASKS["region_to_region"]()(made, draw(seed))
+        kept = len(given.wavelengths)
+        assert 0.58 * 120 <= kept <= 0.87 * 120
+        # Changing what is hidden changes the answers, not the spectra; the visible part does not matter.
+        hidden = ~torch.isin(made.wavelengths, given.wavelengths)
+        assert int(hidden.sum()) == 120 - kept
+        bumped = made.spectra + torch.randn(40, 120, generator=torch.Generator().manual_seed(1)) * 0.1
+        elsewhere = SpectralBatch(torch.where(hidden, bumped, made.spectra), made.wavelengths, made.deviation)
+        given2, targets2 = TASKS["region_to_region"]()(elsewhere, draw(seed))
+        assert torch.equal(given.spectra, given2.spectra)
+        assert not torch.equal(targets, targets2)
+        visible = SpectralBatch(torch.where(hidden, made.spectra, bumped), made.wavelengths, made.deviation)
+        assert torch.equal(TASKS["region_to_region"]()(visible, draw(seed))[1], targets)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "name one or more of linear_spikes"),
+        ({"magic": {}}, "no task 'magic'"),
+        ({"linear_spikes": {"weight": 0}}, "linear_spikes: weight=0.0 must be positive"),
+        ({"linear_spikes": {"depth": 1}}, "linear_spikes has no parameter 'depth'; it has: n_analytes, low, high"),
+        ({"region_to_region": {"largest": 0.9}}, "largest=0.9 must be shares"),
+    ],
+)
+def test_impossible_tasks(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_tasks(settings)
 
 
 def test_nonlinear_functionals_are_nonlinear() -> None:
@@ -62,8 +95,8 @@ def test_nonlinear_functionals_are_nonlinear() -> None:
     def unexplained(name: str) -> float:
         shares = []
         for seed in range(12):
-            spectra, targets = TASKS[name]()(made, draw(seed))
-            if not torch.equal(spectra, made.spectra):
+            given, targets = TASKS[name]()(made, draw(seed))
+            if not torch.equal(given.spectra, made.spectra):
                 continue
             y = targets.double() - targets.double().mean(0)
             fitted = design @ torch.linalg.lstsq(design, y).solution

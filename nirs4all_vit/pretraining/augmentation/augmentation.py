@@ -47,6 +47,8 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     }.items()
 }
 
+_TRIAL = SpectralBatch(torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1)
+
 
 class Augmentation:
     """A sequence of augmentations, each applied to a random share of the spectra.
@@ -72,14 +74,20 @@ class Augmentation:
         for name, settings in steps.items():
             if name not in AUGMENTATIONS:
                 raise ValueError(f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}.")
+            if not isinstance(settings or {}, Mapping):
+                raise ValueError(f"{name}: settings must be a mapping such as {{probability: 0.5}}, got {settings!r}.")
             parameters = dict(settings or {})
-            probability = float(parameters.pop("probability", 1.0))
-            if not 0 <= probability <= 1:
+            probability = parameters.pop("probability", 1.0)
+            if not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
                 raise ValueError(f"{name}: probability={probability} must lie between 0 and 1.")
+            if "random_state" in parameters:
+                raise ValueError(f"{name}: random_state is drawn for each batch; the run's seed decides it.")
             try:
-                self.steps.append((AUGMENTATIONS[name](**parameters), probability))
-            except (TypeError, ValueError) as error:
+                operator = AUGMENTATIONS[name](**parameters)
+                operator(_TRIAL.spectra, _TRIAL, Draw.seeded(0))  # a value of the wrong kind shows now, not in the run
+            except (TypeError, ValueError, IndexError) as error:
                 raise ValueError(f"{name}: {error}") from error
+            self.steps.append((operator, probability))
 
     def __call__(self, batch: SpectralBatch, draw: Draw) -> SpectralBatch:
         """Return the batch with augmented spectra; everything else, the baseline too, stays."""

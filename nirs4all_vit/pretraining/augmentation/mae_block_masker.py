@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from ...spectra import assumed_wavelengths
 from ..draw import Draw
-from .masking import block_mask
+from .masking import block_mask, check_bounds
 
 
 class MAEBlockMasker(SpectraTransformerMixin):
-    """Mask 60 to 80 % of each spectrum in contiguous blocks of nanometres.
+    """Mask 60 to 80 % of each spectrum, to within half a block, in contiguous blocks of nanometres.
 
     The corruption of masked spectral modelling, for nirs4all's ``sample_augmentation`` or on its own.
 
@@ -58,6 +58,7 @@ class MAEBlockMasker(SpectraTransformerMixin):
         """Take the seed, and the wavelengths if there are any."""
         if self.fill not in ("mean", "zero", "nan"):
             raise ValueError(f"fill={self.fill!r}; use 'mean', 'zero' or 'nan'.")
+        check_bounds(self.ratio, self.block)
         self._seeds = np.random.default_rng(self.random_state)
         super().fit(X, y, **kwargs)
         return self
@@ -77,4 +78,4 @@ class MAEBlockMasker(SpectraTransformerMixin):
             "zero": np.zeros((len(X), 1)),
             "nan": np.full((len(X), 1), np.nan),
         }
-        return np.where(self.mask_, fills[self.fill], X).astype(X.dtype)
+        return np.where(self.mask_, fills[self.fill], X).astype(np.result_type(X.dtype, np.float32))

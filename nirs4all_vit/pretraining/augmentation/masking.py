@@ -48,10 +48,7 @@ def block_mask(
     ValueError
         Bounds that are not 0 < low <= high < 1 (ratio) or 0 < low <= high (block).
     """
-    if not 0 < ratio[0] <= ratio[1] < 1:
-        raise ValueError(f"ratio={ratio} must be two shares, 0 < low <= high < 1.")
-    if not 0 < block[0] <= block[1]:
-        raise ValueError(f"block={block} must be two widths in nm, 0 < low <= high.")
+    check_bounds(ratio, block)
     axis = wavelengths.double().expand(n_spectra, -1)
     inside = torch.ones_like(axis, dtype=torch.bool) if valid is None else valid
     low, span = axis[:, :1], (axis[:, -1:] - axis[:, :1]).clamp_min(1e-9)
@@ -74,3 +71,11 @@ def block_mask(
     count = torch.minimum(count, filled.sum(dim=1, keepdim=True) - 1).clamp_min(1)
     rank = torch.empty_like(order).scatter_(1, order, torch.arange(n_blocks).expand_as(order).contiguous())
     return (rank < count).gather(1, index) & inside
+
+
+def check_bounds(ratio: tuple[float, float], block: tuple[float, float]) -> None:
+    """Refuse bounds that no mask can keep, by a ValueError."""
+    if not 0 < ratio[0] <= ratio[1] < 1:
+        raise ValueError(f"ratio={ratio} must be two shares, 0 < low <= high < 1.")
+    if not 0 < block[0] <= block[1]:
+        raise ValueError(f"block={block} must be two widths in nm, 0 < low <= high.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from ...files import atomic_path
+from ...errors import SpectralInputError
+from ...files import atomic_path, file_sha256
 from .dataset import SpectralDataset
 
 #: Smoothness and asymmetry: nirs4all's defaults.
@@ -72,25 +74,21 @@ class BaselineCache:
     """
 
     def __init__(self, folder: str | Path, lam: float = LAM, p: float = P) -> None:
-        if lam <= 0 or not 0 < p < 1:
-            raise ValueError(f"AsLS needs lam > 0 and 0 < p < 1; got lam={lam}, p={p}.")
+        if not 0 < lam <= 1e12 or not 0 < p < 1:
+            raise ValueError(f"AsLS needs 0 < lam <= 1e12 and 0 < p < 1; got lam={lam}, p={p}.")
         self.folder, self.lam, self.p = Path(folder), float(lam), float(p)
 
     def path(self, dataset: SpectralDataset) -> Path:
         """Return the file that belongs to a dataset as it is now."""
         key = hashlib.sha256(f"{dataset.content_hash}:{self.lam!r}:{self.p!r}".encode()).hexdigest()
-        return self.folder / f"{dataset.name}-{key[:16]}.npy"
+        name = re.sub(r"[^-\w.]", "_", dataset.name)
+        return self.folder / f"{name}-{key[:16]}.npy"
 
     def get(self, dataset: SpectralDataset) -> NDArray[np.float32] | None:
         """Return the baseline as a memory map (n_spectra, n_wavelengths), or None if it is not there or broken."""
-        path = self.path(dataset)
-        try:
-            baseline = np.load(path, mmap_mode="r", allow_pickle=False)
-            said = path.with_suffix(".sha256").read_text("utf-8").strip()
-        except (OSError, ValueError, EOFError):
-            return None
-        sound = baseline.shape == (len(dataset), dataset.wavelengths.size) and baseline.dtype == np.float32 and _checksum(path) == said
-        return baseline if sound else None
+        baseline = read_checked(self.path(dataset))
+        sound = baseline is not None and baseline.dtype == np.float32
+        return baseline if sound and baseline.shape == (len(dataset), dataset.wavelengths.size) else None
 
     def precompute(self, datasets: Sequence[SpectralDataset], n_jobs: int = 1, *, progress: bool = True) -> int:
         """Compute what is missing, stale or broken.
@@ -130,10 +128,9 @@ class BaselineCache:
                         baseline[rows] = next(results)
                         bar.update(rows.stop - rows.start)
                     baseline.flush()
-                    checksum = _checksum(target)
-                # The checksum comes last: killed in between, the file counts as missing.
-                with atomic_path(path.with_suffix(".sha256")) as target:
-                    target.write_text(checksum + "\n", "utf-8")
+                    if not np.isfinite(baseline).all():
+                        raise SpectralInputError(f"{dataset.name}: AsLS with lam={self.lam:g}, p={self.p:g} has no finite solution.")
+                write_checksum(path)
             next(results, None)  # joblib takes a generator that is left over for a failure
         return len(missing)
 
@@ -176,6 +173,19 @@ def _baseline(dataset: SpectralDataset, rows: slice, lam: float, p: float) -> ND
     return asls_baseline(dataset.absorbance(rows), lam, p).astype(np.float32)
 
 
-def _checksum(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def read_checked(path: Path) -> NDArray[Any] | None:
+    """Return a ``.npy`` file as a memory map if its checksum holds; None if it is missing, cut or altered."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        said = path.with_suffix(".sha256").read_text("utf-8").strip()
+        sound = isinstance(array, np.ndarray) and file_sha256(path) == said
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if sound else None
+
+
+def write_checksum(path: Path) -> None:
+    """Write the checksum of a file beside it; it comes last: killed before, the file counts as missing."""
+    checksum = file_sha256(path)
+    with atomic_path(path.with_suffix(".sha256")) as target:
+        target.write_text(checksum + "\n", "utf-8")

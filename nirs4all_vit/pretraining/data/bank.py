@@ -3,18 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
+import socket
 import tempfile
 import warnings
-from collections.abc import Iterable, Sequence
+import weakref
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
-from ...tables import TABLE_SUFFIXES, open_table
+from ...files import file_sha256
+from ...tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset
-from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
+from .folders import (
+    METADATA,
+    SPECTRA,
+    WAVELENGTHS,
+    check_counts,
+    needs_conversion,
+    read_folder,
+    read_json,
+    write_folder,
+)
+
+#: Prefix of temporary folders; key and file by which a parsed copy is known to be sound.
+_SPOOL, _PARSED, _CHECKSUM = "x_bank-", "parsed_from", "spectra.sha256"
 
 
 class LeftOut(NamedTuple):
@@ -50,8 +70,8 @@ def load_x_bank(
 
     Each is either a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet`` (header = axis in nm or
     cm-1, either direction; delimiter ``,`` or ``;``; a row per spectrum) with, optionally,
-    ``<dataset_id>.json`` beside it, or a folder ``<dataset_id>/`` of arrays (`read_folder`). Tables are
-    parsed once, in bounded memory, into memory-mapped float32.
+    ``<dataset_id>.json`` beside it, or a folder ``<dataset_id>/`` of arrays (`read_folder`). What is not
+    a float32 array on an ascending axis is parsed once, block by block, into one that is memory-mapped.
 
     Parameters
     ----------
@@ -89,14 +109,13 @@ def load_x_bank(
         raise FileNotFoundError(f"no dataset {missing[0]!r} in {folder}; there are: {', '.join(sources)}.")
     spool = _Spool(cache)
     bank = XBank()
-    for name in tqdm(names or sorted(sources), desc="loading spectra", unit="set", disable=not progress):
+    for name in tqdm(sorted(sources) if names is None else names, desc="loading spectra", unit="set", disable=not progress):
         try:
             if len(sources[name]) > 1:
                 files = ", ".join(path.name for path in sources[name])
                 raise SpectralInputError(f"{name} occurs more than once: {files}; keep one.")
-            path = sources[name][0]
-            bank.append(read_folder(path) if path.is_dir() else spool.table(path, name))
-        except (SpectralInputError, SpectralAxisError, OSError) as error:
+            bank.append(spool.load(sources[name][0], name))
+        except (SpectralInputError, SpectralAxisError) as error:
             if on_error == "raise":
                 raise
             bank.left_out.append(LeftOut(name, str(error)))
@@ -114,37 +133,94 @@ def bank_hash(datasets: Sequence[SpectralDataset]) -> str:
     return digest.hexdigest()
 
 
+class _TemporaryFolder:
+    """A folder that goes with the last object that refers to it."""
+
+    def __init__(self) -> None:
+        _sweep()
+        self.name = tempfile.mkdtemp(prefix=f"{_SPOOL}{socket.gethostname()}-{os.getpid()}-")
+        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+
+
+def _sweep() -> None:
+    """Remove what killed processes of this machine left."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_SPOOL}{socket.gethostname()}-*-*"):
+        pid = path.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 class _Spool:
-    """Parsed tables as memory maps, in a folder that lasts or in one that goes with its datasets."""
+    """Parsed datasets as memory maps, in a folder that lasts or in one that goes with them."""
 
     def __init__(self, cache: str | Path | None) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="x_bank-") if cache is None else None
+        self._temporary = _TemporaryFolder() if cache is None else None
         self._folder = Path(self._temporary.name if self._temporary else str(cache))
 
-    def table(self, path: Path, name: str) -> SpectralDataset:
-        """Parse a table, or map what an earlier run parsed."""
-        beside = path.parent / f"{name}.json"
-        source = read_json(beside) if beside.exists() else {}
-        digest = hashlib.sha256(str(sorted(source.items())).encode())
-        with open(path, "rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-        key = {"parsed_from": digest.hexdigest()}
-        target = self._folder / name
+    def load(self, path: Path, name: str) -> SpectralDataset:
+        """Read a dataset; whatever is wrong with it is a typed error that names its file."""
         try:
-            dataset = read_folder(target)
+            if path.is_dir():
+                return self._spooled(path, name) if needs_conversion(path) else read_folder(path)
+            return self._spooled(path, name)
         except (SpectralInputError, SpectralAxisError):
-            dataset = None
-        if dataset is None or dataset.metadata.source.get("parsed_from") != key["parsed_from"]:
-            table = open_table(path, source.get("axis_unit") or "auto")
-            check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
-            write_folder(target, table.chunks(), table.wavelengths, {**source, **key})
+            raise
+        except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+            reason = " ".join(str(error).split())[:300]
+            raise SpectralInputError(f"{path.name} cannot be read: {type(error).__name__}: {reason}") from error
+
+    def _spooled(self, path: Path, name: str) -> SpectralDataset:
+        """Parse a dataset, or map what an earlier run parsed."""
+        beside = path / METADATA if path.is_dir() else path.parent / f"{name}.json"
+        source = read_json(beside) if beside.exists() or beside.is_symlink() else {}
+        key = self._key(path, source)
+        target = self._folder / name
+        dataset = self._parsed(target, key)
+        if dataset is None:
+            if path.is_dir():
+                whole = read_folder(path)
+                chunks, wavelengths = _blocks(whole), whole.wavelengths
+            else:
+                table = open_table(path, source.get("axis_unit") or "auto")
+                check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
+                chunks, wavelengths = table.chunks(), table.wavelengths
+            write_folder(target, chunks, wavelengths, {**source, _PARSED: key})
+            (target / _CHECKSUM).write_text(file_sha256(target / SPECTRA), "utf-8")
             try:
                 dataset = read_folder(target)
             except SpectralInputError as error:
-                # The parsed copy is sound; what disagrees with the metadata is the table.
+                # The parsed copy is sound; what disagrees with the metadata is the file.
                 raise SpectralInputError(str(error).replace(f"{name}/{SPECTRA}", path.name)) from None
+            if path.is_dir():
+                dataset.baseline = whole.baseline
+        elif path.is_file():
+            warn_if_cut(path)
+        dataset.metadata.source.pop(_PARSED, None)
         dataset.owner = self._temporary
         return dataset
+
+    def _parsed(self, target: Path, key: str) -> SpectralDataset | None:
+        try:
+            if (target / _CHECKSUM).read_text("utf-8") != file_sha256(target / SPECTRA):
+                return None
+            dataset = read_folder(target)
+        except (SpectralInputError, SpectralAxisError, OSError, UnicodeDecodeError):
+            return None
+        return dataset if dataset.metadata.source.get(_PARSED) == key else None
+
+    @staticmethod
+    def _key(path: Path, source: dict[str, Any]) -> str:
+        digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode())
+        files = [path / SPECTRA, path / WAVELENGTHS] if path.is_dir() else [path]
+        for file in files:
+            digest.update(file_sha256(file).encode())
+        return digest.hexdigest()
+
+
+def _blocks(dataset: SpectralDataset) -> Iterator[NDArray[np.float32]]:
+    step = max(1, 2_000_000 // dataset.wavelengths.size)
+    for start in range(0, len(dataset), step):
+        yield dataset.values[start : start + step]
 
 
 def _sources(folder: Path) -> dict[str, list[Path]]:
@@ -155,11 +231,18 @@ def _sources(folder: Path) -> dict[str, list[Path]]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):
             continue
-        suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.endswith(suffix)), None)
-        if path.is_dir() and any((path / file).exists() for file in (SPECTRA, WAVELENGTHS, METADATA)):
+        suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.lower().endswith(suffix)), None)
+        if suffix:  # also a link to nowhere, or a folder of that name: reading it will say so
+            found.setdefault(path.name[: -len(suffix)], []).append(path)
+        elif path.is_dir() and _is_dataset(path):
             found.setdefault(path.name, []).append(path)
-        elif path.is_file() and suffix:
-            found.setdefault(path.name.removesuffix(suffix), []).append(path)
     if not found:
         raise FileNotFoundError(f"no <dataset_id>.csv, .csv.gz, .parquet or <dataset_id>/{SPECTRA} in {folder}.")
     return found
+
+
+def _is_dataset(folder: Path) -> bool:
+    try:
+        return any((folder / file).exists() for file in (SPECTRA, WAVELENGTHS, METADATA))
+    except OSError:  # a folder that may not be opened: reading it will say so
+        return True

@@ -14,7 +14,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ...files import atomic_path
-from .asls import LAM, P, asls_baseline
+from .asls import LAM, P, asls_baseline, read_checked, write_checksum
 
 
 class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
@@ -38,7 +38,7 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "lam": [Interval(Real, 0, None, closed="neither")],
+        "lam": [Interval(Real, 0, 1e12, closed="right")],
         "p": [Interval(Real, 0, 1, closed="neither")],
         "output": [StrOptions({"corrected", "baseline"})],
         "cache": [str, Path, None],
@@ -81,16 +81,14 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         key = hashlib.sha256(f"{X.shape}:{float(self.lam)!r}:{float(self.p)!r}".encode())
         key.update(X)
         path = Path(self.cache) / f"{key.hexdigest()}.npy"
-        try:
-            cached = np.load(path, allow_pickle=False)
-        except (OSError, ValueError, EOFError):  # not there, or cut
-            cached = None
+        cached = read_checked(path)
         if cached is not None and cached.shape == X.shape and cached.dtype == X.dtype:
-            return cached
+            return np.array(cached)
         baseline = asls_baseline(X, self.lam, self.p)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as target:
             np.save(target, baseline)
+        write_checksum(path)
         return baseline
 
     def __sklearn_is_fitted__(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SpectralAxisError, SpectralInputError
-from .metadata import SpectralMetadata
+from .metadata import UNKNOWN, SpectralMetadata
 
 #: Rows that decide what holds for a whole dataset (percent or fraction, typical deviation).
 _SURVEYED = 2000
@@ -71,7 +71,7 @@ class SpectralDataset:
     @property
     def family(self) -> str:
         """Datasets that share samples, laboratory or instrument; the dataset itself if unknown."""
-        return str(self.metadata.source.get("family") or self.name)
+        return self.name if self.metadata.family == UNKNOWN else self.metadata.family
 
     @property
     def mode(self) -> str:
@@ -110,8 +110,9 @@ class SpectralDataset:
     @cached_property
     def deviation(self) -> float:
         """Typical standard deviation between spectra, in absorbance: the unit of spikes and corruptions."""
-        # The median over wavelengths: a few saturated channels must not set the scale.
-        return float(np.median(self.absorbance(self._survey()).std(axis=0, dtype=np.float64)))
+        # The median over the wavelengths that vary: saturated or dead channels must not set the scale.
+        spread = self.absorbance(self._survey()).std(axis=0, dtype=np.float64)
+        return float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.0
 
     @cached_property
     def content_hash(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra import is_monotonic, to_nanometres
 from .dataset import SpectralDataset
+from .metadata import SpectralMetadata, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
 
@@ -49,25 +51,35 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: {error}") from error
     if not is_monotonic(wavelengths):
         raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: the axis neither ascends nor descends.")
+    mode = SpectralMetadata.from_dict(source).categorical["mode"]
     if values.shape[1] != wavelengths.size or not len(values):
         raise SpectralInputError(f"{folder.name}/{SPECTRA}: shape {values.shape} on {wavelengths.size} wavelengths.")
     check_counts(f"{folder.name}/{SPECTRA}", values.shape, wavelengths, source)
     descending = bool(wavelengths.size > 1 and wavelengths[0] > wavelengths[-1])
     step = max(1, _CHUNK_VALUES // wavelengths.size)
     for start in range(0, len(values), step):
-        finite = np.isfinite(values[start : start + step]).all(axis=1)
+        finite = _finite(values[start : start + step])
         if not finite.all():
             row = start + int(np.flatnonzero(~finite)[0])
-            raise SpectralInputError(f"{folder.name}/{SPECTRA}, row {row}: a value is missing or not finite.")
-    baseline = None
+            raise SpectralInputError(
+                f"{folder.name}/{SPECTRA}, row {row}: a value is missing or not finite in single precision."
+            )
     # A baseline of a reflectance does not belong under log10(1/R).
-    if (folder / BASELINE).exists() and source.get("mode") not in ("reflectance", "transmittance"):
-        baseline = _array(folder / BASELINE, 2)
-        if baseline.shape != values.shape:
-            raise SpectralInputError(f"{folder.name}/{BASELINE}: shape {baseline.shape}, spectra {values.shape}.")
-        baseline = _ascending(baseline, descending)
+    has_baseline = (folder / BASELINE).exists() and mode not in ("reflectance", "transmittance")
+    baseline = _baseline(folder, values.shape, descending) if has_baseline else None
     axis = np.ascontiguousarray(wavelengths[::-1] if descending else wavelengths)
     return SpectralDataset(folder.name, _ascending(values, descending), axis, source, baseline)
+
+
+def needs_conversion(folder: Path) -> bool:
+    """Tell a folder whose spectra are not float32 on an ascending axis: mapping them as they are would not do."""
+    values, axis = _array(folder / SPECTRA, 2), _array(folder / WAVELENGTHS, 1)
+    source = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
+    try:
+        nm = to_nanometres(axis, source.get("axis_unit") or "auto")
+    except SpectralAxisError:
+        return False  # reading it as it is says what is wrong
+    return values.dtype != np.float32 or not values.flags.c_contiguous or bool(nm[0] > nm[-1])
 
 
 def write_folder(
@@ -88,6 +100,8 @@ def write_folder(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # The metadata goes first and comes last: killed in between, the folder does not pass for what it was.
+    (folder / METADATA).unlink(missing_ok=True)
     with atomic_path(folder / SPECTRA) as target, open(target, "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (0, wavelengths.size)}
         np.lib.format.write_array_header_1_0(file, header)
@@ -112,6 +126,8 @@ def read_json(path: Path) -> dict[str, Any]:
         raise SpectralInputError(f"{path.name}, line {error.lineno}: not JSON: {error.msg}.") from error
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text.") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+        raise SpectralInputError(f"{path.name}: not metadata: {error}.") from error
     if not isinstance(source, dict):
         raise SpectralInputError(f"{path.name}: metadata must be a JSON object, got {type(source).__name__}.")
     return source
@@ -128,13 +144,14 @@ def check_counts(
         ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
     """
     for key, found in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
-        said = source.get(key)
-        if found is not None and isinstance(said, int) and said != found:
-            raise SpectralInputError(f"{name}: {found} where the metadata says {key}={said}; a cut file?")
+        said = _number(source.get(key))
+        if found is not None and said is not None and said != found:
+            raise SpectralInputError(f"{name}: {found} where the metadata says {key}={said:g}; a cut file?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
+        said_limits = [_number(limit) for limit in limits]
         found_limits = (wavelengths.min(), wavelengths.max())
-        if not np.allclose(found_limits, limits, rtol=0.01):
+        if None not in said_limits and not np.allclose(found_limits, np.sort(np.array(said_limits, float)), rtol=0.01):
             raise SpectralInputError(
                 f"{name}: the axis runs from {found_limits[0]:g} to {found_limits[1]:g} nm where the metadata says {limits}."
             )
@@ -148,9 +165,35 @@ def _array(path: Path, ndim: int) -> NDArray[Any]:
         raise SpectralInputError(f"{where} is missing.") from None
     except (ValueError, EOFError, OSError) as error:
         raise SpectralInputError(f"{where} is not a .npy file of numbers, or is cut: {error}") from error
+    if not isinstance(array, np.ndarray):
+        raise SpectralInputError(f"{where} is an archive of arrays; save one array with numpy.save.")
     if array.ndim != ndim or array.dtype.kind not in "fiu":
         raise SpectralInputError(f"{where}: expected {ndim}-D numbers, got {array.dtype} of shape {array.shape}.")
     return array
+
+
+def _baseline(folder: Path, shape: tuple[int, ...], descending: bool) -> NDArray[np.float32] | None:
+    """Return the baseline of a folder; a broken one is left out, as it can be computed again."""
+    try:
+        baseline = _array(folder / BASELINE, 2)
+        if baseline.shape != shape:
+            raise SpectralInputError(f"{folder.name}/{BASELINE}: shape {baseline.shape}, spectra {shape}.")
+        if not _finite(baseline).all():
+            raise SpectralInputError(f"{folder.name}/{BASELINE}: a value is missing or not finite.")
+    except SpectralInputError as error:
+        warnings.warn(f"{error} It is left out; nirs4all-vit precompute-asls makes it again.", stacklevel=3)
+        return None
+    return _ascending(baseline, descending)
+
+
+def _finite(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Rows that single precision can hold."""
+    return (np.abs(values) <= float(np.finfo(np.float32).max)).all(axis=1)
+
+
+def _number(value: Any) -> float | None:
+    found, mask = value_and_mask(value)
+    return found if mask else None
 
 
 def _ascending(values: NDArray[Any], descending: bool) -> NDArray[np.float32]:

@@ -27,7 +27,7 @@ class SpectralMetadata:
         One (value, mask) per field of `NUMERIC`; (0, 0) where missing. Wavelengths in nm, temperature
         in degrees Celsius, particle size in micrometres, humidity in percent.
     source : mapping
-        Everything that the file said, unchanged: family, licence, provenance, doubts.
+        Everything that the file said: family, licence, provenance, doubts.
     """
 
     categorical: Mapping[str, str]
@@ -42,10 +42,17 @@ class SpectralMetadata:
         if isinstance(limits, (list, tuple)) and len(limits) == 2:
             numbers |= {"spectral_start": limits[0], "spectral_stop": limits[1]}
         return cls(
-            {name: _category(source.get(name)) for name in CATEGORICAL},
-            {name: _value_and_mask(numbers.get(name)) for name in NUMERIC},
+            {name: _category(source.get(name)) for name in CATEGORICAL}
+            | {"mode": _category(source.get("mode"), lower=True)},
+            {name: value_and_mask(numbers.get(name)) for name in NUMERIC},
             dict(source),
         )
+
+    @property
+    def family(self) -> str:
+        """Family of the dataset, ``"UNKNOWN"`` where nothing is said."""
+        family = self.source.get("family")
+        return _category(family) if isinstance(family, (str, int)) else UNKNOWN
 
     def known(self) -> dict[str, str | float]:
         """Return what is known, as the encoder's metadata embedding takes it."""
@@ -53,17 +60,20 @@ class SpectralMetadata:
         return words | {name: value for name, (value, mask) in self.numeric.items() if mask}
 
 
-def _category(value: Any) -> str:
+def _category(value: Any, *, lower: bool = False) -> str:
     text = str(value).strip() if value is not None else ""
     # "UNKNOWN FT-NIR" and "unknown (1100-2498 nm grid)" name nothing that another dataset could share.
-    return UNKNOWN if not text or text.lower().startswith(("unknown", "nan", "n/a")) else text
+    return UNKNOWN if not text or text.lower().startswith(("unknown", "n/a")) or text.lower() == "nan" else (
+        text.lower() if lower else text
+    )
 
 
-def _value_and_mask(value: Any) -> tuple[float, float]:
+def value_and_mask(value: Any) -> tuple[float, float]:
+    """Return a finite number and 1, or (0, 0) for whatever is none."""
     if isinstance(value, bool):
         return 0.0, 0.0
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return 0.0, 0.0
     return (number, 1.0) if math.isfinite(number) else (0.0, 0.0)

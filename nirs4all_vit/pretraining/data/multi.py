@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,8 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         Spectra in a batch; fewer in a one-grid batch of a smaller dataset.
     layout : {"one_grid", "mixed"}, default="one_grid"
         All spectra of a batch from one dataset, without repeats and without padding; or each from a
-        dataset of its own drawing, among those of similar length (within a factor of two), padded.
+        dataset of its own drawing, among those of similar length (within a factor of two, before they are
+        cropped and thinned), padded.
     synthetic : sequence of SpectralDataset, optional
         Synthetic spectra.
     p_synth : float, default=0
@@ -78,26 +80,32 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
     ) -> None:
         if layout not in ("one_grid", "mixed"):
             raise ValueError(f"layout={layout!r}; use 'one_grid' or 'mixed'.")
+        if batch_size < 1 or steps_per_dataset < 1 or seed < 0:
+            raise ValueError(f"batch_size={batch_size}, steps_per_dataset={steps_per_dataset}: at least 1; seed={seed}: at least 0.")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}.")
         chances = {"p_synth": p_synth, "crop_probability": crop_probability, "thin_probability": thin_probability}
         for name, chance in chances.items():
             if not 0 <= chance <= 1:
                 raise ValueError(f"{name}={chance} must lie between 0 and 1.")
-        real = [d for d in datasets if len(d) >= min_spectra and d.deviation > 0]
+        large = [d for d in datasets if len(d) >= min_spectra]
+        real = [d for d in large if d.deviation > 0]
+        if len(real) < len(large):
+            flat = ", ".join(d.name for d in large if d.deviation == 0)
+            warnings.warn(f"left out, as their spectra do not differ: {flat}.", stacklevel=2)
         made = [d for d in synthetic if len(d) >= min_spectra] if p_synth > 0 else []
         if not real and p_synth < 1:
             raise ValueError(f"no dataset has {min_spectra} spectra that differ; nothing to pretrain on.")
         if p_synth > 0 and not made:
             raise ValueError(f"p_synth={p_synth} needs synthetic datasets; pass synthetic=synthetic_bank().")
         self.datasets, self.n_real = real + made, len(real)
-        unknown = set(weights or ()) - {d.name for d in self.datasets}
+        unknown = set(weights or ()) - {d.name for d in (*datasets, *synthetic)}
         if unknown:
             raise ValueError(f"weights for datasets that are not there: {', '.join(sorted(unknown))}.")
         self.batch_size, self.layout, self.steps_per_dataset = batch_size, layout, steps_per_dataset
         self.crop_probability, self.thin_probability = crop_probability, thin_probability
         self.seed, self.rank, self.world_size, self.position = seed, rank, world_size, 0
-        shares = np.array([(weights or {}).get(d.name, 1.0) for d in self.datasets])
+        shares = np.array([(weights or {}).get(d.name, 1.0) for d in self.datasets], dtype=np.float64)
         for part, share in ((slice(0, len(real)), 1.0 - p_synth), (slice(len(real), None), p_synth)):
             shares[part] *= share / max(shares[part].sum(), 1e-300)
         self.sampler = UniformDatasetSampler([len(d) for d in self.datasets], shares, seed=seed)
@@ -144,8 +152,19 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
 
     def metadata(self, batch: SpectralBatch) -> list[dict[str, Any]]:
         """Return what is known of each spectrum of a batch, as the encoder takes it."""
-        known = {int(i): self.datasets[int(i)].metadata.known() for i in batch.datasets.unique()}
-        return [known[int(i)] for i in batch.datasets]
+        if batch.datasets is None:
+            return [{}] * len(batch)
+        known: dict[int, dict[str, Any]] = {}
+        rows = []
+        for i, number in enumerate(batch.datasets.tolist()):
+            if number not in known:
+                axis = batch.wavelengths if batch.valid is None else batch.wavelengths[i][batch.valid[i]]
+                # The range is that of the batch, which was cropped and thinned.
+                limits = {"spectral_start": float(axis[0]), "spectral_stop": float(axis[-1])}
+                limits["spectral_step"] = float(axis.diff().median()) if len(axis) > 1 else 0.0
+                known[number] = self.datasets[number].metadata.known() | limits
+            rows.append(known[number])
+        return rows
 
     def _one_grid(self, index: int, rows: NDArray[np.intp], generator: np.random.Generator) -> SpectralBatch:
         dataset = self.datasets[index]

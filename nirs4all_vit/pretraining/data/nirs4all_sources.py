@@ -123,7 +123,10 @@ def fetch_dataset(
 
 
 def _sources(dataset: Any, name: str) -> list[SpectralDataset]:
-    blocks = dataset.x({}, layout="2d", concat_source=False)
+    try:
+        blocks = dataset.x({}, layout="2d", concat_source=False)
+    except ValueError as error:
+        raise SpectralInputError(f"{name}: nirs4all hands over no spectra: {error}") from error
     blocks = blocks if isinstance(blocks, list) else [blocks]
     datasets = []
     for index, values in enumerate(blocks):
@@ -135,8 +138,7 @@ def _sources(dataset: Any, name: str) -> list[SpectralDataset]:
         signal = dataset.signal_type(index)
         metadata = {"family": name, "mode": _MODES.get(str(getattr(signal, "value", signal)), "UNKNOWN")}
         # A header in nm that nirs4all took for wavenumbers comes back as 1e7/nm; its range gives it away.
-        unit = "nm" if guess_axis_unit(axis) == "nm" else "cm-1"
-        datasets.append(_dataset(label, values, axis, unit, metadata))
+        datasets.append(_dataset(label, values, axis, guess_axis_unit(axis), metadata))
     return datasets
 
 

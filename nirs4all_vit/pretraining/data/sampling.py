@@ -40,6 +40,7 @@ class UniformDatasetSampler(Sampler[int]):
         self.probabilities = shares / shares.sum()
         self.n_draws = int(self.sizes.sum()) if n_draws is None else n_draws
         self.seed, self._epoch, self._position = seed, 0, 0
+        self._next_epoch, self._start = 0, 0
         self._offsets = np.concatenate([[0], np.cumsum(self.sizes)[:-1]])
 
     def draw(
@@ -72,20 +73,27 @@ class UniformDatasetSampler(Sampler[int]):
         return dataset, generator.choice(size, size=min(n, size), replace=False)
 
     def __iter__(self) -> Iterator[int]:
-        datasets, rows = self.draw(np.random.default_rng([self.seed, self._epoch]), self.n_draws)
+        epoch, start = self._next_epoch, self._start
+        self._next_epoch, self._start = epoch + 1, 0
+        datasets, rows = self.draw(np.random.default_rng([self.seed, epoch]), self.n_draws)
         indices = self._offsets[datasets] + rows
-        while self._position < self.n_draws:
-            self._position += 1
-            yield int(indices[self._position - 1])
-        self._epoch, self._position = self._epoch + 1, 0
+        for position in range(start, self.n_draws):
+            self._epoch, self._position = epoch, position + 1
+            yield int(indices[position])
 
     def __len__(self) -> int:
         return self.n_draws
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the sampler is."""
-        return {"seed": self.seed, "epoch": self._epoch, "position": self._position}
+        """Return how many draws of which epoch were given.
+
+        A loader with workers takes draws ahead of the loop: set ``position`` to what the loop has used.
+        """
+        done = self._position == self.n_draws
+        return {"seed": self.seed, "epoch": self._epoch + done, "position": 0 if done else self._position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved place."""
-        self.seed, self._epoch, self._position = state["seed"], state["epoch"], state["position"]
+        """Go on from a saved place at the next iteration."""
+        self.seed = state["seed"]
+        self._next_epoch = self._epoch = state["epoch"]
+        self._start = self._position = state["position"]

@@ -10,7 +10,7 @@ import numpy as np
 import wrapt
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
-from sklearn.utils.validation import _num_samples, check_consistent_length
+from sklearn.utils.validation import _num_samples, check_array, check_consistent_length
 
 
 class LeaveOneDatasetOut(LeaveOneGroupOut):
@@ -116,13 +116,12 @@ class GroupKennardStone:
         if self._with_targets and y is None:
             raise ValueError("SPXY needs y: it spreads the calibration set over spectra and targets.")
         inner = SPXYSplitter(self.test_size) if self._with_targets else KennardStoneSplitter(self.test_size)
-        X = np.asarray(X)
-        targets = None if y is None else np.asarray(y)
+        X = check_array(X)
+        targets = check_array(y, ensure_2d=False, dtype="numeric") if self._with_targets else None
         rows = np.arange(_num_samples(X)) if groups is None else np.asarray(groups)
-        check_consistent_length(X, rows)
+        check_consistent_length(X, rows, targets)
         wrapper = GroupedSplitterWrapper(inner, y_aggregation=None if targets is None else "mean")
-        # Without targets for Kennard-Stone: classes have no mean, and it does not look at them.
-        yield from wrapper.split(X, targets if self._with_targets else None, rows)
+        yield from wrapper.split(X, targets, rows)
 
     def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ARG002
         """Return 1."""

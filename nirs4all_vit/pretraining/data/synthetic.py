@@ -49,7 +49,8 @@ class SyntheticSpectralDataset(SpectralDataset):
             raise ValueError(f"n_spectra={n_spectra} must be at least 2.")
         self.index, self.n_spectra, self.seed, self.view = index, n_spectra, seed, view
         self.baseline, self.owner = None, None
-        self._instrument = _Instrument(self._generator(1, view % 2))
+        first = _Instrument(self._generator(1, 0))
+        self._instrument = _Instrument(self._generator(1, 1), first.archetype) if view % 2 else first
         self._state = _State(self._generator(2, view), self._instrument.mode)
         name = f"synthetic-{seed}-{index}" + (f"-view{view}" if view else "")
         self._set_axis(name, self._instrument.wavelengths, self._describe())
@@ -64,13 +65,20 @@ class SyntheticSpectralDataset(SpectralDataset):
         """Signal, (n_spectra, n_wavelengths), float32."""
         library, concentrations = self._material.mix(self.n_spectra)
         absorbance = self._state.measure(self._instrument, library, concentrations)
-        return (10.0**-absorbance if self._state.mode != "absorbance" else absorbance).astype(np.float32)
+        if self._state.mode != "absorbance":
+            # No sample sends back more light than came in; a white powder sends back half of it.
+            absorbance = 10.0 ** -np.clip(absorbance + 0.3, 0.0, None)
+        return absorbance.astype(np.float32)
 
     def __len__(self) -> int:
         return self.n_spectra
 
     def paired(self) -> SyntheticSpectralDataset:
         """Return the next view: the same samples, row by row, measured once more."""
+        return self._next_view
+
+    @cached_property
+    def _next_view(self) -> SyntheticSpectralDataset:
         return SyntheticSpectralDataset(self.index, self.n_spectra, self.seed, self.view + 1)
 
     @cached_property
@@ -159,10 +167,10 @@ class _Material:
 class _Instrument:
     """What the samples are measured with: archetype, grid and geometry."""
 
-    def __init__(self, generator: np.random.Generator) -> None:
+    def __init__(self, generator: np.random.Generator, other_than: str = "") -> None:
         from nirs4all.synthesis import get_instrument_archetype, list_instrument_archetypes
 
-        self.archetype = str(generator.choice(sorted(list_instrument_archetypes())))
+        self.archetype = str(generator.choice(sorted(set(list_instrument_archetypes()) - {other_than})))
         archetype = get_instrument_archetype(self.archetype)
         self.kind = _TYPES.get(str(archetype.category.value), "lab")
         self.mode = str(generator.choice(_MODES))

@@ -1,5 +1,27 @@
-"""Pretraining objectives, one file each."""
+"""Objectives of pretraining, all label-free, one file each."""
 
+from .baseline_consistency import BaselineConsistency
+from .contrastive import Contrastive
+from .dataset_adversary import DatasetAdversary
 from .episodic_calibration import EpisodicCalibration
+from .masked_modeling import MaskedModeling
+from .ridge import EpisodicRidge
 
-__all__ = ["EpisodicCalibration"]
+#: Objectives by the name of their settings.
+OBJECTIVES = {
+    "masked_modeling": MaskedModeling,
+    "baseline_consistency": BaselineConsistency,
+    "contrastive": Contrastive,
+    "dataset_adversary": DatasetAdversary,
+    "episodic_calibration": EpisodicCalibration,
+}
+
+__all__ = [
+    "OBJECTIVES",
+    "BaselineConsistency",
+    "Contrastive",
+    "DatasetAdversary",
+    "EpisodicCalibration",
+    "EpisodicRidge",
+    "MaskedModeling",
+]

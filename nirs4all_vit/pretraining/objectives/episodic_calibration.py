@@ -1,64 +1,63 @@
-"""Episodic calibration: a ridge regression fitted in closed form must predict the rest of the episode."""
+"""Calibration as self-supervision."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import torch
 from torch import Tensor, nn
 
-#: Ridge penalties tried, relative to the mean diagonal of the kernel.
-_ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+from ...encoder import SpectralPerceiver
+from ..config import EpisodicCalibrationConfig
+from ..tasks import corrupt, make_tasks
+from .inputs import Inputs, Source
+from .ridge import EpisodicRidge
 
 
 class EpisodicCalibration(nn.Module):
-    """Differentiable ridge regression from a support set to a query set.
+    """A ridge fitted on part of an episode's embeddings must predict known answers for the rest.
 
-    The penalty is chosen per target by leave-one-out error on the support (no gradient through the
-    choice); the loss is the mean over targets of ``log(MSE + 1e-3)`` on the query, with targets
-    standardised on the support and the MSE clipped at 2.
+    An episode is a batch of one dataset; a task generator, drawn by its share, makes the answers without
+    any label; the spectra are corrupted, the answers carry noise.
 
-    References
+    Attributes
     ----------
-    Bertinetto, L. et al. (2019). Meta-learning with differentiable closed-form solvers. ICLR.
+    penalties : dict of str to list of float
+        Per read-out, the mean log penalty that leave-one-out chose in each episode.
     """
 
-    def forward(self, embeddings: Tensor, targets: Tensor, n_support: int) -> tuple[Tensor, Tensor]:
-        """Compute the loss.
+    def __init__(self, settings: EpisodicCalibrationConfig, encoder: SpectralPerceiver) -> None:  # noqa: ARG002
+        super().__init__()
+        self.settings = settings
+        self.ridge = EpisodicRidge()
+        self.penalties: dict[str, list[float]] = {name: [] for name in settings.readouts}
 
-        Parameters
-        ----------
-        embeddings : Tensor of shape (n, d)
-            Embeddings of an episode, support first.
-        targets : Tensor of shape (n, t)
-            Known answers.
-        n_support : int
-            Rows that the ridge is fitted on.
+    @staticmethod
+    def prepare(settings: EpisodicCalibrationConfig, source: Source) -> Inputs | None:
+        """Make a task; None where its answers do not vary over the episode."""
+        draw = source.draw
+        tasks = list(make_tasks(settings.tasks).values())
+        shares = torch.tensor([share for _, share in tasks]).cumsum(0)
+        task = tasks[int((draw.uniform(1) > shares[:-1]).sum())][0]
+        batch, targets = task(source.batch, draw)
+        batch = dataclasses.replace(batch, spectra=corrupt(batch.spectra, batch.deviation, draw, settings.corruption))
+        deviation = targets.std(dim=0, keepdim=True)
+        targets = targets + draw.log_uniform(1, low=0.02, high=1.0) * deviation * draw.normal(*targets.shape)
+        targets = targets[:, deviation[0] > 1e-9]
+        if targets.shape[1] == 0 or len(batch) < 12:
+            return None
+        n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(batch))
+        n_support = min(max(n_support, 6), len(batch) - 3)
+        return Inputs([batch], {"targets": targets, "n_support": torch.tensor(n_support)})
 
-        Returns
-        -------
-        loss : scalar Tensor
-        penalties : Tensor of shape (t,)
-            The absolute penalties that were chosen, without gradient.
-        """
-        # Float64: at 1e-6 of the diagonal a float32 Cholesky has no digits left.
-        z, y = embeddings.double(), targets.double()
-        mean, deviation = y[:n_support].mean(dim=0), y[:n_support].std(dim=0).clamp_min(1e-8)
-        y = (y - mean) / deviation
-        z = z - z[:n_support].mean(dim=0)
-        cross = z @ z[:n_support].T
-        kernel = cross[:n_support]
-        diagonal = kernel.diagonal().mean().clamp_min(1e-12)
-        alphas = torch.tensor(_ALPHAS, dtype=z.dtype, device=z.device) * diagonal
-        eye = torch.eye(n_support, dtype=z.dtype, device=z.device)
-        factor = torch.linalg.cholesky(kernel + alphas[:, None, None] * eye)
-        support = y[:n_support]
-        duals = torch.cholesky_solve(support.expand(len(_ALPHAS), -1, -1), factor)
-        with torch.no_grad():
-            inverse = torch.cholesky_inverse(factor)
-            # Leverage of the fit with an intercept: H = K (K + aI)^-1 + 1/n, hence 1 - h = a inv_ii - 1/n.
-            slack = alphas[:, None] * inverse.diagonal(dim1=1, dim2=2) - 1.0 / n_support
-            residual = alphas[:, None, None] * duals / slack.clamp_min(1e-12).unsqueeze(-1)
-            best = residual.square().mean(dim=1).argmin(dim=0)
-        chosen = duals[best, :, torch.arange(y.shape[1], device=z.device)].T
-        error = (y[n_support:] - cross[n_support:] @ chosen).square().mean(dim=0)
-        loss = (error.clamp(max=2.0) + 1e-3).log().mean()
-        return loss.to(embeddings.dtype), alphas[best].detach()
+    def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
+        """Return the loss, summed over read-outs by weight."""
+        latents = inputs.encode(encoder)
+        targets, n_support = inputs.tensors["targets"], int(inputs.tensors["n_support"])
+        total = targets.new_zeros(())
+        for name, weight in self.settings.readouts.items():
+            loss, penalties = self.ridge(encoder.read_out(latents, name), targets, n_support)
+            total = total + weight * loss
+            if self.training:
+                self.penalties[name].append(float(penalties.log().mean()))
+        return total

@@ -1,7 +1,14 @@
 """Label-free calibration tasks: each turns an episode into spectra and known answers."""
 
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
 from .corruption import corrupt
 from .functionals import LinearFunctionals, NonlinearFunctionals
+from .region_to_region import RegionToRegion
 from .spikes import LinearSpikes
 
 #: Task generators by the name that a recipe gives them.
@@ -9,6 +16,43 @@ TASKS = {
     "linear_spikes": LinearSpikes,
     "linear_functionals": LinearFunctionals,
     "nonlinear_functionals": NonlinearFunctionals,
+    "region_to_region": RegionToRegion,
 }
 
-__all__ = ["TASKS", "LinearFunctionals", "LinearSpikes", "NonlinearFunctionals", "corrupt"]
+__all__ = ["TASKS", "LinearFunctionals", "LinearSpikes", "NonlinearFunctionals", "RegionToRegion", "corrupt", "make_tasks"]
+
+
+def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:
+    """Build task generators from a recipe.
+
+    Parameters
+    ----------
+    settings : mapping of str to mapping
+        By name: ``weight`` (share of the episodes, default 1) and the parameters of the generator.
+
+    Returns
+    -------
+    dict of str to (task, share)
+        Shares sum to one.
+
+    Raises
+    ------
+    ValueError
+        An unknown name or parameter, or a weight that is not positive.
+    """
+    if not settings:
+        raise ValueError(f"name one or more of {', '.join(TASKS)}.")
+    built = {}
+    for name, given in settings.items():
+        if name not in TASKS:
+            raise ValueError(f"no task {name!r}; there are: {', '.join(TASKS)}.")
+        parameters = dict(given or {})
+        weight = float(parameters.pop("weight", 1.0))
+        if not 0 < weight < float("inf"):
+            raise ValueError(f"{name}: weight={weight} must be positive.")
+        known = inspect.signature(TASKS[name]).parameters
+        if set(parameters) - set(known):
+            raise ValueError(f"{name} has no parameter {sorted(set(parameters) - set(known))[0]!r}; it has: {', '.join(known)}.")
+        built[name] = (TASKS[name](**parameters), weight)
+    total = sum(weight for _, weight in built.values())
+    return {name: (task, weight / total) for name, (task, weight) in built.items()}

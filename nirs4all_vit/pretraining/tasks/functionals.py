@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -17,13 +19,13 @@ class LinearFunctionals:
     def __init__(self, n_targets: int = 8) -> None:
         self.n_targets = n_targets
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return spectra (n, L) and targets (n, n_targets)."""
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the episode and targets (n, n_targets)."""
         view = random_view(episode.spectra, draw)
         bands = gaussian_bands(episode.wavelengths, draw, 2 * self.n_targets, wide=60.0)
         bands = bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)
         means = view @ bands.T
-        return episode.spectra, means[:, : self.n_targets] - means[:, self.n_targets :]
+        return episode, means[:, : self.n_targets] - means[:, self.n_targets :]
 
 
 class NonlinearFunctionals:
@@ -38,8 +40,8 @@ class NonlinearFunctionals:
     def __init__(self, n_targets: int = 8, n_hidden: int = 10) -> None:
         self.n_targets, self.n_hidden = n_targets, n_hidden
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return spectra (n, L) and targets (n, n_targets)."""
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the episode and targets (n, n_targets)."""
         spectra = physical_spike(episode, draw) if draw.chance(0.5) else episode.spectra
         view = random_view(spectra, draw)
         whiten = draw.chance(0.5)
@@ -53,7 +55,7 @@ class NonlinearFunctionals:
             hidden = torch.tanh(means @ draw.normal(n_bands, self.n_hidden) / n_bands**0.5 + draw.normal(self.n_hidden))
             nonlinear = hidden @ draw.normal(self.n_hidden, 1) / self.n_hidden**0.5
             targets.append(nonlinear + means @ draw.normal(n_bands, 1) / n_bands**0.5)
-        return spectra, torch.cat(targets, dim=1)
+        return dataclasses.replace(episode, spectra=spectra), torch.cat(targets, dim=1)
 
 
 def _whiten(columns: Tensor) -> Tensor:

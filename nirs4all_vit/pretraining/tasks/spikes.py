@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 from torch import Tensor
 
@@ -54,6 +56,7 @@ class LinearSpikes:
     def __init__(self, n_analytes: int = 8, low: float = 0.05, high: float = 1.0) -> None:
         self.n_analytes, self.low, self.high = n_analytes, low, high
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[Tensor, Tensor]:
-        """Return spectra (n, L) and targets (n, n_analytes)."""
-        return spike(episode, draw, self.n_analytes, self.low, self.high)
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the spiked episode and targets (n, n_analytes)."""
+        spectra, amounts = spike(episode, draw, self.n_analytes, self.low, self.high)
+        return dataclasses.replace(episode, spectra=spectra), amounts

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -106,18 +108,24 @@ def test_mae_block_masker(fill: str) -> None:
     again.transform(X[:, ::-1], wavelengths=nm[::-1])
     np.testing.assert_array_equal(again.mask_, first[:, ::-1])  # the order of the columns changes nothing
     assert MAEBlockMasker().fit_transform(X).shape == X.shape
+    assert MAEBlockMasker(fill="nan").fit_transform((100 * X).astype(int)).dtype == np.float64
     with pytest.raises(ValueError, match="fill='median'"):
         MAEBlockMasker(fill="median").fit(X)
+    with pytest.raises(ValueError, match="must be two shares"):
+        MAEBlockMasker(ratio=(0.8, 1.2)).fit(X)
 
 
 @pytest.mark.slow
-def test_mae_block_masker_augments_a_nirs4all_pipeline(nm: np.ndarray) -> None:
+def test_mae_block_masker_augments_a_nirs4all_pipeline(
+    nm: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As nirs4all's own operators do."""
     import nirs4all
     from nirs4all.data.dataset import SpectroDataset
     from sklearn.cross_decomposition import PLSRegression
     from sklearn.model_selection import KFold
 
+    monkeypatch.chdir(tmp_path)  # nirs4all keeps its workspace where it runs
     X = make_spectra(nm, 60)
     y = X[:, 100] - X[:, 300]
     data = SpectroDataset("masked")

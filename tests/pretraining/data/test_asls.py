@@ -70,7 +70,7 @@ def test_other_content_or_parameters_are_other_files(tmp_path: Path) -> None:
         BaselineCache(tmp_path, p=0.02).path(dataset()),
     }
     assert len(paths) == 4
-    with pytest.raises(ValueError, match=r"AsLS needs lam > 0 and 0 < p < 1; got lam=1000000.0, p=1"):
+    with pytest.raises(ValueError, match=r"AsLS needs 0 < lam <= 1e12 and 0 < p < 1; got lam=1000000.0, p=1"):
         BaselineCache(tmp_path, p=1)
 
 
@@ -160,8 +160,11 @@ def test_the_command_refuses_what_it_cannot_do(tmp_path: Path, capsys: pytest.Ca
     assert "bad.csv, line 2: 'x' is not a number" in capsys.readouterr().err
     with pytest.warns(UserWarning, match="1 of 2 datasets were left out"):
         assert main([*arguments, "--skip-errors"]) == 0
-    assert main([*arguments, "--p", "2"]) == 1
-    assert "0 < p < 1" in capsys.readouterr().err
+    for options in (["--p", "2"], ["--lam", "nan"], ["--lam", "inf"], ["--lam", "1e300"]):
+        assert main([*arguments, *options]) == 1
+        assert "0 < p < 1" in capsys.readouterr().err
+    assert main([*arguments, "--jobs", "0"]) == 1
+    assert "--jobs 0" in capsys.readouterr().err
     assert len(load_x_bank(tmp_path / "bank", ["s00"], progress=False)) == 1
 
 
@@ -181,8 +184,10 @@ def test_baseline_cacher_computes_once(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(baseline_cacher, "asls_baseline", lambda *_: pytest.fail("computed again"))
     np.testing.assert_array_equal(BaselineCacher(cache=tmp_path).fit_transform(X), plain)
     monkeypatch.undo()
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:-8])
+    (path,) = tmp_path.glob("*.npy")
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1
+    path.write_bytes(bytes(content))
     np.testing.assert_array_equal(BaselineCacher(cache=tmp_path).fit_transform(X), plain)
     with pytest.raises(ValueError, match="'p' parameter"):
         BaselineCacher(p=1.5).fit(X)

@@ -18,6 +18,11 @@ from tests.conftest import make_spectra
 NM = np.linspace(1100.0, 1500.0, 21)
 
 
+def _archive(path: Path) -> None:
+    with open(path, "wb") as file:
+        np.savez(file, X=np.ones((2, 3)))
+
+
 def write(folder: Path, name: str, text: str, **metadata: object) -> None:
     (folder / f"{name}.csv").write_text(text)
     if metadata:
@@ -85,6 +90,50 @@ def test_folders_map_their_files(tmp_path: Path) -> None:
     assert load_x_bank(tmp_path, progress=False)[0].baseline is None
 
 
+@pytest.mark.parametrize("broken", [np.zeros((2, 21)), np.full((6, 21), np.nan), "cut"])
+def test_a_broken_baseline_costs_the_baseline_only(broken: object, tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    np.save(folder / "spectra.npy", make_spectra(NM, 6).astype(np.float32))
+    np.save(folder / "wavelengths.npy", NM)
+    if isinstance(broken, str):
+        (folder / "baseline_asls.npy").write_bytes(b"\x93NUMPY")
+    else:
+        np.save(folder / "baseline_asls.npy", broken)
+    with pytest.warns(UserWarning, match=r"d/baseline_asls.npy.* It is left out; nirs4all-vit precompute-asls makes it"):
+        (dataset,) = load_x_bank(tmp_path, progress=False)
+    assert dataset.baseline is None
+
+
+def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
+    """Single bytes of compressed files, links to nowhere, folders with a file's name, odd metadata."""
+    table = pd.DataFrame(make_spectra(NM, 30), columns=[f"{v:g}" for v in NM])
+    write(tmp_path, "good", "1100,1200\n1,2\n")
+    table.to_csv(tmp_path / "gz.csv.gz", index=False)
+    table.to_parquet(tmp_path / "pq.parquet")
+    (tmp_path / "folder.csv").mkdir()
+    (tmp_path / "link.csv").symlink_to("nowhere.csv")
+    (tmp_path / "UPPER.CSV").write_text("1100,1200\n1,x\n")
+    write(tmp_path, "lost", "1100,1200\n1,2\n")
+    (tmp_path / "lost.json").symlink_to("nowhere.json")
+    write(tmp_path, "odd", "1100,1200\n1,2\n", spectral_range=[None, "x"], temperature=10**400, family={"a": 1}, mode="Absorbance ")
+    rng = np.random.default_rng(0)
+    for _ in range(25):
+        for name in ("gz.csv.gz", "pq.parquet"):
+            whole = (tmp_path / name).read_bytes()
+            broken = bytearray(whole)
+            broken[int(rng.integers(4, len(whole) - 1))] ^= 1 << int(rng.integers(8))
+            (tmp_path / name).write_bytes(bytes(broken))
+            bank = _skipping(tmp_path)
+            assert {"good", "odd"} <= {d.name for d in bank}
+            assert {"folder", "link", "UPPER", "lost"} <= {item.name for item in bank.left_out}
+            for item in bank.left_out:
+                assert item.name in item.reason or "nowhere" in item.reason, item
+            (tmp_path / name).write_bytes(whole)
+    (odd,) = [d for d in bank if d.name == "odd"]
+    assert (odd.family, odd.mode) == ("odd", "absorbance")
+
+
 @pytest.mark.parametrize(
     ("break_it", "message"),
     [
@@ -95,7 +144,11 @@ def test_folders_map_their_files(tmp_path: Path) -> None:
         (lambda d: np.save(d / "spectra.npy", np.zeros((3, 4))), r"d/spectra.npy: shape \(3, 4\) on 21 wavelengths"),
         (lambda d: np.save(d / "spectra.npy", np.full((3, 21), np.nan)), r"d/spectra.npy, row 0: a value is missing"),
         (lambda d: np.save(d / "wavelengths.npy", np.zeros(21)), r"d/wavelengths.npy: wavelengths hold 0"),
-        (lambda d: np.save(d / "baseline_asls.npy", np.zeros((2, 21))), r"d/baseline_asls.npy: shape \(2, 21\)"),
+        (lambda d: np.save(d / "spectra.npy", np.full((3, 21), 1e39)), r"d/spectra.npy, row 0: .* in single precision"),
+        (lambda d: _archive(d / "spectra.npy"), r"d/spectra.npy is an archive of arrays"),
+        (lambda d: (d / "metadata.json").write_text('{"n_samples": "7"}'), r"n_samples=7"),
+        (lambda d: (d / "metadata.json").write_text("[" * 200_000), r"metadata.json: not metadata"),
+        (lambda d: (d / "metadata.json").write_text('{"a": ' + "9" * 5000 + "}"), r"metadata.json: not metadata"),
         (lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'), r"d/spectra.npy: 6 where .* n_samples=7"),
         (lambda d: (d / "metadata.json").write_text('{\n"mode": ,}'), r"metadata.json, line 2: not JSON"),
         (lambda d: (d / "metadata.json").write_text("[]"), r"metadata.json: metadata must be a JSON object"),
@@ -162,6 +215,7 @@ def test_the_metadata_tells_on_a_cut_or_mislabelled_file(tmp_path: Path) -> None
 
 def test_the_cache_is_used_and_renewed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nirs4all_vit.pretraining.data import bank as module
+    from nirs4all_vit.pretraining.data import folders
 
     source, cache = tmp_path / "bank", tmp_path / "cache"
     source.mkdir()
@@ -176,8 +230,20 @@ def test_the_cache_is_used_and_renewed(tmp_path: Path, monkeypatch: pytest.Monke
     write(source, "a", "1100,1200\n1,5\n")
     np.testing.assert_array_equal(load_x_bank(source, cache=cache, progress=False)[0].values, [[1, 5]])
     spectra = cache / "a" / "spectra.npy"
-    spectra.write_bytes(spectra.read_bytes()[:-3])
+    whole = spectra.read_bytes()
+    for damaged in (whole[:-3], whole[:-1] + bytes([whole[-1] ^ 1])):
+        spectra.unlink()
+        spectra.write_bytes(damaged)
+        np.testing.assert_array_equal(load_x_bank(source, cache=cache, progress=False)[0].values, [[1, 5]])
+    # Interrupted while another content was written: what was there before does not pass for the new.
+    write(source, "a", "1100,1200\n9,9\n")
+    monkeypatch.setattr(folders.np, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        load_x_bank(source, cache=cache, progress=False)
+    monkeypatch.undo()
+    write(source, "a", "1100,1200\n1,5\n")
     np.testing.assert_array_equal(load_x_bank(source, cache=cache, progress=False)[0].values, [[1, 5]])
+    assert "parsed_from" not in load_x_bank(source, cache=cache, progress=False)[0].metadata.source
 
 
 def test_parsed_tables_last_as_long_as_their_datasets(tmp_path: Path) -> None:

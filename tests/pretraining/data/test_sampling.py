@@ -64,6 +64,18 @@ def test_sampler_serves_a_data_loader_and_resumes_within_an_epoch() -> None:
     resumed = UniformDatasetSampler([10, 90], seed=99)
     resumed.load_state_dict(stopped.state_dict())
     assert first + list(resumed) == epochs[1]
+    # Left in the middle, the next loop over it is a whole epoch; two at once do not disturb each other.
+    assert len(list(stopped)) == 100
+    both = UniformDatasetSampler([10, 90], seed=3)
+    assert len(list(zip(iter(both), iter(both), strict=True))) == 100
+    # A loader with workers runs ahead: the loop says how far it has come.
+    ahead = UniformDatasetSampler([10, 90], seed=3)
+    loop = iter(DataLoader(data, batch_size=5, sampler=ahead, num_workers=2))
+    used = torch.cat([next(loop)[0] for _ in range(3)])
+    rest = UniformDatasetSampler([10, 90])
+    rest.load_state_dict(ahead.state_dict() | {"position": len(used)})
+    remaining = torch.cat([batch[0] for batch in DataLoader(data, batch_size=5, sampler=rest)])
+    assert torch.equal(torch.cat([used, remaining]), torch.stack([data[i][0] for i in epochs[0]]))
 
 
 @pytest.mark.parametrize(
@@ -212,16 +224,22 @@ def test_small_or_constant_sets_are_left_out() -> None:
         SpectralDataset("few", make_spectra(nm, 5).astype(np.float32), nm),
         SpectralDataset("flat", np.ones((30, 30), np.float32), nm),
     ]
-    kept = MultiSpectralDataset([*useless, *bank()[:1]], min_spectra=12)
-    assert [d.name for d in kept.datasets] == ["small"]
-    with pytest.raises(ValueError, match="nothing to pretrain on"):
+    saturated = make_spectra(nm, 30).astype(np.float32)
+    saturated[:, :20] = 5.0
+    with pytest.warns(UserWarning, match="left out, as their spectra do not differ: flat"):
+        kept = MultiSpectralDataset([*useless, SpectralDataset("saturated", saturated, nm), *bank()[:1]], min_spectra=12)
+    assert [d.name for d in kept.datasets] == ["saturated", "small"]
+    with pytest.raises(ValueError, match="nothing to pretrain on"), pytest.warns(UserWarning, match="flat"):
         MultiSpectralDataset(useless, min_spectra=12)
+    assert MultiSpectralDataset(bank(), weights={"small": 2, "medium": 1, "large": 1}).sampler.probabilities[0] == 0.5
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"layout": "heap"}, "layout='heap'"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"seed": -1}, "seed=-1"),
         ({"rank": 2, "world_size": 2}, "rank=2 must lie"),
         ({"p_synth": 1.5}, "p_synth=1.5 must lie"),
         ({"p_synth": 0.5}, "p_synth=0.5 needs synthetic datasets"),
@@ -241,7 +259,11 @@ def test_baselines_and_metadata_travel_with_the_batch() -> None:
     data = MultiSpectralDataset(sets, 8, layout="mixed")
     batch = data[0]
     torch.testing.assert_close(batch.baseline, batch.spectra / 2)
-    assert data.metadata(batch) == [{"mode": "absorbance"}] * 8
+    for row, known in enumerate(data.metadata(batch)):
+        axis = batch.wavelengths[row][batch.valid[row]]  # cropped and thinned
+        assert known["mode"] == "absorbance"
+        assert "instrument" not in known
+        assert (known["spectral_start"], known["spectral_stop"]) == (float(axis[0]), float(axis[-1]))
     sets[1].baseline = None
     assert MultiSpectralDataset(sets[1:2], 8)[0].baseline is None
     grid = batch.to("cpu").grid()

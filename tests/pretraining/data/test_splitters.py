@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.base import clone
@@ -83,6 +85,13 @@ def test_kennard_stone_takes_classes_and_spxy_asks_for_targets() -> None:
     assert len(train) == 36
     with pytest.raises(ValueError, match="SPXY needs y"):
         list(GroupSPXY().split(X))
+    with pytest.raises(ValueError, match="not compatible with arrays of bytes/strings"):
+        list(GroupSPXY().split(X, np.array(["u", "v"] * 24)))
+    with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+        list(GroupSPXY().split(X, Y[:9]))
+    for splitter in (GroupKennardStone(), GroupSPXY()):
+        with pytest.raises(ValueError, match=r"Input.*contains NaN"):
+            list(splitter.split(np.where(X[3, 3] == X, np.nan, X), Y))
 
 
 def test_they_serve_scikit_learn() -> None:
@@ -97,11 +106,12 @@ def test_they_serve_scikit_learn() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["dag-ml", "legacy"])
-def test_lodo_splits_a_nirs4all_pipeline(engine: str) -> None:
+def test_lodo_splits_a_nirs4all_pipeline(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By a metadata column, as nirs4all's own group splitters."""
     import nirs4all
     from nirs4all.data.dataset import SpectroDataset
 
+    monkeypatch.chdir(tmp_path)  # nirs4all keeps its workspace where it runs
     data = SpectroDataset("several")
     for part, rows in (("train", slice(40)), ("test", slice(40, None))):
         data.add_samples(X[rows], {"partition": part}, headers=[f"{v:g}" for v in NM], header_unit="nm")

@@ -8,8 +8,8 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
-from nirs4all_vit.pretraining.objectives import EpisodicCalibration
-from nirs4all_vit.pretraining.objectives.episodic_calibration import _ALPHAS
+from nirs4all_vit.pretraining.objectives import EpisodicRidge
+from nirs4all_vit.pretraining.objectives.ridge import _ALPHAS
 
 
 def problem(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def problem(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
 def test_penalty_and_loss_equal_scikit_learns(seed: int, noise: float) -> None:
     z, y = problem(seed, noise)
     n = 40
-    loss, penalties = EpisodicCalibration()(z, y, n)
+    loss, penalties = EpisodicRidge()(z, y, n)
     support = y[:n].double().numpy()
     y_scaled = (y.double().numpy() - support.mean(0)) / support.std(0, ddof=1)
     features = z.double().numpy()
@@ -56,7 +56,7 @@ def test_only_useful_directions_lower_the_loss() -> None:
     optimizer = torch.optim.Adam([log_scale], lr=0.2)
     losses = []
     for _ in range(60):
-        loss, _ = EpisodicCalibration()(z * log_scale.exp(), signal, 32)
+        loss, _ = EpisodicRidge()(z * log_scale.exp(), signal, 32)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

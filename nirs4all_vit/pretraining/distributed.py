@@ -1,0 +1,76 @@
+"""One process or many: the few calls that differ."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among all of a run, as ``torchrun`` started them.
+
+    Attributes
+    ----------
+    rank, world_size : int
+        Number of this process, number of all.
+    device : torch.device
+        Where it computes.
+    """
+
+    rank: int
+    world_size: int
+    device: torch.device
+
+    @classmethod
+    def join(cls, device: str = "auto") -> Processes:
+        """Join the others, if there are any."""
+        world_size = int(os.environ.get("WORLD_SIZE", "1"))
+        rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        where = torch.device(device)
+        if where.type == "cuda":
+            if not torch.cuda.is_available():
+                raise ValueError(f"run.device={device!r}, but torch sees no GPU; use cpu or auto.")
+            where = torch.device("cuda", local if world_size > 1 else where.index or 0)
+            torch.cuda.set_device(where)
+        if world_size > 1 and not dist.is_initialized():
+            dist.init_process_group("nccl" if where.type == "cuda" else "gloo")
+        return cls(rank, world_size, where)
+
+    @property
+    def first(self) -> bool:
+        """Whether this process writes files."""
+        return self.rank == 0
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Return the mean over processes."""
+        if self.world_size == 1:
+            return values
+        values = values.clone()
+        dist.all_reduce(values)
+        return values / self.world_size
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the value of every process, in order."""
+        if self.world_size == 1:
+            return [value]
+        values = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def wait(self) -> None:
+        """Wait for the others."""
+        if self.world_size > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """End the group."""
+        if self.world_size > 1 and dist.is_initialized():
+            dist.destroy_process_group()

@@ -1,0 +1,43 @@
+"""The encoder with its objectives: what is trained, and what DistributedDataParallel wraps."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from ..encoder import SpectralPerceiver
+from .config import PretrainingConfig
+from .objectives import OBJECTIVES, DatasetAdversary
+from .objectives.inputs import Inputs
+
+
+class PretrainingModel(nn.Module):
+    """Compute the losses of one micro-batch.
+
+    Parameters
+    ----------
+    config : PretrainingConfig
+        The run.
+    n_datasets : int
+        Datasets that are drawn from, for the adversary.
+    """
+
+    def __init__(self, config: PretrainingConfig, n_datasets: int) -> None:
+        super().__init__()
+        self.encoder = SpectralPerceiver(config.encoder)
+        self.encoder.gradient_checkpointing = config.run.gradient_checkpointing
+        self.objectives = nn.ModuleDict()
+        self.weights = {}
+        for name, settings in config.objectives.active().items():
+            made = OBJECTIVES[name]
+            extra = (n_datasets,) if made is DatasetAdversary else ()
+            self.objectives[name] = made(settings, self.encoder, *extra)
+            self.weights[name] = settings.weight
+
+    def forward(self, prepared: dict[str, Inputs]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum and the loss of each objective that applies."""
+        losses = {name: self.objectives[name](self.encoder, inputs) for name, inputs in prepared.items()}
+        # A micro-batch that asks for nothing still has a (zero) gradient, which other processes wait for.
+        total = 0.0 * self.encoder.latents.sum()
+        for name, loss in losses.items():
+            total = total + self.weights[name] * loss
+        return total, {name: loss.detach() for name, loss in losses.items()}

@@ -1,0 +1,89 @@
+"""Micro-batches with everything that the objectives need, each a function of the seed and its number."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .augmentation import Augmentation
+from .config import PretrainingConfig
+from .data.dataset import SpectralDataset
+from .data.multi import MultiSpectralDataset
+from .data.synthetic import synthetic_bank
+from .draw import Draw
+from .objectives import OBJECTIVES
+from .objectives.inputs import Inputs, Source
+
+
+class Preparation(Dataset[dict[str, Inputs]]):
+    """Draw, augment, mask and make tasks, on the CPU.
+
+    Parameters
+    ----------
+    config : PretrainingConfig
+        The run.
+    datasets : sequence of SpectralDataset
+        The bank; synthetic datasets come on top, as the configuration says.
+    seed : int
+        Seed of the stream.
+    """
+
+    def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset], seed: int) -> None:
+        data = config.data
+        self.seed, self.metadata_dropout = seed, data.metadata_dropout
+        self.has_metadata = bool(config.encoder.categorical or config.encoder.numeric)
+        self.settings = config.objectives.active()
+        self.augment = Augmentation(data.augmentation)
+        self.data = MultiSpectralDataset(
+            datasets,
+            data.batch_size,
+            layout=data.layout,
+            synthetic=synthetic_bank(data.n_synthetic, seed=config.run.seed) if data.p_synth > 0 else (),
+            p_synth=data.p_synth,
+            weights=data.weights,
+            steps_per_dataset=data.steps_per_dataset,
+            crop_probability=data.crop_probability,
+            thin_probability=data.thin_probability,
+            min_spectra=data.min_spectra,
+            seed=seed,
+        )
+
+    def __getitem__(self, k: int) -> dict[str, Inputs]:
+        """Return the inputs of micro-batch k by objective; objectives that do not apply to it are left out."""
+        batch = self.data[k]
+        metadata = self._metadata(batch, k) if self.has_metadata else None
+        prepared = {}
+        for number, (name, settings) in enumerate(self.settings.items()):
+            seed = np.random.SeedSequence([self.seed, k, number]).generate_state(1, np.uint64)[0]
+            source = Source(batch, Draw.seeded(int(seed >> np.uint64(1))), self.data, self.augment)
+            inputs = OBJECTIVES[name].prepare(settings, source)
+            if inputs is not None:
+                prepared[name] = dataclasses.replace(inputs, metadata=metadata)
+        return prepared
+
+    def _metadata(self, batch: Any, k: int) -> list[dict[str, Any]]:
+        hidden = np.random.default_rng([self.seed, k, 1]).random(len(batch)) < self.metadata_dropout
+        return [{} if hide else known for hide, known in zip(hidden, self.data.metadata(batch), strict=True)]
+
+
+def on_device(prepared: dict[str, Inputs], device: torch.device, progress: float) -> dict[str, Inputs]:
+    """Move a micro-batch to a device and tell it how far the run is."""
+
+    def moved(value: Tensor) -> Tensor:
+        return value.to(device, non_blocking=True)
+
+    return {
+        name: dataclasses.replace(
+            inputs,
+            views=[view.to(device) for view in inputs.views],
+            tensors={key: moved(value) for key, value in inputs.tensors.items()},
+            progress=progress,
+        )
+        for name, inputs in prepared.items()
+    }

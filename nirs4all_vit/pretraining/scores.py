@@ -1,0 +1,90 @@
+"""Knowing when to stop: stability of the embedding, and ridge regression on targets kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from torch import Tensor
+
+from ..encoder import Grid, SpectralPerceiver
+from .data.dataset import SpectralDataset
+
+#: Spectra per dataset, and datasets, that the stability score looks at.
+_ROWS, _DATASETS = 16, 40
+
+
+@torch.inference_mode()
+def embed_rows(encoder: SpectralPerceiver, dataset: SpectralDataset, rows: NDArray[np.int64], readout: str) -> Tensor:
+    """Return the read-out of some absorbance spectra of a dataset, (n_rows, width), on the CPU."""
+    device = encoder.latents.device
+    grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()).to(device))
+    windows = encoder.windows(grid)
+    spectra = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows))).to(device)
+    parts = [encoder.encode(part, grid, windows=windows) for part in spectra.split(64)]
+    return torch.cat([encoder.read_out(part, readout).float().cpu() for part in parts])
+
+
+def probe(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> Tensor:
+    """Embed a fixed sample of the bank, centred by dataset: (n, width of compact)."""
+    picked = [datasets[i] for i in np.linspace(0, len(datasets) - 1, min(_DATASETS, len(datasets))).astype(int)]
+    parts = []
+    for dataset in picked:
+        rows = np.linspace(0, len(dataset) - 1, min(_ROWS, len(dataset))).astype(int)
+        embedded = embed_rows(encoder, dataset, rows, "compact")
+        parts.append(embedded - embedded.mean(dim=0))
+    return torch.cat(parts)
+
+
+def linear_cka(a: Tensor, b: Tensor) -> float:
+    """Centred kernel alignment of two embeddings of the same rows, 0 to 1.
+
+    Kornblith, S. et al. (2019). Similarity of neural network representations revisited. ICML.
+    """
+    a, b = a.double() - a.double().mean(dim=0), b.double() - b.double().mean(dim=0)
+    cross, own, other = (float((x.T @ y).square().sum()) for x, y in ((a, b), (a, a), (b, b)))
+    return cross / max((own * other) ** 0.5, 1e-300)
+
+
+def ridge_scores(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset], folder: str | Path) -> dict[str, float]:
+    """Return the RMSECV of a ridge on the embedding, over the targets' deviation, by dataset and target.
+
+    Parameters
+    ----------
+    encoder : SpectralPerceiver
+        As it is now.
+    datasets : sequence of SpectralDataset
+        Datasets with targets.
+    folder : path
+        Holds ``<dataset_id>.csv``: a column per target, row order as the spectra; columns ``meta_*`` are
+        not targets.
+
+    Returns
+    -------
+    dict of str to float
+        ``"corn_m5/protein": 0.31``; 1 is what the mean predicts.
+    """
+    found = {}
+    for dataset in datasets:
+        path = Path(folder) / f"{dataset.name}.csv"
+        if not path.exists():
+            raise FileNotFoundError(f"no targets {path}; name datasets that have some in run.y_datasets.")
+        table = pd.read_csv(path)
+        group = dataset.metadata.source.get("group")
+        groups = table[group].to_numpy() if group in table else np.arange(len(table))
+        for target in [column for column in table if not column.startswith("meta_")]:
+            y = pd.to_numeric(table[target], errors="coerce").to_numpy()
+            rows = np.flatnonzero(np.isfinite(y))[:300]
+            if len(rows) < 20 or y[rows].std() == 0:
+                continue
+            Z = embed_rows(encoder, dataset, rows, "latents").numpy()
+            model, folds = RidgeCV(np.logspace(-6, 4, 11)), GroupKFold(min(5, len(set(groups[rows]))))
+            predicted = cross_val_predict(model, Z, y[rows], groups=groups[rows], cv=folds)
+            found[f"{dataset.name}/{target}"] = float(np.sqrt(np.mean((predicted - y[rows]) ** 2)) / y[rows].std())
+    return found
