@@ -39,10 +39,11 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
     first, second = (load_checkpoint(tmp_path / name / "last.safetensors").encoder for name in ("one", "two"))
     for (name, a), (_, b) in zip(first.named_parameters(), second.named_parameters(), strict=True):
-        if name != "compact":  # scaled by what the episodes of each process chose
+        # The keys' bias has no gradient but rounding, which Adam turns into steps of full size.
+        if not name.endswith("qkv.bias"):
             torch.testing.assert_close(a, b, atol=2e-4, rtol=1e-3, msg=name)
     a, b = first.config.readout_scale, second.config.readout_scale
-    assert a == pytest.approx(b, rel=0.05)
+    assert a == pytest.approx(b, rel=0.01)
 
 
 def test_micro_batches_must_divide_among_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

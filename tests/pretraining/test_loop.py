@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
+import multiprocessing
 import time
 from pathlib import Path
 
@@ -260,31 +257,40 @@ def test_without_baselines_the_run_goes_on(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_killed_twenty_times(tmp_path: Path) -> None:
     """SIGKILL at random instants: every checkpoint on disk loads, and the result is that of an undisturbed run."""
-    run = [*TINY, "--optim.steps=60", "--run.checkpoint_every=2", "--run.score_every=5", "--run.n_validation=1"]
-    code = (
-        "import sys; from nirs4all_vit.pretraining import Pretraining, load_recipe\n"
-        f"config = load_recipe('smoke', {run!r} + sys.argv[1:])\n"
-        "work = Pretraining(config); print('ready', flush=True); work.run(progress=False)"
-    )
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.pretraining.test_loop", "nirs4all_vit.pretraining.loop", "jsonargparse"])
 
-    def start(folder: str) -> subprocess.Popen:
-        arguments = [sys.executable, "-c", code, f"--run.out={tmp_path / folder}", "--run.resume=auto"]
-        environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=environment)
+    def start(folder: str) -> tuple[multiprocessing.Process, multiprocessing.Event]:
+        ready = context.Event()
+        process = context.Process(target=_run_to_be_killed, args=(str(tmp_path / folder), ready))
+        process.start()
+        return process, ready
 
-    assert start("straight").wait(timeout=300) == 0
+    def end(folder: str) -> None:
+        process, _ = start(folder)
+        process.join(timeout=300)
+        assert process.exitcode == 0
+
+    end("straight")
     rng, reached = np.random.default_rng(0), []
     for _ in range(20):
-        process = start("killed")
-        process.stdout.readline()
-        time.sleep(float(rng.uniform(0.0, 0.5)))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        for path in (tmp_path / "killed").glob("*.safetensors"):
-            if not path.name.startswith("."):
-                load_checkpoint(path)
+        process, ready = start("killed")
+        assert ready.wait(timeout=120)
+        time.sleep(float(rng.uniform(0.0, 0.4)))
+        process.kill()
+        process.join()
+        for path in (tmp_path / "killed").glob("[!.]*.safetensors"):
+            load_checkpoint(path)
         state = tmp_path / "killed" / FILE
         reached.append(torch.load(state, weights_only=True)["step"] if state.exists() else 0)
     assert reached == sorted(reached)
-    assert start("killed").wait(timeout=300) == 0
+    end("killed")
     assert sha(tmp_path / "killed") == sha(tmp_path / "straight")
+
+
+def _run_to_be_killed(out: str, ready: multiprocessing.Event) -> None:
+    torch.set_num_threads(1)
+    every = ["--run.checkpoint_every=2", "--run.score_every=5", "--run.n_validation=1", "--optim.steps=60"]
+    run = Pretraining(load_recipe("smoke", [*TINY, *every, f"--run.out={out}", "--run.resume=auto"]))
+    ready.set()
+    run.run(progress=False)
