@@ -210,7 +210,8 @@ def save_checkpoint(
         "encoder": encoder.config.to_dict(),
         "provenance": dict(provenance),
     }
-    tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous() for k, v in encoder.state_dict().items()}
+    # Cloned: content-keyed layers share one wavelength encoding, which the format does not do.
+    tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous().clone() for k, v in encoder.state_dict().items()}
     tensors |= {f"statistics.{k}": v.detach().cpu().contiguous() for k, v in (statistics or {}).items()}
     content = save(tensors, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
     path = Path(path)

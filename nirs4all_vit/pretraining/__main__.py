@@ -6,18 +6,17 @@ import sys
 from collections.abc import Sequence
 
 from .data.bank import load_x_bank
-from .recipes import bundled_recipes, find_recipe, parse_arguments
+from .recipes import parse_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Pretrain an encoder from the command line; returns the exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    arguments = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
-    # A bundled recipe may be named: --config smoke.
-    for i, argument in enumerate(arguments[:-1]):
-        if argument == "--config" and arguments[i + 1] in bundled_recipes():
-            arguments[i + 1] = str(find_recipe(arguments[i + 1]))
-    config = parse_arguments(arguments, prog="nirs4all-vit pretrain")
+    try:
+        config = parse_arguments(arguments, prog="nirs4all-vit pretrain")
+    except (FileNotFoundError, ValueError) as error:
+        print(f"nirs4all-vit pretrain: {error}", file=sys.stderr)
+        return 1
     from .loop import Pretraining
 
     try:

@@ -34,7 +34,7 @@ class DataConfig:
     layout : {"one_grid", "mixed"}
         A micro-batch from one dataset, or from several (padded).
     p_synth : float
-        Share of synthetic spectra.
+        Share of synthetic spectra; all of them where there is no bank.
     n_synthetic : int
         Synthetic datasets to draw from.
     steps_per_dataset : int
@@ -83,9 +83,6 @@ class DataConfig:
                 Augmentation(self.augmentation)
             except ValueError as error:
                 raise ValueError(f"data.augmentation: {error}") from error
-        if self.x_bank is None and self.p_synth < 1:
-            # Without a bank all spectra are synthetic, whatever the share.
-            self.p_synth = 1.0
 
 
 @dataclass

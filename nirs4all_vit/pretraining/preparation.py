@@ -39,13 +39,14 @@ class Preparation(Dataset[dict[str, Inputs]]):
         self.seed, self.metadata_dropout = seed, data.metadata_dropout
         self.has_metadata = bool(config.encoder.categorical or config.encoder.numeric)
         self.settings = config.objectives.active()
+        p_synth = data.p_synth if datasets else 1.0
         self.augment = Augmentation(data.augmentation)
         self.data = MultiSpectralDataset(
             datasets,
             data.batch_size,
             layout=data.layout,
-            synthetic=synthetic_bank(data.n_synthetic, seed=config.run.seed) if data.p_synth > 0 else (),
-            p_synth=data.p_synth,
+            synthetic=synthetic_bank(data.n_synthetic, seed=config.run.seed) if p_synth > 0 else (),
+            p_synth=p_synth,
             weights=data.weights,
             steps_per_dataset=data.steps_per_dataset,
             crop_probability=data.crop_probability,

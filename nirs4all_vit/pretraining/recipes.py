@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from .config import PretrainingConfig
 
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
 def bundled_recipes() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     folder = resources.files(__package__) / "recipes"
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+    names = (path.name for path in folder.iterdir() if path.name.endswith(".yaml"))
+    # One that begins with an underscore is what others extend, and no run of its own.
+    return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("_"))
 
 
 def find_recipe(reference: str | Path) -> Path:
@@ -67,21 +72,59 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> Pretrai
     ValueError
         An unknown key or an impossible value; the message names it.
     """
-    return parse_arguments(["--config", str(find_recipe(reference)), *overrides], exit_on_error=False)
+    return parse_arguments(["--config", str(reference), *overrides], exit_on_error=False)
 
 
 def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConfig:
-    """Turn command-line arguments into a configuration."""
+    """Turn command-line arguments into a configuration; ``--config`` takes a bundled name, too."""
     from jsonargparse import ArgumentError
 
     parser = recipe_parser(**options)
-    try:
-        settings = parser.instantiate_classes(parser.parse_args(list(arguments)))
-        return PretrainingConfig(**{name: settings[name] for name in ("data", "encoder", "objectives", "optim", "run")})
-    except ArgumentError as error:  # with exit_on_error=False
-        raise ValueError(str(error)) from error
-    except ValueError as error:
-        if options.get("exit_on_error") is False:
+    given = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
+    with tempfile.TemporaryDirectory() as folder:
+        for i, argument in enumerate(given[:-1]):
+            if argument == "--config":
+                whole = Path(folder) / f"{i}.yaml"
+                whole.write_text(yaml.safe_dump(read_recipe(given[i + 1])), "utf-8")
+                given[i + 1] = str(whole)
+        try:
+            settings = parser.instantiate(parser.parse_args(given))
+            groups = {name: settings[name] for name in ("data", "encoder", "objectives", "optim", "run")}
+            return PretrainingConfig(**groups)
+        except ArgumentError as error:  # with exit_on_error=False
+            raise ValueError(str(error)) from error
+        except ValueError as error:
+            if options.get("exit_on_error") is False:
+                raise
+            parser.error(str(error))
             raise
-        parser.error(str(error))
-        raise
+
+
+def read_recipe(reference: str | Path) -> dict[str, Any]:
+    """Return the settings of a recipe, over those of the one that it ``extends``.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such recipe.
+    ValueError
+        Not YAML, or not a mapping.
+    """
+    path = find_recipe(reference)
+    try:
+        settings = yaml.safe_load(path.read_text("utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path.name} is not YAML: {error}") from error
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path.name}: a recipe is a mapping of groups to settings.")
+    base = settings.pop("extends", None)
+    return settings if base is None else _merged(read_recipe(base), settings)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Lay one mapping over another, group by group."""
+    out = dict(base)
+    for key, value in over.items():
+        below = out.get(key)
+        out[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return out

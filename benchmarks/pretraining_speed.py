@@ -1,0 +1,98 @@
+"""Pretraining against a plain loop over spectra, and where the time of a step goes.
+
+``python -m benchmarks.pretraining_speed --x-bank ../shared/x_bank`` writes ``pretraining_speed.json`` to
+``benchmarks/results/``: spectra per second of the `cpu` recipe, and of the same episodes encoded one spectrum at
+a time, in one run; the share of a step that is spent in matrix products.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
+
+from .calibrations import DEFAULT_X_BANK
+
+RESULTS = Path(__file__).parent / "results"
+
+#: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
+_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "scaled_dot_product", "cholesky", "triangular", "einsum")
+
+
+def per_sample(run: Pretraining, steps: int) -> float:
+    """Train with spectra going through the encoder one at a time; returns spectra per second."""
+    encode = run.encoder.encode
+
+    def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
+        parts = [encode(x[i : i + 1], grid, **options) for i in range(len(x))]
+        return type(parts[0])(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+    run.encoder.encode = one_by_one
+    try:
+        return measured(run, steps)
+    finally:
+        del run.encoder.encode
+
+
+def measured(run: Pretraining, steps: int) -> float:
+    """Return spectra per second of some steps, after one that does not count."""
+    run.step()
+    start, spectra = time.perf_counter(), 0.0
+    for _ in range(steps):
+        spectra += run.step()["spectra"]
+    return spectra / (time.perf_counter() - start)
+
+
+def shares(run: Pretraining, steps: int) -> dict[str, float]:
+    """Return the share of the operators' own time by kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        for _ in range(steps):
+            run.step()
+    own: dict[str, float] = {}
+    for event in record.key_averages():
+        own[event.key.removeprefix("aten::")] = own.get(event.key.removeprefix("aten::"), 0) + event.self_cpu_time_total
+    total = sum(own.values())
+    products = sum(value for key, value in own.items() if any(name in key for name in _PRODUCTS))
+    largest = sorted(own.items(), key=lambda item: -item[1])[:12]
+    return {"matrix products": products / total, **{key: value / total for key, value in largest}}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure and write the figures."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretraining_speed", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
+    parser.add_argument("--steps", type=int, default=20, help="steps that are measured")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
+    options = parser.parse_args(arguments)
+    bank = load_x_bank(options.x_bank)
+    config = load_recipe("cpu", [f"--data.x_bank={options.x_bank}", "--data.p_synth=0"])
+
+    def fresh() -> Pretraining:
+        return Pretraining(dataclasses.replace(config), bank)
+
+    batched = measured(fresh(), options.steps)
+    single = per_sample(fresh(), max(1, options.steps // 10))
+    result = {
+        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "threads": torch.get_num_threads()},
+        "spectra_per_second": round(batched, 1),
+        "spectra_per_second_one_by_one": round(single, 1),
+        "ratio": round(batched / single, 1),
+        "shares_of_a_step": {key: round(value, 4) for key, value in shares(fresh(), max(2, options.steps // 4)).items()},
+    }
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "pretraining_speed.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
