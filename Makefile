@@ -24,8 +24,6 @@ data: $(INSTALLED)
 
 # A checkpoint by the bundled one's recipe, from unlabelled spectra, into runs/: some 15 minutes on two cores. The
 # bundled file is pinned by its hash in checkpoint.py; SpectralEmbedder(checkpoint=PATH) takes the new one.
-# Huge pages and no trimming: glibc would hand freed activations back to the kernel at every step.
-weights: export GLIBC_TUNABLES = glibc.malloc.hugetlb=1:glibc.malloc.trim_threshold=4294967296:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.arena_max=1
 weights: $(INSTALLED)
 	$(VENV)/bin/python -m nirs4all_vit.pretraining --config nirs-base-v0 --data.x_bank "$(or $(X_BANK),../shared/x_bank)" --run.resume auto
 

@@ -19,7 +19,9 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from nirs4all_vit.encoder import Grid
 from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
+from nirs4all_vit.pretraining.memory import keep_freed_memory
 
 from .calibrations import DEFAULT_X_BANK
 
@@ -31,10 +33,11 @@ _PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "scaled_dot_pr
 
 def per_sample(run: Pretraining, steps: int) -> float:
     """Train with spectra going through the encoder one at a time; returns spectra per second."""
-    encode = run.encoder.encode
+    encode, from_wavelengths = run.encoder.encode, Grid.from_wavelengths
 
     def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
-        parts = [encode(x[i : i + 1], grid, **options) for i in range(len(x))]
+        nm = 1000.0 * grid.log_wavelength.double().exp()
+        parts = [encode(x[i : i + 1], from_wavelengths(nm), **options) for i in range(len(x))]
         return type(parts[0])(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     run.encoder.encode = one_by_one
@@ -60,6 +63,8 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
             run.step()
     own: dict[str, float] = {}
     for event in record.key_averages():
+        if event.key.startswith("enumerate(DataLoader"):
+            continue  # a frame around operators of its own
         own[event.key.removeprefix("aten::")] = own.get(event.key.removeprefix("aten::"), 0) + event.self_cpu_time_total
     total = sum(own.values())
     products = sum(value for key, value in own.items() if any(name in key for name in _PRODUCTS))
@@ -75,6 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
     options = parser.parse_args(arguments)
     bank = load_x_bank(options.x_bank)
+    keep_freed_memory()
     config = load_recipe("cpu", [f"--data.x_bank={options.x_bank}", "--data.p_synth=0"])
 
     def fresh() -> Pretraining:

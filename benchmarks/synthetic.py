@@ -131,7 +131,7 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
             spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]
             found.setdefault(f"absorbance, {label}", []).append(_top1(*spectra))
             corrected = [savgol_filter(X, 15, 2, deriv=1, axis=1) for X in spectra]
-            corrected = [(X - X.mean(axis=1, keepdims=True)) / X.std(axis=1, keepdims=True) for X in corrected]
+            corrected = [(X - X.mean(axis=1, keepdims=True)) / np.maximum(X.std(axis=1, keepdims=True), 1e-12) for X in corrected]
             found.setdefault(f"SG1 + SNV, {label}", []).append(_top1(*corrected))
     return found
 

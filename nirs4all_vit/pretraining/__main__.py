@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from .data.bank import load_x_bank
+from .memory import keep_freed_memory
 from .recipes import parse_arguments
 
 
@@ -19,6 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     from .loop import Pretraining
 
+    keep_freed_memory()
     try:
         progress = sys.stderr.isatty()
         datasets = []

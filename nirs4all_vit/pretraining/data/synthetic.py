@@ -66,8 +66,8 @@ class SyntheticSpectralDataset(SpectralDataset):
         library, concentrations = self._material.mix(self.n_spectra)
         absorbance = self._state.measure(self._instrument, library, concentrations)
         if self._state.mode != "absorbance":
-            # No sample sends back more light than came in; a white powder sends back half of it.
-            absorbance = 10.0 ** -np.clip(absorbance + 0.3, 0.0, None)
+            # No sample sends back more light than came in.
+            absorbance = 10.0 ** -(absorbance - absorbance.min() + 0.05)
         return absorbance.astype(np.float32)
 
     def __len__(self) -> int:
