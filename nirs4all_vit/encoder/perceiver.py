@@ -132,7 +132,9 @@ class SpectralPerceiver(nn.Module):
         for i, block in enumerate(self.blocks):
             if i in schedule:
                 if self.config.attention == "position":
-                    latents = latents + _beside_cls(schedule[i](values))
+                    # In full precision: small differences between windows carry the chemistry.
+                    with torch.autocast(values.device.type, enabled=False):
+                        latents = latents + _beside_cls(schedule[i](values))
                 else:
                     latents = latents + schedule[i](latents, x, grid, visible)
             if self.gradient_checkpointing and self.training:
