@@ -8,6 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @contextmanager
@@ -41,3 +45,23 @@ def file_sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_checked(path: Path) -> NDArray[Any] | None:
+    """Return a ``.npy`` file as a memory map if its checksum holds; None if it is missing, cut or altered."""
+    import numpy as np
+
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        said = path.with_suffix(".sha256").read_text("utf-8").strip()
+        sound = isinstance(array, np.ndarray) and file_sha256(path) == said
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if sound else None
+
+
+def write_checksum(path: Path) -> None:
+    """Write the checksum of a file beside it; it comes last: killed before, the file counts as missing."""
+    checksum = file_sha256(path)
+    with atomic_path(path.with_suffix(".sha256")) as target:
+        target.write_text(checksum + "\n", "utf-8")

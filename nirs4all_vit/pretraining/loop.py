@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..checkpoint import save_checkpoint
@@ -23,11 +22,12 @@ from ..encoder import SpectralPerceiver
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
 from .data.dataset import SpectralDataset
+from .data.multi import numbered_loader
 from .distributed import Processes
 from .metrics import MetricsLog, plot_losses
 from .model import PretrainingModel
 from .objectives.inputs import Inputs
-from .preparation import Preparation, on_device
+from .preparation import Preparation, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder
 from .schedule import learning_rate_factor, parameter_groups, total_steps
 from .scores import linear_cka, probe, ridge_scores
@@ -69,8 +69,11 @@ class Pretraining:
         self.datasets = [dataset for dataset in datasets if dataset.family not in left_out]
         if config.objectives.baseline_consistency.weight > 0:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
-        self.training = Preparation(config, self.datasets, config.run.seed)
-        self.validation = Preparation(config, self.datasets, config.run.seed + _VALIDATION)
+        synthetic = synthetic_spectra(config, self.datasets)
+        self.training = Preparation(config, self.datasets, synthetic, config.run.seed)
+        self.validation = Preparation(config, self.datasets, synthetic, config.run.seed + _VALIDATION)
+        # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
+        self._origin = provenance(config, self.datasets)
         self.steps = total_steps(config, len(self.training.data))
         with torch.random.fork_rng():
             torch.manual_seed(config.run.seed)
@@ -245,10 +248,7 @@ class Pretraining:
         """Yield this process's micro-batches from where the run is."""
         world, rank, total = self.processes.world_size, self.processes.rank, self.config.optim.accumulate
         numbers = range(self.step_done * total + rank, self.steps * total, world)
-        # A generator of its own: the loader would draw from the global one.
-        generator = torch.Generator().manual_seed(self.config.run.seed)
-        workers = self.config.data.n_workers
-        return iter(DataLoader(self.training, batch_size=None, sampler=numbers, num_workers=workers, generator=generator))
+        return iter(numbered_loader(self.training, numbers, self.config.run.seed, self.config.data.n_workers))
 
     def _start(self, out: Path) -> None:
         """Go on with the run in the folder, or begin one."""
@@ -262,7 +262,7 @@ class Pretraining:
             self._restore(state)
         elif self.processes.first:
             out.mkdir(parents=True, exist_ok=True)
-            record = {"config": self.config.to_dict(), **provenance(self.config, self.datasets, 0)}
+            record = {"config": self.config.to_dict(), **self._origin}
             (out / "config.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
         self.processes.wait()
 
@@ -319,7 +319,7 @@ class Pretraining:
             Path(self.config.run.out) / f"{name}.safetensors",
             encoder,
             name=self.config.run.name,
-            provenance=provenance(self.config, self.datasets, self.step_done),
+            provenance={**self._origin, "step": self.step_done},
             statistics=embedding_statistics(encoder, datasets),
         )
 

@@ -29,24 +29,31 @@ class Preparation(Dataset[dict[str, Inputs]]):
     config : PretrainingConfig
         The run.
     datasets : sequence of SpectralDataset
-        The bank; synthetic datasets come on top, as the configuration says.
+        The bank.
+    synthetic : sequence of SpectralDataset
+        Synthetic datasets, as the configuration asks for (`synthetic_spectra`).
     seed : int
         Seed of the stream.
     """
 
-    def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset], seed: int) -> None:
+    def __init__(
+        self,
+        config: PretrainingConfig,
+        datasets: Sequence[SpectralDataset],
+        synthetic: Sequence[SpectralDataset],
+        seed: int,
+    ) -> None:
         data = config.data
         self.seed, self.metadata_dropout = seed, data.metadata_dropout
         self.has_metadata = bool(config.encoder.categorical or config.encoder.numeric)
         self.settings = config.objectives.active()
-        p_synth = data.p_synth if datasets else 1.0
         self.augment = Augmentation(data.augmentation)
         self.data = MultiSpectralDataset(
             datasets,
             data.batch_size,
             layout=data.layout,
-            synthetic=synthetic_bank(data.n_synthetic, seed=config.run.seed) if p_synth > 0 else (),
-            p_synth=p_synth,
+            synthetic=synthetic,
+            p_synth=_share(config, datasets),
             weights=data.weights,
             steps_per_dataset=data.steps_per_dataset,
             crop_probability=data.crop_probability,
@@ -71,6 +78,16 @@ class Preparation(Dataset[dict[str, Inputs]]):
     def _metadata(self, batch: Any, k: int) -> list[dict[str, Any]]:
         hidden = np.random.default_rng([self.seed, k, 1]).random(len(batch)) < self.metadata_dropout
         return [{} if hide else known for hide, known in zip(hidden, self.data.metadata(batch), strict=True)]
+
+
+def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
+    """Return the synthetic datasets of a run; made once, they serve training and validation."""
+    wanted = _share(config, datasets) > 0
+    return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)] if wanted else []
+
+
+def _share(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> float:
+    return config.data.p_synth if datasets else 1.0
 
 
 def on_device(prepared: dict[str, Inputs], device: torch.device, progress: float) -> dict[str, Inputs]:

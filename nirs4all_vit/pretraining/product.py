@@ -25,11 +25,10 @@ from .scores import embed_rows
 _TYPICAL_PENALTY = 1e-3
 
 
-def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset], step: int) -> dict[str, Any]:
+def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> dict[str, Any]:
     """Return where an encoder comes from, without paths: the same run gives the same file anywhere."""
     return {
         "recipe": config.recipe(),
-        "step": step,
         "seed": config.run.seed,
         "commit": _commit(),
         "bank_hash": bank_hash(datasets),

@@ -6,7 +6,7 @@ import hashlib
 import re
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...errors import SpectralInputError
-from ...files import atomic_path, file_sha256
-from .dataset import SpectralDataset
+from ...files import atomic_path, read_checked, write_checksum
+from .dataset import SpectralDataset, row_blocks
 
 #: Smoothness and asymmetry: nirs4all's defaults.
 LAM, P = 1e6, 0.01
@@ -110,7 +110,7 @@ class BaselineCache:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
         missing = [dataset for dataset in datasets if self.get(dataset) is None]
-        blocks = [list(_blocks(dataset)) for dataset in missing]
+        blocks = [list(row_blocks(len(d), d.wavelengths.size, _BLOCK_POINTS)) for d in missing]
         tasks = (
             joblib.delayed(_baseline)(dataset, rows, self.lam, self.p)
             for dataset, slices in zip(missing, blocks, strict=True)
@@ -163,29 +163,5 @@ class BaselineCache:
         return not missing
 
 
-def _blocks(dataset: SpectralDataset) -> Iterator[slice]:
-    step = max(1, _BLOCK_POINTS // dataset.wavelengths.size)
-    for start in range(0, len(dataset), step):
-        yield slice(start, min(start + step, len(dataset)))
-
-
 def _baseline(dataset: SpectralDataset, rows: slice, lam: float, p: float) -> NDArray[np.float32]:
     return asls_baseline(dataset.absorbance(rows), lam, p).astype(np.float32)
-
-
-def read_checked(path: Path) -> NDArray[Any] | None:
-    """Return a ``.npy`` file as a memory map if its checksum holds; None if it is missing, cut or altered."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        said = path.with_suffix(".sha256").read_text("utf-8").strip()
-        sound = isinstance(array, np.ndarray) and file_sha256(path) == said
-    except (OSError, ValueError, EOFError):
-        return None
-    return array if sound else None
-
-
-def write_checksum(path: Path) -> None:
-    """Write the checksum of a file beside it; it comes last: killed before, the file counts as missing."""
-    checksum = file_sha256(path)
-    with atomic_path(path.with_suffix(".sha256")) as target:
-        target.write_text(checksum + "\n", "utf-8")

@@ -10,31 +10,29 @@ import socket
 import tempfile
 import warnings
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
-from ...files import file_sha256
+from ...files import file_sha256, read_checked, write_checksum
 from ...tables import TABLE_SUFFIXES, open_table, warn_if_cut
-from .dataset import SpectralDataset
+from .dataset import SpectralDataset, row_blocks
 from .folders import (
     METADATA,
     SPECTRA,
     WAVELENGTHS,
     check_counts,
-    needs_conversion,
     read_folder,
     read_json,
     write_folder,
 )
 
-#: Prefix of temporary folders; key and file by which a parsed copy is known to be sound.
-_SPOOL, _PARSED, _CHECKSUM = "x_bank-", "parsed_from", "spectra.sha256"
+#: Prefix of temporary folders; key by which a parsed copy knows its table.
+_SPOOL, _PARSED = "x_bank-", "parsed_from"
 
 
 class LeftOut(NamedTuple):
@@ -160,67 +158,56 @@ class _Spool:
     def load(self, path: Path, name: str) -> SpectralDataset:
         """Read a dataset; whatever is wrong with it is a typed error that names its file."""
         try:
-            if path.is_dir():
-                return self._spooled(path, name) if needs_conversion(path) else read_folder(path)
-            return self._spooled(path, name)
+            return self._folder_of_arrays(path) if path.is_dir() else self._table(path, name)
         except (SpectralInputError, SpectralAxisError):
             raise
         except Exception as error:  # a damaged file fails in as many ways as there are libraries below
             reason = " ".join(str(error).split())[:300]
             raise SpectralInputError(f"{path.name} cannot be read: {type(error).__name__}: {reason}") from error
 
-    def _spooled(self, path: Path, name: str) -> SpectralDataset:
-        """Parse a dataset, or map what an earlier run parsed."""
-        beside = path / METADATA if path.is_dir() else path.parent / f"{name}.json"
+    def _folder_of_arrays(self, path: Path) -> SpectralDataset:
+        """Map the arrays of a folder; those that had to be converted are written out and mapped, too."""
+        dataset = read_folder(path)
+        if isinstance(dataset.values, np.memmap):
+            return dataset
+        target, blocks = self._folder / path.name, row_blocks(*dataset.values.shape)
+        write_folder(target, (dataset.values[rows] for rows in blocks), dataset.wavelengths, dict(dataset.metadata.source))
+        mapped = read_folder(target)
+        mapped.baseline, mapped.owner = dataset.baseline, self._temporary
+        return mapped
+
+    def _table(self, path: Path, name: str) -> SpectralDataset:
+        """Parse a table, or map what an earlier run parsed."""
+        beside = path.parent / f"{name}.json"
         source = read_json(beside) if beside.exists() or beside.is_symlink() else {}
-        key = self._key(path, source)
+        key = hashlib.sha256(f"{json.dumps(source, sort_keys=True)}{file_sha256(path)}".encode()).hexdigest()
         target = self._folder / name
         dataset = self._parsed(target, key)
-        if dataset is None:
-            if path.is_dir():
-                whole = read_folder(path)
-                chunks, wavelengths = _blocks(whole), whole.wavelengths
-            else:
-                table = open_table(path, source.get("axis_unit") or "auto")
-                check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
-                chunks, wavelengths = table.chunks(), table.wavelengths
-            write_folder(target, chunks, wavelengths, {**source, _PARSED: key})
-            (target / _CHECKSUM).write_text(file_sha256(target / SPECTRA), "utf-8")
+        if dataset is not None:
+            warn_if_cut(path)
+        else:
+            table = open_table(path, source.get("axis_unit") or "auto")
+            check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
+            write_folder(target, table.chunks(), table.wavelengths, {**source, _PARSED: key})
+            write_checksum(target / SPECTRA)
             try:
                 dataset = read_folder(target)
             except SpectralInputError as error:
                 # The parsed copy is sound; what disagrees with the metadata is the file.
                 raise SpectralInputError(str(error).replace(f"{name}/{SPECTRA}", path.name)) from None
-            if path.is_dir():
-                dataset.baseline = whole.baseline
-        elif path.is_file():
-            warn_if_cut(path)
         dataset.metadata.source.pop(_PARSED, None)
         dataset.owner = self._temporary
         return dataset
 
-    def _parsed(self, target: Path, key: str) -> SpectralDataset | None:
+    @staticmethod
+    def _parsed(target: Path, key: str) -> SpectralDataset | None:
+        if read_checked(target / SPECTRA) is None:
+            return None
         try:
-            if (target / _CHECKSUM).read_text("utf-8") != file_sha256(target / SPECTRA):
-                return None
             dataset = read_folder(target)
-        except (SpectralInputError, SpectralAxisError, OSError, UnicodeDecodeError):
+        except (SpectralInputError, SpectralAxisError):
             return None
         return dataset if dataset.metadata.source.get(_PARSED) == key else None
-
-    @staticmethod
-    def _key(path: Path, source: dict[str, Any]) -> str:
-        digest = hashlib.sha256(json.dumps(source, sort_keys=True).encode())
-        files = [path / SPECTRA, path / WAVELENGTHS] if path.is_dir() else [path]
-        for file in files:
-            digest.update(file_sha256(file).encode())
-        return digest.hexdigest()
-
-
-def _blocks(dataset: SpectralDataset) -> Iterator[NDArray[np.float32]]:
-    step = max(1, 2_000_000 // dataset.wavelengths.size)
-    for start in range(0, len(dataset), step):
-        yield dataset.values[start : start + step]
 
 
 def _sources(folder: Path) -> dict[str, list[Path]]:

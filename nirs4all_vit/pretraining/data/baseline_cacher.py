@@ -13,8 +13,8 @@ from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ...files import atomic_path
-from .asls import LAM, P, asls_baseline, read_checked, write_checksum
+from ...files import atomic_path, read_checked, write_checksum
+from .asls import LAM, P, asls_baseline
 
 
 class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):

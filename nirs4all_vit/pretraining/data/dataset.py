@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,13 @@ from .metadata import UNKNOWN, SpectralMetadata
 
 #: Rows that decide what holds for a whole dataset (percent or fraction, typical deviation).
 _SURVEYED = 2000
+
+
+def row_blocks(n_spectra: int, n_wavelengths: int, points: int = 2_000_000) -> Iterator[slice]:
+    """Yield slices of rows that hold about so many points each: what bounds the memory of any pass."""
+    step = max(1, points // n_wavelengths)
+    for start in range(0, n_spectra, step):
+        yield slice(start, min(start + step, n_spectra))
 
 
 class SpectralDataset:
@@ -119,9 +126,8 @@ class SpectralDataset:
         """SHA-256 of values, wavelengths and mode: of all that the absorbance depends on."""
         digest = hashlib.sha256(self.wavelengths.astype("<f8").tobytes())
         digest.update(f"{self.mode}:{len(self)}".encode())
-        step = max(1, 4_000_000 // self.wavelengths.size)
-        for start in range(0, len(self), step):
-            digest.update(np.ascontiguousarray(self.values[start : start + step], dtype="<f4").tobytes())
+        for rows in row_blocks(len(self), self.wavelengths.size):
+            digest.update(np.ascontiguousarray(self.values[rows], dtype="<f4").tobytes())
         return digest.hexdigest()
 
     @cached_property

@@ -14,13 +14,10 @@ from numpy.typing import NDArray
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra import is_monotonic, to_nanometres
-from .dataset import SpectralDataset
+from .dataset import SpectralDataset, row_blocks
 from .metadata import SpectralMetadata, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
-
-_CHUNK_VALUES = 2_000_000
-
 
 def read_folder(folder: str | Path) -> SpectralDataset:
     """Open one dataset folder; spectra stay memory maps.
@@ -56,11 +53,10 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         raise SpectralInputError(f"{folder.name}/{SPECTRA}: shape {values.shape} on {wavelengths.size} wavelengths.")
     check_counts(f"{folder.name}/{SPECTRA}", values.shape, wavelengths, source)
     descending = bool(wavelengths.size > 1 and wavelengths[0] > wavelengths[-1])
-    step = max(1, _CHUNK_VALUES // wavelengths.size)
-    for start in range(0, len(values), step):
-        finite = _finite(values[start : start + step])
+    for rows in row_blocks(*values.shape):
+        finite = _finite(values[rows])
         if not finite.all():
-            row = start + int(np.flatnonzero(~finite)[0])
+            row = rows.start + int(np.flatnonzero(~finite)[0])
             raise SpectralInputError(
                 f"{folder.name}/{SPECTRA}, row {row}: a value is missing or not finite in single precision."
             )
@@ -69,17 +65,6 @@ def read_folder(folder: str | Path) -> SpectralDataset:
     baseline = _baseline(folder, values.shape, descending) if has_baseline else None
     axis = np.ascontiguousarray(wavelengths[::-1] if descending else wavelengths)
     return SpectralDataset(folder.name, _ascending(values, descending), axis, source, baseline)
-
-
-def needs_conversion(folder: Path) -> bool:
-    """Tell a folder whose spectra are not float32 on an ascending axis: mapping them as they are would not do."""
-    values, axis = _array(folder / SPECTRA, 2), _array(folder / WAVELENGTHS, 1)
-    source = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
-    try:
-        nm = to_nanometres(axis, source.get("axis_unit") or "auto")
-    except SpectralAxisError:
-        return False  # reading it as it is says what is wrong
-    return values.dtype != np.float32 or not values.flags.c_contiguous or bool(nm[0] > nm[-1])
 
 
 def write_folder(

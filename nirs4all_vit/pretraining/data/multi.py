@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -135,10 +136,8 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         n_workers : int, default=0
             Processes that prepare batches ahead; the batches are the same with any number.
         """
-        # A generator of its own: the loader would draw from the global one.
-        generator = torch.Generator().manual_seed(self.seed)
-        batches = DataLoader(self, batch_size=None, sampler=_Count(self), num_workers=n_workers, generator=generator)
-        for batch in batches:
+        numbers = count(self.position * self.world_size + self.rank, self.world_size)
+        for batch in numbered_loader(self, numbers, self.seed, n_workers):
             self.position += 1
             yield batch
 
@@ -191,17 +190,11 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         return slice(start, stop, step)
 
 
-class _Count:
-    """Numbers of the batches that one rank gives, from where its stream is."""
-
-    def __init__(self, dataset: MultiSpectralDataset) -> None:
-        self._dataset, self._start = dataset, dataset.position
-
-    def __iter__(self) -> Iterator[int]:
-        k = self._start * self._dataset.world_size + self._dataset.rank
-        while True:
-            yield k
-            k += self._dataset.world_size
+def numbered_loader(dataset: Dataset[Any], numbers: Iterable[int], seed: int, n_workers: int = 0) -> DataLoader[Any]:
+    """Load the items of these numbers, in order, with workers ahead of the loop if there are any."""
+    # A generator of its own: the loader would draw from the global one.
+    generator = torch.Generator().manual_seed(seed)
+    return DataLoader(dataset, batch_size=None, sampler=numbers, num_workers=n_workers, generator=generator)
 
 
 def _buckets(datasets: Sequence[SpectralDataset]) -> list[NDArray[np.intp]]:
