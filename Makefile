@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bank data weights clean
+.PHONY: demo test bank data weights benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -16,6 +16,18 @@ test: $(INSTALLED)
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.bank $(if $(X_BANK),--x-bank "$(X_BANK)")
+
+# One phase of the benchmark, PHASE=phase0 and the like, and its report in runs/benchmark/report/. Goes on where it was.
+benchmark: $(INSTALLED)
+	$(VENV)/bin/python -m benchmarks run $(or $(PHASE),phase0) --x-bank "$(or $(X_BANK),../shared/x_bank)"
+	$(VENV)/bin/python -m benchmarks report
+
+# An environment of its own for MultiRocket: aeon wants an older numpy than the one pinned here.
+multirocket: .venv-multirocket/bin/python
+
+.venv-multirocket/bin/python:
+	$(PYTHON) -m venv .venv-multirocket
+	.venv-multirocket/bin/python -m pip install --quiet --disable-pip-version-check 'aeon==1.6.0'
 
 # What the data layer costs, and what the synthetic spectra are worth.
 data: $(INSTALLED)
@@ -33,4 +45,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info runs
+	rm -rf $(VENV) .venv-multirocket build dist *.egg-info runs

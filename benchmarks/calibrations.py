@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupShuffleSplit
+from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
+from nirs4all_vit.pretraining import GroupKennardStone, GroupSPXY
 from nirs4all_vit.spectra import to_nanometres
 
 #: The bank beside the checkout, where there is one.
 DEFAULT_X_BANK = Path("../shared/x_bank")
 
+#: Spectra that Kennard-Stone and SPXY choose from: all their distances are held in memory.
+_MAX_DISTANCES = 600
+
+#: Samples that a class needs, to be in every calibration set.
+_MIN_CLASS = 6
+
+SPLITS = ("random", "kennard_stone", "spxy")
+
 
 @dataclass(frozen=True)
 class Calibration:
-    """One regression target of one dataset.
+    """One target of one dataset, or some rows of it.
 
     Attributes
     ----------
@@ -30,8 +41,12 @@ class Calibration:
     wavelengths : ndarray of shape (n_wavelengths,)
         In nm.
     y : ndarray of shape (n_samples,)
+        Reference values, or codes of classes.
     groups : ndarray of shape (n_samples,)
         The physical sample; replicate scans share it.
+    task : {"regression", "classification"}
+    rows : ndarray of shape (n_samples,), or None
+        Row numbers in the dataset; None where the spectra are not the dataset's own.
     """
 
     dataset: str
@@ -39,23 +54,58 @@ class Calibration:
     family: str
     X: NDArray[np.float32]
     wavelengths: NDArray[np.float64]
-    y: NDArray[np.float64]
+    y: NDArray
     groups: NDArray[np.int64]
+    task: str = "regression"
+    rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def take(self, rows: NDArray) -> Calibration:
+        """Return some rows."""
+        own = None if self.rows is None else self.rows[rows]
+        return dataclasses.replace(self, X=self.X[rows], y=self.y[rows], groups=self.groups[rows], rows=own)
 
     def split(
-        self, seed: int, max_train: int = 200, max_test: int = 300
+        self, seed: int, max_train: int | None = 200, max_test: int | None = 300, kind: str = "random"
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Split by group, a third for testing; rows beyond the caps are left out at random."""
+        """Split by group, a third for testing; rows beyond the caps are left out at random.
+
+        Parameters
+        ----------
+        seed : int
+            Of the split, or, with Kennard-Stone and SPXY, of the rows that they choose from.
+        max_train, max_test : int or None
+            Caps.
+        kind : {"random", "kennard_stone", "spxy"}
+            ``random`` is stratified where the target is a class.
+        """
         generator = np.random.default_rng(seed)
-        splitter = GroupShuffleSplit(1, test_size=1 / 3, random_state=seed)
-        train, test = next(splitter.split(self.X, self.y, self.groups))
+        if kind == "random":
+            if self.task == "classification":
+                splitter = StratifiedGroupKFold(3, shuffle=True, random_state=seed)
+            else:
+                splitter = GroupShuffleSplit(1, test_size=1 / 3, random_state=seed)
+            train, test = next(iter(splitter.split(self.X, self.y, self.groups)))
+        elif kind in SPLITS:
+            splitter = (GroupKennardStone if kind == "kennard_stone" else GroupSPXY)(test_size=1 / 3)
+            rows = np.sort(generator.permutation(len(self))[:_MAX_DISTANCES])
+            parts = next(iter(splitter.split(self.X[rows], self.y[rows], self.groups[rows])))
+            train, test = (rows[part] for part in parts)
+        else:
+            raise ValueError(f"split={kind!r}; use one of {', '.join(SPLITS)}.")
         return generator.permutation(train)[:max_train], generator.permutation(test)[:max_test]
 
 
 def load_calibrations(
-    x_bank: Path, y_bank: Path | None = None, datasets: Sequence[str] | None = None, min_samples: int = 40
+    x_bank: Path,
+    y_bank: Path | None = None,
+    datasets: Sequence[str] | None = None,
+    min_samples: int = 40,
+    tasks: Sequence[str] = ("regression",),
 ) -> Iterator[Calibration]:
-    """Yield the regression targets of the bank, dataset by dataset.
+    """Yield the targets of the bank, dataset by dataset.
 
     Parameters
     ----------
@@ -66,26 +116,77 @@ def load_calibrations(
     datasets : sequence of str, optional
         Dataset ids; all by default.
     min_samples : int
-        Targets measured on fewer samples, or constant, are left out.
+        Targets measured on fewer samples, or constant, are left out; so are classes of fewer than six samples.
+    tasks : sequence of {"regression", "classification"}
+        Kinds of targets.
+
+    Raises
+    ------
+    FileNotFoundError
+        A dataset that is not there.
     """
     x_bank = Path(x_bank)
     y_bank = Path(y_bank) if y_bank else x_bank.parent / "y_bank"
     for name in datasets or sorted(path.stem for path in y_bank.glob("*.csv")):
-        about = json.loads((x_bank / f"{name}.json").read_text("utf-8"))
-        names = [t for t, kind in about.get("targets", {}).items() if kind.get("task") == "regression"]
-        targets = pd.read_csv(y_bank / f"{name}.csv")
-        if not names or len(targets) < min_samples:
+        about = read_about(x_bank, name)
+        kinds = {t: kind["task"] for t, kind in about.get("targets", {}).items() if kind.get("task") in tasks}
+        if not kinds or not (y_bank / f"{name}.csv").exists():
             continue
-        table = pd.read_csv(x_bank / f"{name}.csv")
-        wavelengths = to_nanometres([float(label) for label in table.columns], about.get("axis_unit", "auto"))
-        X = table.to_numpy(dtype=np.float32)
+        targets = pd.read_csv(y_bank / f"{name}.csv")
+        if len(targets) < min_samples:
+            continue
+        X, wavelengths = read_spectra(x_bank, name)
         column = about.get("group")
         groups = pd.factorize(targets[column])[0] if column in targets else np.arange(len(targets))
-        for target in names:
-            y = pd.to_numeric(targets[target], errors="coerce").to_numpy(dtype=np.float64)
-            measured = np.isfinite(y)
+        for target, kind in kinds.items():
+            y, measured = _measured(targets[target], groups, kind)
             if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:
                 continue
             yield Calibration(
-                name, target, about.get("family", name), X[measured], wavelengths, y[measured], groups[measured]
+                name,
+                target,
+                about.get("family", name),
+                X[measured],
+                wavelengths,
+                y[measured],
+                groups[measured],
+                kind,
+                np.flatnonzero(measured),
             )
+
+
+def read_about(x_bank: Path, name: str) -> dict[str, Any]:
+    """Return what is known of a dataset.
+
+    Raises
+    ------
+    FileNotFoundError
+        A dataset that is not there.
+    """
+    path = Path(x_bank) / f"{name}.json"
+    if not path.exists():
+        raise FileNotFoundError(f"no dataset {name} in {x_bank}; `nirs4all-vit info --x-bank {x_bank}` lists them.")
+    return json.loads(path.read_text("utf-8"))
+
+
+def bank_families(x_bank: Path) -> set[str]:
+    """Return the families of a bank."""
+    abouts = (json.loads(path.read_text("utf-8")) for path in Path(x_bank).glob("*.json"))
+    return {about.get("family", about.get("dataset_id")) for about in abouts}
+
+
+def read_spectra(x_bank: Path, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return all spectra of a dataset (n, L), as they were measured, and their wavelengths in nm (L,)."""
+    table = pd.read_csv(Path(x_bank) / f"{name}.csv")
+    axis = to_nanometres([float(label) for label in table.columns], read_about(x_bank, name).get("axis_unit", "auto"))
+    return table.to_numpy(dtype=np.float32), axis
+
+
+def _measured(column: pd.Series, groups: NDArray, kind: str) -> tuple[NDArray, NDArray[np.bool_]]:
+    """Return the values, classes as codes, and which of them count."""
+    if kind == "regression":
+        y = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+        return y, np.isfinite(y)
+    y, _ = pd.factorize(column.astype("string"), sort=True)
+    samples = pd.Series(groups).groupby(y).nunique()
+    return y, np.isin(y, samples.index[(samples >= _MIN_CLASS) & (samples.index >= 0)])

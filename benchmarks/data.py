@@ -102,7 +102,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
         result: dict[str, Any] = {
-            "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "torch_threads": torch.get_num_threads()},
+            "machine": {
+                "cores": os.cpu_count(),
+                "processor": platform.machine(),
+                "torch_threads": torch.get_num_threads(),
+            },
             "load": loading(options.x_bank),
             "load_into_cache": loading(options.x_bank, folder),
             "load_from_cache": loading(options.x_bank, folder),
@@ -114,7 +118,9 @@ def main(arguments: list[str] | None = None) -> None:
     result["asls"] = {"seconds": seconds, "spectra_per_second": sum(map(len, bank)) / seconds, "jobs": 1}
     result["one_grid"] = batches(options.x_bank, "one_grid")
     result["mixed"] = batches(options.x_bank, "mixed")
-    result = {key: {k: round(v, 4) if isinstance(v, float) else v for k, v in part.items()} for key, part in result.items()}
+    result = {
+        key: {k: round(v, 4) if isinstance(v, float) else v for k, v in part.items()} for key, part in result.items()
+    }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "data_layer.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(json.dumps(result, indent=1))

@@ -28,7 +28,18 @@ from .calibrations import DEFAULT_X_BANK
 RESULTS = Path(__file__).parent / "results"
 
 #: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
-_PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "matmul", "linear", "scaled_dot_product", "cholesky", "triangular", "einsum")
+_PRODUCTS = (
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "matmul",
+    "linear",
+    "scaled_dot_product",
+    "cholesky",
+    "triangular",
+    "einsum",
+)
 
 
 def per_sample(run: Pretraining, steps: int) -> float:
@@ -93,7 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
         "spectra_per_second": round(batched, 1),
         "spectra_per_second_one_by_one": round(single, 1),
         "ratio": round(batched / single, 1),
-        "shares_of_a_step": {key: round(value, 4) for key, value in shares(fresh(), max(2, options.steps // 4)).items()},
+        "shares_of_a_step": {
+            key: round(value, 4) for key, value in shares(fresh(), max(2, options.steps // 4)).items()
+        },
     }
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "pretraining_speed.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")

@@ -63,7 +63,9 @@ def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_fol
     fold = np.empty(len(y), dtype=int)
     for kind in (0, 1):
         rows = np.flatnonzero(y == kind)
-        for number, (_, test) in enumerate(GroupKFold(n_folds, shuffle=True, random_state=0).split(rows, groups=groups[rows])):
+        for number, (_, test) in enumerate(
+            GroupKFold(n_folds, shuffle=True, random_state=0).split(rows, groups=groups[rows])
+        ):
             fold[rows[test]] = number
     found = {}
     for number in range(n_folds):
@@ -121,7 +123,10 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
         first = SyntheticSpectralDataset(index, n_pairs, seed)
         for label, view in (("other instrument", 1), ("same instrument", 2)):
             second = SyntheticSpectralDataset(index, n_pairs, seed, view)
-            low, high = max(first.wavelengths[0], second.wavelengths[0]), min(first.wavelengths[-1], second.wavelengths[-1])
+            low, high = (
+                max(first.wavelengths[0], second.wavelengths[0]),
+                min(first.wavelengths[-1], second.wavelengths[-1]),
+            )
             if high - low < 200:
                 continue
             views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
@@ -131,7 +136,9 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
             spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]
             found.setdefault(f"absorbance, {label}", []).append(_top1(*spectra))
             corrected = [savgol_filter(X, 15, 2, deriv=1, axis=1) for X in spectra]
-            corrected = [(X - X.mean(axis=1, keepdims=True)) / np.maximum(X.std(axis=1, keepdims=True), 1e-12) for X in corrected]
+            corrected = [
+                (X - X.mean(axis=1, keepdims=True)) / np.maximum(X.std(axis=1, keepdims=True), 1e-12) for X in corrected
+            ]
             found.setdefault(f"SG1 + SNV, {label}", []).append(_top1(*corrected))
     return found
 
@@ -147,7 +154,9 @@ def plot(result: dict[str, Any], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     aucs = sorted(result["auc"].items(), key=lambda pair: pair[1])
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 0.15 * len(aucs) + 1), width_ratios=(3, 2), layout="constrained")
+    figure, (left, right) = plt.subplots(
+        1, 2, figsize=(12, 0.15 * len(aucs) + 1), width_ratios=(3, 2), layout="constrained"
+    )
     left.plot([auc for _, auc in aucs], range(len(aucs)), "o")
     left.axvline(0.5, color="0.7", lw=1)
     left.set_yticks(range(len(aucs)), [family for family, _ in aucs], fontsize=6)
@@ -177,7 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
         "families": len(auc),
         "median_auc": float(np.median(list(auc.values()))),
         "families_with_auc_below_0.9": sum(value < 0.9 for value in auc.values()),
-        "share_of_families_that_pass": {m: float(np.mean([card[m]["passed"] for card in cards.values()])) for m in metrics},
+        "share_of_families_that_pass": {
+            m: float(np.mean([card[m]["passed"] for card in cards.values()])) for m in metrics
+        },
         "median_retrieval": {label: float(np.median(values)) for label, values in pairs.items()},
         "retrieval_by_chance": 1 / N_PAIRS,
     }

@@ -25,7 +25,7 @@ class SyntheticSpectralDataset(SpectralDataset):
     The material is one of nirs4all's product templates or a random mixture of its component library. An
     instrument archetype gives range, detector noise and stray light; the grid, measurement mode, sample
     temperature, particle size, batch effects, edge artefacts and the strength of noise, baseline and
-    scatter are drawn. The metadata says what was drawn. There are no targets.
+    scatter are drawn. The metadata says what was drawn.
 
     Parameters
     ----------
@@ -72,6 +72,12 @@ class SyntheticSpectralDataset(SpectralDataset):
 
     def __len__(self) -> int:
         return self.n_spectra
+
+    @cached_property
+    def concentrations(self) -> dict[str, NDArray[np.float64]]:
+        """True concentration of each component, (n_spectra,): for benchmarks, never read in pretraining."""
+        library, concentrations = self._material.mix(self.n_spectra)
+        return dict(zip(library.component_names, concentrations.T, strict=True))
 
     def paired(self) -> SyntheticSpectralDataset:
         """Return the next view: the same samples, row by row, measured once more."""

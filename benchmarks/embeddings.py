@@ -1,0 +1,114 @@
+"""Embeddings of whole datasets, made once and kept beside the results."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.files import atomic_path, file_sha256
+
+from .calibrations import Calibration
+from .methods.base import Views
+
+
+class Embeddings:
+    """A folder of dumps: ``<weights' hash>-<readout>/<dataset>.npy`` and a ``manifest.json`` for each encoder.
+
+    Parameters
+    ----------
+    folder : path
+        Of the benchmark's output.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) / "embeddings"
+
+    def make(self, weights: str, readout: str, datasets: Iterable[tuple[str, NDArray, NDArray]]) -> None:
+        """Embed datasets that are not there yet.
+
+        Parameters
+        ----------
+        weights : path
+            Checkpoint file.
+        readout : str
+            Of the encoder.
+        datasets : iterable of (name, spectra (n, L), wavelengths (L,) in nm)
+        """
+        folder = self._folder(weights, readout)
+        folder.mkdir(parents=True, exist_ok=True)
+        embedder = SpectralEmbedder(weights, readout=readout, axis_unit="nm")
+        manifest = self.manifest(weights, readout) or {"readout": readout, "sha256": _sha256(weights), "datasets": {}}
+        for name, spectra, wavelengths in tqdm(list(datasets), desc=f"embedding ({readout})", unit="set", leave=False):
+            path = folder / f"{name}.npy"
+            if path.exists() and name in manifest["datasets"]:
+                continue
+            start = time.perf_counter()
+            embedded = embedder.fit_transform(spectra, wavelengths=wavelengths)
+            seconds = time.perf_counter() - start
+            with atomic_path(path) as target:
+                np.save(target, embedded)
+            manifest["checkpoint"] = embedder.checkpoint_name_
+            manifest["datasets"][name] = {"spectra": len(spectra), "points": len(wavelengths), "seconds": seconds}
+        with atomic_path(folder / "manifest.json") as target:
+            target.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+
+    def manifest(self, weights: str, readout: str) -> dict[str, Any] | None:
+        """Return what is said of an encoder's dumps; None where there are none."""
+        path = self._folder(weights, readout) / "manifest.json"
+        return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    def load(self, weights: str, readout: str, dataset: str) -> NDArray[np.float32] | None:
+        """Return a dump as a memory map; None where there is none."""
+        path = self._folder(weights, readout) / f"{dataset}.npy"
+        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+
+    def _folder(self, weights: str, readout: str) -> Path:
+        return self.folder / f"{_sha256(weights)[:12]}-{readout}"
+
+
+class EmbeddedView(Views):
+    """The embedding: from the dump where the spectra are the dataset's own, else computed.
+
+    Parameters
+    ----------
+    weights : path
+        Checkpoint file.
+    readout : str
+        Of the encoder.
+    dumps : Embeddings
+        Dumps of whole datasets.
+    """
+
+    names = ("embedding",)
+
+    def __init__(self, weights: str, readout: str, dumps: Embeddings) -> None:
+        self.weights, self.readout, self.dumps = weights, readout, dumps
+
+    def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
+        """Return (n, width)."""
+        if part.rows is not None:
+            dumped = self.dumps.load(self.weights, self.readout, part.dataset)
+            if dumped is not None:
+                return np.asarray(dumped[part.rows])
+        embedder = SpectralEmbedder(self.weights, readout=self.readout, axis_unit="nm")
+        return embedder.fit_transform(part.X, wavelengths=part.wavelengths)
+
+    def seconds_per_spectrum(self, dataset: str) -> float:
+        """Return what encoding took when the dump was made, on all cores."""
+        manifest = self.dumps.manifest(self.weights, self.readout)
+        about = (manifest or {"datasets": {}})["datasets"].get(dataset)
+        return about["seconds"] / about["spectra"] if about else 0.0
+
+
+@lru_cache
+def _sha256(path: str) -> str:
+    return file_sha256(path)

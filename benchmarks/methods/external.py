@@ -1,0 +1,123 @@
+"""Methods of other projects, as they are; those that are not installed say so."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibrations import Calibration
+from .base import GridViews, Method, Unavailable, Views
+
+#: Interpreter of an environment of its own: aeon asks for older packages than nirs4all.
+MULTIROCKET_PYTHON = "MULTIROCKET_PYTHON"
+_OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
+
+
+class Estimator(Method):
+    """Any scikit-learn estimator on one view.
+
+    Parameters
+    ----------
+    make : callable
+        Returns it, unfitted.
+    views : Views
+        The first view is used.
+    """
+
+    def __init__(self, make: Callable[[Calibration], Any], views: Views) -> None:
+        self.make, self.views = make, views
+
+    def fit(self, part: Calibration) -> Self:
+        """Calibrate."""
+        X = self.views.fit(part).view(part, self.views.names[0])
+        self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
+        return self
+
+    def predict(self, part: Calibration) -> NDArray:
+        """Predict values or classes."""
+        X = self.views.view(part, self.views.names[0])
+        return np.ravel(self.model.predict(np.asarray(X, dtype=np.float64)))
+
+
+def aom_pls(part: Calibration) -> Any:
+    """nirs4all's PLS over a bank of operators; components by inner cross-validation."""
+    from nirs4all.operators.models import AOMPLSRegressor
+
+    return AOMPLSRegressor(max_components=min(20, len(part) // 2), cv=5)
+
+
+def aom_ridge(part: Calibration) -> Any:  # noqa: ARG001
+    """nirs4all's ridge over a superblock of operators."""
+    from nirs4all.operators.models import AOMRidgeRegressor
+
+    return AOMRidgeRegressor(random_state=0)
+
+
+def aom_ridge_blender(part: Calibration) -> Any:  # noqa: ARG001
+    """nirs4all's strongest: a convex blend of its ridge variants, minutes a fit."""
+    from nirs4all.operators.models import AOMRidgeBlender
+
+    return AOMRidgeBlender(random_state=0)
+
+
+def tabpfn(part: Calibration) -> Any:
+    """TabPFN with weights that are on this machine; nothing is downloaded."""
+    from tabpfn import TabPFNClassifier, TabPFNRegressor
+
+    made = TabPFNRegressor if part.task == "regression" else TabPFNClassifier
+    return made(model_path=os.environ["TABPFN_MODEL"], device="cpu", random_state=0)
+
+
+def tabpfn_nirs(part: Calibration) -> Any:  # noqa: ARG001
+    """nirs4all's TabPFN with its fixed preprocessing."""
+    from nirs4all.operators.models import TabPFNNIRSRegressor
+
+    return TabPFNNIRSRegressor(model_path=os.environ["TABPFN_MODEL"], device="cpu")
+
+
+def require_tabpfn() -> None:
+    """Raise `Unavailable` unless TabPFN and a weight file are here."""
+    if importlib.util.find_spec("tabpfn") is None:
+        raise Unavailable("tabpfn is not installed: pip install 'nirs4all-vit[tabpfn]'")
+    weights = os.environ.get("TABPFN_MODEL", "")
+    if not Path(weights).is_file():
+        raise Unavailable("no TabPFN weights: set TABPFN_MODEL to a local .ckpt file (v2's licence is permissive)")
+
+
+class MultiRocketFeatures(GridViews):
+    """Features of MultiRocket's random kernels, computed by aeon in an environment of its own.
+
+    ``make multirocket`` makes it. Tan et al. (2022), Data Mining and Knowledge Discovery 36, 1623.
+    """
+
+    names = ("multirocket",)
+
+    def fit(self, part: Calibration) -> Self:
+        """Keep the calibration spectra: the biases of the kernels are quantiles of what they give."""
+        self.calibration = super().fit(part).on_grid(part).astype(np.float32)
+        return self
+
+    def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
+        """Return (n, about 50,000) features; kernels are drawn with seed 0."""
+        python = Path(os.environ.get(MULTIROCKET_PYTHON, _OWN_ENVIRONMENT))
+        if not python.exists():
+            raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
+        with tempfile.TemporaryDirectory() as folder:
+            fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
+            np.save(fitted, self.calibration)
+            np.save(given, self.on_grid(part).astype(np.float32))
+            script = Path(__file__).with_name("multirocket_worker.py")
+            command = [str(python), str(script), str(fitted), str(given), str(made)]
+            environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+            if done.returncode:
+                raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
+            return np.load(made, allow_pickle=False)

@@ -1,0 +1,85 @@
+"""The preprocessings that chemometricians try first, as nirs4all computes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..calibrations import Calibration
+from .base import GridViews
+
+Preprocessing = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+
+#: Of the Savitzky-Golay filters, in points.
+_WINDOW, _ORDER = 15, 2
+
+
+def _raw(X: NDArray) -> NDArray:
+    return X
+
+
+def _snv(X: NDArray) -> NDArray:
+    from nirs4all.operators.transforms import StandardNormalVariate
+
+    # A spectrum without variation stays zero.
+    return np.nan_to_num(StandardNormalVariate().fit_transform(X), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _derivative(order: int) -> Preprocessing:
+    def derive(X: NDArray) -> NDArray:
+        from nirs4all.operators.transforms import SavitzkyGolay
+
+        window = min(_WINDOW, (X.shape[1] - 1) // 2 * 2 + 1)
+        if window <= _ORDER:
+            return X
+        return np.asarray(SavitzkyGolay(window_length=window, polyorder=_ORDER, deriv=order).fit_transform(X))
+
+    return derive
+
+
+def _asls(X: NDArray) -> NDArray:
+    from nirs4all.operators.transforms import ASLSBaseline
+
+    return np.asarray(ASLSBaseline().fit_transform(X))
+
+
+def _chain(*steps: Preprocessing) -> Preprocessing:
+    def run(X: NDArray) -> NDArray:
+        for step in steps:
+            X = step(X)
+        return X
+
+    return run
+
+
+#: By name; all of them treat each spectrum on its own.
+PREPROCESSINGS: dict[str, Preprocessing] = {
+    "raw": _raw,
+    "snv": _snv,
+    "sg1": _derivative(1),
+    "snv+sg1": _chain(_snv, _derivative(1)),
+    "snv+sg2": _chain(_snv, _derivative(2)),
+    "asls+snv": _chain(_asls, _snv),
+}
+
+#: What "best of preprocessings" chooses from.
+CANDIDATES = ("raw", "snv", "sg1", "snv+sg1", "snv+sg2")
+
+
+class PreprocessedViews(GridViews):
+    """Preprocessed spectra.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Of ``PREPROCESSINGS``.
+    """
+
+    def __init__(self, names: Sequence[str] = CANDIDATES) -> None:
+        self.names = tuple(names)
+
+    def view(self, part: Calibration, name: str) -> NDArray:
+        """Return spectra on the grid of `fit`, preprocessed."""
+        return PREPROCESSINGS[name](self.on_grid(part))

@@ -1,0 +1,129 @@
+"""The methods by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.dummy import DummyClassifier, DummyRegressor
+
+from ..calibrations import Calibration
+from ..embeddings import EmbeddedView, Embeddings
+from . import external
+from .base import Method, Views
+from .gaussian_process import GaussianProcess
+from .pls import PLS
+from .preprocessing import PreprocessedViews
+from .ridge import PrincipalComponents, Ridge
+
+
+class Mean(Method):
+    """The mean of the calibration set, or its most frequent class: what any skill is measured against."""
+
+    def fit(self, part: Calibration) -> Mean:
+        """Calibrate."""
+        self.model = DummyRegressor() if part.task == "regression" else DummyClassifier()
+        self.model.fit(np.zeros((len(part), 1)), part.y)
+        return self
+
+    def predict(self, part: Calibration) -> NDArray:
+        """Predict the same for all."""
+        return self.model.predict(np.zeros((len(part), 1)))
+
+
+def _pls(*names: str) -> Callable[[], Method]:
+    return lambda: PLS(PreprocessedViews(*([names] if names else [])))
+
+
+def _ridge(*names: str) -> Callable[[], Method]:
+    return lambda: Ridge(PreprocessedViews(*([names] if names else [])))
+
+
+def _raw(make: Callable[[Calibration], object]) -> Callable[[], Method]:
+    return lambda: external.Estimator(make, PreprocessedViews(["raw"]))
+
+
+def _tabpfn(make: Callable[[Calibration], object], views: Callable[[], Views]) -> Callable[[], Method]:
+    def checked() -> Method:
+        external.require_tabpfn()
+        return external.Estimator(make, views())
+
+    return checked
+
+
+#: Methods on the spectra themselves.
+_SPECTRAL: dict[str, Callable[[], Method]] = {
+    "mean": Mean,
+    "pls": _pls("raw"),
+    "snv-pls": _pls("snv"),
+    "sg1-pls": _pls("sg1"),
+    "asls-snv-pls": _pls("asls+snv"),
+    "best-pls": _pls(),
+    "ridge": _ridge("raw"),
+    "asls-snv-ridge": _ridge("asls+snv"),
+    "best-ridge": _ridge(),
+    "gp": lambda: GaussianProcess(PreprocessedViews()),
+    "pca-ridge": lambda: Ridge(PrincipalComponents()),
+    "pca-tabpfn": _tabpfn(external.tabpfn, PrincipalComponents),
+    "aom-pls": _raw(external.aom_pls),
+    "aom-ridge": _raw(external.aom_ridge),
+    "aom-ridge-blender": _raw(external.aom_ridge_blender),
+    "tabpfn-nirs": _tabpfn(external.tabpfn_nirs, lambda: PreprocessedViews(["raw"])),
+    "multirocket-ridge": lambda: Ridge(external.MultiRocketFeatures()),
+}
+
+#: Heads on an embedding, with the read-out that suits them.
+_HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
+    "ridge": (Ridge, "latents"),
+    "pls": (PLS, "latents"),
+    "gp": (GaussianProcess, "latents"),
+    "tabpfn": (lambda views: _tabpfn(external.tabpfn, lambda: views)(), "compact"),
+}
+
+_REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
+
+
+def make_method(name: str, weights: str | None = None, dumps: Embeddings | None = None) -> Method:
+    """Return a method, unfitted.
+
+    Parameters
+    ----------
+    name : str
+        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v0``.
+    weights : path, optional
+        Checkpoint file of the encoder.
+    dumps : Embeddings, optional
+        Where embeddings lie.
+
+    Raises
+    ------
+    ValueError
+        No such method.
+    Unavailable
+        It cannot run here.
+    """
+    head, encoder, readout = parse_method(name)
+    if encoder is None:
+        return _SPECTRAL[head]()
+    if weights is None or dumps is None:
+        raise ValueError(f"{name} needs weights.")
+    return _HEADS[head][0](EmbeddedView(weights, readout, dumps))
+
+
+def parse_method(name: str) -> tuple[str, str | None, str]:
+    """Split a method's name into head, encoder and read-out; without encoder it is a spectral method."""
+    head, _, rest = name.partition("@")
+    if not rest:
+        if head not in _SPECTRAL:
+            raise ValueError(f"no method {head!r}; there are {', '.join(_SPECTRAL)} and HEAD@ENCODER.")
+        return head, None, ""
+    encoder, _, readout = rest.partition(":")
+    if head not in _HEADS:
+        raise ValueError(f"no head {head!r}; there are {', '.join(_HEADS)}.")
+    return head, encoder, readout or _HEADS[head][1]
+
+
+def suits(name: str, task: str) -> bool:
+    """Tell whether a method can do a kind of task."""
+    return task == "regression" or parse_method(name)[0] not in _REGRESSION_ONLY

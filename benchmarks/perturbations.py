@@ -1,0 +1,85 @@
+"""What happens to spectra between calibration and use, in growing strength."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
+
+from .calibrations import Calibration
+
+
+def baseline_drift(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
+    """Add a random cubic to each spectrum; strength is its deviation over that of the mean spectrum."""
+    t = np.linspace(-1.0, 1.0, part.X.shape[1])
+    basis = np.polynomial.legendre.legvander(t, 3)
+    drift = generator.normal(size=(len(part), 4)) @ basis.T
+    drift /= np.sqrt((drift**2).mean(axis=1, keepdims=True)) + 1e-12
+    return _with(part, part.X + strength * _level(part) * drift)
+
+
+def scatter(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
+    """Multiply each spectrum; strength is the deviation of the logarithm of the factor."""
+    return _with(part, part.X * np.exp(strength * generator.normal(size=(len(part), 1))))
+
+
+def noise(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
+    """Add white noise; strength is its deviation over that of the mean spectrum."""
+    return _with(part, part.X + strength * _level(part) * generator.normal(size=part.X.shape))
+
+
+def wavelength_shift(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
+    """Read all spectra off an axis that is wrong by `strength` nm, one way or the other."""
+    order = np.argsort(part.wavelengths)
+    axis = part.wavelengths[order]
+    shifted = axis + strength * generator.choice([-1.0, 1.0])
+    X = np.empty(part.X.shape)
+    X[:, order] = np.stack([np.interp(shifted, axis, row) for row in part.X[:, order].astype(np.float64)])
+    return _with(part, X)
+
+
+def resolution_loss(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:  # noqa: ARG001
+    """Smooth with a Gaussian; strength is its full width at half maximum in nm."""
+    step = float(np.median(np.abs(np.diff(part.wavelengths))))
+    return _with(part, gaussian_filter1d(part.X.astype(np.float64), strength / 2.3548 / step, axis=1, mode="nearest"))
+
+
+def missing_bands(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
+    """Remove one block of channels; strength is its share of the range."""
+    n = part.X.shape[1]
+    width = min(round(strength * n), n - 5)
+    start = int(generator.integers(0, n - width + 1))
+    return _channels(part, np.r_[0:start, start + width : n])
+
+
+def coarser_sampling(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:  # noqa: ARG001
+    """Keep every k-th channel; strength is k."""
+    kept = np.arange(0, part.X.shape[1], int(strength))
+    return _channels(part, kept) if len(kept) >= 5 else part
+
+
+#: By name, with the strengths that are tried; no perturbation stands first in every curve.
+PERTURBATIONS: dict[str, tuple[Callable[[Calibration, float, np.random.Generator], Calibration], tuple[float, ...]]] = {
+    "baseline drift": (baseline_drift, (0.02, 0.05, 0.1, 0.2, 0.5)),
+    "scatter": (scatter, (0.02, 0.05, 0.1, 0.2, 0.5)),
+    "noise": (noise, (0.001, 0.003, 0.01, 0.03, 0.1)),
+    "wavelength shift": (wavelength_shift, (0.5, 1.0, 2.0, 3.0, 5.0)),
+    "resolution loss": (resolution_loss, (5.0, 10.0, 20.0, 40.0)),
+    "missing bands": (missing_bands, (0.05, 0.1, 0.2, 0.3)),
+    "coarser sampling": (coarser_sampling, (2, 4, 8)),
+}
+
+
+def _level(part: Calibration) -> float:
+    return float(part.X.mean(axis=0).std()) or 1.0
+
+
+def _with(part: Calibration, X: NDArray) -> Calibration:
+    return dataclasses.replace(part, X=X.astype(np.float32), rows=None)
+
+
+def _channels(part: Calibration, kept: NDArray) -> Calibration:
+    return dataclasses.replace(part, X=part.X[:, kept], wavelengths=part.wavelengths[kept], rows=None)

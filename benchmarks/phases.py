@@ -1,0 +1,224 @@
+"""The phases of the benchmark: which tasks each consists of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import Any
+
+from .calibrations import bank_families
+from .encoders import DEFAULT, N_FOLDS, fold_families
+from .methods.registry import suits
+from .pooled import members
+from .problems import Problems
+from .tasks import Task
+from .transfer import instrument_pairs, shared_targets
+
+#: Whatever a spectroscopist could do without us, and the embedding.
+PHASE0 = (
+    "mean",
+    "pls",
+    "snv-pls",
+    "sg1-pls",
+    "asls-snv-pls",
+    "asls-snv-ridge",
+    "best-pls",
+    "best-ridge",
+    "gp",
+    "pca-ridge",
+    "pca-tabpfn",
+    "aom-pls",
+    "aom-ridge",
+    "tabpfn-nirs",
+    "multirocket-ridge",
+    "ridge@untrained",
+    f"ridge@{DEFAULT}",
+)
+
+SEEDS = (0, 1, 2)
+
+#: Recipe of the encoders of strict transfer.
+TRANSFER_RECIPE = "nirs-base-v0"
+
+#: Recipes of phase 2, in the order of the table.
+ABLATIONS = (
+    "ablation-mae",
+    "ablation-augmentation",
+    "ablation-baseline",
+    "ablation-contrastive",
+    "ablation-adversary",
+    "ablation-all",
+    "ablation-episodic",
+    "ablation-linear-spikes",
+    "ablation-linear-functionals",
+    "ablation-nonlinear-functionals",
+    "ablation-region-to-region",
+    "ablation-content-keyed",
+)
+
+_CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DEFAULT}")
+
+#: Standardisation, transfer samples, methods.
+_TRANSFER = (
+    ("none", 0, (*_CLASSICAL, *_EMBEDDED)),
+    ("native", 0, (*_CLASSICAL, *_EMBEDDED)),
+    *((kind, k, ("snv-pls",)) for kind in ("ds", "pds", "sst") for k in (5, 10, 20)),
+    *(("augment", k, ("snv-pls", *_EMBEDDED)) for k in (5, 10, 20)),
+)
+
+
+def _calibrations(
+    problems: Problems, methods: Sequence[str], *, seeds: Sequence[int] = SEEDS, **settings: Any
+) -> Iterator[Task]:
+    for problem in problems:
+        for seed in seeds:
+            for method in methods:
+                if suits(method, problem.task):
+                    yield Task("calibration", problem.dataset, problem.target, method, seed=seed, **settings)
+
+
+def phase0(problems: Problems) -> Iterator[Task]:
+    """Baselines: what a spectroscopist could do without an encoder, with the bundled one beside."""
+    return _calibrations(problems, PHASE0)
+
+
+def splits(problems: Problems) -> Iterator[Task]:
+    """Main methods on Kennard-Stone and SPXY splits."""
+    methods = ("mean", "best-pls", "best-ridge", "pca-ridge", f"ridge@{DEFAULT}")
+    for kind in ("kennard_stone", "spxy"):
+        for task in _calibrations(problems, methods, split=kind):
+            if kind == "kennard_stone" or suits("gp", problems.get(task.dataset, task.target).task):
+                yield task
+
+
+def small(problems: Problems) -> Iterator[Task]:
+    """Small-sample curves: 10 samples to all."""
+    methods = ("mean", "best-pls", "best-ridge", "pca-ridge", "ridge@untrained", f"ridge@{DEFAULT}")
+    for n in (10, 25, 50, 100, 200, None):
+        yield from _calibrations(problems, methods, n_train=n)
+
+
+def phase1(problems: Problems) -> Iterator[Task]:
+    """Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only."""
+    encoders = ("untrained", "ablation-mae~K", "ablation-episodic~K")
+    return _strict(problems, ("mean", "best-pls", "pca-ridge"), encoders)
+
+
+def phase2(problems: Problems) -> Iterator[Task]:
+    """Ablation: objectives, task generators, read-outs, kind of attention."""
+    encoders = ("untrained", *(f"{name}~K" for name in ABLATIONS))
+    return _strict(problems, ("mean", "best-pls", "best-ridge", "gp"), encoders, readouts=("compact", "mean", "cls"))
+
+
+def phase3a(problems: Problems) -> Iterator[Task]:
+    """Strict transfer: five encoders, each scored on the fifth of the families that it has not seen."""
+    methods = ("mean", "best-pls", "best-ridge", "gp", "pca-ridge")
+    return _strict(problems, methods, ("untrained", f"{TRANSFER_RECIPE}~K"), folds=range(N_FOLDS))
+
+
+def phase3b(problems: Problems) -> Iterator[Task]:
+    """Pooled calibration: one head per analyte, trained on all other datasets."""
+    for analyte, found in members(problems):
+        for test in found:
+            others = [p.dataset for p in found if p.family != test.family]
+            for method in ("snv-pls", f"ridge@{DEFAULT}"):
+                for trained_on in (None, *others):
+                    options = {"analyte": analyte, "trained_on": trained_on}
+                    yield Task("pooled", test.dataset, test.target, method, n_train=None, options=options)
+
+
+def phase4(problems: Problems) -> Iterator[Task]:
+    """Synthetic spectra in pretraining: none, few, many."""
+    encoders = ("ablation-episodic~K", "ablation-synthetic-low~K", "ablation-synthetic-high~K")
+    return _strict(problems, ("mean", "best-pls"), encoders)
+
+
+def phase5(problems: Problems) -> Iterator[Task]:
+    """Metadata in pretraining: none, always, half of the time; always absent when it counts."""
+    encoders = ("ablation-episodic~K", "ablation-metadata~K", "ablation-metadata-dropout~K")
+    return _strict(problems, ("mean", "best-pls"), encoders)
+
+
+def phase6(problems: Problems) -> Iterator[Task]:
+    """The bundled encoder with several heads against the heavy pipelines, with what they cost."""
+    heads = tuple(f"{head}@{DEFAULT}" for head in ("ridge", "pls", "gp", "tabpfn"))
+    heavy = (
+        "mean",
+        "best-pls",
+        "best-ridge",
+        "gp",
+        "aom-ridge",
+        "aom-ridge-blender",
+        "tabpfn-nirs",
+        "multirocket-ridge",
+    )
+    return _calibrations(problems, (*heavy, *heads), seeds=(0,))
+
+
+def robustness(problems: Problems) -> Iterator[Task]:
+    """Robustness curves: perturbations at test time, in growing strength."""
+    methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}")
+    for task in _calibrations(problems, methods, seeds=(0, 1)):
+        if problems.get(task.dataset, task.target).task == "regression":
+            yield dataclasses.replace(task, experiment="robustness")
+
+
+def transfer(problems: Problems) -> Iterator[Task]:
+    """Calibration transfer between instruments, without and with transfer samples."""
+    names = set(problems.names)
+    for a, b in instrument_pairs():
+        if a not in names or b not in names or problems.x_bank is None:
+            continue
+        targets = shared_targets(problems.x_bank, problems.y_bank, a, b)
+        for target, seed in product(targets, SEEDS):
+            for kind, k, methods in _TRANSFER:
+                for method in methods:
+                    options = {"to": b, "standardisation": kind, "n_transfer": k}
+                    yield Task("transfer", a, target, method, seed=seed, options=options)
+
+
+def leak(problems: Problems) -> Iterator[Task]:
+    """Leak test: targets shuffled over samples, so that no method may have skill."""
+    return _calibrations(problems, PHASE0, seeds=(0,), permuted=True)
+
+
+def _strict(
+    problems: Problems,
+    methods: Sequence[str],
+    encoders: Sequence[str],
+    *,
+    folds: Sequence[int] = (0,),
+    readouts: Sequence[str] = (),
+) -> Iterator[Task]:
+    """Yield tasks on the families that each fold's encoders have not seen; ``~K`` in a name is the fold."""
+    if problems.x_bank is None:
+        raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
+    left_out = fold_families(bank_families(problems.x_bank))
+    for fold in folds:
+        named = [f"ridge@{encoder.replace('~K', f'~{fold}')}" for encoder in encoders]
+        every = [*methods, *named, *(f"{name}:{readout}" for name in named for readout in readouts)]
+        for task in _calibrations(problems, every):
+            if problems.get(task.dataset, task.target).family in left_out[fold]:
+                yield task
+
+
+#: By the name on the command line.
+PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
+    phase.__name__: phase
+    for phase in (
+        phase0,
+        phase1,
+        phase2,
+        phase3a,
+        phase3b,
+        phase4,
+        phase5,
+        phase6,
+        robustness,
+        transfer,
+        splits,
+        small,
+        leak,
+    )
+}

@@ -1,0 +1,92 @@
+"""Where calibration problems come from: a bank, or synthetic sets where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nirs4all_vit.pretraining import SyntheticSpectralDataset
+
+from .calibrations import Calibration, load_calibrations, read_spectra
+
+KINDS = ("regression", "classification")
+
+#: Synthetic problems: materials, spectra of each, and the components that vary most.
+_N_SYNTHETIC, _N_SPECTRA, _N_COMPONENTS = 6, 150, 2
+
+
+@dataclass(frozen=True)
+class Problems:
+    """Calibration problems by dataset and target.
+
+    Attributes
+    ----------
+    x_bank, y_bank : path or None
+        Folders of spectra and targets; synthetic sets where `x_bank` is None.
+    datasets : tuple of str
+        Only these; all with an empty one.
+    """
+
+    x_bank: Path | None = None
+    y_bank: Path | None = None
+    datasets: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """Datasets with targets."""
+        if self.datasets:
+            return list(self.datasets)
+        if self.x_bank is None:
+            return [f"synthetic-{i}" for i in range(_N_SYNTHETIC)]
+        y_bank = self.y_bank or self.x_bank.parent / "y_bank"
+        return sorted(path.stem for path in y_bank.glob("*.csv"))
+
+    def __iter__(self) -> Iterator[Calibration]:
+        for name in self.names:
+            yield from self.of(name)
+
+    def of(self, dataset: str) -> list[Calibration]:
+        """Return the targets of one dataset; read once per process."""
+        return _load(self.x_bank, self.y_bank, dataset)
+
+    def get(self, dataset: str, target: str) -> Calibration:
+        """Return one target."""
+        found = [c for c in self.of(dataset) if c.target == target]
+        if not found:
+            raise KeyError(f"no target {target!r} in {dataset}.")
+        return found[0]
+
+    def spectra(self, names: Sequence[str]) -> Iterator[tuple[str, NDArray, NDArray]]:
+        """Yield name, all spectra and wavelengths of datasets, for dumps of embeddings."""
+        for name in names:
+            if self.x_bank is None:
+                first = self.of(name)[0]
+                yield name, first.X, first.wavelengths
+            else:
+                yield name, *read_spectra(self.x_bank, name)
+
+
+@lru_cache(maxsize=4)
+def _load(x_bank: Path | None, y_bank: Path | None, dataset: str) -> list[Calibration]:
+    if x_bank is None:
+        return _synthetic(dataset)
+    return list(load_calibrations(x_bank, y_bank, [dataset], tasks=KINDS))
+
+
+def _synthetic(name: str) -> list[Calibration]:
+    """Return problems with true concentrations, the components that vary most."""
+    number = name.removeprefix("synthetic-")
+    if not number.isdigit():
+        raise FileNotFoundError(f"no dataset {name}; without --x-bank there are synthetic-0, synthetic-1, ...")
+    dataset = SyntheticSpectralDataset(int(number), _N_SPECTRA)
+    spread = sorted(dataset.concentrations.items(), key=lambda item: -item[1].std())
+    rows = np.arange(_N_SPECTRA)
+    return [
+        Calibration(name, component, name, dataset.values, dataset.wavelengths, y, rows, "regression", rows)
+        for component, y in spread[:_N_COMPONENTS]
+    ]

@@ -1,0 +1,124 @@
+"""Comparing methods over many targets: the one place that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.stats import wilcoxon
+from statsmodels.stats.multitest import multipletests
+
+#: A target counts as predictable where some method errs by at most this much of the mean predictor's error.
+PREDICTABLE = 0.95
+
+#: What is compared: RMSEP, or one minus the balanced accuracy.
+ERROR = {"regression": "rmsep", "classification": "balanced_error"}
+
+
+def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
+    """Return the error of each method (columns) on each target (rows), averaged over seeds.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of `Results.table`: a row per task.
+    kind : {"regression", "classification"}
+        Which targets.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by family, dataset, target. Methods that did not run on all targets have gaps.
+    """
+    rows = table[(table["status"] == "done") & (table["kind"] == kind)]
+    if rows.empty:
+        return pd.DataFrame()
+    return rows.pivot_table(index=["family", "dataset", "target"], columns="method", values=ERROR[kind], aggfunc="mean")
+
+
+def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
+    """Tell which targets any method but the reference predicts."""
+    best = errors.drop(columns=reference).min(axis=1)
+    return best <= PREDICTABLE * errors[reference]
+
+
+def compare(
+    errors: pd.DataFrame, reference: str, methods: Sequence[str] | None = None, n_bootstrap: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Compare methods with one reference, paired by target.
+
+    Parameters
+    ----------
+    errors : DataFrame
+        Of `errors`, for predictable targets.
+    reference : str
+        Whose errors stand below the line of the ratios.
+    methods : sequence of str, optional
+        Columns; all others by default.
+    n_bootstrap, seed : int
+        Of the intervals, which draw whole families: targets of one family are not independent.
+
+    Returns
+    -------
+    DataFrame
+        A row per method: number of targets, geometric mean and median of the ratios with 95 % intervals,
+        share of wins, Wilcoxon signed-rank p on log ratios, and the same after Holm.
+    """
+    names = [m for m in (methods or errors.columns) if m != reference and m in errors]
+    rows = []
+    for name in names:
+        pair = errors[[name, reference]].dropna()
+        ratio = np.log(pair[name].clip(lower=1e-12) / pair[reference].clip(lower=1e-12))
+        families = pair.index.get_level_values("family").to_numpy()
+        means, medians = _bootstrap(ratio.to_numpy(), families, n_bootstrap, seed)
+        rows.append(
+            {
+                "method": name,
+                "targets": len(ratio),
+                "geometric mean": np.exp(ratio.mean()),
+                "low": np.exp(np.percentile(means, 2.5)),
+                "high": np.exp(np.percentile(means, 97.5)),
+                "median": np.exp(ratio.median()),
+                "median low": np.exp(np.percentile(medians, 2.5)),
+                "median high": np.exp(np.percentile(medians, 97.5)),
+                "wins": float((ratio < 0).mean()),
+                "p": _wilcoxon(ratio.to_numpy()),
+            }
+        )
+    table = pd.DataFrame(rows)
+    if len(table):
+        table["p Holm"] = multipletests(table["p"], method="holm")[1]
+    return table.sort_values("geometric mean", ignore_index=True) if len(table) else table
+
+
+def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
+    """Return the mean rank of each method over targets where all ran, and Nemenyi's p for each pair.
+
+    Demsar, J. (2006). Statistical comparisons of classifiers over multiple data sets. JMLR 7.
+    """
+    import scikit_posthocs
+
+    complete = errors.dropna()
+    ranks = complete.rank(axis=1).mean().sort_values()
+    p = scikit_posthocs.posthoc_nemenyi_friedman(complete.to_numpy())
+    p.index = p.columns = complete.columns
+    return ranks, p
+
+
+def _wilcoxon(ratio: NDArray) -> float:
+    if len(ratio) < 2 or not np.any(ratio):
+        return 1.0
+    return float(wilcoxon(ratio).pvalue)
+
+
+def _bootstrap(ratio: NDArray, families: NDArray, n: int, seed: int) -> tuple[NDArray, NDArray]:
+    """Return means and medians of log ratios over samples of families with replacement."""
+    generator = np.random.default_rng(seed)
+    members = [ratio[families == family] for family in np.unique(families)]
+    means, medians = np.empty(n), np.empty(n)
+    for i in range(n):
+        drawn = np.concatenate([members[k] for k in generator.integers(len(members), size=len(members))])
+        means[i], medians[i] = drawn.mean(), np.median(drawn)
+    return means, medians

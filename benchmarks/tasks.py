@@ -1,0 +1,114 @@
+"""What one measurement of the benchmark is, and where its result lies."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nirs4all_vit.files import atomic_path
+
+#: Raised when a change of the protocol makes older results incomparable.
+PROTOCOL = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """One method on one target and one split.
+
+    Attributes
+    ----------
+    experiment : str
+        What is measured: ``calibration``, ``robustness``, ``transfer``, ``pooled``.
+    dataset, target, method : str
+        Of what, with what.
+    split : str
+        ``random``, ``kennard_stone`` or ``spxy``.
+    seed : int
+        Of the split.
+    n_train : int or None
+        Calibration samples at most; all with None.
+    permuted : bool
+        Targets shuffled: the leak test, in which nothing may have skill.
+    options : dict
+        What else the experiment needs, as JSON types; hashes of weights stand here.
+    """
+
+    experiment: str
+    dataset: str
+    target: str
+    method: str
+    split: str = "random"
+    seed: int = 0
+    n_train: int | None = 200
+    permuted: bool = False
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Hash of the canonical specification; the result's file name."""
+        canonical = json.dumps({"protocol": PROTOCOL, **asdict(self)}, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:20]
+
+
+class Results:
+    """A folder with one JSON per task.
+
+    Parameters
+    ----------
+    folder : path
+        Made where it is missing.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder) / "tasks"
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def done(self, task: Task) -> bool:
+        """Tell whether a task was measured; what failed or could not run is tried again."""
+        path = self.folder / f"{task.key}.json"
+        try:
+            return json.loads(path.read_text("utf-8"))["status"] == "done"
+        except (OSError, ValueError, KeyError):
+            return False
+
+    def write(self, task: Task, record: dict[str, Any]) -> None:
+        """Write the result of a task, in one step."""
+        with atomic_path(self.folder / f"{task.key}.json") as path:
+            path.write_text(json.dumps({"task": asdict(task), **record}, indent=1) + "\n", "utf-8")
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for path in sorted(self.folder.glob("[0-9a-f]*.json")):
+            try:
+                yield json.loads(path.read_text("utf-8"))
+            except ValueError:  # a leftover of a full disk; it is measured again
+                continue
+
+    def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
+        """Return a row per result of an experiment, its specification and figures side by side.
+
+        Parameters
+        ----------
+        experiment : str
+            Which.
+        tasks : iterable of Task, optional
+            Only these.
+        """
+        wanted = None if tasks is None else {task.key for task in tasks}
+        rows = []
+        for record in self:
+            if record["task"]["experiment"] != experiment:
+                continue
+            if wanted is not None and Task(**record["task"]).key not in wanted:
+                continue
+            spec = {**record["task"], **record["task"]["options"]}
+            spec.pop("options")
+            rows.append(
+                {**spec, "status": record["status"], "reason": record.get("reason", ""), **record.get("result", {})}
+            )
+        return pd.DataFrame(rows)
