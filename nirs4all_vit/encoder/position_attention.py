@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from .grid import Grid
+from .precision import full_precision
 
 # Layout of the windows around a latent's anchor, in units of the latents' spacing: two broad views of
 # the neighbourhood, then narrower ones beside each other whose small differences carry the chemistry.
@@ -84,7 +85,7 @@ class PositionKeyedAttention(nn.Module):
                 first = torch.full((len(unique),), len(key), device=member.device)
                 first = first.scatter_reduce(0, member, torch.arange(len(key), device=member.device), "amin")
                 return Windows(*(part[member] for part in self.windows(grid.rows(first), dtype)))
-        with torch.autocast(grid.log_wavelength.device.type, enabled=False):
+        with full_precision(grid.log_wavelength.device.type):
             return self._windows(grid, dtype)
 
     def _windows(self, grid: Grid, dtype: torch.dtype) -> Windows:
@@ -131,7 +132,7 @@ class PositionKeyedAttention(nn.Module):
             from it, all faded by the coverage.
         coverage : Tensor of shape (B, M, H)
         """
-        with torch.autocast(x.device.type, enabled=False):
+        with full_precision(x.device.type):
             return self._read(x, windows, visible)
 
     def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,50 @@
+"""``python -m benchmarks.readme``: write the tables of the README from ``benchmarks/results/``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from .report import markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+_BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def _methods() -> str:
+    table = pd.read_csv(RESULTS / "phase0.csv").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
+    shown = pd.DataFrame(
+        {
+            "method": table["method"],
+            "RMSEP ratio": [f"{r:.3f}" for r in table["geometric mean"]],
+            "95 %": [f"{a:.3f} to {b:.3f}" for a, b in zip(table["low"], table["high"], strict=True)],
+            "wins": [f"{w:.0%}" for w in table["wins"]],
+            "p (Holm)": [f"{p:.1e}" for p in table["p Holm"]],
+            "seconds to fit": [f"{f + e:.2f}" for f, e in zip(table["fit_seconds"], table["encode_seconds"], strict=True)],
+        }
+    )
+    return markdown(shown)
+
+
+#: By the name in the README's comment.
+TABLES: dict[str, Callable[[], str]] = {"methods": _methods}
+
+
+def updated(text: str) -> str:
+    """Return the README's text with its tables as the results say."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{TABLES[match['name']]()}\n{match[3]}", text)
+
+
+def main() -> None:
+    """Write the README."""
+    path = ROOT / "README.md"
+    path.write_text(updated(path.read_text("utf-8")), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
