@@ -18,7 +18,6 @@ from .metadata import MetadataEmbedding
 from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
 from .positional import WavelengthEncoding
-from .precision import full_precision
 
 
 class Latents(NamedTuple):
@@ -134,7 +133,7 @@ class SpectralPerceiver(nn.Module):
             if i in schedule:
                 if self.config.attention == "position":
                     # In full precision: small differences between windows carry the chemistry.
-                    with full_precision(values.device.type):
+                    with torch.autocast(values.device.type, enabled=False):
                         latents = latents + _beside_cls(schedule[i](values))
                 else:
                     latents = latents + schedule[i](latents, x, grid, visible)

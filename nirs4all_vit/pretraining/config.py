@@ -292,8 +292,7 @@ class RunConfig:
     device : str
         ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
     precision : {"fp32", "bf16", "fp16"}
-        Of the matrix products in blocks and heads; windows and ridge keep theirs. On a CPU, bf16 rounds the operands
-        of float32 products, three times faster with AMX units; fp16 is for GPUs.
+        Of the matrix products in blocks and heads; windows and ridge keep theirs..
     gradient_checkpointing : bool
         Recompute blocks in the backward pass: less memory, more time.
     compile : bool

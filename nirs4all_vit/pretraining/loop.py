@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from ..checkpoint import save_checkpoint
 from ..encoder import SpectralPerceiver
-from ..encoder.precision import reduced_products
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
 from .data.dataset import SpectralDataset
@@ -63,8 +62,6 @@ class Pretraining:
                 f"optim.accumulate={config.optim.accumulate} must be a multiple of the {self.processes.world_size} processes: "
                 "it counts the micro-batches of all of them."
             )
-        if config.run.precision == "fp16" and self.processes.device.type == "cpu":
-            raise ValueError("run.precision=fp16 needs a GPU; on a CPU use bf16 or fp32.")
         left_out = set(config.data.without_families)
         unknown = left_out - {dataset.family for dataset in datasets}
         if unknown:
@@ -167,7 +164,7 @@ class Pretraining:
         for micro in range(local):
             prepared = on_device(next(self._batches), processes.device, self.step_done / self.steps)
             last = micro == local - 1
-            with nullcontext() if last or processes.world_size == 1 else self._replica.no_sync(), self._precision():
+            with nullcontext() if last or processes.world_size == 1 else self._replica.no_sync(), self._autocast():
                 try:
                     loss, losses = self._replica(prepared)
                 except torch.linalg.LinAlgError as error:  # a ridge on embeddings that are not finite
@@ -199,7 +196,7 @@ class Pretraining:
         losses: dict[str, list[float]] = {}
         for k in range(self.config.run.n_validation):
             prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
-            with self._precision():
+            with self._autocast():
                 for name, loss in self.model(prepared)[1].items():
                     losses.setdefault(name, []).append(float(loss))
         means = {name: float(np.mean(values)) for name, values in losses.items()}
@@ -243,12 +240,9 @@ class Pretraining:
         patience = self.config.run.patience
         return bool(patience and self._worse >= patience)
 
-    def _precision(self) -> Any:
-        device, precision = self.processes.device.type, self.config.run.precision
-        if device == "cpu":
-            return reduced_products() if precision == "bf16" else nullcontext()
-        dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
-        return torch.autocast(device, dtype=dtype, enabled=dtype is not None)
+    def _autocast(self) -> Any:
+        precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.run.precision)
+        return torch.autocast(self.processes.device.type, dtype=precision, enabled=precision is not None)
 
     def _stream(self) -> Iterator[dict[str, Inputs]]:
         """Yield this process's micro-batches from where the run is."""
