@@ -49,7 +49,9 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     embed.set_defaults(run=_embed)
 
-    commands.add_parser("pretrain", help="pretrain an encoder: --config RECIPE --data.x_bank DIR --run.out DIR (--help)")
+    commands.add_parser(
+        "pretrain", help="pretrain an encoder: --config RECIPE --data.x_bank DIR --run.out DIR (--help)"
+    )
 
     asls = commands.add_parser("precompute-asls", help="compute the AsLS baselines of a bank, once")
     asls.add_argument("--x-bank", type=Path, required=True, metavar="DIR", help="folder of the spectra")

@@ -90,7 +90,9 @@ class SpectralTable:
             bad &= text.notna()
             row = int(np.flatnonzero(bad)[0]) if bad.any() else 0
             odd = {",": ".", ".": ","}[self.decimal] in written.iloc[row]
-            hint = f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
+            hint = (
+                f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
+            )
             raise SpectralInputError(
                 f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
             )
@@ -152,7 +154,9 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
             raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {len(labels)} wavelengths.")
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
-        raise SpectralAxisError(f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}.")
+        raise SpectralAxisError(
+            f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}."
+        )
     if axis_unit == label_unit == "auto" and guess_axis_unit(axis) == "um":
         # A table without a header: its first spectrum, where it only rises, would pass for an axis.
         raise SpectralAxisError(

@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)
         run = Pretraining(config, datasets)
         path = run.run()
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (TypeError, ValueError, OSError, FloatingPointError) as error:
         print(f"nirs4all-vit pretrain: {error}", file=sys.stderr)
         return 1
     if run.processes.first:

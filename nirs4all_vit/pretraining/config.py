@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..encoder import EncoderConfig
 from ..readouts import READOUTS
 
+#: Spectra that an episode of calibration needs at least.
+SMALLEST_EPISODE = 12
+
 
 def _check(name: str, value: float, low: float, high: float = float("inf"), *, above: bool = False) -> None:
-    if not (low < value if above else low <= value) or value > high:
-        bound = f"{'above' if above else 'at least'} {low:g}" + ("" if high == float("inf") else f" and at most {high:g}")
+    if not (low < value if above else low <= value) or value > high or not math.isfinite(value):
+        bound = f"{'above' if above else 'at least'} {low:g}" + (
+            "" if high == float("inf") else f" and at most {high:g}"
+        )
         raise ValueError(f"{name}={value!r} must be {bound}.")
 
 
@@ -76,6 +82,8 @@ class DataConfig:
         for name, low in (("batch_size", 2), ("n_synthetic", 1), ("steps_per_dataset", 1), ("min_spectra", 2)):
             _check(f"data.{name}", getattr(self, name), low)
         _check("data.n_workers", self.n_workers, 0)
+        for name, weight in self.weights.items():
+            _check(f"data.weights.{name}", weight, 0)
         if self.augmentation:
             from .augmentation import Augmentation
 
@@ -210,10 +218,13 @@ class EpisodicCalibrationConfig:
         _check(f"{name}.corruption", self.corruption, 0, 1)
         try:
             make_tasks(self.tasks)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             raise ValueError(f"{name}.tasks: {error}") from error
-        if not self.readouts or set(self.readouts) - set(READOUTS) or any(w <= 0 for w in self.readouts.values()):
-            raise ValueError(f"{name}.readouts={self.readouts}: positive weights for one or more of {', '.join(READOUTS)}.")
+        positive = all(0 < w < math.inf for w in self.readouts.values())
+        if not self.readouts or set(self.readouts) - set(READOUTS) or not positive:
+            raise ValueError(
+                f"{name}.readouts={self.readouts}: positive weights for one or more of {', '.join(READOUTS)}."
+            )
 
 
 @dataclass
@@ -292,7 +303,7 @@ class RunConfig:
     device : str
         ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
     precision : {"fp32", "bf16", "fp16"}
-        Of the matrix products in blocks and heads; windows and ridge keep theirs..
+        Of the matrix products in blocks and heads; windows and ridge keep theirs. fp16 is for GPUs.
     gradient_checkpointing : bool
         Recompute blocks in the backward pass: less memory, more time.
     compile : bool
@@ -327,7 +338,13 @@ class RunConfig:
     y_datasets: list[str] = field(default_factory=lambda: ["corn_m5", "tecator_meat"])
 
     def __post_init__(self) -> None:
-        for name, low in (("checkpoint_every", 1), ("score_every", 0), ("n_validation", 1), ("patience", 0), ("seed", 0)):
+        for name, low in (
+            ("checkpoint_every", 1),
+            ("score_every", 0),
+            ("n_validation", 1),
+            ("patience", 0),
+            ("seed", 0),
+        ):
             _check(f"run.{name}", getattr(self, name), low)
 
 
@@ -345,7 +362,24 @@ class PretrainingConfig:
         if not self.objectives.active():
             raise ValueError("objectives: every weight is 0; give at least one objective a weight.")
         if self.objectives.episodic_calibration.weight > 0 and self.data.layout != "one_grid":
-            raise ValueError("data.layout='mixed' does not go with objectives.episodic_calibration: an episode is one dataset.")
+            raise ValueError(
+                "data.layout='mixed' does not go with objectives.episodic_calibration: an episode is one dataset."
+            )
+        if (
+            self.objectives.episodic_calibration.weight > 0
+            and min(self.data.batch_size, self.data.min_spectra) < SMALLEST_EPISODE
+        ):
+            raise ValueError(
+                f"data.batch_size={self.data.batch_size}, data.min_spectra={self.data.min_spectra}: "
+                f"objectives.episodic_calibration needs {SMALLEST_EPISODE} spectra at least."
+            )
+        contrastive = self.objectives.contrastive
+        if contrastive.weight > 0 and not self.data.augmentation and contrastive.p_paired == 0:
+            raise ValueError(
+                "objectives.contrastive: both views of a sample would be the same; set data.augmentation, or p_paired and pairs."
+            )
+        if any(len(names) < 2 for names in contrastive.pairs):
+            raise ValueError(f"objectives.contrastive.pairs={contrastive.pairs}: each names two datasets or more.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -354,7 +388,10 @@ class PretrainingConfig:
     def recipe(self) -> dict[str, Any]:
         """Return what decides the weights: everything but paths and the way of running."""
         settings = self.to_dict()
-        for group, names in (("data", ("x_bank", "cache", "asls", "n_workers")), ("run", ("out", "resume", "y_bank", "y_datasets"))):
+        for group, names in (
+            ("data", ("x_bank", "cache", "asls", "n_workers")),
+            ("run", ("out", "resume", "checkpoint_every", "y_bank", "y_datasets")),
+        ):
             for name in names:
                 settings[group].pop(name)
         return settings

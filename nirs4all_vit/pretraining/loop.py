@@ -21,6 +21,7 @@ from ..checkpoint import save_checkpoint
 from ..encoder import SpectralPerceiver
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
+from .data.bank import load_x_bank
 from .data.dataset import SpectralDataset
 from .data.multi import numbered_loader
 from .distributed import Processes
@@ -31,7 +32,8 @@ from .preparation import Preparation, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder
 from .schedule import learning_rate_factor, parameter_groups, total_steps
 from .scores import linear_cka, probe, ridge_scores
-from .state import load_state, save_state
+from .selection import check_same_run, chosen_datasets
+from .state import FILE, load_state, save_state
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
 _VALIDATION = 1_000_003
@@ -45,7 +47,7 @@ class Pretraining:
     config : PretrainingConfig
         The run.
     datasets : sequence of SpectralDataset
-        The bank, without the families that the configuration leaves out.
+        The bank; the families that the configuration leaves out are left out here.
 
     Notes
     -----
@@ -62,15 +64,20 @@ class Pretraining:
                 f"optim.accumulate={config.optim.accumulate} must be a multiple of the {self.processes.world_size} processes: "
                 "it counts the micro-batches of all of them."
             )
-        left_out = set(config.data.without_families)
-        unknown = left_out - {dataset.family for dataset in datasets}
-        if unknown:
-            raise ValueError(f"data.without_families: no such family in the bank: {', '.join(sorted(unknown))}.")
-        self.datasets = [dataset for dataset in datasets if dataset.family not in left_out]
+        if config.run.precision == "fp16" and self.processes.device.type == "cpu":
+            raise ValueError("run.precision=fp16 needs a GPU; on a CPU use fp32 or bf16.")
+        self.datasets = chosen_datasets(config, datasets)
+        if config.run.y_bank is not None and not {d.name for d in self.datasets} & set(config.run.y_datasets):
+            raise ValueError(
+                f"run.y_datasets: none of {', '.join(config.run.y_datasets)} is in the bank; nothing would be scored."
+            )
         if config.objectives.baseline_consistency.weight > 0:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
         synthetic = synthetic_spectra(config, self.datasets)
         self.training = Preparation(config, self.datasets, synthetic, config.run.seed)
+        drawn = {id(dataset) for dataset in self.training.data.datasets}
+        # What is too small or constant is not drawn from, and not said to have been seen.
+        self.datasets = [dataset for dataset in self.datasets if id(dataset) in drawn]
         self.validation = Preparation(config, self.datasets, synthetic, config.run.seed + _VALIDATION)
         # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
         self._origin = provenance(config, self.datasets)
@@ -179,6 +186,8 @@ class Pretraining:
             raise self._not_finite(str(mean))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
+        if not self.scaler.is_enabled() and not torch.isfinite(norm):  # the scaler skips such steps by itself
+            raise self._not_finite("its gradient")
         rate = self.scheduler.get_last_lr()[0]
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -186,33 +195,58 @@ class Pretraining:
         if self.average is not None:
             self.average.update_parameters(self.encoder)
         self.step_done += 1
-        parts = {f"loss/{name}": float(np.mean(values)) for name, values in sums.items()}
-        return {"loss": mean, **parts, "gradient": float(norm), "learning_rate": rate, "spectra": spectra * processes.world_size}
+        names = list(self.model.objectives)
+        totals = processes.sum_by_name({n: float(np.sum(sums.get(n, []))) for n in names})
+        counts = processes.sum_by_name({n: float(len(sums.get(n, []))) for n in names})
+        parts = {f"loss/{n}": totals[n] / counts[n] for n in names if counts[n]}
+        return {
+            "loss": mean,
+            **parts,
+            "gradient": float(norm),
+            "learning_rate": rate,
+            "spectra": spectra * processes.world_size,
+        }
 
     @torch.inference_mode()
     def score(self) -> dict[str, Any]:
-        """Return the validation loss, the stability since the last score, and, with a y-bank, ridge scores."""
+        """Return the validation loss, the stability since the last score, and, with a y-bank, ridge scores.
+
+        All of the encoder that is kept. The validation loss is that of other draws, crops and tasks from the
+        datasets that are trained on: no spectra are held out.
+        """
         self.model.eval()
+        encoder = self.product()
         losses: dict[str, list[float]] = {}
         for k in range(self.config.run.n_validation):
             prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
             with self._autocast():
-                for name, loss in self.model(prepared)[1].items():
+                try:
+                    found = self.model(prepared, encoder)[1]
+                except torch.linalg.LinAlgError as error:
+                    raise self._not_finite(str(error)) from error
+                for name, loss in found.items():
                     losses.setdefault(name, []).append(float(loss))
+        if not losses:
+            raise ValueError(
+                f"none of {', '.join(self.model.objectives)} applies to any of {self.config.run.n_validation} micro-batches: "
+                "too few points or spectra, targets that do not vary, or no AsLS cache (data.asls)."
+            )
         means = {name: float(np.mean(values)) for name, values in losses.items()}
         # The adversary's loss is to rise: it does not say whether the run gets better.
-        validation = sum(self.model.weights[n] * v for n, v in means.items() if n != "dataset_adversary")
+        judged = [n for n in means if n != "dataset_adversary"]
+        validation = sum(self.model.weights[n] * means[n] for n in judged)
+        if not all(math.isfinite(value) for value in means.values()):
+            raise self._not_finite("of the validation")
         scores: dict[str, Any] = {"validation": validation, **{f"validation/{n}": v for n, v in means.items()}}
-        encoder = self.product()
         now = probe(encoder, self.training.data.datasets)
         if self._snapshot is not None:
             scores["stability"] = linear_cka(self._snapshot, now)
         self._snapshot = now
         run = self.config.run
         if run.y_bank is not None:
-            judged = [dataset for dataset in self.datasets if dataset.name in run.y_datasets]
-            scores["ridge"] = ridge_scores(encoder, judged, run.y_bank)
-        if validation < self._best:
+            scored = [dataset for dataset in self.datasets if dataset.name in run.y_datasets]
+            scores["ridge"] = ridge_scores(encoder, scored, run.y_bank)
+        if validation < self._best or not judged:
             self._best, self._worse = validation, 0
             self._write("best", self._penalties())
         else:
@@ -254,11 +288,12 @@ class Pretraining:
         """Go on with the run in the folder, or begin one."""
         recipe = self.config.recipe()
         state = load_state(out)
-        if state is not None and self.config.run.resume == "never":
+        if self.config.run.resume == "never" and any(
+            (out / name).exists() for name in (FILE, "config.json", "last.safetensors")
+        ):
             raise FileExistsError(f"{out} holds a run; go on with --run.resume auto, or name another folder.")
         if state is not None:
-            if state["recipe"] != json.dumps(recipe, sort_keys=True):
-                raise ValueError(f"the run in {out} was begun with another recipe; see config.json there.")
+            check_same_run(out, state, recipe, self._origin, self.processes.world_size)
             self._restore(state)
         elif self.processes.first:
             out.mkdir(parents=True, exist_ok=True)
@@ -274,7 +309,7 @@ class Pretraining:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step_done, self._best, self._worse = state["step"], state["best"], state["worse"]
-        self._snapshot = state["snapshot"]
+        self._snapshot, self._origin = state["snapshot"], state["origin"]
         if self._episodic:
             self.model.objectives["episodic_calibration"].penalties = state["penalties"][self.processes.rank]
         self._batches = None
@@ -289,6 +324,7 @@ class Pretraining:
             out,
             {
                 "recipe": json.dumps(self.config.recipe(), sort_keys=True),
+                "origin": self._origin,
                 "step": self.step_done,
                 "model": self.model.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
@@ -312,7 +348,7 @@ class Pretraining:
         """Write the encoder as it is now, with provenance and statistics."""
         if not self.processes.first:
             return
-        datasets = self.datasets or self.training.data.datasets
+        datasets = self.datasets or self.training.data.datasets  # of synthetic spectra alone, they
         penalties = {key: _woven([part[key] for part in gathered]) for key in gathered[0]}
         encoder = scaled_encoder(self.product(), penalties, datasets)
         save_checkpoint(
@@ -332,7 +368,7 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     config : PretrainingConfig
         The run.
     datasets : sequence of SpectralDataset
-        The bank.
+        The bank; read from ``config.data.x_bank`` where none is given.
     progress : bool, default=True
         Show a progress bar.
 
@@ -343,6 +379,8 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     """
     from ..checkpoint import load_checkpoint
 
+    if not datasets and config.data.x_bank is not None:
+        datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)
     return load_checkpoint(Pretraining(config, datasets).run(progress=progress))
 
 

@@ -76,7 +76,9 @@ def plot_losses(folder: Path) -> Path | None:
         smooth = np.convolve(values, np.ones(window) / window, mode="valid")
         axes.plot(steps[window - 1 :], smooth, label=name.removeprefix("loss/"), lw=1)
     scored = [row for row in rows if "validation" in row]
-    axes.plot([row["step"] for row in scored], [row["validation"] for row in scored], "ko-", ms=3, lw=1, label="validation")
+    axes.plot(
+        [row["step"] for row in scored], [row["validation"] for row in scored], "ko-", ms=3, lw=1, label="validation"
+    )
     axes.set(xlabel="step", ylabel="loss (moving average)")
     axes.legend(fontsize=8)
     path = folder / "loss.png"

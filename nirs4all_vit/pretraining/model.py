@@ -33,9 +33,11 @@ class PretrainingModel(nn.Module):
             self.objectives[name] = made(settings, self.encoder, *extra)
             self.weights[name] = settings.weight
 
-    def forward(self, prepared: dict[str, Inputs]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and the loss of each objective that applies."""
-        losses = {name: self.objectives[name](self.encoder, inputs) for name, inputs in prepared.items()}
+    def forward(
+        self, prepared: dict[str, Inputs], encoder: SpectralPerceiver | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted sum and the loss of each objective that applies; of another encoder, if one is given."""
+        losses = {name: self.objectives[name](encoder or self.encoder, inputs) for name, inputs in prepared.items()}
         # A micro-batch that asks for nothing still has a (zero) gradient, which other processes wait for.
         total = 0.0 * self.encoder.latents.sum()
         for name, loss in losses.items():

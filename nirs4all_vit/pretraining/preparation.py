@@ -65,19 +65,24 @@ class Preparation(Dataset[dict[str, Inputs]]):
     def __getitem__(self, k: int) -> dict[str, Inputs]:
         """Return the inputs of micro-batch k by objective; objectives that do not apply to it are left out."""
         batch = self.data[k]
-        metadata = self._metadata(batch, k) if self.has_metadata else None
         prepared = {}
         for number, (name, settings) in enumerate(self.settings.items()):
             seed = np.random.SeedSequence([self.seed, k, number]).generate_state(1, np.uint64)[0]
             source = Source(batch, Draw.seeded(int(seed >> np.uint64(1))), self.data, self.augment)
             inputs = OBJECTIVES[name].prepare(settings, source)
             if inputs is not None:
-                prepared[name] = dataclasses.replace(inputs, metadata=metadata)
+                prepared[name] = dataclasses.replace(
+                    inputs, metadata=self._metadata(inputs, k) if self.has_metadata else None
+                )
         return prepared
 
-    def _metadata(self, batch: Any, k: int) -> list[dict[str, Any]]:
-        hidden = np.random.default_rng([self.seed, k, 1]).random(len(batch)) < self.metadata_dropout
-        return [{} if hide else known for hide, known in zip(hidden, self.data.metadata(batch), strict=True)]
+    def _metadata(self, inputs: Inputs, k: int) -> list[list[dict[str, Any]]]:
+        """Return what is known of each view: another instrument's, or a part of the range, is another."""
+        views = []
+        for view in inputs.views:
+            hidden = np.random.default_rng([self.seed, k, 1]).random(len(view)) < self.metadata_dropout
+            views.append([{} if hide else known for hide, known in zip(hidden, self.data.metadata(view), strict=True)])
+        return views
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:

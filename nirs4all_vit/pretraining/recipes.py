@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 
+#: Settings whose keys are names, not fields.
+_FREE = ("tasks", "readouts", "augmentation", "weights", "categorical")
+
+
 def bundled_recipes() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     folder = resources.files(__package__) / "recipes"
@@ -36,7 +40,9 @@ def find_recipe(reference: str | Path) -> Path:
     for path in (bundled, Path(reference)):
         if path.is_file():
             return path
-    raise FileNotFoundError(f"no recipe {str(reference)!r}; bundled: {', '.join(bundled_recipes())}; or give a YAML file.")
+    raise FileNotFoundError(
+        f"no recipe {str(reference)!r}; bundled: {', '.join(bundled_recipes())}; or give a YAML file."
+    )
 
 
 def recipe_parser(**options: Any) -> ArgumentParser:
@@ -82,6 +88,8 @@ def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConf
     parser = recipe_parser(**options)
     given = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
+        # "--config=smoke" as well as "--config smoke".
+        given = [part for a in given for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
         for i, argument in enumerate(given[:-1]):
             if argument == "--config":
                 whole = Path(folder) / f"{i}.yaml"
@@ -100,17 +108,22 @@ def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConf
             raise
 
 
-def read_recipe(reference: str | Path) -> dict[str, Any]:
+def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the settings of a recipe, over those of the one that it ``extends``.
+
+    Groups are laid over each other; what is named freely (tasks, read-outs, augmentation, weights) replaces
+    what was there, as it does on the command line.
 
     Raises
     ------
     FileNotFoundError
         No such recipe.
     ValueError
-        Not YAML, or not a mapping.
+        Not YAML, not a mapping, or a circle of recipes.
     """
-    path = find_recipe(reference)
+    path = find_recipe(reference).resolve()
+    if path in extended:
+        raise ValueError(f"{path.name} extends itself.")
     try:
         settings = yaml.safe_load(path.read_text("utf-8")) or {}
     except yaml.YAMLError as error:
@@ -118,7 +131,9 @@ def read_recipe(reference: str | Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{path.name}: a recipe is a mapping of groups to settings.")
     base = settings.pop("extends", None)
-    return settings if base is None else _merged(read_recipe(base), settings)
+    # A group without settings, "optim:", asks for nothing.
+    settings = {name: group for name, group in settings.items() if group is not None}
+    return settings if base is None else _merged(read_recipe(base, (*extended, path)), settings)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -126,5 +141,6 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in over.items():
         below = out.get(key)
-        out[key] = _merged(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+        both = isinstance(below, dict) and isinstance(value, dict) and key not in _FREE
+        out[key] = _merged(below, value) if both else value
     return out

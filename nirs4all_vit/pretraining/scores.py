@@ -52,7 +52,9 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
     return cross / max((own * other) ** 0.5, 1e-300)
 
 
-def ridge_scores(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset], folder: str | Path) -> dict[str, float]:
+def ridge_scores(
+    encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset], folder: str | Path
+) -> dict[str, float]:
     """Return the RMSECV of a ridge on the embedding, over the targets' deviation, by dataset and target.
 
     Parameters

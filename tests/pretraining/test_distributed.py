@@ -17,7 +17,15 @@ from nirs4all_vit.pretraining import Pretraining, load_recipe
 from tests.conftest import ROOT
 from tests.pretraining.test_loop import ALL, TINY
 
-RUN = [*TINY, *ALL, "--optim.steps=6", "--optim.accumulate=2", "--run.checkpoint_every=3", "--run.score_every=3", "--run.n_validation=1"]
+RUN = [
+    *TINY,
+    *ALL,
+    "--optim.steps=6",
+    "--optim.accumulate=2",
+    "--run.checkpoint_every=3",
+    "--run.score_every=3",
+    "--run.n_validation=1",
+]
 
 
 @pytest.mark.slow
@@ -37,6 +45,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     losses = [[row["loss"] for row in part if "loss" in row] for part in rows]
     assert len(losses[0]) == 6
     np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+    # The parts are those of all processes, too.
+    parts = [[v for row in part for k, v in sorted(row.items()) if k.startswith("loss/")] for part in rows]
+    np.testing.assert_allclose(parts[0], parts[1], atol=1e-5)
     first, second = (load_checkpoint(tmp_path / name / "last.safetensors").encoder for name in ("one", "two"))
     for (name, a), (_, b) in zip(first.named_parameters(), second.named_parameters(), strict=True):
         # The keys' bias has no gradient but rounding, which Adam turns into steps of full size.

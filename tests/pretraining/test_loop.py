@@ -24,7 +24,13 @@ ALL = [
     "--objectives.episodic_calibration.weight=1",
     "--data.augmentation={baseline_drift: {probability: 0.5}, wavelength_shift: {}}",
 ]
-TINY = ["--encoder.n_latents=8", "--encoder.d_model=16", "--encoder.n_heads=2", "--data.n_synthetic=2", "--data.batch_size=24"]
+TINY = [
+    "--encoder.n_latents=8",
+    "--encoder.d_model=16",
+    "--encoder.n_heads=2",
+    "--data.n_synthetic=2",
+    "--data.batch_size=24",
+]
 
 
 def bank(n: int = 2) -> list[SpectralDataset]:
@@ -38,7 +44,9 @@ def bank(n: int = 2) -> list[SpectralDataset]:
 def config(out: Path, *overrides: str, steps: int = 8) -> PretrainingConfig:
     """A tiny run over the datasets that the test hands over (the bank's path is only a name here)."""
     every = ["--run.checkpoint_every=3", "--run.score_every=4", "--run.n_validation=2", f"--optim.steps={steps}"]
-    return load_recipe("smoke", [*TINY, *every, f"--run.out={out}", "--data.p_synth=0", "--data.x_bank=given", *overrides])
+    return load_recipe(
+        "smoke", [*TINY, *every, f"--run.out={out}", "--data.p_synth=0", "--data.x_bank=given", *overrides]
+    )
 
 
 def sha(folder: Path) -> list[bytes]:
@@ -89,7 +97,9 @@ def test_the_readout_scale_makes_a_penalty_of_one_typical(tmp_path: Path) -> Non
     assert np.exp(np.median(recent)) * scale**2 == pytest.approx(1.0, rel=0.05)
 
 
-@pytest.mark.parametrize("extra", [[], ["--optim.ema=0.9", "--optim.accumulate=2", "--run.gradient_checkpointing=true"]])
+@pytest.mark.parametrize(
+    "extra", [[], ["--optim.ema=0.9", "--optim.accumulate=2", "--run.gradient_checkpointing=true"]]
+)
 @pytest.mark.parametrize("stop", [2, 3, 5, 7])
 def test_a_resumed_run_equals_a_straight_one(stop: int, extra: list[str], tmp_path: Path) -> None:
     Pretraining(config(tmp_path / "straight", *ALL, *extra), bank()).run(progress=False)
@@ -153,7 +163,9 @@ def test_a_loss_that_is_not_finite_ends_with_a_good_checkpoint(objective: str, t
         return step()
 
     run.step = poisoned
-    with pytest.raises(FloatingPointError, match=r"the loss of step 6 is not finite .* the last checkpoint .* is intact. Lower optim"):
+    with pytest.raises(
+        FloatingPointError, match=r"the loss of step 6 is not finite .* the last checkpoint .* is intact. Lower optim"
+    ):
         run.run(progress=False)
     assert load_checkpoint(tmp_path / "last.safetensors").header["provenance"]["step"] == 3
 

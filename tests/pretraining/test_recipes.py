@@ -14,10 +14,16 @@ from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.cli import main
 from nirs4all_vit.pretraining import Pretraining, load_recipe
 from nirs4all_vit.pretraining.data import BaselineCache, SpectralDataset
-from nirs4all_vit.pretraining.recipes import bundled_recipes
+from nirs4all_vit.pretraining.recipes import bundled_recipes, parse_arguments
 from tests.conftest import make_spectra
 
-SMALL = ["--encoder.n_latents=8", "--encoder.d_model=16", "--encoder.n_heads=2", "--data.batch_size=14", "--data.n_synthetic=2"]
+SMALL = [
+    "--encoder.n_latents=8",
+    "--encoder.d_model=16",
+    "--encoder.n_heads=2",
+    "--data.batch_size=14",
+    "--data.n_synthetic=2",
+]
 SMALL += ["--optim.steps=2", "--data.n_workers=0", "--run.n_validation=1", "--data.x_bank=given"]
 
 
@@ -46,7 +52,13 @@ def test_every_recipe_runs(name: str, tmp_path: Path) -> None:
 def test_the_reference_is_the_specification() -> None:
     config = load_recipe("reference", ["--data.x_bank=given"])
     encoder, optim = config.encoder, config.optim
-    assert (encoder.n_latents, encoder.d_model, encoder.n_cross, encoder.n_blocks, encoder.n_heads) == (64, 128, 2, 3, 4)
+    assert (encoder.n_latents, encoder.d_model, encoder.n_cross, encoder.n_blocks, encoder.n_heads) == (
+        64,
+        128,
+        2,
+        3,
+        4,
+    )
     assert config.objectives.masked_modeling.ratio == (0.7, 0.7)
     assert (optim.learning_rate, optim.weight_decay, optim.epochs, optim.warmup) == (1e-4, 0.05, 200, 10 / 200)
     assert (config.data.steps_per_dataset, config.data.p_synth) == (200, 0.3)
@@ -80,7 +92,10 @@ def test_ablations_build_on_each_other() -> None:
         ("objectives: {episodic_calibration: {weight: 0}}", "every weight is 0"),
         ("objectives: {episodic_calibration: {tasks: {magic: {}}}}", r"episodic_calibration.tasks: no task 'magic'"),
         ("objectives: {episodic_calibration: {readouts: {median: 1}}}", r"positive weights for one or more of latents"),
-        ("objectives: {masked_modeling: {ratio: [0.8, 0.6]}}", r"masked_modeling.ratio=\(0.8, 0.6\) must be two shares"),
+        (
+            "objectives: {masked_modeling: {ratio: [0.8, 0.6]}}",
+            r"masked_modeling.ratio=\(0.8, 0.6\) must be two shares",
+        ),
         ("objectives: {contrastive: {temperature: 0}}", r"contrastive.temperature=0.0 must be above 0"),
         ("encoder: {n_heads: 7}", "d_model=32 must be a multiple"),
         ("- a\n- b", "a recipe is a mapping"),
@@ -132,10 +147,36 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 @pytest.mark.slow
 def test_the_command_on_real_spectra(x_bank: Path, tmp_path: Path) -> None:
     settings = ["--data.without_families", "[corn, otolith]", "--run.y_bank", str(x_bank.parent / "y_bank")]
-    arguments = ["--data.x_bank", str(x_bank), "--run.out", str(tmp_path), "--optim.steps", "2", "--run.y_datasets", "[tecator_meat]"]
+    arguments = [
+        "--data.x_bank",
+        str(x_bank),
+        "--run.out",
+        str(tmp_path),
+        "--optim.steps",
+        "2",
+        "--run.y_datasets",
+        "[tecator_meat]",
+    ]
     assert main(["pretrain", "--config", "nirs-base-v0", *arguments, *settings]) == 0
     record = json.loads((tmp_path / "config.json").read_text())
     assert "corn" not in record["families"]
     assert "tecator_meat" in record["families"]
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert 0 < [row for row in rows if "ridge" in row][-1]["ridge"]["tecator_meat/fat"] < 0.5
+
+
+def test_a_recipe_that_extends_replaces_what_is_named_freely(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "extends: cpu\noptim:\nobjectives: {episodic_calibration: {tasks: {linear_spikes: {}}}}\ndata: {x_bank: bank}\n"
+    )
+    config = load_recipe(tmp_path / "mine.yaml")
+    assert config.objectives.episodic_calibration.tasks == {"linear_spikes": {}}
+    assert config.objectives.episodic_calibration.readouts["compact"] == 0.3  # untouched
+    assert config.optim.accumulate == 3
+    (tmp_path / "circle.yaml").write_text(f"extends: {tmp_path / 'circle.yaml'}\n")
+    with pytest.raises(ValueError, match=r"circle.yaml extends itself"):
+        load_recipe(tmp_path / "circle.yaml")
+
+
+def test_the_equals_sign_does_as_well_as_the_space() -> None:
+    assert parse_arguments(["--config=smoke"]).run.name == "smoke"

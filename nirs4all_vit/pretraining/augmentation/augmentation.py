@@ -47,7 +47,9 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     }.items()
 }
 
-_TRIAL = SpectralBatch(torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1)
+_TRIAL = SpectralBatch(
+    torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1
+)
 
 
 class Augmentation:

@@ -43,7 +43,9 @@ class Nirs4allOperator:
 
         found = getattr(augmentation, class_name, None)
         if not inspect.isclass(found):
-            raise ValueError(f"nirs4all has no augmentation {class_name!r}; there are: {', '.join(augmentation.__all__)}.")
+            raise ValueError(
+                f"nirs4all has no augmentation {class_name!r}; there are: {', '.join(augmentation.__all__)}."
+            )
         self.parameters = _VARIED.get(class_name, {}) | parameters
         known = set(inspect.signature(found).parameters)
         if set(self.parameters) - known:

@@ -129,7 +129,9 @@ class BaselineCache:
                         bar.update(rows.stop - rows.start)
                     baseline.flush()
                     if not np.isfinite(baseline).all():
-                        raise SpectralInputError(f"{dataset.name}: AsLS with lam={self.lam:g}, p={self.p:g} has no finite solution.")
+                        raise SpectralInputError(
+                            f"{dataset.name}: AsLS with lam={self.lam:g}, p={self.p:g} has no finite solution."
+                        )
                 write_checksum(path)
             next(results, None)  # joblib takes a generator that is left over for a failure
         return len(missing)

@@ -107,7 +107,9 @@ def load_x_bank(
         raise FileNotFoundError(f"no dataset {missing[0]!r} in {folder}; there are: {', '.join(sources)}.")
     spool = _Spool(cache)
     bank = XBank()
-    for name in tqdm(sorted(sources) if names is None else names, desc="loading spectra", unit="set", disable=not progress):
+    for name in tqdm(
+        sorted(sources) if names is None else names, desc="loading spectra", unit="set", disable=not progress
+    ):
         try:
             if len(sources[name]) > 1:
                 files = ", ".join(path.name for path in sources[name])
@@ -171,7 +173,9 @@ class _Spool:
         if isinstance(dataset.values, np.memmap):
             return dataset
         target, blocks = self._folder / path.name, row_blocks(*dataset.values.shape)
-        write_folder(target, (dataset.values[rows] for rows in blocks), dataset.wavelengths, dict(dataset.metadata.source))
+        write_folder(
+            target, (dataset.values[rows] for rows in blocks), dataset.wavelengths, dict(dataset.metadata.source)
+        )
         mapped = read_folder(target)
         mapped.baseline, mapped.owner = dataset.baseline, self._temporary
         return mapped

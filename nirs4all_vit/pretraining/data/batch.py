@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,7 @@ class SpectralBatch:
     valid : bool Tensor of shape (n, L), or None
         False on padding; None on one grid.
     baseline : Tensor of shape (n, L), or None
-        AsLS baseline; None if any dataset of the batch has none.
+        AsLS baseline; None if no dataset of the batch has one, NaN in rows of datasets without.
     datasets : Tensor of shape (n,), int64, or None
         Number of the dataset of each spectrum.
     rows : Tensor of shape (n,), int64, or None
@@ -45,6 +46,12 @@ class SpectralBatch:
 
     def __len__(self) -> int:
         return len(self.spectra)
+
+    def take(self, rows: Tensor) -> SpectralBatch:
+        """Return some rows (a mask or indices)."""
+        shared = ("wavelengths",) if self.wavelengths.dim() == 1 else ()
+        picked = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
+        return dataclasses.replace(self, **picked)
 
     def grid(self) -> Grid:
         """Return the wavelengths as the encoder takes them."""

@@ -58,7 +58,9 @@ class SpectralDataset:
         if values.ndim != 2 or values.shape[1] != wavelengths.size or not len(values):
             raise SpectralInputError(f"{name}: spectra of shape {values.shape} on {wavelengths.size} wavelengths.")
         if baseline is not None and baseline.shape != values.shape:
-            raise SpectralInputError(f"{name}: a baseline of shape {baseline.shape} for spectra of shape {values.shape}.")
+            raise SpectralInputError(
+                f"{name}: a baseline of shape {baseline.shape} for spectra of shape {values.shape}."
+            )
         self._set_axis(name, wavelengths, metadata)
         self._values, self.baseline = values, baseline
         #: Whatever must live as long as the memory map: the temporary folder that holds its file.

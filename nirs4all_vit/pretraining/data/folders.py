@@ -19,6 +19,7 @@ from .metadata import SpectralMetadata, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
 
+
 def read_folder(folder: str | Path) -> SpectralDataset:
     """Open one dataset folder; spectra stay memory maps.
 

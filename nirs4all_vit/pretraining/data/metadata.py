@@ -63,8 +63,10 @@ class SpectralMetadata:
 def _category(value: Any, *, lower: bool = False) -> str:
     text = str(value).strip() if value is not None else ""
     # "UNKNOWN FT-NIR" and "unknown (1100-2498 nm grid)" name nothing that another dataset could share.
-    return UNKNOWN if not text or text.lower().startswith(("unknown", "n/a")) or text.lower() == "nan" else (
-        text.lower() if lower else text
+    return (
+        UNKNOWN
+        if not text or text.lower().startswith(("unknown", "n/a")) or text.lower() == "nan"
+        else (text.lower() if lower else text)
     )
 
 

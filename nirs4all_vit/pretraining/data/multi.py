@@ -82,7 +82,9 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         if layout not in ("one_grid", "mixed"):
             raise ValueError(f"layout={layout!r}; use 'one_grid' or 'mixed'.")
         if batch_size < 1 or steps_per_dataset < 1 or seed < 0:
-            raise ValueError(f"batch_size={batch_size}, steps_per_dataset={steps_per_dataset}: at least 1; seed={seed}: at least 0.")
+            raise ValueError(
+                f"batch_size={batch_size}, steps_per_dataset={steps_per_dataset}: at least 1; seed={seed}: at least 0."
+            )
         if not 0 <= rank < world_size:
             raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}.")
         chances = {"p_synth": p_synth, "crop_probability": crop_probability, "thin_probability": thin_probability}
@@ -211,15 +213,15 @@ def _padded(parts: Sequence[SpectralBatch]) -> SpectralBatch:
     rows, length = sum(map(len, parts)), max(part.spectra.shape[1] for part in parts)
     spectra, valid = torch.zeros(rows, length), torch.zeros(rows, length, dtype=torch.bool)
     wavelengths = torch.empty(rows, length, dtype=torch.float64)
-    baseline = torch.zeros(rows, length) if all(part.baseline is not None for part in parts) else None
+    baseline = torch.zeros(rows, length) if any(part.baseline is not None for part in parts) else None
     start = 0
     for part in parts:
         size, points = part.spectra.shape
         block = slice(start, start + size)
         spectra[block, :points], valid[block, :points] = part.spectra, True
         wavelengths[block, :points], wavelengths[block, points:] = part.wavelengths, part.wavelengths[-1]
-        if baseline is not None and part.baseline is not None:
-            baseline[block, :points] = part.baseline
+        if baseline is not None:
+            baseline[block, :points] = torch.nan if part.baseline is None else part.baseline
         start += size
     return SpectralBatch(
         spectra,

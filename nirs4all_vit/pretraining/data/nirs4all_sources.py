@@ -67,9 +67,7 @@ def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]
     return [dataset for one in found for dataset in _sources(one, name or one.name)]
 
 
-def fetch_dataset(
-    dataset_id: str, root: str | Path = ".", *, cache: str | Path | None = None
-) -> list[SpectralDataset]:
+def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path | None = None) -> list[SpectralDataset]:
     """Fetch a public dataset by its id in nirs4all-datasets, from where its publisher keeps it.
 
     Parameters

@@ -49,7 +49,9 @@ class LeaveOneDatasetOut(LeaveOneGroupOut):
             if families is not None:
                 train = train[~np.isin(families[train], families[test])]
                 if not train.size:
-                    raise ValueError(f"all rows are of the family {str(families[test][0])!r}; nothing is left to train on.")
+                    raise ValueError(
+                        f"all rows are of the family {str(families[test][0])!r}; nothing is left to train on."
+                    )
             yield train, test
 
 

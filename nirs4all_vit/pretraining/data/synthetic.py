@@ -229,7 +229,9 @@ class _State:
         raw = {"reflectance": "reflectance", "transmittance": "transmittance"}.get(geometry)
         self.mode = raw if raw is not None and generator.random() < 0.4 else "absorbance"
 
-    def measure(self, instrument: _Instrument, library: Any, concentrations: NDArray[np.float64]) -> NDArray[np.float64]:
+    def measure(
+        self, instrument: _Instrument, library: Any, concentrations: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Return absorbance (n_spectra, n_wavelengths)."""
         from nirs4all.synthesis import (
             EdgeArtifactsConfig,

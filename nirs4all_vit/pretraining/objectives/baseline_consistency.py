@@ -24,10 +24,14 @@ class BaselineConsistency(nn.Module):
 
     @staticmethod
     def prepare(settings: BaselineConsistencyConfig, source: Source) -> Inputs | None:  # noqa: ARG004
-        """Subtract the cached baseline; None where the batch has none."""
+        """Subtract the cached baseline; None where fewer than two spectra of the batch have one."""
         batch = source.batch
         if batch.baseline is None:
             return None
+        known = ~batch.baseline.isnan().any(dim=1)
+        if known.sum() < 2:
+            return None
+        batch = batch if known.all() else batch.take(known)
         return Inputs([batch, dataclasses.replace(batch, spectra=batch.spectra - batch.baseline)])
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:

@@ -35,7 +35,9 @@ class Contrastive(nn.Module):
         super().__init__()
         self.settings = settings
         inner = encoder.width("compact")
-        self.projection = nn.Sequential(nn.LayerNorm(inner), nn.Linear(inner, 256), nn.GELU(), nn.Linear(256, settings.width))
+        self.projection = nn.Sequential(
+            nn.LayerNorm(inner), nn.Linear(inner, 256), nn.GELU(), nn.Linear(256, settings.width)
+        )
 
     @staticmethod
     def prepare(settings: ContrastiveConfig, source: Source) -> Inputs:
@@ -68,7 +70,12 @@ def _paired(source: Source, settings: ContrastiveConfig) -> SpectralBatch | None
         return None
     spectra = torch.from_numpy(np.ascontiguousarray(partner.absorbance(batch.rows.numpy())))
     axis = torch.from_numpy(partner.wavelengths.copy())
-    return dataclasses.replace(batch, spectra=spectra, wavelengths=axis, deviation=partner.deviation, baseline=None)
+    # A partner that is drawn from has a number; a synthetic one, made for the occasion, none: nothing is told of it.
+    numbers = [i for i, d in enumerate(data.datasets) if d is partner]
+    datasets = torch.full_like(batch.datasets, numbers[0]) if numbers else None
+    return dataclasses.replace(
+        batch, spectra=spectra, wavelengths=axis, deviation=partner.deviation, baseline=None, datasets=datasets
+    )
 
 
 def _partner(

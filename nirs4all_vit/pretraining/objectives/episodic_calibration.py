@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import SpectralPerceiver
-from ..config import EpisodicCalibrationConfig
+from ..config import SMALLEST_EPISODE, EpisodicCalibrationConfig
 from ..tasks import corrupt, make_tasks
 from .inputs import Inputs, Source
 from .ridge import EpisodicRidge
@@ -44,7 +44,7 @@ class EpisodicCalibration(nn.Module):
         deviation = targets.std(dim=0, keepdim=True)
         targets = targets + draw.log_uniform(1, low=0.02, high=1.0) * deviation * draw.normal(*targets.shape)
         targets = targets[:, deviation[0] > 1e-9]
-        if targets.shape[1] == 0 or len(batch) < 12:
+        if targets.shape[1] == 0 or len(batch) < SMALLEST_EPISODE:
             return None
         n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(batch))
         n_support = min(max(n_support, 6), len(batch) - 3)

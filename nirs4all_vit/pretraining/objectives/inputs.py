@@ -47,7 +47,7 @@ class Inputs:
         What the encoder is shown.
     tensors : dict of str to Tensor
         Masks, targets and the like.
-    metadata : list of dict, or None
+    metadata : list (by view) of list of dict, or None
         What is known of each spectrum, where the encoder takes it.
     progress : float
         Share of the run that is done, 0 to 1.
@@ -55,10 +55,11 @@ class Inputs:
 
     views: list[SpectralBatch]
     tensors: dict[str, Tensor] = field(default_factory=dict)
-    metadata: Sequence[Mapping[str, Any]] | None = None
+    metadata: Sequence[Sequence[Mapping[str, Any]]] | None = None
     progress: float = 0.0
 
     def encode(self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None) -> Latents:
         """Encode a view."""
         batch = self.views[view]
-        return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=self.metadata)
+        metadata = None if self.metadata is None else self.metadata[view]
+        return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)

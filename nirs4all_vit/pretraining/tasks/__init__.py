@@ -19,7 +19,15 @@ TASKS = {
     "region_to_region": RegionToRegion,
 }
 
-__all__ = ["TASKS", "LinearFunctionals", "LinearSpikes", "NonlinearFunctionals", "RegionToRegion", "corrupt", "make_tasks"]
+__all__ = [
+    "TASKS",
+    "LinearFunctionals",
+    "LinearSpikes",
+    "NonlinearFunctionals",
+    "RegionToRegion",
+    "corrupt",
+    "make_tasks",
+]
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:
@@ -52,7 +60,9 @@ def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any
             raise ValueError(f"{name}: weight={weight} must be positive.")
         known = inspect.signature(TASKS[name]).parameters
         if set(parameters) - set(known):
-            raise ValueError(f"{name} has no parameter {sorted(set(parameters) - set(known))[0]!r}; it has: {', '.join(known)}.")
+            raise ValueError(
+                f"{name} has no parameter {sorted(set(parameters) - set(known))[0]!r}; it has: {', '.join(known)}."
+            )
         built[name] = (TASKS[name](**parameters), weight)
     total = sum(weight for _, weight in built.values())
     return {name: (task, weight / total) for name, (task, weight) in built.items()}

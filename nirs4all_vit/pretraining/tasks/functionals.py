@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.batch import SpectralBatch
 from ..draw import Draw
-from .functions import gaussian_bands, random_view, standardise
+from .functions import check_count, gaussian_bands, random_view, standardise
 from .spikes import physical_spike
 
 
@@ -17,6 +17,7 @@ class LinearFunctionals:
     """Predict contrasts of random bands of the clean spectrum, its derivative or its SNV."""
 
     def __init__(self, n_targets: int = 8) -> None:
+        check_count("n_targets", n_targets)
         self.n_targets = n_targets
 
     def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
@@ -38,6 +39,8 @@ class NonlinearFunctionals:
     """
 
     def __init__(self, n_targets: int = 8, n_hidden: int = 10) -> None:
+        check_count("n_targets", n_targets)
+        check_count("n_hidden", n_hidden)
         self.n_targets, self.n_hidden = n_targets, n_hidden
 
     def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:

@@ -42,3 +42,9 @@ def standardise(columns: Tensor) -> Tensor:
     centred = columns - columns.mean(dim=0)
     deviation = centred.std(dim=0)
     return torch.where(deviation > 1e-9, centred / deviation.clamp_min(1e-9), torch.zeros_like(centred))
+
+
+def check_count(name: str, value: int) -> None:
+    """Raise ValueError unless a number of things is a positive integer."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name}={value!r} must be a positive integer.")

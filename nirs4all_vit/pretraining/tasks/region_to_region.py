@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..data.batch import SpectralBatch
 from ..draw import Draw
-from .functions import gaussian_bands, random_view
+from .functions import check_count, gaussian_bands, random_view
 
 
 class RegionToRegion:
@@ -30,6 +30,7 @@ class RegionToRegion:
     def __init__(self, n_targets: int = 8, smallest: float = 0.15, largest: float = 0.4) -> None:
         if not 0 < smallest <= largest <= 0.5:
             raise ValueError(f"smallest={smallest}, largest={largest} must be shares, 0 < smallest <= largest <= 0.5.")
+        check_count("n_targets", n_targets)
         self.n_targets, self.smallest, self.largest = n_targets, smallest, largest
 
     def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
@@ -41,7 +42,9 @@ class RegionToRegion:
         seen, other = (slice(hidden, None), slice(0, hidden)) if first else (slice(0, -hidden), slice(-hidden, None))
         axis = episode.wavelengths[other]
         bands = gaussian_bands(axis, draw, 2 * self.n_targets, wide=60.0)
-        means = random_view(episode.spectra[:, other], draw) @ (bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)).T
+        means = (
+            random_view(episode.spectra[:, other], draw) @ (bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)).T
+        )
         targets = means[:, : self.n_targets] - means[:, self.n_targets :]
         visible = dataclasses.replace(
             episode, spectra=episode.spectra[:, seen].contiguous(), wavelengths=episode.wavelengths[seen], baseline=None

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..data.batch import SpectralBatch
 from ..draw import Draw
-from .functions import gaussian_bands
+from .functions import check_count, gaussian_bands
 
 
 def spike(episode: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float) -> tuple[Tensor, Tensor]:
@@ -54,6 +54,9 @@ class LinearSpikes:
     """
 
     def __init__(self, n_analytes: int = 8, low: float = 0.05, high: float = 1.0) -> None:
+        check_count("n_analytes", n_analytes)
+        if not 0 < low <= high:
+            raise ValueError(f"low={low}, high={high} must be strengths, 0 < low <= high.")
         self.n_analytes, self.low, self.high = n_analytes, low, high
 
     def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:

@@ -99,14 +99,24 @@ def test_samples_draw_apart_with_the_probability_asked_for() -> None:
         share = (after.spectra != many.spectra).any(dim=1).float().mean()
         assert 0.25 < share < 0.35, name
     one = SpectralBatch(many.spectra[:1].expand(50, -1).contiguous(), many.wavelengths, many.deviation)
-    for name in ("wavelength_stretch", "wavelength_warp", "broadening", "temperature", "path_length", "emsc_distortion"):
+    for name in (
+        "wavelength_stretch",
+        "wavelength_warp",
+        "broadening",
+        "temperature",
+        "path_length",
+        "emsc_distortion",
+    ):
         after = Augmentation({name: {}})(one, Draw.seeded(0))
         assert len({row.numpy().tobytes() for row in after.spectra}) > 40, name
 
 
 def test_augmentations_follow_their_order_and_leave_the_rest() -> None:
     one = batch()
-    steps = {"msc_scatter": {"a_range": (1.0, 1.0), "b_range": (1.0, 1.0)}, "multiplicative_scatter": {"sigma_gain": 0.0}}
+    steps = {
+        "msc_scatter": {"a_range": (1.0, 1.0), "b_range": (1.0, 1.0)},
+        "multiplicative_scatter": {"sigma_gain": 0.0},
+    }
     after = Augmentation(steps)(one, Draw.seeded(0))
     torch.testing.assert_close(after.spectra, one.spectra + 1)
     assert after.wavelengths is one.wavelengths
@@ -134,7 +144,9 @@ def test_padding_does_not_change_a_spectrum() -> None:
     padded = SpectralBatch(torch.nn.functional.pad(spectra, (0, 30)), axis, torch.ones(9, 1), valid)
     for operator in (hot.WavelengthShift((-9.0, 9.0)), hot.BaselineDrift(2), hot.MSCScatter()):
         expected = operator(alone.spectra, alone, Draw.seeded(0))
-        torch.testing.assert_close(operator(padded.spectra, padded, Draw.seeded(0))[:, :100], expected, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(
+            operator(padded.spectra, padded, Draw.seeded(0))[:, :100], expected, atol=1e-6, rtol=1e-5
+        )
     torch.testing.assert_close(hot._spread(padded.spectra, valid), hot._spread(spectra, None))
 
 

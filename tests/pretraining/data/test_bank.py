@@ -100,7 +100,9 @@ def test_a_broken_baseline_costs_the_baseline_only(broken: object, tmp_path: Pat
         (folder / "baseline_asls.npy").write_bytes(b"\x93NUMPY")
     else:
         np.save(folder / "baseline_asls.npy", broken)
-    with pytest.warns(UserWarning, match=r"d/baseline_asls.npy.* It is left out; nirs4all-vit precompute-asls makes it"):
+    with pytest.warns(
+        UserWarning, match=r"d/baseline_asls.npy.* It is left out; nirs4all-vit precompute-asls makes it"
+    ):
         (dataset,) = load_x_bank(tmp_path, progress=False)
     assert dataset.baseline is None
 
@@ -116,7 +118,15 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
     (tmp_path / "UPPER.CSV").write_text("1100,1200\n1,x\n")
     write(tmp_path, "lost", "1100,1200\n1,2\n")
     (tmp_path / "lost.json").symlink_to("nowhere.json")
-    write(tmp_path, "odd", "1100,1200\n1,2\n", spectral_range=[None, "x"], temperature=10**400, family={"a": 1}, mode="Absorbance ")
+    write(
+        tmp_path,
+        "odd",
+        "1100,1200\n1,2\n",
+        spectral_range=[None, "x"],
+        temperature=10**400,
+        family={"a": 1},
+        mode="Absorbance ",
+    )
     rng = np.random.default_rng(0)
     for _ in range(25):
         for name in ("gz.csv.gz", "pq.parquet"):
@@ -139,8 +149,14 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
     [
         (lambda d: (d / "spectra.npy").unlink(), r"d/spectra.npy is missing"),
         (lambda d: (d / "wavelengths.npy").unlink(), r"d/wavelengths.npy is missing"),
-        (lambda d: (d / "spectra.npy").write_bytes((d / "spectra.npy").read_bytes()[:300]), r"d/spectra.npy is not .* cut"),
-        (lambda d: np.save(d / "spectra.npy", np.array([{}], dtype=object), allow_pickle=True), r"d/spectra.npy is not"),
+        (
+            lambda d: (d / "spectra.npy").write_bytes((d / "spectra.npy").read_bytes()[:300]),
+            r"d/spectra.npy is not .* cut",
+        ),
+        (
+            lambda d: np.save(d / "spectra.npy", np.array([{}], dtype=object), allow_pickle=True),
+            r"d/spectra.npy is not",
+        ),
         (lambda d: np.save(d / "spectra.npy", np.zeros((3, 4))), r"d/spectra.npy: shape \(3, 4\) on 21 wavelengths"),
         (lambda d: np.save(d / "spectra.npy", np.full((3, 21), np.nan)), r"d/spectra.npy, row 0: a value is missing"),
         (lambda d: np.save(d / "wavelengths.npy", np.zeros(21)), r"d/wavelengths.npy: wavelengths hold 0"),
@@ -346,7 +362,9 @@ def test_the_real_bank_with_broken_files(x_bank: Path, tmp_path: Path) -> None:
         shutil.copy(x_bank / f"{name}.csv", tmp_path)
         shutil.copy(x_bank / f"{name}.json", tmp_path)
     rng = np.random.default_rng(0)
-    broken = dict(zip((str(n) for n in rng.choice(names, 4, replace=False)), ("cut", "text", "ragged", "header"), strict=True))
+    broken = dict(
+        zip((str(n) for n in rng.choice(names, 4, replace=False)), ("cut", "text", "ragged", "header"), strict=True)
+    )
     for name, kind in broken.items():
         path = tmp_path / f"{name}.csv"
         path.chmod(0o644)

@@ -72,7 +72,9 @@ def test_metadata_has_no_holes() -> None:
         }
     )
     assert metadata.categorical["mode"] == "absorbance"
-    assert all(metadata.categorical[k] == UNKNOWN for k in ("instrument", "manufacturer", "sample_type", "instrument_type"))
+    assert all(
+        metadata.categorical[k] == UNKNOWN for k in ("instrument", "manufacturer", "sample_type", "instrument_type")
+    )
     assert metadata.numeric["spectral_start"] == (1100.0, 1.0)
     assert metadata.numeric["temperature"] == (25.5, 1.0)
     assert all(metadata.numeric[k] == (0.0, 0.0) for k in ("particle_size", "humidity", "spectral_step"))

@@ -132,7 +132,9 @@ except ConnectionError as error:
 
 
 def test_unknown_ids_and_a_missing_package(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(FileNotFoundError, match=r"unknown dataset 'nope'.* must be a checkout of the nirs4all-datasets"):
+    with pytest.raises(
+        FileNotFoundError, match=r"unknown dataset 'nope'.* must be a checkout of the nirs4all-datasets"
+    ):
         fetch_dataset("nope", registry)
     monkeypatch.setitem(sys.modules, "nirs4all_datasets", None)
     with pytest.raises(ImportError, match="pip install nirs4all-datasets"):

@@ -176,7 +176,9 @@ def test_synthetic_ones_have_their_share() -> None:
 
 
 def test_weights_by_name() -> None:
-    data = MultiSpectralDataset(bank(), 4, weights={"small": 2.0, "large": 0.0}, synthetic=synthetic_bank(2, 8), p_synth=0.5)
+    data = MultiSpectralDataset(
+        bank(), 4, weights={"small": 2.0, "large": 0.0}, synthetic=synthetic_bank(2, 8), p_synth=0.5
+    )
     drawn = np.array([int(data[k].datasets[0]) for k in range(3000)])
     shares = np.bincount(drawn, minlength=5) / 3000
     np.testing.assert_allclose(shares, [1 / 3, 1 / 6, 0, 0.25, 0.25], atol=0.03)
@@ -227,7 +229,9 @@ def test_small_or_constant_sets_are_left_out() -> None:
     saturated = make_spectra(nm, 30).astype(np.float32)
     saturated[:, :20] = 5.0
     with pytest.warns(UserWarning, match="left out, as their spectra do not differ: flat"):
-        kept = MultiSpectralDataset([*useless, SpectralDataset("saturated", saturated, nm), *bank()[:1]], min_spectra=12)
+        kept = MultiSpectralDataset(
+            [*useless, SpectralDataset("saturated", saturated, nm), *bank()[:1]], min_spectra=12
+        )
     assert [d.name for d in kept.datasets] == ["saturated", "small"]
     with pytest.raises(ValueError, match="nothing to pretrain on"), pytest.warns(UserWarning, match="flat"):
         MultiSpectralDataset(useless, min_spectra=12)
