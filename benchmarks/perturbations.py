@@ -43,6 +43,8 @@ def wavelength_shift(part: Calibration, strength: float, generator: np.random.Ge
 
 def resolution_loss(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:  # noqa: ARG001
     """Smooth with a Gaussian; strength is its full width at half maximum in nm."""
+    if strength == 0:
+        return _with(part, part.X)
     step = float(np.median(np.abs(np.diff(part.wavelengths))))
     return _with(part, gaussian_filter1d(part.X.astype(np.float64), strength / 2.3548 / step, axis=1, mode="nearest"))
 

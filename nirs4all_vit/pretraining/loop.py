@@ -295,7 +295,8 @@ class Pretraining:
         if state is not None:
             check_same_run(out, state, recipe, self._origin, self.processes.world_size)
             self._restore(state)
-        elif self.processes.first:
+        self.processes.wait()  # all have looked at the folder before the first writes into it
+        if state is None and self.processes.first:
             out.mkdir(parents=True, exist_ok=True)
             record = {"config": self.config.to_dict(), **self._origin}
             (out / "config.json").write_text(json.dumps(record, indent=1) + "\n", "utf-8")
