@@ -1,0 +1,61 @@
+"""Pooled calibration: one head for an analyte over datasets on different grids."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.calibrations import Calibration
+from benchmarks.pooled import corrected, members, predict_left_out
+from benchmarks.problems import Problems
+
+
+def test_corrections_by_hand() -> None:
+    predicted, y = np.array([1.0, 2.0, 3.0, 4.0] * 4), np.array([3.0, 5.0, 7.0, 9.0] * 4)
+    np.testing.assert_array_equal(corrected(predicted, y, np.arange(0)), predicted)
+    np.testing.assert_allclose(corrected(predicted, y, np.arange(4)), predicted + 3.5)  # bias of the four
+    np.testing.assert_allclose(corrected(predicted, y, np.arange(10)), y)  # slope 2, bias 1
+    flat = corrected(np.full(16, 2.0), y, np.arange(12))
+    np.testing.assert_allclose(flat, y[:12].mean())
+
+
+def test_another_grid_is_interpolated(calibration: Calibration) -> None:
+    nm = np.linspace(1150.0, 2250.0, 80)
+    X = np.stack([np.interp(nm, calibration.wavelengths, row) for row in calibration.X]).astype(np.float32)
+    other = dataclasses.replace(calibration, dataset="other", family="other", X=X, wavelengths=nm, rows=None)
+    predicted = predict_left_out("snv-pls", [calibration], other, None, seed=0)
+    assert np.corrcoef(predicted, other.y)[0, 1] > 0.8
+
+
+@pytest.mark.xbank
+def test_analytes_of_the_bank(x_bank: Path) -> None:
+    names = ("barley_auroranir", "corn_m5", "corn_mp5", "tecator_meat", "soil_mg44_veris")
+    found = dict(members(Problems(x_bank, None, names)))
+    assert {p.dataset for p in found["protein"]} == {"barley_auroranir", "corn_m5", "corn_mp5", "tecator_meat"}
+    assert "clay" not in found  # one family only
+
+
+@pytest.mark.xbank
+def test_classes_of_the_bank(x_bank: Path) -> None:
+    found = [c for c in Problems(x_bank).of("leaf_herbarium_amazon_nirs_g1") if c.task == "classification"]
+    assert found
+    for problem in found:
+        codes, counts = np.unique(problem.y, return_counts=True)
+        assert len(codes) >= 2
+        assert counts.min() >= 6
+        train, test = problem.split(0, max_train=None, max_test=None)
+        assert set(problem.y[test]) <= set(problem.y[train])
+        assert not set(problem.groups[train]) & set(problem.groups[test])
+
+
+@pytest.mark.xbank
+@pytest.mark.parametrize("kind", ["kennard_stone", "spxy"])
+def test_designed_splits_keep_samples_together(kind: str, x_bank: Path) -> None:
+    (protein,) = Problems(x_bank).of("n4a_bge_micronir")
+    train, test = protein.split(0, kind=kind)
+    assert not set(protein.groups[train]) & set(protein.groups[test])
+    assert len(train) == 200
+    assert len(test) > 150
