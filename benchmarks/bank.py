@@ -21,12 +21,10 @@ from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
-from nirs4all_vit import SpectralEmbedder, save_checkpoint
+from nirs4all_vit import SpectralEmbedder
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
-
-#: The bundled weights.
-DEFAULT = SpectralEmbedder().checkpoint
+from .encoders import DEFAULT, Encoders
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -114,19 +112,6 @@ def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "
     return pd.Series(values, name=f"{method} / {reference}")
 
 
-def untrained_checkpoint(folder: Path) -> Path:
-    """Write the encoder as it is before any pretraining (seed 0) and return its file."""
-    import torch
-
-    from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        # The scale of the trained read-outs' order: the penalties of RidgeCV are absolute.
-        encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
-    return save_checkpoint(folder / "untrained.safetensors", encoder, name="untrained", provenance={"seed": 0})
-
-
 def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
     """Compare embeddings of spectra with those of every second point of the same spectra.
 
@@ -167,7 +152,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--families", nargs="*", help="families to judge on; nothing is written then")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder:
-        checkpoints = {"untrained": untrained_checkpoint(Path(folder)), "embedding": options.checkpoint}
+        checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": options.checkpoint}
         table = compare(options.x_bank, checkpoints=checkpoints, families=options.families)
     summary = pd.concat([summarise(table), summarise(table, reference="untrained")], axis=1)
     print(table.to_string(index=False, float_format="%.4g"))
