@@ -25,7 +25,9 @@ def _methods() -> str:
             "95 %": [f"{a:.3f} to {b:.3f}" for a, b in zip(table["low"], table["high"], strict=True)],
             "wins": [f"{w:.0%}" for w in table["wins"]],
             "p (Holm)": [f"{p:.1e}" for p in table["p Holm"]],
-            "seconds to fit": [f"{f + e:.2f}" for f, e in zip(table["fit_seconds"], table["encode_seconds"], strict=True)],
+            "seconds to fit": [
+                f"{f + e:.2f}" for f, e in zip(table["fit_seconds"], table["encode_seconds"], strict=True)
+            ],
         }
     )
     return markdown(shown)

@@ -92,7 +92,7 @@ def _calibrations(results: Results, to: Path) -> None:
         for reference in (REFERENCE, "best-ridge", "gp", "ridge@untrained"):
             if reference in kept:
                 suffix = "" if reference == REFERENCE else f"_against_{reference.replace('@', '_')}"
-                write_table(statistics.compare(kept, reference), to / f"{name}{suffix}")
+                write_table(statistics.compare(kept, reference, floor=statistics.FLOOR[kind]), to / f"{name}{suffix}")
         figures.ratios(to / f"{name}_ratios", errors[skilled], REFERENCE, f"{skilled.sum()} predictable targets")
         everywhere = kept.loc[:, kept.notna().mean() > 0.99].dropna()
         if everywhere.shape[1] > 2 and len(everywhere) > 10:

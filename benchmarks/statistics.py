@@ -13,6 +13,9 @@ from statsmodels.stats.multitest import multipletests
 #: A target counts as predictable where some method errs by at most this much of the mean predictor's error.
 PREDICTABLE = 0.95
 
+#: Smallest error that counts as one: half a percent of the classes' samples.
+FLOOR = {"regression": 1e-12, "classification": 0.005}
+
 #: What is compared: RMSEP, or one minus the balanced accuracy.
 ERROR = {"regression": "rmsep", "classification": "balanced_error"}
 
@@ -45,7 +48,13 @@ def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
 
 
 def compare(
-    errors: pd.DataFrame, reference: str, methods: Sequence[str] | None = None, n_bootstrap: int = 2000, seed: int = 0
+    errors: pd.DataFrame,
+    reference: str,
+    methods: Sequence[str] | None = None,
+    *,
+    floor: float = 1e-12,
+    n_bootstrap: int = 2000,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Compare methods with one reference, paired by target.
 
@@ -57,6 +66,8 @@ def compare(
         Whose errors stand below the line of the ratios.
     methods : sequence of str, optional
         Columns; all others by default.
+    floor : float
+        Errors below count as this much: no classifier is infinitely better than another.
     n_bootstrap, seed : int
         Of the intervals, which draw whole families: targets of one family are not independent.
 
@@ -70,7 +81,7 @@ def compare(
     rows = []
     for name in names:
         pair = errors[[name, reference]].dropna()
-        ratio = np.log(pair[name].clip(lower=1e-12) / pair[reference].clip(lower=1e-12))
+        ratio = np.log(pair[name].clip(lower=floor) / pair[reference].clip(lower=floor))
         families = pair.index.get_level_values("family").to_numpy()
         means, medians = _bootstrap(ratio.to_numpy(), families, n_bootstrap, seed)
         rows.append(
