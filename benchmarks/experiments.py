@@ -149,7 +149,7 @@ def transfer(task: Task, context: Context) -> dict[str, Any]:
 def pooled(task: Task, context: Context) -> dict[str, Any]:
     """Train one head for an analyte on other datasets, test on this one, raw and with local correction."""
     analyte, only = task.options["analyte"], task.options.get("trained_on")
-    found = dict(members(context.problems))[analyte]
+    found = members(context.problems)[analyte]
     test = next(p for p in found if p.dataset == task.dataset and p.target == task.target)
     training = [p for p in found if p.family != test.family and only in (None, p.dataset)]
     encoder = task.method.partition("@")[2]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import Any
@@ -11,7 +10,7 @@ from .calibrations import bank_families
 from .encoders import DEFAULT, N_FOLDS, fold_families
 from .methods.registry import suits
 from .pooled import members
-from .problems import Problems
+from .problems import KINDS, Problems
 from .tasks import Task
 from .transfer import instrument_pairs, shared_targets
 
@@ -69,13 +68,22 @@ _TRANSFER = (
 
 
 def _calibrations(
-    problems: Problems, methods: Sequence[str], *, seeds: Sequence[int] = SEEDS, **settings: Any
+    problems: Problems,
+    methods: Sequence[str],
+    *,
+    seeds: Sequence[int] = SEEDS,
+    kinds: Sequence[str] = KINDS,
+    families: Sequence[str] | None = None,
+    experiment: str = "calibration",
+    **settings: Any,
 ) -> Iterator[Task]:
     for problem in problems:
+        if problem.task not in kinds or (families is not None and problem.family not in families):
+            continue
         for seed in seeds:
             for method in methods:
                 if suits(method, problem.task):
-                    yield Task("calibration", problem.dataset, problem.target, method, seed=seed, **settings)
+                    yield Task(experiment, problem.dataset, problem.target, method, seed=seed, **settings)
 
 
 def phase0(problems: Problems) -> Iterator[Task]:
@@ -86,10 +94,9 @@ def phase0(problems: Problems) -> Iterator[Task]:
 def splits(problems: Problems) -> Iterator[Task]:
     """Main methods on Kennard-Stone and SPXY splits."""
     methods = ("mean", "best-pls", "best-ridge", "pca-ridge", f"ridge@{DEFAULT}")
-    for kind in ("kennard_stone", "spxy"):
-        for task in _calibrations(problems, methods, split=kind):
-            if kind == "kennard_stone" or suits("gp", problems.get(task.dataset, task.target).task):
-                yield task
+    yield from _calibrations(problems, methods, split="kennard_stone")
+    # SPXY needs distances between targets.
+    yield from _calibrations(problems, methods, split="spxy", kinds=("regression",))
 
 
 def small(problems: Problems) -> Iterator[Task]:
@@ -119,7 +126,7 @@ def phase3a(problems: Problems) -> Iterator[Task]:
 
 def phase3b(problems: Problems) -> Iterator[Task]:
     """Pooled calibration: one head per analyte, trained on all other datasets."""
-    for analyte, found in members(problems):
+    for analyte, found in members(problems).items():
         for test in found:
             others = [p.dataset for p in found if p.family != test.family]
             for method in ("snv-pls", f"ridge@{DEFAULT}"):
@@ -159,9 +166,7 @@ def phase6(problems: Problems) -> Iterator[Task]:
 def robustness(problems: Problems) -> Iterator[Task]:
     """Robustness curves: perturbations at test time, in growing strength."""
     methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}")
-    for task in _calibrations(problems, methods, seeds=(0, 1)):
-        if problems.get(task.dataset, task.target).task == "regression":
-            yield dataclasses.replace(task, experiment="robustness")
+    return _calibrations(problems, methods, seeds=(0, 1), kinds=("regression",), experiment="robustness")
 
 
 def transfer(problems: Problems) -> Iterator[Task]:
@@ -198,9 +203,7 @@ def _strict(
     for fold in folds:
         named = [f"ridge@{encoder.replace('~K', f'~{fold}')}" for encoder in encoders]
         every = [*methods, *named, *(f"{name}:{readout}" for name in named for readout in readouts)]
-        for task in _calibrations(problems, every):
-            if problems.get(task.dataset, task.target).family in left_out[fold]:
-                yield task
+        yield from _calibrations(problems, every, families=left_out[fold])
 
 
 #: By the name on the command line.

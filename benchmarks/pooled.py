@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,12 +31,12 @@ CORRECTIONS = (0, 5, 10, 20)
 _CAP = 150
 
 
-def members(problems: Problems) -> Iterator[tuple[str, list[Calibration]]]:
-    """Yield analytes with the problems that measure them, where two families at least do."""
-    for analyte, names in ANALYTES.items():
-        found = [p for p in problems if p.task == "regression" and p.target in names]
-        if len({p.family for p in found}) >= 2:
-            yield analyte, found
+@lru_cache(maxsize=1)
+def members(problems: Problems) -> dict[str, list[Calibration]]:
+    """Return the problems that measure an analyte, where two families at least do; read once per process."""
+    measured = [p for p in problems if p.task == "regression"]
+    found = {analyte: [p for p in measured if p.target in names] for analyte, names in ANALYTES.items()}
+    return {analyte: of for analyte, of in found.items() if len({p.family for p in of}) >= 2}
 
 
 def predict_left_out(

@@ -40,11 +40,10 @@ def build(out: Path, to: Path) -> list[Path]:
     return sorted(set(to.iterdir()) - before) or sorted(to.iterdir())
 
 
-def write_table(frame: pd.DataFrame, path: Path, digits: int = 3, *, index: bool = False) -> None:
+def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
     """Write a table as CSV and Markdown."""
-    frame.to_csv(path.with_suffix(".csv"), index=index, float_format=f"%.{digits + 2}g")
-    shown = frame.reset_index() if index else frame
-    path.with_suffix(".md").write_text(markdown(shown, digits) + "\n", "utf-8")
+    frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 2}g")
+    path.with_suffix(".md").write_text(markdown(frame, digits) + "\n", "utf-8")
 
 
 def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
