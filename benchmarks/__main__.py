@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join(PHASES))
     run.add_argument("--x-bank", type=Path, help="folder of spectra; without one, synthetic sets")
     run.add_argument("--y-bank", type=Path, help="folder of targets (y_bank beside the x-bank)")
+    run.add_argument("--registry", type=Path, help="without a bank: checkout of nirs4all-datasets, for public sets too")
     run.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
     run.add_argument("--methods", nargs="+", help="only these of the phase's methods")
     run.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one per core)")
@@ -55,7 +56,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    problems = Problems(_absolute(options.x_bank), _absolute(options.y_bank), tuple(options.datasets))
+    problems = Problems(
+        _absolute(options.x_bank), _absolute(options.y_bank), tuple(options.datasets), _absolute(options.registry)
+    )
     out = options.out.resolve()
     try:
         tasks = list(PHASES[options.phase](problems))

@@ -139,20 +139,44 @@ def load_calibrations(
         column = about.get("group")
         groups = pd.factorize(targets[column])[0] if column in targets else np.arange(len(targets))
         for target, kind in kinds.items():
-            y, measured = _measured(targets[target], groups, kind)
-            if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:
-                continue
-            yield Calibration(
-                name,
-                target,
-                about.get("family", name),
-                X[measured],
-                wavelengths,
-                y[measured],
-                groups[measured],
-                kind,
-                np.flatnonzero(measured),
+            made = make_calibration(
+                name, target, about.get("family", name), X, wavelengths, targets[target], groups, kind, min_samples
             )
+            if made is not None:
+                yield made
+
+
+def make_calibration(
+    dataset: str,
+    target: str,
+    family: str,
+    X: NDArray[np.float32],
+    wavelengths: NDArray[np.float64],
+    column: pd.Series,
+    groups: NDArray[np.int64],
+    task: str,
+    min_samples: int = 40,
+) -> Calibration | None:
+    """Return a problem from a column of targets as it was read; None where too little was measured.
+
+    Parameters
+    ----------
+    dataset, target, family : str
+    X : ndarray of shape (n, n_wavelengths)
+    wavelengths : ndarray of shape (n_wavelengths,)
+        In nm.
+    column : Series of length n
+        Values or names of classes, some of them missing.
+    groups : ndarray of shape (n,)
+    task : {"regression", "classification"}
+    min_samples : int
+        Rows that are measured at least; of at least 20 samples.
+    """
+    y, measured = _measured(column, groups, task)
+    if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:
+        return None
+    rows = np.flatnonzero(measured)
+    return Calibration(dataset, target, family, X[rows], wavelengths, y[rows], groups[rows], task, rows)
 
 
 def read_about(x_bank: Path, name: str) -> dict[str, Any]:

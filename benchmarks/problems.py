@@ -1,4 +1,4 @@
-"""Where calibration problems come from: a bank, or synthetic sets where there is none."""
+"""Where calibration problems come from: a bank, or synthetic and public sets where there is none."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from nirs4all_vit.pretraining import SyntheticSpectralDataset
 
 from .calibrations import Calibration, load_calibrations, read_spectra
+from .public import public_names, read_public
 
 KINDS = ("regression", "classification")
 
@@ -30,11 +31,14 @@ class Problems:
         Folders of spectra and targets; synthetic sets where `x_bank` is None.
     datasets : tuple of str
         Only these; all with an empty one.
+    registry : path or None
+        Without a bank: a checkout of the nirs4all-datasets registry, whose public sets are taken too.
     """
 
     x_bank: Path | None = None
     y_bank: Path | None = None
     datasets: tuple[str, ...] = ()
+    registry: Path | None = None
 
     @property
     def names(self) -> list[str]:
@@ -42,7 +46,8 @@ class Problems:
         if self.datasets:
             return list(self.datasets)
         if self.x_bank is None:
-            return [f"synthetic-{i}" for i in range(_N_SYNTHETIC)]
+            public = public_names(self.registry) if self.registry else []
+            return [*(f"synthetic-{i}" for i in range(_N_SYNTHETIC)), *public]
         y_bank = self.y_bank or self.x_bank.parent / "y_bank"
         return sorted(path.stem for path in y_bank.glob("*.csv"))
 
@@ -52,7 +57,7 @@ class Problems:
 
     def of(self, dataset: str) -> list[Calibration]:
         """Return the targets of one dataset; read once per process."""
-        return _load(self.x_bank, self.y_bank, dataset)
+        return _load(self, dataset)
 
     def get(self, dataset: str, target: str) -> Calibration:
         """Return one target."""
@@ -64,18 +69,27 @@ class Problems:
     def spectra(self, names: Sequence[str]) -> Iterator[tuple[str, NDArray, NDArray]]:
         """Yield name, all spectra and wavelengths of datasets, for dumps of embeddings."""
         for name in names:
-            if self.x_bank is None:
-                first = self.of(name)[0]
-                yield name, first.X, first.wavelengths
-            else:
+            if self.x_bank is not None:
                 yield name, *read_spectra(self.x_bank, name)
+            elif _is_synthetic(name) or self.registry is None:
+                made = _synthetic(name)[0]
+                yield name, made.X, made.wavelengths
+            else:
+                X, wavelengths, *_ = read_public(self.registry, name)
+                yield name, X, wavelengths
 
 
 @lru_cache(maxsize=4)
-def _load(x_bank: Path | None, y_bank: Path | None, dataset: str) -> list[Calibration]:
-    if x_bank is None:
+def _load(problems: Problems, dataset: str) -> list[Calibration]:
+    if problems.x_bank is not None:
+        return list(load_calibrations(problems.x_bank, problems.y_bank, [dataset], tasks=KINDS))
+    if _is_synthetic(dataset) or problems.registry is None:
         return _synthetic(dataset)
-    return list(load_calibrations(x_bank, y_bank, [dataset], tasks=KINDS))
+    return read_public(problems.registry, dataset)[2]
+
+
+def _is_synthetic(name: str) -> bool:
+    return name.startswith("synthetic-")
 
 
 def _synthetic(name: str) -> list[Calibration]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from nirs4all_vit.checkpoint import save_checkpoint
 
@@ -83,3 +87,39 @@ def run_python(code: str, *, cwd: Path = ROOT, network: bool = True, env: dict[s
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
+
+
+def make_registry(
+    root: Path,
+    dataset_id: str,
+    sources: dict[str, np.ndarray] | None = None,
+    axis: np.ndarray | None = None,
+    targets: pd.DataFrame | None = None,
+) -> Path:
+    """Make a registry as a checkout of nirs4all-datasets holds it, with a descriptor of its own catalogue.
+
+    With `sources` (spectra by instrument, sample ``s0``, ``s1``, ... in each row) the set's canonical files lie
+    there too.
+    """
+    index = json.loads((resources.files("nirs4all_datasets") / "../catalog/index.json").read_text("utf-8"))
+    descriptor = index["datasets"][dataset_id]["descriptor"]
+    folder = root / f"datasets/{dataset_id}"
+    for needed in (root / "catalog/datasets", folder):
+        needed.mkdir(parents=True, exist_ok=True)
+    (root / f"catalog/datasets/{dataset_id}.yaml").write_text(yaml.safe_dump(descriptor))
+    (folder / "manifest.json").write_text(json.dumps({"dataset_id": dataset_id, "files": []}))
+    if sources is None:
+        return root
+    (folder / "canonical").mkdir()
+    config = {"id": dataset_id, "sources": [], "alignment_level": "sample"}
+    for source, X in sources.items():
+        table = pd.DataFrame(X.astype(np.float32), columns=[f"{v:g}" for v in axis])
+        table.insert(0, "observation_id", [f"{source}{i}" for i in range(len(X))])
+        table.insert(1, "sample_id", [f"s{i}" for i in range(len(X))])
+        table.to_parquet(folder / f"canonical/X_{source}.parquet")
+        config["sources"].append({"source_id": source, "path": f"canonical/X_{source}.parquet"})
+    if targets is not None:
+        targets.to_parquet(folder / "canonical/variables.parquet")
+        config["variables"] = {"path": "canonical/variables.parquet"}
+    (folder / "canonical/dataset.json").write_text(json.dumps(config))
+    return root

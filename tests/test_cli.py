@@ -132,7 +132,9 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
 def test_info_on_a_bank(tmp_path: Path, capsys) -> None:
     write(tmp_path / "grain.csv")
     write(tmp_path / "leaf.csv", 1e7 / NM)
-    (tmp_path / "leaf.json").write_text('{"family": "leaves", "mode": "reflectance", "instrument": "X100", "axis_unit": "cm-1"}')
+    (tmp_path / "leaf.json").write_text(
+        '{"family": "leaves", "mode": "reflectance", "instrument": "X100", "axis_unit": "cm-1"}'
+    )
     assert main(["info", "--x-bank", str(tmp_path)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4

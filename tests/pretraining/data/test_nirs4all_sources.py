@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from nirs4all.data.dataset import SpectroDataset
 
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
 from nirs4all_vit.pretraining.data import fetch_dataset, from_nirs4all
-from tests.conftest import make_spectra, run_python
+from tests.conftest import make_registry, make_spectra, run_python
 
 NM = np.linspace(1100.0, 1500.0, 21)
 X = make_spectra(NM, 6)
@@ -90,27 +87,11 @@ DATASET_ID = "corn_eigenvector_nir"
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Path:
-    """A registry as a checkout of nirs4all-datasets holds it, with a descriptor of its own catalogue."""
-    index = json.loads((resources.files("nirs4all_datasets") / "../catalog/index.json").read_text("utf-8"))
-    descriptor = index["datasets"][DATASET_ID]["descriptor"]
-    (tmp_path / "catalog/datasets").mkdir(parents=True)
-    (tmp_path / f"catalog/datasets/{DATASET_ID}.yaml").write_text(yaml.safe_dump(descriptor))
-    (tmp_path / f"datasets/{DATASET_ID}").mkdir(parents=True)
-    (tmp_path / f"datasets/{DATASET_ID}/manifest.json").write_text(json.dumps({"dataset_id": DATASET_ID, "files": []}))
-    return tmp_path
+    return make_registry(tmp_path, DATASET_ID)
 
 
 def test_public_datasets_by_id(registry: Path) -> None:
-    folder = registry / f"datasets/{DATASET_ID}/canonical"
-    folder.mkdir()
-    for source, scale in (("m5", 1.0), ("mp5", 2.0)):
-        table = pd.DataFrame((scale * X).astype(np.float32), columns=[f"{v:g}" for v in NM])
-        table.insert(0, "observation_id", [f"{source}{i}" for i in range(6)])
-        table.insert(1, "sample_id", [f"s{i}" for i in range(6)])
-        table.to_parquet(folder / f"X_{source}.parquet")
-    sources = [{"source_id": s, "path": f"canonical/X_{s}.parquet"} for s in ("m5", "mp5")]
-    config = {"id": DATASET_ID, "sources": sources, "alignment_level": "sample"}
-    (folder / "dataset.json").write_text(json.dumps(config))
+    make_registry(registry, DATASET_ID, {"m5": X, "mp5": 2 * X}, NM)
     first, second = fetch_dataset(DATASET_ID, registry)
     assert (first.name, second.name) == (DATASET_ID, f"{DATASET_ID}-mp5")
     assert first.family == second.family == DATASET_ID
