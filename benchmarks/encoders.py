@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
-from nirs4all_vit.pretraining import FamilyKFold, load_recipe, load_x_bank, pretrain
+from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, load_recipe, load_x_bank, pretrain
 
 #: The bundled checkpoint.
 DEFAULT = SpectralEmbedder().checkpoint
@@ -72,6 +73,10 @@ class Encoders:
                 raise ValueError(f"{recipe}~{fold} is trained on a bank; name it with --x-bank.")
             bank = load_x_bank(self.x_bank)
             config = load_recipe(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
+            if config.objectives.baseline_consistency.weight:
+                # One cache for all: a baseline that is there is not computed again.
+                config.data.asls = str(self.folder / "asls")
+                BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
             left_out = fold_families({dataset.family for dataset in bank})[fold]
             config.data.without_families = left_out
             pretrain(config, bank)

@@ -1,0 +1,87 @@
+"""Encoders that a phase names: found, made, trained without the families that they are scored on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import encoders
+from benchmarks.__main__ import main
+from benchmarks.encoders import DEFAULT, Encoders, fold_families
+from benchmarks.tasks import Results
+from nirs4all_vit import load_checkpoint
+from nirs4all_vit.pretraining import SyntheticSpectralDataset, load_recipe
+
+
+@pytest.fixture
+def small_bank(tmp_path: Path) -> Path:
+    """Five families of synthetic spectra with one concentration each."""
+    spectra, targets = tmp_path / "x_bank", tmp_path / "y_bank"
+    spectra.mkdir()
+    targets.mkdir()
+    for i in range(5):
+        made = SyntheticSpectralDataset(i, 60)
+        y = max(made.concentrations.values(), key=np.std)
+        columns = [f"{w:.6g}" for w in made.wavelengths]
+        pd.DataFrame(made.values, columns=columns).to_csv(spectra / f"set{i}.csv", index=False)
+        about = {
+            "dataset_id": f"set{i}",
+            "family": f"family{i}",
+            "axis_unit": "nm",
+            "targets": {"y": {"task": "regression"}},
+        }
+        (spectra / f"set{i}.json").write_text(json.dumps(about))
+        pd.DataFrame({"y": y}).to_csv(targets / f"set{i}.csv", index=False)
+    return spectra
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every recipe for three steps."""
+
+    def recipe(name: str, overrides: list[str]) -> object:
+        few = ["--optim.steps=3", "--data.batch_size=32", "--run.checkpoint_every=1", "--run.score_every=3"]
+        return load_recipe(name, [*overrides, *few])
+
+    monkeypatch.setattr(encoders, "load_recipe", recipe)
+
+
+def test_names(tmp_path: Path) -> None:
+    made = Encoders(tmp_path)
+    assert Path(made.path(DEFAULT)) == load_checkpoint(DEFAULT).path
+    first, second = (load_checkpoint(made.path(name)) for name in ("untrained", "untrained-1"))
+    assert first.sha256 != second.sha256
+    with pytest.raises(ValueError, match="no encoder 'nonsense'"):
+        made.path("nonsense")
+    with pytest.raises(ValueError, match="name it with --x-bank"):
+        made.path("smoke~0")
+
+
+def test_folds_hold_out_every_family_once() -> None:
+    folds = fold_families({f"family{i}" for i in range(12)})
+    assert sorted(family for fold in folds for family in fold) == sorted(f"family{i}" for i in range(12))
+
+
+@pytest.mark.usefixtures("short")
+def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
+    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, name = tmp_path / "out", "ablation-baseline~0"
+    command = ["run", "phase2", "--x-bank", str(small_bank), "--jobs", "1", "--out", str(out), "--methods"]
+    assert main([*command, "mean", f"ridge@{name}"]) == 0
+    table = Results(out).table("calibration")
+    scored = table[table["method"] == f"ridge@{name}"]
+    assert len(scored) == 3
+    assert np.isfinite(scored["rmsep"]).all()
+    seen = load_checkpoint(out / "encoders" / name / "last.safetensors").header["provenance"]["families"]
+    assert len(seen) == 4
+    assert not set(scored["family"]) & set(seen)
+    # Baselines and encoders are kept for other phases.
+    assert any((out / "encoders/asls").iterdir())
+    monkeypatch.setattr(encoders, "pretrain", None)
+    assert main([*command, f"ridge@{name}", f"ridge@{name}:mean"]) == 0
+    assert len(Results(out).table("calibration")) == 9
