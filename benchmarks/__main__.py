@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark of spectral embeddings.")
     commands = parser.add_subparsers(dest="command", required=True)
     run = commands.add_parser("run", help="measure a phase; what is there already is not measured again")
-    run.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join(PHASES))
+    run.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join(sorted(PHASES)))
     run.add_argument("--x-bank", type=Path, help="folder of spectra; without one, synthetic sets")
     run.add_argument("--y-bank", type=Path, help="folder of targets (y_bank beside the x-bank)")
     run.add_argument("--registry", type=Path, help="without a bank: checkout of nirs4all-datasets, for public sets too")

@@ -22,7 +22,7 @@ from .perturbations import PERTURBATIONS
 from .pooled import CORRECTIONS, corrected, members, predict_left_out
 from .problems import Problems
 from .tasks import Task
-from .transfer import joined, load_pair, standardised
+from .transfer import Pair, joined, load_pair, standardised
 
 
 @dataclass(frozen=True)
@@ -70,14 +70,18 @@ def parts(task: Task, context: Context) -> tuple[Calibration, Calibration, dict[
     """Return calibration and test set of a task and what is to be said of them."""
     problem = context.problems.get(task.dataset, task.target)
     if task.permuted:
-        # By sample, so that replicates still agree with each other.
-        samples, codes = np.unique(problem.groups, return_inverse=True)
-        first = np.array([np.flatnonzero(codes == i)[0] for i in range(len(samples))])
-        shuffled = np.random.default_rng([task.seed, 1]).permutation(first)
-        problem = dataclasses.replace(problem, y=problem.y[shuffled][codes])
+        problem = shuffled(problem, task.seed)
     train, test = (problem.take(rows) for rows in problem.split(task.seed, task.n_train, kind=task.split))
     about = {"family": problem.family, "kind": problem.task, "n_calibration": len(train), "n_test": len(test)}
     return train, test, about
+
+
+def shuffled(problem: Calibration, seed: int) -> Calibration:
+    """Return a problem with its targets shuffled over samples; replicates still agree with each other."""
+    samples, codes = np.unique(problem.groups, return_inverse=True)
+    first = np.array([np.flatnonzero(codes == i)[0] for i in range(len(samples))])
+    order = np.random.default_rng([seed, 1]).permutation(first)
+    return dataclasses.replace(problem, y=problem.y[order][codes])
 
 
 def _encoding(method: Any, train: Calibration, test: Calibration) -> float:
@@ -126,6 +130,8 @@ def transfer(task: Task, context: Context) -> dict[str, Any]:
     pair = load_pair(problems.x_bank, problems.y_bank, task.dataset, options["to"], task.target)
     if pair is None:
         raise Unavailable("the instruments share too few samples or too little of their range")
+    if task.permuted:
+        pair = Pair(*(shuffled(part, task.seed) for part in (pair.source, pair.destination)))
     rows = np.random.default_rng(task.seed).permutation(len(pair.source))
     n_test = len(rows) // 3
     test, calibration_rows = pair.destination.take(rows[:n_test]), rows[n_test:][: task.n_train]
@@ -150,6 +156,8 @@ def pooled(task: Task, context: Context) -> dict[str, Any]:
     """Train one head for an analyte on other datasets, test on this one, raw and with local correction."""
     analyte, only = task.options["analyte"], task.options.get("trained_on")
     found = members(context.problems)[analyte]
+    if task.permuted:
+        found = [shuffled(p, i) for i, p in enumerate(found)]
     test = next(p for p in found if p.dataset == task.dataset and p.target == task.target)
     training = [p for p in found if p.family != test.family and only in (None, p.dataset)]
     encoder = task.method.partition("@")[2]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -40,20 +43,87 @@ SEEDS = (0, 1, 2)
 #: Recipe of the encoders of strict transfer.
 TRANSFER_RECIPE = "nirs-base-v0"
 
-#: Recipes of phase 2, in the order of the table.
-ABLATIONS = (
-    "ablation-mae",
-    "ablation-augmentation",
-    "ablation-baseline",
-    "ablation-contrastive",
-    "ablation-adversary",
-    "ablation-all",
-    "ablation-episodic",
-    "ablation-linear-spikes",
-    "ablation-linear-functionals",
-    "ablation-nonlinear-functionals",
-    "ablation-region-to-region",
-    "ablation-content-keyed",
+
+@dataclass(frozen=True)
+class StrictPhase:
+    """Encoders trained for the occasion, each scored only on families that it has not seen.
+
+    Attributes
+    ----------
+    methods : tuple of str
+        Without such an encoder, on the same targets.
+    encoders : tuple of str
+        ``~K`` at the end of a recipe stands for the fold.
+    folds : sequence of int
+    readouts : tuple of str
+        Beside the one that suits a ridge.
+    """
+
+    methods: tuple[str, ...]
+    encoders: tuple[str, ...]
+    folds: Sequence[int] = (0,)
+    readouts: tuple[str, ...] = ()
+
+    def named(self, fold: int | None = None) -> list[str]:
+        """Return the methods of one fold, or, without one, as tables call them."""
+        suffix = "" if fold is None else f"~{fold}"
+        heads = [f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders]
+        return [*self.methods, *heads, *(f"{head}:{readout}" for head in heads for readout in self.readouts)]
+
+
+#: By phase: encoders trained for it.
+STRICT = {
+    # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
+    "phase1": StrictPhase(("mean", "best-pls", "pca-ridge"), ("untrained", "ablation-mae~K", "ablation-episodic~K")),
+    # Ablation: objectives, task generators, kind of attention, read-outs.
+    "phase2": StrictPhase(
+        ("mean", "best-pls", "best-ridge", "gp"),
+        (
+            "untrained",
+            "ablation-mae~K",
+            "ablation-augmentation~K",
+            "ablation-baseline~K",
+            "ablation-contrastive~K",
+            "ablation-adversary~K",
+            "ablation-all~K",
+            "ablation-episodic~K",
+            "ablation-linear-spikes~K",
+            "ablation-linear-functionals~K",
+            "ablation-nonlinear-functionals~K",
+            "ablation-region-to-region~K",
+            "ablation-content-keyed~K",
+        ),
+        readouts=("compact", "mean", "cls"),
+    ),
+    # Strict transfer: five encoders, each without one fifth of the families.
+    "phase3a": StrictPhase(
+        ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
+        ("untrained", f"{TRANSFER_RECIPE}~K"),
+        folds=range(N_FOLDS),
+    ),
+    # Synthetic spectra in pretraining: none, few, many.
+    "phase4": StrictPhase(
+        ("mean", "best-pls"),
+        ("untrained", "ablation-episodic~K", "ablation-synthetic-low~K", "ablation-synthetic-high~K"),
+    ),
+    # Metadata in pretraining: none, always, half of the time; always absent when it counts.
+    "phase5": StrictPhase(
+        ("mean", "best-pls"),
+        ("untrained", "ablation-episodic~K", "ablation-metadata~K", "ablation-metadata-dropout~K"),
+    ),
+}
+
+#: The bundled encoder with several heads, and the heavy pipelines.
+PHASE6 = (
+    "mean",
+    "best-pls",
+    "best-ridge",
+    "gp",
+    "aom-ridge",
+    "aom-ridge-blender",
+    "tabpfn-nirs",
+    "multirocket-ridge",
+    *(f"{head}@{DEFAULT}" for head in ("ridge", "pls", "gp", "tabpfn")),
 )
 
 _CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DEFAULT}")
@@ -106,24 +176,6 @@ def small(problems: Problems) -> Iterator[Task]:
         yield from _calibrations(problems, methods, n_train=n)
 
 
-def phase1(problems: Problems) -> Iterator[Task]:
-    """Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only."""
-    encoders = ("untrained", "ablation-mae~K", "ablation-episodic~K")
-    return _strict(problems, ("mean", "best-pls", "pca-ridge"), encoders)
-
-
-def phase2(problems: Problems) -> Iterator[Task]:
-    """Ablation: objectives, task generators, read-outs, kind of attention."""
-    encoders = ("untrained", *(f"{name}~K" for name in ABLATIONS))
-    return _strict(problems, ("mean", "best-pls", "best-ridge", "gp"), encoders, readouts=("compact", "mean", "cls"))
-
-
-def phase3a(problems: Problems) -> Iterator[Task]:
-    """Strict transfer: five encoders, each scored on the fifth of the families that it has not seen."""
-    methods = ("mean", "best-pls", "best-ridge", "gp", "pca-ridge")
-    return _strict(problems, methods, ("untrained", f"{TRANSFER_RECIPE}~K"), folds=range(N_FOLDS))
-
-
 def phase3b(problems: Problems) -> Iterator[Task]:
     """Pooled calibration: one head per analyte, trained on all other datasets."""
     for analyte, found in members(problems).items():
@@ -135,32 +187,9 @@ def phase3b(problems: Problems) -> Iterator[Task]:
                     yield Task("pooled", test.dataset, test.target, method, n_train=None, options=options)
 
 
-def phase4(problems: Problems) -> Iterator[Task]:
-    """Synthetic spectra in pretraining: none, few, many."""
-    encoders = ("ablation-episodic~K", "ablation-synthetic-low~K", "ablation-synthetic-high~K")
-    return _strict(problems, ("mean", "best-pls"), encoders)
-
-
-def phase5(problems: Problems) -> Iterator[Task]:
-    """Metadata in pretraining: none, always, half of the time; always absent when it counts."""
-    encoders = ("ablation-episodic~K", "ablation-metadata~K", "ablation-metadata-dropout~K")
-    return _strict(problems, ("mean", "best-pls"), encoders)
-
-
 def phase6(problems: Problems) -> Iterator[Task]:
     """The bundled encoder with several heads against the heavy pipelines, with what they cost."""
-    heads = tuple(f"{head}@{DEFAULT}" for head in ("ridge", "pls", "gp", "tabpfn"))
-    heavy = (
-        "mean",
-        "best-pls",
-        "best-ridge",
-        "gp",
-        "aom-ridge",
-        "aom-ridge-blender",
-        "tabpfn-nirs",
-        "multirocket-ridge",
-    )
-    return _calibrations(problems, (*heavy, *heads), seeds=(0,))
+    return _calibrations(problems, PHASE6, seeds=(0,))
 
 
 def robustness(problems: Problems) -> Iterator[Task]:
@@ -184,44 +213,23 @@ def transfer(problems: Problems) -> Iterator[Task]:
 
 
 def leak(problems: Problems) -> Iterator[Task]:
-    """Leak test: targets shuffled over samples, so that no method may have skill."""
-    return _calibrations(problems, PHASE0, seeds=(0,), permuted=True)
+    """Leak test: targets shuffled over samples, in every experiment; nothing may have skill."""
+    yield from _calibrations(problems, PHASE0, seeds=(0,), permuted=True)
+    shuffled = (*transfer(problems), *(t for t in phase3b(problems) if t.options["trained_on"] is None))
+    yield from (dataclasses.replace(task, permuted=True) for task in shuffled if task.seed == 0)
 
 
-def _strict(
-    problems: Problems,
-    methods: Sequence[str],
-    encoders: Sequence[str],
-    *,
-    folds: Sequence[int] = (0,),
-    readouts: Sequence[str] = (),
-) -> Iterator[Task]:
-    """Yield tasks on the families that each fold's encoders have not seen; ``~K`` in a name is the fold."""
+def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
+    """Yield the tasks of a phase with encoders of its own."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
     left_out = fold_families(bank_families(problems.x_bank))
-    for fold in folds:
-        named = [f"ridge@{encoder.replace('~K', f'~{fold}')}" for encoder in encoders]
-        every = [*methods, *named, *(f"{name}:{readout}" for name in named for readout in readouts)]
-        yield from _calibrations(problems, every, families=left_out[fold])
+    for fold in phase.folds:
+        yield from _calibrations(problems, phase.named(fold), families=left_out[fold])
 
 
 #: By the name on the command line.
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
-    phase.__name__: phase
-    for phase in (
-        phase0,
-        phase1,
-        phase2,
-        phase3a,
-        phase3b,
-        phase4,
-        phase5,
-        phase6,
-        robustness,
-        transfer,
-        splits,
-        small,
-        leak,
-    )
+    **{phase.__name__: phase for phase in (phase0, phase3b, phase6, robustness, transfer, splits, small, leak)},
+    **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

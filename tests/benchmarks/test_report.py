@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks import readme, report
 from benchmarks.__main__ import main
+from benchmarks.encoders import DEFAULT
 from benchmarks.tasks import Results, Task
 
 
@@ -23,7 +24,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         about = {"family": f"f{task.dataset}", "kind": "regression", "deviation": 1.0, "mean_rmsep": 1.0}
         results.write(task, {"status": "done", "result": {**about, **figures}})
 
-    factor = {"mean": 2.0, "best-pls": 1.0, "snv-pls": 1.1, "gp": 0.9, "ridge@a~0": 0.8}
+    factor = {
+        "mean": 2.0,
+        "best-pls": 1.0,
+        "snv-pls": 1.1,
+        "gp": 0.9,
+        "ridge@ablation-mae~0": 0.8,
+        f"pls@{DEFAULT}": 0.7,
+    }
     curves = {"noise": {"strength": [0, 1, 2], "rmsep": [0.5, 0.6, 0.9]}}
     for i in range(12):
         for method, by in factor.items():
@@ -34,14 +42,19 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             put(Task("calibration", f"d{i}", "y", method, split="spxy"), rmsep=0.4 * by, **cost)
             put(Task("calibration", f"d{i}", "y", method, permuted=True), rmsep=1.0, **cost)
             put(Task("robustness", f"d{i}", "y", method), rmsep=0.5, curves=curves, areas={"noise": 0.25 * by})
-            if method not in ("snv-pls", "ridge@a~0"):
+            if method not in ("snv-pls", f"pls@{DEFAULT}"):
                 continue
             for kind, k in (("none", 0), ("native", 0), ("pds", 10)):
                 options = {"to": f"d{(i + 1) % 12}", "standardisation": kind, "n_transfer": k}
                 put(Task("transfer", f"d{i}", "y", method, options=options), rmsep=0.4 * by)
             for other in (None, f"d{(i + 1) % 12}"):
                 options = {"analyte": "protein", "trained_on": other}
-                put(Task("pooled", f"d{i}", "y", method, options=options), rmsep_0=0.8, rmsep_5=0.6 * by, r=0.5)
+                found = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "r": 0.5}
+                put(Task("pooled", f"d{i}", "y", method, options=options), **found)
+            put(
+                Task("pooled", f"d{i}", "y", method, permuted=True, options={"analyte": "protein", "trained_on": None}),
+                **found,
+            )
     failed = Task("calibration", "d0", "y", "pca-tabpfn")
     results.write(failed, {"status": "unavailable", "reason": "no weights"})
     return folder
@@ -50,15 +63,35 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["report", "--out", str(results), "--to", str(tmp_path)]) == 0
     names = {Path(line).name for line in capsys.readouterr().out.split()}
-    for name in ("phase0", "splits", "small_samples", "leak", "robustness", "transfer", "pooled", "cost", "not_run"):
+    for name in (
+        "phase0",
+        "phase1",
+        "phase2",
+        "phase6",
+        "splits",
+        "small_samples",
+        "leak",
+        "robustness",
+        "transfer",
+        "pooled",
+        "cost",
+        "not_run",
+    ):
         assert {f"{name}.csv", f"{name}.md"} <= names
-    for name in ("phase0_ratios", "phase0_ranks", "small_samples", "robustness", "pooled", "transfer_ridge_a_0"):
-        assert any(n.startswith(name.removesuffix("_0")) and n.endswith(".png") for n in names), name
-        assert any(n.startswith(name.removesuffix("_0")) and n.endswith(".svg") for n in names), name
-    table = pd.read_csv(tmp_path / "phase0.csv").set_index("method")
-    assert table.loc["ridge@a", "geometric mean"] == pytest.approx(0.8, abs=0.05)  # folds under one name
-    assert table.loc["ridge@a", "wins"] == 1.0
-    assert table["targets"].eq(12).all()
+    for name in ("phase0_ratios", "phase0_ranks", "small_samples", "robustness", "pooled", f"transfer_pls_{DEFAULT}"):
+        assert any(n.startswith(name) and n.endswith(".png") for n in names), name
+        assert any(n.startswith(name) and n.endswith(".svg") for n in names), name
+    tables = {
+        name: pd.read_csv(tmp_path / f"{name}.csv").set_index("method") for name in ("phase0", "phase1", "phase6")
+    }
+    assert set(tables["phase0"].index) == {"snv-pls", "gp"}  # what other phases measured does not stand there
+    assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}"}
+    masked = tables["phase1"].loc["ridge@ablation-mae"]  # folds under one name
+    assert masked["geometric mean"] == pytest.approx(0.8, abs=0.05)
+    assert (masked["wins"], masked["targets"]) == (1.0, 12)
+    leak = pd.read_csv(tmp_path / "leak.csv").set_index(["experiment", "method"])
+    assert leak.loc[("calibration", "gp"), "median error / mean predictor's"] == 1.0
+    assert leak.loc[("pooled", "snv-pls"), "targets"] == 12
     assert pd.read_csv(tmp_path / "not_run.csv")["reason"].tolist() == ["no weights"]
 
 
