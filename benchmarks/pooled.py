@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .calibrations import Calibration
+from .methods.base import Unavailable
 from .methods.pls import PLS
 from .methods.preprocessing import PREPROCESSINGS, PreprocessedViews
 from .methods.ridge import ScaledRidge
@@ -47,8 +48,8 @@ def predict_left_out(
     Parameters
     ----------
     method : str
-        ``snv-pls``: spectra interpolated to the grid of `test`; else ridge on the embedding, each dataset
-        on its own grid.
+        ``snv-pls``: spectra interpolated to the grid of `test`, from datasets that cover half of it at least;
+        else ridge on the embedding, each dataset on its own grid.
     training : list of Calibration
         Of other families; at most 150 spectra of each are used.
     test : Calibration
@@ -56,8 +57,17 @@ def predict_left_out(
         Of the embedding.
     seed : int
         Of the choice of spectra.
+
+    Raises
+    ------
+    Unavailable
+        No dataset covers the range of `test`.
     """
     generator = np.random.default_rng(seed)
+    if method == "snv-pls":
+        training = [p for p in training if _coverage(p, test) >= 0.5]
+        if not training:
+            raise Unavailable("no dataset covers half of this one's range")
     parts = [p.take(np.sort(generator.permutation(len(p))[:_CAP])) for p in training]
     y = np.concatenate([p.y for p in parts])
     if method == "snv-pls":
@@ -73,6 +83,12 @@ def predict_left_out(
     features = np.concatenate([views.view(p, "embedding") for p in parts])
     pooled = Calibration("pooled", test.target, "pooled", features, test.wavelengths, y, np.arange(len(y)))
     return ScaledRidge().fit(features, pooled).predict(views.view(test, "embedding"))
+
+
+def _coverage(part: Calibration, test: Calibration) -> float:
+    """Return the share of the test set's channels that lie within another's range."""
+    low, high = part.wavelengths.min(), part.wavelengths.max()
+    return float(((test.wavelengths >= low) & (test.wavelengths <= high)).mean())
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:
