@@ -56,4 +56,4 @@ def test_no_skill_between_instruments_and_datasets(experiment: str, x_bank: Path
 
 
 #: Those that are easy with their own targets.
-_TARGETS = {"transfer": {("corn_m5", "moisture")}, "pooled": {("barley_auroranir", "protein")}}
+_TARGETS = {"transfer": {("corn_m5", "moisture")}, "pooled": {("barley_auroranir", "Protein")}}
