@@ -61,7 +61,7 @@ def calibration(task: Task, context: Context) -> dict[str, Any]:
         "fit_seconds": fitting.seconds,
         "predict_seconds": predicting.seconds,
         "encode_seconds": _encoding(method, train, test),
-        "peak_mb": max(fitting.peak_mb, predicting.peak_mb),
+        "peak_memory_mb": max(fitting.peak_mb, predicting.peak_mb),
         **{k: getattr(method, k) for k in ("chosen",) if hasattr(method, k)},
     }
 

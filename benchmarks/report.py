@@ -87,7 +87,8 @@ def _phases(results: Results, to: Path) -> None:
             scored = everywhere["dataset"].isin(found["dataset"]) & everywhere["method"].isin(phase.named())
             _compared(everywhere[scored], name, to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
     done = table[(table["status"] == "done") & ~table["method"].str.contains("~")]
-    cost = done.groupby("method")[["fit_seconds", "encode_seconds", "predict_seconds", "peak_mb"]].median()
+    costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
+    cost = done.groupby("method")[[name for name in costs if name in done]].median()
     write_table(cost.reset_index(), to / "cost", 4)
     reasons = table[table["status"] != "done"].groupby(["method", "status", "reason"]).size().rename("tasks")
     if len(reasons):

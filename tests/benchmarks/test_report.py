@@ -35,7 +35,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     curves = {"noise": {"strength": [0, 1, 2], "rmsep": [0.5, 0.6, 0.9]}}
     for i in range(12):
         for method, by in factor.items():
-            cost = {"fit_seconds": 1.0, "encode_seconds": 0.1, "predict_seconds": 0.1, "peak_mb": 1.0}
+            cost = {"fit_seconds": 1.0, "encode_seconds": 0.1, "predict_seconds": 0.1, "peak_memory_mb": 1.0}
             for n in (50, 200):
                 rmsep = 0.4 * by * float(np.exp(0.05 * generator.normal()))
                 put(Task("calibration", f"d{i}", "y", method, n_train=n), rmsep=rmsep, **cost)
