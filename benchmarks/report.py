@@ -171,9 +171,12 @@ def _leak(results: Results, to: Path) -> None:
             if experiment == "calibration":
                 errors = statistics.errors(part, str(kind))
                 ratio = errors.div(errors["mean"], axis=0).melt(value_name="ratio").dropna()
+            elif experiment == "transfer":
+                ratio = part.assign(ratio=part["rmsep"] / part["mean_rmsep"])
             else:
-                base = "mean_rmsep" if experiment == "transfer" else "deviation"
-                ratio = part.assign(ratio=part["rmsep"] / part[base])
+                # Datasets differ in their means: what is left after the largest local correction counts.
+                corrected = max(_corrections(part), key=lambda name: int(name.removeprefix("rmsep_")))
+                ratio = part.assign(ratio=part[corrected] / part["deviation"])
             grouped = ratio.groupby("method")["ratio"].agg(targets="size", median="median").reset_index()
             rows.append(grouped.assign(experiment=experiment, kind=kind))
     if rows:
@@ -225,13 +228,17 @@ def _transfer(results: Results, to: Path) -> None:
             figures.heat_map(to / name, wide, "RMSEP / interpolation + SNV + PLS", low=0.5, high=1.5, title=method)
 
 
+def _corrections(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if name.startswith("rmsep_")]
+
+
 def _pooled(results: Results, to: Path) -> None:
     table = results.table("pooled")
     if table.empty or "rmsep_0" not in table:
         return
     table = table[(table["status"] == "done") & ~table["permuted"]]
     every = table[table["trained_on"].isna()]
-    columns = [c for c in table if c.startswith("rmsep_")]
+    columns = _corrections(table)
     relative = (
         every[columns]
         .div(every["deviation"], axis=0)
