@@ -12,7 +12,7 @@ from pathlib import Path
 
 from . import report
 from .embeddings import Embeddings
-from .encoders import Encoders
+from .encoders import Encoders, require_unseen
 from .experiments import Context
 from .methods.registry import parse_method
 from .phases import PHASES
@@ -56,19 +56,16 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    problems = Problems(
-        _absolute(options.x_bank), _absolute(options.y_bank), tuple(options.datasets), _absolute(options.registry)
-    )
     out = options.out.resolve()
     try:
+        problems = _problems(options)
         tasks = list(PHASES[options.phase](problems))
-    except (FileNotFoundError, ValueError) as error:
+        tasks = _chosen(tasks, options.methods or [])
+        results = Results(out)
+        tasks, context = prepare(tasks, problems, results)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    if options.methods:
-        tasks = [task for task in tasks if task.method in options.methods]
-    tasks, context = prepare(tasks, problems, out)
-    results = Results(out)
     if options.backend == "dask":
         from distributed import Client
 
@@ -79,10 +76,45 @@ def _run(options: argparse.Namespace) -> int:
     return _told(results, tasks)
 
 
-def prepare(tasks: list[Task], problems: Problems, out: Path) -> tuple[list[Task], Context]:
-    """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them."""
+def _problems(options: argparse.Namespace) -> Problems:
+    x_bank, y_bank = _absolute(options.x_bank), _absolute(options.y_bank)
+    if x_bank is not None and options.registry is not None:
+        raise ValueError("--registry stands for --x-bank; give one of them.")
+    if y_bank is not None and x_bank is None:
+        raise ValueError("--y-bank needs --x-bank.")
+    for folder in (x_bank, y_bank or (x_bank and x_bank.parent / "y_bank")):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}.")
+    if options.jobs < 1:
+        raise ValueError(f"--jobs {options.jobs}; at least one process is needed.")
+    return Problems(x_bank, y_bank, tuple(options.datasets), _absolute(options.registry))
+
+
+def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
+    """Return the tasks of some methods, or all."""
+    present = {task.method for task in tasks}
+    unknown = sorted(set(methods) - present)
+    if unknown and tasks:
+        raise ValueError(f"no method {', '.join(unknown)} in this phase; it has {', '.join(sorted(present))}.")
+    chosen = [task for task in tasks if not methods or task.method in methods]
+    if not chosen:
+        raise ValueError("nothing to do: no target of these datasets suits this phase (transfer needs a bank).")
+    return chosen
+
+
+def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
+    """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them.
+
+    Raises
+    ------
+    ValueError
+        An encoder that has seen what it is to be scored on, or results of other data in the folder.
+    """
     from nirs4all_vit.files import file_sha256
 
+    datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
+    results.require_same_data({name: problems.fingerprint(name) for name in datasets})
+    out = results.folder.parent
     encoders, dumps, weights = Encoders(out, problems.x_bank), Embeddings(out), {}
     wanted: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
@@ -91,7 +123,10 @@ def prepare(tasks: list[Task], problems: Problems, out: Path) -> tuple[list[Task
             wanted.setdefault((encoder, readout), set()).add(task.dataset)
     for (encoder, readout), names in wanted.items():
         weights[encoder] = encoders.path(encoder)
-        dumps.make(weights[encoder], readout, problems.spectra(sorted(names)))
+        if "~" in encoder:
+            families = {problems.of(name)[0].family for name in names}
+            require_unseen(weights[encoder], families)
+        dumps.make(weights[encoder], readout, sorted(names), problems.read)
     hashes = {encoder: file_sha256(path) for encoder, path in weights.items()}
     named = []
     for task in tasks:

@@ -20,8 +20,9 @@ from nirs4all_vit.spectra import to_nanometres
 #: The bank beside the checkout, where there is one.
 DEFAULT_X_BANK = Path("../shared/x_bank")
 
-#: Spectra that Kennard-Stone and SPXY choose from: all their distances are held in memory.
-_MAX_DISTANCES = 600
+#: Spectra that Kennard-Stone and SPXY choose from: two thirds of them are the 200 that calibrate, none of which is
+#: taken away again.
+_MAX_DESIGNED = 300
 
 #: Samples that a class needs, to be in every calibration set.
 _MIN_CLASS = 6
@@ -90,7 +91,7 @@ class Calibration:
             train, test = next(iter(splitter.split(self.X, self.y, self.groups)))
         elif kind in SPLITS:
             splitter = (GroupKennardStone if kind == "kennard_stone" else GroupSPXY)(test_size=1 / 3)
-            rows = np.sort(generator.permutation(len(self))[:_MAX_DISTANCES])
+            rows = np.sort(generator.permutation(len(self))[:_MAX_DESIGNED])
             parts = next(iter(splitter.split(self.X[rows], self.y[rows], self.groups[rows])))
             train, test = (rows[part] for part in parts)
         else:

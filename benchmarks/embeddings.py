@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,9 @@ class Embeddings:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "embeddings"
 
-    def make(self, weights: str, readout: str, datasets: Iterable[tuple[str, NDArray, NDArray]]) -> None:
+    def make(
+        self, weights: str, readout: str, names: Sequence[str], read: Callable[[str], tuple[NDArray, NDArray]]
+    ) -> None:
         """Embed datasets that are not there yet.
 
         Parameters
@@ -41,25 +43,27 @@ class Embeddings:
             Checkpoint file.
         readout : str
             Of the encoder.
-        datasets : iterable of (name, spectra (n, L), wavelengths (L,) in nm)
+        names : sequence of str
+            Datasets.
+        read : callable
+            Returns spectra (n, L) and wavelengths (L,) in nm of one of them.
         """
         folder = self._folder(weights, readout)
         folder.mkdir(parents=True, exist_ok=True)
         embedder = SpectralEmbedder(weights, readout=readout, axis_unit="nm")
         manifest = self.manifest(weights, readout) or {"readout": readout, "sha256": _sha256(weights), "datasets": {}}
-        for name, spectra, wavelengths in tqdm(list(datasets), desc=f"embedding ({readout})", unit="set", leave=False):
-            path = folder / f"{name}.npy"
-            if path.exists() and name in manifest["datasets"]:
-                continue
+        missing = [name for name in names if name not in manifest["datasets"] or not (folder / f"{name}.npy").exists()]
+        for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
+            spectra, wavelengths = read(name)
             start = time.perf_counter()
             embedded = embedder.fit_transform(spectra, wavelengths=wavelengths)
             seconds = time.perf_counter() - start
-            with atomic_path(path) as target:
+            with atomic_path(folder / f"{name}.npy") as target:
                 np.save(target, embedded)
             manifest["checkpoint"] = embedder.checkpoint_name_
             manifest["datasets"][name] = {"spectra": len(spectra), "points": len(wavelengths), "seconds": seconds}
-        with atomic_path(folder / "manifest.json") as target:
-            target.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+            with atomic_path(folder / "manifest.json") as target:
+                target.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 
     def manifest(self, weights: str, readout: str) -> dict[str, Any] | None:
         """Return what is said of an encoder's dumps; None where there are none."""

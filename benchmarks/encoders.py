@@ -8,6 +8,8 @@ from pathlib import Path
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, load_recipe, load_x_bank, pretrain
 
+from .calibrations import bank_families
+
 #: The bundled checkpoint.
 DEFAULT = SpectralEmbedder().checkpoint
 
@@ -77,11 +79,22 @@ class Encoders:
                 # One cache for all: a baseline that is there is not computed again.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
-            left_out = fold_families({dataset.family for dataset in bank})[fold]
-            config.data.without_families = left_out
+            present = {dataset.family for dataset in bank}
+            left_out = fold_families(bank_families(self.x_bank))[fold]
+            config.data.without_families = [family for family in left_out if family in present]
             pretrain(config, bank)
             (out / "done").touch()
         return path
+
+
+def require_unseen(path: str, families: set[str]) -> None:
+    """Raise `ValueError` where an encoder was trained on one of the families that it is to be scored on."""
+    seen = families & set(load_checkpoint(path).header["provenance"]["families"])
+    if seen:
+        raise ValueError(
+            f"{path} was trained on {', '.join(sorted(seen))}, which it is to be scored on: the bank has changed since. "
+            "Remove that folder, or use another --out."
+        )
 
 
 def fold_families(families: set[str]) -> list[list[str]]:

@@ -16,10 +16,10 @@ from .calibrations import Calibration
 from .embeddings import EmbeddedView, Embeddings
 from .measure import Measured
 from .methods.base import Unavailable
-from .methods.registry import make_method
+from .methods.registry import make_method, parse_method
 from .metrics import classification_scores, regression_scores
 from .perturbations import PERTURBATIONS
-from .pooled import CORRECTIONS, corrected, members, predict_left_out
+from .pooled import CORRECTIONS, corrected, covering, members, predict_left_out
 from .problems import Problems
 from .tasks import Task
 from .transfer import Pair, joined, load_pair, standardised
@@ -140,7 +140,8 @@ def transfer(task: Task, context: Context) -> dict[str, Any]:
     chosen = np.arange(len(train))
     if 0 < k < len(train):
         # Transfer samples span the calibration spectra.
-        chosen, _ = next(iter(GroupKennardStone(test_size=1.0 - k / len(train)).split(train.X)))
+        # Half a sample less for testing, so that rounding never takes one away.
+        chosen, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
     about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": n_test}
     if kind == "native":
         train = again
@@ -160,10 +161,10 @@ def pooled(task: Task, context: Context) -> dict[str, Any]:
         found = [shuffled(p, i) for i, p in enumerate(found)]
     test = next(p for p in found if p.dataset == task.dataset and p.target == task.target)
     training = [p for p in found if p.family != test.family and only in (None, p.dataset)]
-    encoder = task.method.partition("@")[2]
-    view = None
-    if encoder:
-        view = EmbeddedView(context.weights[encoder], "latents", context.dumps)
+    if task.options["training"] == "covering":
+        training = covering(training, test)
+    _, encoder, readout = parse_method(task.method)
+    view = None if encoder is None else EmbeddedView(context.weights[encoder], readout, context.dumps)
     predicted = predict_left_out(task.method, training, test, view, task.seed)
     # Replicates of a local sample are not predicted.
     samples = np.random.default_rng(task.seed).permutation(np.unique(test.groups))

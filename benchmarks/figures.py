@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from . import statistics
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -33,9 +35,21 @@ def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
 
 
 def ratios(path: Path, errors: pd.DataFrame, reference: str, title: str) -> None:
-    """Draw each method's ratios to the reference, a point per target, boxes over them."""
-    ratio = errors.drop(columns=["mean", reference], errors="ignore").div(errors[reference], axis=0)
-    order = np.exp(np.log(ratio.clip(lower=1e-6)).mean()).sort_values(ascending=False).index
+    """Draw each method's ratios to the reference, a point per target, boxes over them.
+
+    Parameters
+    ----------
+    path : path
+        Without suffix.
+    errors : DataFrame
+        Of `statistics.errors`, for predictable targets.
+    reference, title : str
+    """
+    ratio = {}
+    for name in errors.columns.drop(reference):
+        pair = statistics.paired(errors, name, reference)
+        ratio[name] = pair[name] / pair[reference]
+    order = sorted(ratio, key=lambda name: -np.log(ratio[name].clip(lower=1e-6)).mean())
     generator = np.random.default_rng(0)
     with figure(path, size=(7.5, 0.32 * len(order) + 1.4)) as ax:
         for i, name in enumerate(order):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -65,8 +65,8 @@ class StrictPhase:
     readouts: tuple[str, ...] = ()
 
     def named(self, fold: int | None = None) -> list[str]:
-        """Return the methods of one fold, or, without one, as tables call them."""
-        suffix = "" if fold is None else f"~{fold}"
+        """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
+        suffix = "~K" if fold is None else f"~{fold}"
         heads = [f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders]
         return [*self.methods, *heads, *(f"{head}:{readout}" for head in heads for readout in self.readouts)]
 
@@ -128,6 +128,9 @@ PHASE6 = (
 
 _CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DEFAULT}")
 
+#: Methods of the other splits, with shuffled targets.
+_LEAK_DESIGNED = ("mean", "best-pls", "best-ridge", f"ridge@{DEFAULT}")
+
 #: Standardisation, transfer samples, methods.
 _TRANSFER = (
     ("none", 0, (*_CLASSICAL, *_EMBEDDED)),
@@ -139,7 +142,7 @@ _TRANSFER = (
 
 def _calibrations(
     problems: Problems,
-    methods: Sequence[str],
+    methods: Iterable[str],
     *,
     seeds: Sequence[int] = SEEDS,
     kinds: Sequence[str] = KINDS,
@@ -177,25 +180,28 @@ def small(problems: Problems) -> Iterator[Task]:
 
 
 def phase3b(problems: Problems) -> Iterator[Task]:
-    """Pooled calibration: one head per analyte, trained on all other datasets."""
+    """Pooled calibration: one head per analyte, trained on all other datasets, and on each of them alone."""
     for analyte, found in members(problems).items():
         for test in found:
             others = [p.dataset for p in found if p.family != test.family]
-            for method in ("snv-pls", f"ridge@{DEFAULT}"):
-                for trained_on in (None, *others):
-                    options = {"analyte": analyte, "trained_on": trained_on}
-                    yield Task("pooled", test.dataset, test.target, method, n_train=None, options=options)
+            for trained_on, seeds in ((None, SEEDS), *((other, SEEDS[:1]) for other in others)):
+                options = {"analyte": analyte, "trained_on": trained_on}
+                for seed, method in product(seeds, ("snv-pls", f"ridge@{DEFAULT}")):
+                    # Interpolation can use datasets of about the same range only; the embedding is scored on these, too.
+                    for training in ("covering", "all") if method != "snv-pls" else ("covering",):
+                        named = {**options, "training": training}
+                        yield Task("pooled", test.dataset, test.target, method, seed=seed, n_train=None, options=named)
 
 
 def phase6(problems: Problems) -> Iterator[Task]:
     """The bundled encoder with several heads against the heavy pipelines, with what they cost."""
-    return _calibrations(problems, PHASE6, seeds=(0,))
+    return _calibrations(problems, PHASE6)
 
 
 def robustness(problems: Problems) -> Iterator[Task]:
     """Robustness curves: perturbations at test time, in growing strength."""
     methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}")
-    return _calibrations(problems, methods, seeds=(0, 1), kinds=("regression",), experiment="robustness")
+    return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 
 def transfer(problems: Problems) -> Iterator[Task]:
@@ -214,7 +220,11 @@ def transfer(problems: Problems) -> Iterator[Task]:
 
 def leak(problems: Problems) -> Iterator[Task]:
     """Leak test: targets shuffled over samples, in every experiment; nothing may have skill."""
-    yield from _calibrations(problems, PHASE0, seeds=(0,), permuted=True)
+    permuted = partial(_calibrations, problems, seeds=(0,), permuted=True)
+    yield from permuted(dict.fromkeys((*PHASE0, *PHASE6)))
+    yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
+    yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
+    yield from permuted(_LEAK_DESIGNED, n_train=25)
     shuffled = (*transfer(problems), *(t for t in phase3b(problems) if t.options["trained_on"] is None))
     yield from (dataclasses.replace(task, permuted=True) for task in shuffled if task.seed == 0)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -66,17 +67,28 @@ class Problems:
             raise KeyError(f"no target {target!r} in {dataset}.")
         return found[0]
 
-    def spectra(self, names: Sequence[str]) -> Iterator[tuple[str, NDArray, NDArray]]:
-        """Yield name, all spectra and wavelengths of datasets, for dumps of embeddings."""
-        for name in names:
-            if self.x_bank is not None:
-                yield name, *read_spectra(self.x_bank, name)
-            elif _is_synthetic(name) or self.registry is None:
-                made = _synthetic(name)[0]
-                yield name, made.X, made.wavelengths
-            else:
-                X, wavelengths, *_ = read_public(self.registry, name)
-                yield name, X, wavelengths
+    def read(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Return all spectra (n, L) of a dataset and their wavelengths in nm (L,)."""
+        if self.x_bank is not None:
+            return read_spectra(self.x_bank, name)
+        if _is_synthetic(name) or self.registry is None:
+            made = _synthetic(name)[0]
+            return made.X, made.wavelengths
+        return read_public(self.registry, name)[:2]
+
+    def fingerprint(self, name: str) -> str:
+        """Return a hash of a dataset's spectra and targets."""
+        if self.x_bank is not None:
+            y_bank = self.y_bank or self.x_bank.parent / "y_bank"
+            files = (self.x_bank / f"{name}.csv", self.x_bank / f"{name}.json", y_bank / f"{name}.csv")
+            parts = [path.read_bytes() for path in files if path.exists()]
+        else:
+            X, wavelengths = self.read(name)
+            parts = [array.tobytes() for array in (X, wavelengths, *(p.y for p in self.of(name)))]
+        digest = hashlib.sha256()
+        for part in parts:
+            digest.update(hashlib.sha256(part).digest())
+        return digest.hexdigest()[:20]
 
 
 @lru_cache(maxsize=4)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from . import figures, statistics
+from .experiments import EXPERIMENTS
 from .phases import PHASE0, PHASE6, STRICT
 from .tasks import Results
 
 #: What ratios are taken to.
 REFERENCE = "best-pls"
+
+#: Of calibration transfer: spectra of the second instrument interpolated to the first's grid.
+TRANSFER_REFERENCE = "snv-pls, none 0"
+
+#: Results by experiment, as `Results.table` gives them.
+Tables = dict[str, pd.DataFrame]
 
 _FOLD = re.compile(r"~\d+")
 
@@ -35,11 +42,20 @@ def build(out: Path, to: Path) -> list[Path]:
         What was written.
     """
     to.mkdir(parents=True, exist_ok=True)
-    before = set(to.iterdir())
+    before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
+    tables = {experiment: _labelled(results.table(experiment)) for experiment in EXPERIMENTS}
     for make in (_phases, _splits, _small, _leak, _robustness, _transfer, _pooled):
-        make(results, to)
-    return sorted(set(to.iterdir()) - before) or sorted(to.iterdir())
+        make(tables, to)
+    return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
+
+
+def _labelled(table: pd.DataFrame) -> pd.DataFrame:
+    """Tell apart what one name stands for: an encoder's weights may have changed between two runs."""
+    if "weights" not in table:
+        return table
+    several = table.groupby("method")["weights"].transform("nunique") > 1
+    return table.assign(method=table["method"].where(~several, table["method"] + "#" + table["weights"].str[:6]))
 
 
 def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
@@ -67,21 +83,20 @@ def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _phases(results: Results, to: Path) -> None:
+def _phases(tables: Tables, to: Path) -> None:
     """Compare the methods of each phase of the common protocol: random splits, at most 200 samples."""
-    table = results.table("calibration")
+    table = tables["calibration"]
     if table.empty or "kind" not in table:
         return
     table = table[(table["split"] == "random") & (table["n_train"] == 200) & ~table["permuted"]]
     _compared(table[table["method"].isin(PHASE0)], "phase0", to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
-    # One seed in all methods, or what was measured with three would stand beside it.
-    once = table[table["method"].isin(PHASE6) & (table["seed"] == 0)]
-    if once["method"].isin(set(PHASE6) - set(PHASE0) - {"mean"}).any():
-        _compared(once, "phase6", to, ("gp",))
+    final = table[table["method"].isin(PHASE6)]
+    if final["method"].isin(set(PHASE6) - set(PHASE0)).any():
+        _compared(final, "phase6", to, ("gp",))
     # Encoders of all folds under one name, each on the families that it has not seen.
-    everywhere = table.assign(method=table["method"].str.replace(_FOLD, "", regex=True))
+    everywhere = table.assign(method=table["method"].str.replace(_FOLD, "~K", regex=True))
     for name, phase in STRICT.items():
-        trained = [m for m in phase.named() if m.partition("@")[2] not in ("", "untrained")]
+        trained = [m for m in phase.named() if "~K" in m]
         found = everywhere[everywhere["method"].isin(trained)]
         if len(found):
             scored = everywhere["dataset"].isin(found["dataset"]) & everywhere["method"].isin(phase.named())
@@ -101,55 +116,48 @@ def _compared(table: pd.DataFrame, phase: str, to: Path, others: Sequence[str], 
         errors = statistics.errors(table, kind)
         if errors.empty or REFERENCE not in errors or "mean" not in errors:
             continue
-        skilled = statistics.predictable(errors)
+        skilled, by_target = statistics.predictable(errors), statistics.per_target(errors)
         name = phase if kind == "regression" else f"{phase}_classes"
-        write_table(errors.reset_index(), to / f"{name}_targets", 4)
-        write_table(errors[~skilled].reset_index()[["dataset", "target"]], to / f"{name}_unpredictable")
-        kept = errors[skilled].drop(columns="mean")
+        write_table(by_target.reset_index(), to / f"{name}_targets", 4)
+        write_table(by_target[~skilled].reset_index()[["dataset", "target"]], to / f"{name}_unpredictable")
+        if not skilled.any():
+            continue
+        kept = statistics.kept(errors, skilled).drop(columns="mean")
         for reference in (REFERENCE, *others):
             if reference in kept:
                 suffix = "" if reference == REFERENCE else f"_against_{reference.replace('@', '_')}"
                 write_table(statistics.compare(kept, reference, floor=statistics.FLOOR[kind]), to / f"{name}{suffix}")
         if not figure:
             continue
-        figures.ratios(to / f"{name}_ratios", errors[skilled], REFERENCE, f"{skilled.sum()} predictable targets")
+        figures.ratios(to / f"{name}_ratios", kept, REFERENCE, f"{skilled.sum()} predictable targets")
         everywhere = kept.loc[:, kept.notna().mean() > 0.99].dropna()
         if everywhere.shape[1] > 2 and len(everywhere) > 10:
             figures.critical_difference(to / f"{name}_ranks", *statistics.average_ranks(everywhere))
 
 
-def _splits(results: Results, to: Path) -> None:
-    table = results.table("calibration")
+def _splits(tables: Tables, to: Path) -> None:
+    table = tables["calibration"]
     if table.empty or table["split"].nunique() < 2:
         return
-    rows = []
-    for split, part in table[(table["n_train"] == 200) & ~table["permuted"]].groupby("split"):
-        errors = statistics.errors(part)
-        if {REFERENCE, "mean"} <= set(errors):
-            kept = errors[statistics.predictable(errors)].drop(columns="mean")
-            rows.append(statistics.compare(kept, REFERENCE).assign(split=split))
+    table = table[(table["n_train"] == 200) & ~table["permuted"]]
+    rows = [part for split, part in _side_by_side(table, "split")]
     if rows:
-        write_table(pd.concat(rows).set_index("split").reset_index(), to / "splits")
+        write_table(pd.concat(rows), to / "splits")
 
 
-def _small(results: Results, to: Path) -> None:
-    table = results.table("calibration")
+def _small(tables: Tables, to: Path) -> None:
+    table = tables["calibration"]
     if table.empty or table["n_train"].nunique(dropna=False) < 2:
         return
     table = table[(table["split"] == "random") & ~table["permuted"]]
-    rows = []
-    for n, part in table.assign(n_train=table["n_train"].fillna(np.inf)).groupby("n_train"):
-        errors = statistics.errors(part)
-        if {REFERENCE, "mean"} <= set(errors):
-            kept = errors[statistics.predictable(errors)].drop(columns="mean")
-            rows.append(statistics.compare(kept, REFERENCE).assign(n=n))
-    if len(rows) < 2:
+    table = table.assign(n=table["n_train"].fillna(np.inf))
+    both = [part for _, part in _side_by_side(table, "n")]
+    if len(both) < 2:
         return
-    both = pd.concat(rows).set_index("n").reset_index()
-    write_table(both, to / "small_samples")
+    write_table(pd.concat(both), to / "small_samples")
     # "All" is drawn where the largest calibration sets lie.
-    wide = both.replace({"n": {np.inf: 500}}).pivot(index="n", columns="method", values="geometric mean")
-    shown = wide.loc[:, wide.notna().sum() > 1]
+    shown = pd.concat(both).replace({"n": {np.inf: 500}})
+    shown = shown[shown["kind"] == "regression"].pivot(index="n", columns="method", values="geometric mean")
     figures.curves(
         to / "small_samples",
         {f"error / error of {REFERENCE}": shown},
@@ -159,18 +167,45 @@ def _small(results: Results, to: Path) -> None:
     )
 
 
-def _leak(results: Results, to: Path) -> None:
+def _side_by_side(table: pd.DataFrame, condition: str) -> Iterator[tuple[object, pd.DataFrame]]:
+    """Yield a comparison for each value of a column: the same methods on the same targets under all of them.
+
+    Methods are those that all have; a target counts that is measured under all and predictable under one.
+    """
+    for kind in ("regression", "classification"):
+        errors = {value: statistics.errors(part, kind) for value, part in table.groupby(condition)}
+        if kind == "classification":  # some splits are made for regression only
+            errors = {value: found for value, found in errors.items() if not found.empty}
+        methods = set.intersection(*(set(found) for found in errors.values())) if errors else set()
+        if not {REFERENCE, "mean"} < methods:
+            continue
+        errors = {value: found[sorted(methods)].dropna() for value, found in errors.items()}
+        skilled = pd.concat([statistics.predictable(found) for found in errors.values()], axis=1, join="inner")
+        shared = skilled.any(axis=1)
+        if not shared.any():
+            continue
+        for value, found in errors.items():
+            kept = statistics.kept(found, shared).drop(columns="mean")
+            part = statistics.compare(kept, REFERENCE, floor=statistics.FLOOR[kind])
+            part.insert(0, "kind", kind)
+            part.insert(0, condition, value)
+            yield value, part
+
+
+def _leak(tables: Tables, to: Path) -> None:
     """Errors on shuffled targets over those of predicting the mean: nowhere may they be below one."""
     rows = []
     for experiment in ("calibration", "transfer", "pooled"):
-        table = results.table(experiment)
+        table = tables[experiment]
         if table.empty or not table["permuted"].any():
             continue
         table = table[table["permuted"] & (table["status"] == "done")]
         for kind, part in table.groupby("kind"):
             if experiment == "calibration":
-                errors = statistics.errors(part, str(kind))
-                ratio = errors.div(errors["mean"], axis=0).melt(value_name="ratio").dropna()
+                part = part.assign(base=part["method"].eq("mean"), error=part[statistics.ERROR[str(kind)]])
+                keys = ["dataset", "target", "split", "n_train", "seed"]
+                base = part[part["base"]].set_index(keys)["error"].rename("mean")
+                ratio = part.join(base, on=keys).assign(ratio=lambda t: t["error"] / t["mean"]).dropna(subset="ratio")
             elif experiment == "transfer":
                 ratio = part.assign(ratio=part["rmsep"] / part["mean_rmsep"])
             else:
@@ -184,14 +219,16 @@ def _leak(results: Results, to: Path) -> None:
         write_table(every.set_index(["experiment", "kind"]).reset_index(), to / "leak")
 
 
-def _robustness(results: Results, to: Path) -> None:
-    table = results.table("robustness")
+def _robustness(tables: Tables, to: Path) -> None:
+    table = tables["robustness"]
     if table.empty or "areas" not in table:
         return
     table = table[table["status"] == "done"]
     # Where nothing is predicted there is nothing to lose.
     best = table.groupby(["dataset", "target"])["rmsep"].transform("min")
     table = table[best <= statistics.PREDICTABLE * table["deviation"]]
+    if table.empty:
+        return
     areas = pd.DataFrame(table["areas"].tolist(), index=table.index).assign(method=table["method"])
     write_table(areas.groupby("method").median().reset_index(), to / "robustness")
     panels = {}
@@ -205,46 +242,63 @@ def _robustness(results: Results, to: Path) -> None:
     figures.curves(to / "robustness", panels, "strength", "growth of RMSEP / SD")
 
 
-def _transfer(results: Results, to: Path) -> None:
-    table = results.table("transfer")
+def _transfer(tables: Tables, to: Path) -> None:
+    table = tables["transfer"]
     if table.empty or "mean_rmsep" not in table:
         return
     table = table[(table["status"] == "done") & ~table["permuted"]].copy()
-    pair = ["dataset", "to", "target", "seed"]
-    base = table[(table["method"] == "snv-pls") & (table["standardisation"] == "none")].set_index(pair)["rmsep"]
-    native = table[table["standardisation"] == "native"].groupby(pair)[["rmsep", "mean_rmsep"]].min()
+    table["target"] = table["target"] + ", " + table["to"]
+    table["way"] = table["method"] + ", " + table["standardisation"] + " " + table["n_transfer"].astype(str)
+    errors = table.pivot_table(index=["family", "dataset", "target", "seed"], columns="way", values="rmsep")
     # Pairs whose own calibration fails say nothing about transfer.
-    usable = native.index[native["rmsep"] <= statistics.PREDICTABLE * native["mean_rmsep"]]
-    table = table.set_index(pair).loc[lambda t: t.index.isin(usable)]
-    table["ratio"] = table["rmsep"] / base.reindex(table.index)
-    keys = ["standardisation", "n_transfer", "method"]
-    grouped = table.groupby(keys)["ratio"]
-    summary = grouped.agg(pairs="size", median="median", wins=lambda r: (r < 1).mean()).reset_index()
-    write_table(summary, to / "transfer")
-    for method, part in table[table["standardisation"] == "none"].groupby("method"):
-        wide = np.exp(np.log(part["ratio"].clip(1e-3)).groupby(level=["dataset", "to"]).mean()).unstack()
-        if method != "snv-pls":
+    native = table[table["standardisation"] == "native"].groupby(["family", "dataset", "target"])
+    usable = native["rmsep"].min() <= statistics.PREDICTABLE * native["mean_rmsep"].mean()
+    usable = usable.reindex(statistics.per_target(errors).index, fill_value=False)
+    if TRANSFER_REFERENCE not in errors or not usable.any():
+        return
+    errors = statistics.kept(errors, usable)
+    write_table(statistics.compare(errors, TRANSFER_REFERENCE), to / "transfer")
+    ratio = statistics.per_target(errors).div(statistics.per_target(errors)[TRANSFER_REFERENCE], axis=0)
+    ratio = ratio.reset_index().assign(to=lambda t: t["target"].str.rpartition(", ")[2])
+    for method in sorted(set(table["method"]) - {"snv-pls"}):
+        column = f"{method}, none 0"
+        if column in ratio:
+            wide = np.exp(
+                np.log(ratio.set_index(["dataset", "to"])[column].clip(1e-3)).groupby(["dataset", "to"]).mean()
+            )
             name = f"transfer_{method.replace('@', '_')}"
-            figures.heat_map(to / name, wide, "RMSEP / interpolation + SNV + PLS", low=0.5, high=1.5, title=method)
+            label = "RMSEP / interpolation + SNV + PLS"
+            figures.heat_map(to / name, wide.unstack(), label, low=0.5, high=1.5, title=method)
 
 
 def _corrections(table: pd.DataFrame) -> list[str]:
     return [name for name in table if name.startswith("rmsep_")]
 
 
-def _pooled(results: Results, to: Path) -> None:
-    table = results.table("pooled")
+def _pooled(tables: Tables, to: Path) -> None:
+    table = tables["pooled"]
     if table.empty or "rmsep_0" not in table:
         return
     table = table[(table["status"] == "done") & ~table["permuted"]]
+    table = table.assign(method=table["method"].where(table["training"] == "covering", table["method"] + ", all sets"))
     every = table[table["trained_on"].isna()]
+    # Test sets that every method can be trained for.
+    complete = (
+        every.groupby(["analyte", "dataset", "target"])["method"].transform("nunique") == every["method"].nunique()
+    )
+    every = every[complete]
+    if every.empty:
+        return
     columns = _corrections(table)
     relative = (
         every[columns]
         .div(every["deviation"], axis=0)
         .assign(analyte=every["analyte"], dataset=every["dataset"], method=every["method"], r=every["r"])
     )
-    write_table(relative.groupby(["analyte", "method"])[[*columns, "r"]].median().reset_index(), to / "pooled")
+    grouped = relative.groupby(["analyte", "method"])
+    summary = grouped[[*columns, "r"]].median()
+    summary.insert(0, "test sets", grouped["dataset"].nunique())
+    write_table(summary.reset_index(), to / "pooled")
     boxes = {
         f"{method}, {c.removeprefix('rmsep_')} local": part[c].clip(upper=5.0)
         for c in columns

@@ -19,9 +19,11 @@ FLOOR = {"regression": 1e-12, "classification": 0.005}
 #: What is compared: RMSEP, or one minus the balanced accuracy.
 ERROR = {"regression": "rmsep", "classification": "balanced_error"}
 
+_TARGET = ["family", "dataset", "target"]
+
 
 def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
-    """Return the error of each method (columns) on each target (rows), averaged over seeds.
+    """Return the error of each method (columns) on each split of each target (rows).
 
     Parameters
     ----------
@@ -33,18 +35,44 @@ def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by family, dataset, target. Methods that did not run on all targets have gaps.
+        Indexed by family, dataset, target, seed. Methods that did not run everywhere have gaps.
     """
     rows = table[(table["status"] == "done") & (table["kind"] == kind)]
     if rows.empty:
         return pd.DataFrame()
-    return rows.pivot_table(index=["family", "dataset", "target"], columns="method", values=ERROR[kind], aggfunc="mean")
+    return rows.pivot_table(index=[*_TARGET, "seed"], columns="method", values=ERROR[kind], aggfunc="mean")
+
+
+def per_target(errors: pd.DataFrame) -> pd.DataFrame:
+    """Return the mean over splits (those that a method has) of each target."""
+    return errors.groupby(level=_TARGET).mean()
 
 
 def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
-    """Tell which targets any method but the reference predicts."""
-    best = errors.drop(columns=reference).min(axis=1)
-    return best <= PREDICTABLE * errors[reference]
+    """Tell which targets any method but the reference predicts, over the splits that both have.
+
+    Returns
+    -------
+    Series of bool
+        Indexed by family, dataset, target.
+    """
+    ratios = {
+        name: pair[name] / pair[reference]
+        for name in errors.columns.drop(reference)
+        for pair in [paired(errors, name, reference)]
+    }
+    best = pd.DataFrame(ratios).min(axis=1)
+    return (best <= PREDICTABLE).reindex(per_target(errors).index, fill_value=False)
+
+
+def kept(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
+    """Return the splits of the targets for which `targets` is true."""
+    return errors[targets.reindex(errors.index.droplevel("seed"), fill_value=False).to_numpy(dtype=bool)]
+
+
+def paired(errors: pd.DataFrame, name: str, reference: str) -> pd.DataFrame:
+    """Return two columns by target, averaged over the splits that both have: no split counts for one alone."""
+    return per_target(errors[[name, reference]].dropna())
 
 
 def compare(
@@ -61,7 +89,7 @@ def compare(
     Parameters
     ----------
     errors : DataFrame
-        Of `errors`, for predictable targets.
+        Of `errors`, for predictable targets; any number of splits each.
     reference : str
         Whose errors stand below the line of the ratios.
     methods : sequence of str, optional
@@ -80,7 +108,9 @@ def compare(
     names = [m for m in (methods or errors.columns) if m != reference and m in errors]
     rows = []
     for name in names:
-        pair = errors[[name, reference]].dropna()
+        pair = paired(errors, name, reference)
+        if pair.empty:
+            continue
         ratio = np.log(pair[name].clip(lower=floor) / pair[reference].clip(lower=floor))
         families = pair.index.get_level_values("family").to_numpy()
         means, medians = _bootstrap(ratio.to_numpy(), families, n_bootstrap, seed)
@@ -111,7 +141,7 @@ def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     """
     import scikit_posthocs
 
-    complete = errors.dropna()
+    complete = per_target(errors.dropna())
     ranks = complete.rank(axis=1).mean().sort_values()
     p = scikit_posthocs.posthoc_nemenyi_friedman(complete.to_numpy())
     p.index = p.columns = complete.columns

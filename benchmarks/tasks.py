@@ -85,9 +85,31 @@ class Results:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         for path in sorted(self.folder.glob("[0-9a-f]*.json")):
             try:
-                yield json.loads(path.read_text("utf-8"))
-            except ValueError:  # a leftover of a full disk; it is measured again
+                record = json.loads(path.read_text("utf-8"))
+                current = Task(**record["task"]).key == path.stem
+            except (ValueError, KeyError, TypeError):  # a leftover of a full disk; it is measured again
                 continue
+            # What an older protocol measured has another name.
+            if current:
+                yield record
+
+    def require_same_data(self, fingerprints: dict[str, str]) -> None:
+        """Note what the results were measured on.
+
+        Raises
+        ------
+        ValueError
+            A dataset of this name was other data when the results in this folder were measured.
+        """
+        path = self.folder.parent / "data.json"
+        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        changed = sorted(name for name, value in fingerprints.items() if known.get(name, value) != value)
+        if changed:
+            raise ValueError(
+                f"the results in {path.parent} were measured on other data of {', '.join(changed)}; use another --out."
+            )
+        with atomic_path(path) as target:
+            target.write_text(json.dumps({**known, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return a row per result of an experiment, its specification and figures side by side.

@@ -18,6 +18,8 @@ from .base import GridViews, Method, Unavailable, Views
 
 #: Interpreter of an environment of its own: aeon asks for older packages than nirs4all.
 MULTIROCKET_PYTHON = "MULTIROCKET_PYTHON"
+#: Variables that name a local weight file; TabPFN has one for each kind of task.
+TABPFN_WEIGHTS = {"regression": "TABPFN_REGRESSOR", "classification": "TABPFN_CLASSIFIER"}
 _OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
 
 
@@ -70,26 +72,28 @@ def aom_ridge_blender(part: Calibration) -> Any:  # noqa: ARG001
 
 def tabpfn(part: Calibration) -> Any:
     """TabPFN with weights that are on this machine; nothing is downloaded."""
+    require_tabpfn(part.task)
     from tabpfn import TabPFNClassifier, TabPFNRegressor
 
     made = TabPFNRegressor if part.task == "regression" else TabPFNClassifier
-    return made(model_path=os.environ["TABPFN_MODEL"], device="cpu", random_state=0)
+    return made(model_path=os.environ[TABPFN_WEIGHTS[part.task]], device="cpu", random_state=0)
 
 
-def tabpfn_nirs(part: Calibration) -> Any:  # noqa: ARG001
+def tabpfn_nirs(part: Calibration) -> Any:
     """nirs4all's TabPFN with its fixed preprocessing."""
+    require_tabpfn(part.task)
     from nirs4all.operators.models import TabPFNNIRSRegressor
 
-    return TabPFNNIRSRegressor(model_path=os.environ["TABPFN_MODEL"], device="cpu")
+    return TabPFNNIRSRegressor(model_path=os.environ[TABPFN_WEIGHTS["regression"]], device="cpu")
 
 
-def require_tabpfn() -> None:
-    """Raise `Unavailable` unless TabPFN and a weight file are here."""
+def require_tabpfn(task: str) -> None:
+    """Raise `Unavailable` unless TabPFN and its weights for a kind of task are here."""
     if importlib.util.find_spec("tabpfn") is None:
         raise Unavailable("tabpfn is not installed: pip install 'nirs4all-vit[tabpfn]'")
-    weights = os.environ.get("TABPFN_MODEL", "")
-    if not Path(weights).is_file():
-        raise Unavailable("no TabPFN weights: set TABPFN_MODEL to a local .ckpt file (v2's licence is permissive)")
+    variable = TABPFN_WEIGHTS[task]
+    if not Path(os.environ.get(variable, "")).is_file():
+        raise Unavailable(f"no TabPFN weights: set {variable} to a local .ckpt file (v2's licence is permissive)")
 
 
 class MultiRocketFeatures(GridViews):
@@ -101,19 +105,29 @@ class MultiRocketFeatures(GridViews):
     names = ("multirocket",)
 
     def fit(self, part: Calibration) -> Self:
-        """Keep the calibration spectra: the biases of the kernels are quantiles of what they give."""
+        """Draw the kernels (their biases are quantiles of what the calibration spectra give) and scale the features."""
         self.calibration = super().fit(part).on_grid(part).astype(np.float32)
+        found = self._features(self.calibration)
+        self.mean, deviation = found.mean(axis=0), found.std(axis=0)
+        # Pooled shares, means and indices differ in size by orders of magnitude; its authors standardise too.
+        self.scale = np.where(deviation > 0, deviation, 1.0)
+        self._fitted = part, (found - self.mean) / self.scale
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
-        """Return (n, about 50,000) features; kernels are drawn with seed 0."""
+        """Return (n, about 50,000) features, standardised over the calibration set; kernels are drawn with seed 0."""
+        if part is self._fitted[0]:
+            return self._fitted[1]
+        return (self._features(self.on_grid(part).astype(np.float32)) - self.mean) / self.scale
+
+    def _features(self, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
         python = Path(os.environ.get(MULTIROCKET_PYTHON, _OWN_ENVIRONMENT))
         if not python.exists():
             raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
         with tempfile.TemporaryDirectory() as folder:
             fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
             np.save(fitted, self.calibration)
-            np.save(given, self.on_grid(part).astype(np.float32))
+            np.save(given, spectra)
             script = Path(__file__).with_name("multirocket_worker.py")
             command = [str(python), str(script), str(fitted), str(given), str(made)]
             environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}

@@ -44,14 +44,6 @@ def _raw(make: Callable[[Calibration], object]) -> Callable[[], Method]:
     return lambda: external.Estimator(make, PreprocessedViews(["raw"]))
 
 
-def _tabpfn(make: Callable[[Calibration], object], views: Callable[[], Views]) -> Callable[[], Method]:
-    def checked() -> Method:
-        external.require_tabpfn()
-        return external.Estimator(make, views())
-
-    return checked
-
-
 #: Methods on the spectra themselves.
 _SPECTRAL: dict[str, Callable[[], Method]] = {
     "mean": Mean,
@@ -65,11 +57,11 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
     "best-ridge": _ridge(),
     "gp": lambda: GaussianProcess(PreprocessedViews()),
     "pca-ridge": lambda: Ridge(PrincipalComponents()),
-    "pca-tabpfn": _tabpfn(external.tabpfn, PrincipalComponents),
+    "pca-tabpfn": lambda: external.Estimator(external.tabpfn, PrincipalComponents()),
     "aom-pls": _raw(external.aom_pls),
     "aom-ridge": _raw(external.aom_ridge),
     "aom-ridge-blender": _raw(external.aom_ridge_blender),
-    "tabpfn-nirs": _tabpfn(external.tabpfn_nirs, lambda: PreprocessedViews(["raw"])),
+    "tabpfn-nirs": _raw(external.tabpfn_nirs),
     "multirocket-ridge": lambda: Ridge(external.MultiRocketFeatures()),
 }
 
@@ -78,7 +70,7 @@ _HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
     "ridge": (Ridge, "latents"),
     "pls": (PLS, "latents"),
     "gp": (GaussianProcess, "latents"),
-    "tabpfn": (lambda views: _tabpfn(external.tabpfn, lambda: views)(), "compact"),
+    "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
 }
 
 _REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}

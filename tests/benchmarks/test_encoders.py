@@ -80,6 +80,9 @@ def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
     seen = load_checkpoint(out / "encoders" / name / "last.safetensors").header["provenance"]["families"]
     assert len(seen) == 4
     assert not set(scored["family"]) & set(seen)
+    # A bank whose families have changed since would be scored on what was seen.
+    with pytest.raises(ValueError, match=f"trained on {seen[0]}, which it is to be scored on"):
+        encoders.require_unseen(str(out / "encoders" / name / "last.safetensors"), {seen[0], *scored["family"]})
     # Baselines and encoders are kept for other phases.
     assert any((out / "encoders/asls").iterdir())
     monkeypatch.setattr(encoders, "pretrain", None)

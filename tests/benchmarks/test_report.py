@@ -11,6 +11,7 @@ import pytest
 from benchmarks import readme, report
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
+from benchmarks.phases import TRANSFER_RECIPE
 from benchmarks.tasks import Results, Task
 
 
@@ -48,11 +49,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 options = {"to": f"d{(i + 1) % 12}", "standardisation": kind, "n_transfer": k}
                 put(Task("transfer", f"d{i}", "y", method, options=options), rmsep=0.4 * by)
             for other in (None, f"d{(i + 1) % 12}"):
-                options = {"analyte": "protein", "trained_on": other}
+                options = {"analyte": "protein", "trained_on": other, "training": "covering"}
                 found = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "r": 0.5}
                 put(Task("pooled", f"d{i}", "y", method, options=options), **found)
             put(
-                Task("pooled", f"d{i}", "y", method, permuted=True, options={"analyte": "protein", "trained_on": None}),
+                Task(
+                    "pooled",
+                    f"d{i}",
+                    "y",
+                    method,
+                    permuted=True,
+                    options={"analyte": "protein", "trained_on": None, "training": "covering"},
+                ),
                 **found,
             )
     failed = Task("calibration", "d0", "y", "pca-tabpfn")
@@ -86,7 +94,7 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
     }
     assert set(tables["phase0"].index) == {"snv-pls", "gp"}  # what other phases measured does not stand there
     assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}"}
-    masked = tables["phase1"].loc["ridge@ablation-mae"]  # folds under one name
+    masked = tables["phase1"].loc["ridge@ablation-mae~K"]  # folds under one name
     assert masked["geometric mean"] == pytest.approx(0.8, abs=0.05)
     assert (masked["wins"], masked["targets"]) == (1.0, 12)
     leak = pd.read_csv(tmp_path / "leak.csv").set_index(["experiment", "method"])
@@ -105,3 +113,68 @@ def test_the_same_results_give_the_same_bytes(results: Path, tmp_path: Path) -> 
 def test_the_readme_is_not_stale() -> None:
     text = (readme.ROOT / "README.md").read_text("utf-8")
     assert readme.updated(text) == text, "run `python -m benchmarks.readme`"
+
+
+def _put(folder: Path, rows: list[tuple[str, int, float, dict]]) -> None:
+    results = Results(folder)
+    for method, i, rmsep, options in rows:
+        figures = {"family": f"f{i}", "kind": "regression", "rmsep": rmsep, "fit_seconds": 1.0}
+        results.write(Task("calibration", f"d{i}", "y", method, options=options), {"status": "done", "result": figures})
+
+
+def test_the_bundled_encoder_is_not_taken_for_one_that_has_not_seen(tmp_path: Path) -> None:
+    classical = [(method, i, by, {}) for i in range(3) for method, by in (("mean", 2.0), ("best-pls", 1.0))]
+    bundled = [(f"ridge@{DEFAULT}", i, 0.5, {"weights": "a"}) for i in range(3)]
+    _put(tmp_path, [*classical, *bundled])
+    report.build(tmp_path, tmp_path / "report")
+    assert not (tmp_path / "report/phase3a.csv").exists()
+    _put(tmp_path, [(f"ridge@{TRANSFER_RECIPE}~{i}", i, 1.5, {"weights": f"b{i}"}) for i in range(3)])
+    report.build(tmp_path, tmp_path / "report")
+    strict = pd.read_csv(tmp_path / "report/phase3a.csv").set_index("method")["geometric mean"]
+    assert strict.to_dict() == {f"ridge@{TRANSFER_RECIPE}~K": pytest.approx(1.5)}
+    assert pd.read_csv(tmp_path / "report/phase0.csv")["geometric mean"].tolist() == [pytest.approx(0.5)]
+
+
+def test_two_weights_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    rows = [(method, i, by, {}) for i in range(3) for method, by in (("mean", 2.0), ("best-pls", 1.0))]
+    rows += [("ridge@untrained", i, by, {"weights": w}) for i in range(3) for w, by in (("aaaaaaaa", 0.5), ("bb", 1.5))]
+    _put(tmp_path, rows)
+    table = report._labelled(Results(tmp_path).table("calibration"))
+    assert {"ridge@untrained#aaaaaa", "ridge@untrained#bb"} < set(table["method"])
+
+
+def test_results_that_say_little_make_a_small_report(tmp_path: Path) -> None:
+    """Nothing predictable, methods apart, one experiment only."""
+    _put(tmp_path, [("mean", 0, 1.0, {}), ("best-pls", 0, 1.0, {}), ("gp", 1, 1.0, {}), ("mean", 1, 1.0, {})])
+    curves = {"noise": {"strength": [0, 1], "rmsep": [1.0, 1.0]}}
+    figures = {
+        "family": "f",
+        "kind": "regression",
+        "rmsep": 1.0,
+        "deviation": 1.0,
+        "curves": curves,
+        "areas": {"noise": 0},
+    }
+    Results(tmp_path).write(Task("robustness", "d0", "y", "gp"), {"status": "done", "result": figures})
+    made = {path.name for path in report.build(tmp_path, tmp_path / "report")}
+    assert "phase0_unpredictable.csv" in made
+    assert "phase0.csv" not in made
+    shuffled = Task("calibration", "d0", "y", "gp", permuted=True)
+    Results(tmp_path).write(shuffled, {"status": "done", "result": {"family": "f", "kind": "regression", "rmsep": 1.0}})
+    report.build(tmp_path, tmp_path / "report")
+
+
+def test_curves_over_sizes_follow_the_same_targets(tmp_path: Path) -> None:
+    """Two targets; one is predicted with many samples only: its ratio counts at both sizes."""
+    results = Results(tmp_path)
+    for i, (few, many) in enumerate(((0.5, 0.5), (1.0, 0.25))):
+        for n, rmsep in ((25, few), (200, many)):
+            for method, by in (("mean", 1.0), ("best-pls", rmsep), ("gp", rmsep * (0.8 if i else 1.0))):
+                task = Task("calibration", f"d{i}", "y", method, n_train=n)
+                results.write(
+                    task, {"status": "done", "result": {"family": f"f{i}", "kind": "regression", "rmsep": by}}
+                )
+    report.build(tmp_path, tmp_path / "report")
+    table = pd.read_csv(tmp_path / "report/small_samples.csv")
+    assert table["targets"].tolist() == [2, 2]
+    assert table["geometric mean"].tolist() == [pytest.approx(0.8**0.5, abs=1e-3)] * 2

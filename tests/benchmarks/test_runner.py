@@ -14,7 +14,7 @@ import pytest
 
 from benchmarks import runner
 from benchmarks.__main__ import main
-from benchmarks.tasks import Results
+from benchmarks.tasks import Results, Task
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,7 @@ def test_a_phase_runs_without_a_bank_and_does_only_what_is_missing(tmp_path: Pat
 def test_one_method_that_fails_or_cannot_run_stops_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    monkeypatch.delenv("TABPFN_MODEL", raising=False)
+    monkeypatch.delenv("TABPFN_REGRESSOR", raising=False)
 
     broken = Mock(side_effect=ArithmeticError("no"))
     monkeypatch.setattr("benchmarks.methods.ridge.Ridge.fit", broken)
@@ -110,9 +110,39 @@ def test_threads_are_bounded_and_given_back(monkeypatch: pytest.MonkeyPatch) -> 
     [
         (["run", "phase0", "--datasets", "nothing"], "no dataset nothing"),
         (["run", "phase3a"], "--x-bank"),
+        (["run", "phase0", "--x-bank", "nowhere"], "no folder"),
+        (["run", "phase0", "--y-bank", "nowhere"], "--y-bank needs --x-bank"),
+        (["run", "phase0", "--x-bank", ".", "--y-bank", ".", "--registry", "."], "give one of them"),
+        (["run", "phase0", "--datasets", "synthetic-0", "--methods", "plss"], "no method plss in this phase; it has"),
+        (["run", "phase0", "--datasets", "synthetic-0", "--jobs", "0"], "at least one process"),
+        (["run", "transfer", "--datasets", "synthetic-0"], "transfer needs a bank"),
         (["report", "--out", "nowhere"], "no results in nowhere"),
     ],
 )
-def test_what_cannot_be_done_is_said(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+def test_what_cannot_be_done_is_said(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_results_of_other_data_are_not_mixed_in(tmp_path: Path) -> None:
+    results = Results(tmp_path)
+    results.require_same_data({"corn": "a", "milk": "b"})
+    results.require_same_data({"corn": "a", "soil": "c"})
+    with pytest.raises(ValueError, match=r"other data of milk; use another --out"):
+        results.require_same_data({"corn": "a", "milk": "changed"})
+
+
+def test_results_of_another_protocol_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, task = Results(tmp_path), Task("calibration", "d", "y", "pls")
+    results.write(task, {"status": "done", "result": {"rmsep": 1.0}})
+    assert len(list(results)) == 1
+    monkeypatch.setattr("benchmarks.tasks.PROTOCOL", -1)
+    assert list(results) == []
+    assert not results.done(task)

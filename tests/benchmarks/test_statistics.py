@@ -14,7 +14,7 @@ from benchmarks import statistics
 def errors() -> pd.DataFrame:
     generator = np.random.default_rng(0)
     index = pd.MultiIndex.from_tuples(
-        [(f"family{i // 3}", f"set{i}", "y") for i in range(30)], names=["family", "dataset", "target"]
+        [(f"family{i // 3}", f"set{i}", "y", 0) for i in range(30)], names=["family", "dataset", "target", "seed"]
     )
     base = generator.uniform(0.2, 0.8, 30)
     return pd.DataFrame(
@@ -68,25 +68,30 @@ def test_ranks(errors: pd.DataFrame) -> None:
     assert friedmanchisquare(*errors.drop(columns="mean").to_numpy().T).pvalue < 0.01
 
 
-def test_seeds_are_averaged_and_kinds_kept_apart() -> None:
+def test_kinds_are_kept_apart_and_failures_left_out() -> None:
     rows = [
-        {
-            "status": s,
-            "kind": k,
-            "family": "f",
-            "dataset": "d",
-            "target": t,
-            "method": "m",
-            "rmsep": r,
-            "balanced_error": b,
-        }
-        for s, k, t, r, b in (
-            ("done", "regression", "y", 1.0, np.nan),
-            ("done", "regression", "y", 3.0, np.nan),
-            ("failed", "regression", "y", 99.0, np.nan),
-            ("done", "classification", "c", np.nan, 0.2),
+        {"status": s, "kind": k, "family": "f", "dataset": "d", "target": t, "seed": 0, "method": "m", **error}
+        for s, k, t, error in (
+            ("done", "regression", "y", {"rmsep": 2.0}),
+            ("failed", "regression", "x", {"rmsep": 99.0}),
+            ("done", "classification", "c", {"balanced_error": 0.2}),
         )
     ]
     table = pd.DataFrame(rows)
-    assert statistics.errors(table).loc[("f", "d", "y"), "m"] == 2.0
-    assert statistics.errors(table, "classification").loc[("f", "d", "c"), "m"] == 0.2
+    assert statistics.errors(table)["m"].to_dict() == {("f", "d", "y", 0): 2.0}
+    assert statistics.errors(table, "classification")["m"].to_dict() == {("f", "d", "c", 0): 0.2}
+
+
+def test_a_split_that_one_method_lacks_counts_for_none(errors: pd.DataFrame) -> None:
+    """The hard second split is there for one of two equal methods."""
+    both = errors[["mean", "reference"]].assign(other=errors["reference"])
+    hard = (3 * both).rename(index={0: 1}, level="seed").assign(other=np.nan)
+    table = statistics.compare(pd.concat([both, hard]), "reference", ["other"]).set_index("method")
+    assert table.loc["other", "geometric mean"] == pytest.approx(1.0)
+    assert table.loc["other", "targets"] == 30
+
+
+def test_methods_that_share_nothing_with_the_reference_are_left_out(errors: pd.DataFrame) -> None:
+    table = statistics.compare(errors.assign(apart=np.nan), "reference")
+    assert "apart" not in set(table["method"])
+    assert statistics.compare(errors[["reference"]], "reference").empty
