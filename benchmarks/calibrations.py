@@ -20,8 +20,8 @@ from nirs4all_vit.spectra import to_nanometres
 #: The bank beside the checkout, where there is one.
 DEFAULT_X_BANK = Path("../shared/x_bank")
 
-#: Spectra that Kennard-Stone and SPXY choose from: two thirds of them are the 200 that calibrate, none of which is
-#: taken away again.
+#: Spectra that Kennard-Stone and SPXY choose from: two thirds of them are the 200 that calibrate. Where whole groups make
+#: it more, the rest is left out at random.
 _MAX_DESIGNED = 300
 
 #: Samples that a class needs, to be in every calibration set.

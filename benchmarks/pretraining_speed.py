@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> None:
         "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "threads": torch.get_num_threads()},
         "spectra_per_second": round(batched, 1),
         "spectra_per_second_one_by_one": round(single, 1),
-        "ratio": round(batched / single, 1),
+        "ratio": round(batched / single, 2),
         "shares_of_a_step": {
             key: round(value, 4) for key, value in shares(fresh(), max(2, options.steps // 4)).items()
         },

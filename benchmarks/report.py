@@ -258,8 +258,12 @@ def _transfer(tables: Tables, to: Path) -> None:
         return
     errors = statistics.kept(errors, usable)
     write_table(statistics.compare(errors, TRANSFER_REFERENCE), to / "transfer")
-    ratio = statistics.per_target(errors).div(statistics.per_target(errors)[TRANSFER_REFERENCE], axis=0)
-    ratio = ratio.reset_index().assign(to=lambda t: t["target"].str.rpartition(", ")[2])
+    by_target = statistics.per_target(errors)
+    ratio = (
+        by_target.div(by_target[TRANSFER_REFERENCE], axis=0)
+        .reset_index()
+        .assign(to=lambda t: t["target"].str.rpartition(", ")[2])
+    )
     for method in sorted(set(table["method"]) - {"snv-pls"}):
         column = f"{method}, none 0"
         if column in ratio:

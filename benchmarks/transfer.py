@@ -40,7 +40,6 @@ STANDARDISATIONS = ("none", "augment", "ds", "pds", "sst", "native")
 #: (The 15 samples of marzipan_ia260 are too few.)
 _MIN_SAMPLES, _MIN_RANGE, _MIN_POINTS = 25, 100.0, 20
 
-
 #: Reference values of one sample differ by no more than this, in deviations of the target.
 _SAME = 0.02
 

@@ -66,6 +66,5 @@ def test_designed_splits_keep_samples_together(kind: str, x_bank: Path) -> None:
     (protein,) = Problems(x_bank).of("n4a_bge_micronir")
     train, test = protein.split(0, kind=kind)
     assert not set(protein.groups[train]) & set(protein.groups[test])
-    # None of the chosen is taken away again at random.
     assert 150 < len(train) <= 200
     assert len(test) > 50

@@ -20,11 +20,10 @@ def test_speed_and_shares(tmp_path: Path) -> None:
     pd.DataFrame(make_spectra(nm, 40), columns=[f"{v:.6g}" for v in nm]).to_csv(tmp_path / "bank/a.csv", index=False)
     pretraining_speed.main(["--x-bank", str(tmp_path / "bank"), "--steps", "2", "--out", str(tmp_path)])
     result = json.loads((tmp_path / "pretraining_speed.json").read_text())
-    # The ratio is told with one decimal.
     assert result["ratio"] == pytest.approx(
-        result["spectra_per_second"] / result["spectra_per_second_one_by_one"], rel=0.01, abs=0.051
+        result["spectra_per_second"] / result["spectra_per_second_one_by_one"], rel=0.01
     )
-    assert result["ratio"] > 1
+    assert result["ratio"] > 2
     shares = result["shares_of_a_step"]
     assert 0 < shares["matrix products"] < 1
     assert sum(value for key, value in shares.items() if key != "matrix products") <= 1.001

@@ -91,6 +91,11 @@ def test_a_split_that_one_method_lacks_counts_for_none(errors: pd.DataFrame) -> 
     assert table.loc["other", "targets"] == 30
 
 
+def test_splits_are_averaged(errors: pd.DataFrame) -> None:
+    two = pd.concat([errors, (3 * errors).rename(index={0: 1}, level="seed")])
+    pd.testing.assert_frame_equal(statistics.per_target(two), 2 * statistics.per_target(errors), check_like=True)
+
+
 def test_methods_that_share_nothing_with_the_reference_are_left_out(errors: pd.DataFrame) -> None:
     table = statistics.compare(errors.assign(apart=np.nan), "reference")
     assert "apart" not in set(table["method"])
