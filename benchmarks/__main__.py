@@ -13,7 +13,8 @@ from pathlib import Path
 from . import report
 from .embeddings import Embeddings
 from .encoders import Encoders, require_unseen
-from .experiments import Context
+from .experiments import EXPERIMENTS, Context
+from .leak import leak_table
 from .methods.registry import parse_method
 from .phases import PHASES
 from .problems import Problems
@@ -73,7 +74,8 @@ def _run(options: argparse.Namespace) -> int:
             run_tasks(tasks, context, results, jobs=options.jobs, backend="dask")
     else:
         run_tasks(tasks, context, results, jobs=options.jobs)
-    return _told(results, tasks)
+    status = _told(results, tasks)
+    return max(status, _verdict(results, tasks)) if options.phase == "leak" else status
 
 
 def _problems(options: argparse.Namespace) -> Problems:
@@ -149,6 +151,21 @@ def _told(results: Results, tasks: Sequence[Task]) -> int:
         for what, count in found.most_common(20):
             print(f"{title} ({count} tasks): {what}")
     return 1 if failed else 0
+
+
+def _verdict(results: Results, tasks: Sequence[Task]) -> int:
+    """Print what the leak test says; returns 1 where something has skill."""
+    table = leak_table({name: results.table(name, tasks) for name in EXPERIMENTS})
+    if table.empty:
+        return 0
+    print(report.markdown(table))
+    leaks = table[table["skill"]]
+    print(
+        f"skill on shuffled targets: {len(leaks)} of {len(table)} rows"
+        if len(leaks)
+        else "no skill on shuffled targets"
+    )
+    return 1 if len(leaks) else 0
 
 
 def _absolute(path: Path | None) -> Path | None:

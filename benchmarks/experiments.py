@@ -121,7 +121,8 @@ def robustness(task: Task, context: Context) -> dict[str, Any]:
             found.append(scores(test, method.predict(perturb(test, strength, generator)))["rmsep"])
         curves[name] = {"strength": [0.0, *strengths], "rmsep": [clean, *found]}
         areas[name] = float(np.mean(found) - clean) / deviation
-    return {**about, "rmsep": clean, "deviation": deviation, "curves": curves, "areas": areas}
+    mean = float(np.sqrt(((test.y - train.y.mean()) ** 2).mean()))
+    return {**about, "rmsep": clean, "mean_rmsep": mean, "deviation": deviation, "curves": curves, "areas": areas}
 
 
 def transfer(task: Task, context: Context) -> dict[str, Any]:

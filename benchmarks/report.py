@@ -11,6 +11,7 @@ import pandas as pd
 
 from . import figures, statistics
 from .experiments import EXPERIMENTS
+from .leak import leak_table
 from .phases import PHASE0, PHASE6, STRICT
 from .tasks import Results
 
@@ -193,37 +194,16 @@ def _side_by_side(table: pd.DataFrame, condition: str) -> Iterator[tuple[object,
 
 
 def _leak(tables: Tables, to: Path) -> None:
-    """Errors on shuffled targets over those of predicting the mean: nowhere may they be below one."""
-    rows = []
-    for experiment in ("calibration", "transfer", "pooled"):
-        table = tables[experiment]
-        if table.empty or not table["permuted"].any():
-            continue
-        table = table[table["permuted"] & (table["status"] == "done")]
-        for kind, part in table.groupby("kind"):
-            if experiment == "calibration":
-                part = part.assign(base=part["method"].eq("mean"), error=part[statistics.ERROR[str(kind)]])
-                keys = ["dataset", "target", "split", "n_train", "seed"]
-                base = part[part["base"]].set_index(keys)["error"].rename("mean")
-                ratio = part.join(base, on=keys).assign(ratio=lambda t: t["error"] / t["mean"]).dropna(subset="ratio")
-            elif experiment == "transfer":
-                ratio = part.assign(ratio=part["rmsep"] / part["mean_rmsep"])
-            else:
-                # Datasets differ in their means: what is left after the largest local correction counts.
-                corrected = max(_corrections(part), key=lambda name: int(name.removeprefix("rmsep_")))
-                ratio = part.assign(ratio=part[corrected] / part["deviation"])
-            grouped = ratio.groupby("method")["ratio"].agg(targets="size", median="median").reset_index()
-            rows.append(grouped.assign(experiment=experiment, kind=kind))
-    if rows:
-        every = pd.concat(rows).rename(columns={"median": "median error / mean predictor's"})
-        write_table(every.set_index(["experiment", "kind"]).reset_index(), to / "leak")
+    table = leak_table(tables)
+    if len(table):
+        write_table(table, to / "leak")
 
 
 def _robustness(tables: Tables, to: Path) -> None:
     table = tables["robustness"]
     if table.empty or "areas" not in table:
         return
-    table = table[table["status"] == "done"]
+    table = table[(table["status"] == "done") & ~table["permuted"]]
     # Where nothing is predicted there is nothing to lose.
     best = table.groupby(["dataset", "target"])["rmsep"].transform("min")
     table = table[best <= statistics.PREDICTABLE * table["deviation"]]

@@ -130,8 +130,20 @@ def compare(
         )
     table = pd.DataFrame(rows)
     if len(table):
-        table["p Holm"] = multipletests(table["p"], method="holm")[1]
+        table["p Holm"] = holm(table["p"])
     return table.sort_values("geometric mean", ignore_index=True) if len(table) else table
+
+
+def better_than(ratio: NDArray) -> float:
+    """Return the one-sided signed-rank p of log ratios (n,): small where they lie below zero."""
+    if len(ratio) < 2 or not np.any(ratio):
+        return 1.0
+    return float(wilcoxon(ratio, alternative="less").pvalue)
+
+
+def holm(p: Sequence[float]) -> NDArray:
+    """Return p values after Holm's correction."""
+    return np.asarray(multipletests(p, method="holm")[1])
 
 
 def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:

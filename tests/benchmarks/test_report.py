@@ -99,7 +99,8 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
     assert (masked["wins"], masked["targets"]) == (1.0, 12)
     leak = pd.read_csv(tmp_path / "leak.csv").set_index(["experiment", "method"])
     assert leak.loc[("calibration", "gp"), "median error / mean predictor's"] == 1.0
-    assert leak.loc[("pooled", "snv-pls"), "targets"] == 12
+    assert leak.loc[("pooled", "snv-pls"), "tasks"] == 12
+    assert leak.loc[("pooled", "snv-pls"), "families"] == 12
     assert pd.read_csv(tmp_path / "not_run.csv")["reason"].tolist() == ["no weights"]
 
 
