@@ -38,9 +38,21 @@ class Estimator(Method):
         self.make, self.views = make, views
 
     def fit(self, part: Calibration) -> Self:
-        """Calibrate."""
+        """Calibrate.
+
+        Raises
+        ------
+        Unavailable
+            nirs4all's numerical library refuses these data.
+        """
         X = self.views.fit(part).view(part, self.views.names[0])
-        self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
+        try:
+            self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
+        except RuntimeError as error:
+            # nirs4all's kernels give up on targets without signal; that is theirs to say, not a fault of the run.
+            if type(error).__name__ != "N4MError":
+                raise
+            raise Unavailable(f"{type(error).__name__}: {error}") from error
         return self
 
     def predict(self, part: Calibration) -> NDArray:
