@@ -69,7 +69,7 @@ def test_every_method_and_experiment_is_in_it() -> None:
     methods = {t.method for t in made if t.experiment == "calibration" and t.split == "random"}
     assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")}
     slow = {t.dataset for t in made if t.method == "aom-ridge-blender"}
-    assert len(slow) == 2  # of six
+    assert len(slow) == 1  # of six
     assert {t.split for t in made} == {"random", "kennard_stone", "spxy"}
     assert {t.experiment for t in made} == set(EXPERIMENTS) - {"transfer"}  # which needs a bank
     calibrated = [t for t in made if t.experiment != "pooled"]
@@ -104,6 +104,14 @@ def test_a_leak_is_seen() -> None:
     assert not verdict[1.01]["skill"].any()
     assert verdict[0.9].loc["suspect", "families"] == 12
     assert leak_table({"calibration": _shuffled(0.9).assign(permuted=False)}).empty
+
+
+def test_a_leak_is_seen_in_few_families_among_many_rows() -> None:
+    """Six families are never significant after Holm over eighty rows; a method that halves the error is told all the same."""
+    honest = [_shuffled(1.01, 6).replace({"suspect": f"honest-{i}"}) for i in range(80)]
+    table = leak_table({"calibration": pd.concat([*honest, _shuffled(0.6, 6)], ignore_index=True)}).set_index("method")
+    assert table.index[table["skill"]].tolist() == ["suspect"]
+    assert table.loc["suspect", "p Holm"] > 0.05
 
 
 def test_targets_of_one_family_are_one_witness() -> None:
