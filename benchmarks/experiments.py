@@ -175,6 +175,8 @@ def pooled(task: Task, context: Context) -> dict[str, Any]:
         local = np.flatnonzero(np.isin(test.groups, samples[:k]))
         better = corrected(predicted, test.y, local)
         out[f"rmsep_{k}"] = float(np.sqrt(((better - test.y)[held] ** 2).mean()))
+        if len(local):
+            out["mean_rmsep"] = float(np.sqrt(((test.y[held] - test.y[local].mean()) ** 2).mean()))
     out["rmsep"], out["deviation"] = out["rmsep_0"], float(test.y[held].std())
     out["r"] = float(np.corrcoef(predicted[held], test.y[held])[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
     return out

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from .pooled import CORRECTIONS
 from .statistics import ERROR, FLOOR, PREDICTABLE, better_than, holm
 
 #: Experiments in the order of the table.
@@ -12,10 +13,13 @@ _EXPERIMENTS = ("calibration", "robustness", "transfer", "pooled")
 
 _CONDITIONS = ["dataset", "target", "split", "n_train", "seed"]
 
+#: What a row can say.
+VERDICTS = ("skill", "undecided", "none")
+
 #: Family-wise error of the verdict.
 _LEVEL = 0.05
 
-#: With fewer families than this a median below `PREDICTABLE` can be chance.
+#: With fewer families than this nothing is decided: five that all agree are chance once in thirty times.
 _FEW = 5
 
 
@@ -30,10 +34,11 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Families, tasks, median ratio, p of a one-sided signed-rank test on the families' mean log ratios
-        ("better than the mean predictor"), the same after Holm, and whether that is skill: significant, or,
-        as few families never are after Holm, a median as low as a predictable target's. Empty without
-        shuffled rows.
+        Families, tasks, geometric mean of the ratios over families, p of a one-sided signed-rank test on the
+        families' mean log ratios ("better than the mean predictor"), the same after Holm, and the verdict:
+        ``skill`` where Holm's p is below 0.05, or p itself is and the mean is as low as a predictable target's
+        (few families are never significant after Holm); ``undecided`` below five families; else ``none``.
+        Empty without shuffled rows.
     """
     found = [_ratios(name, tables[name]) for name in _EXPERIMENTS if name in tables]
     found = [part for part in found if len(part)]
@@ -50,14 +55,18 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 **dict(zip(keys, key, strict=True)),
                 "families": len(by_family),
                 "tasks": len(part),
-                "median error / mean predictor's": part["ratio"].median(),
-                "low": bool(len(by_family) >= _FEW and np.exp(by_family.median()) <= PREDICTABLE),
+                "error / mean predictor's": np.exp(by_family.mean()),
                 "p": better_than(by_family.to_numpy()),
             }
         )
     table = pd.DataFrame(rows)
-    table["p Holm"] = holm(table["p"])
-    return table.assign(skill=(table["p Holm"] < _LEVEL) | table["low"]).drop(columns="low")
+    decided = table["families"] >= _FEW
+    table["p Holm"] = np.nan
+    if decided.any():
+        table.loc[decided, "p Holm"] = holm(table.loc[decided, "p"])
+    large = (table["p"] < _LEVEL) & (table["error / mean predictor's"] <= PREDICTABLE)
+    skill = decided & ((table["p Holm"] < _LEVEL) | large)
+    return table.assign(verdict=np.select([skill, ~decided], VERDICTS[:2], VERDICTS[2]))
 
 
 def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -73,15 +82,18 @@ def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
         parts = [_to_mean(part, str(kind)) for kind, part in table.groupby("kind")]
         table = pd.concat(parts) if parts else table.iloc[:0]
     elif experiment == "robustness":
-        table["ratio"] = table["rmsep"] / table["mean_rmsep"]
+        # Perturbed spectra: over the strengths of each perturbation, then over perturbations.
+        perturbed = [np.median([np.mean(c["rmsep"][1:]) for c in curves.values()]) for curves in table["curves"]]
+        table["ratio"] = perturbed / table["mean_rmsep"]
     elif experiment == "transfer":
         table["ratio"] = table["rmsep"] / table["mean_rmsep"]
         table["samples"] = table["standardisation"] + " " + table["n_transfer"].astype(str)
     else:
-        # Datasets differ in their means: what is left after the largest local correction counts.
-        corrections = [name for name in table if name.startswith("rmsep_")]
-        largest = max(corrections, key=lambda name: int(name.removeprefix("rmsep_")))
-        table["ratio"] = table[largest] / table["deviation"]
+        # Datasets differ in their means: what is left after the largest local correction counts, over what the
+        # mean of these local samples gives.
+        largest = f"rmsep_{max(CORRECTIONS)}"
+        table["ratio"] = table[largest] / table["mean_rmsep"]
+        table["samples"] = np.where(table["trained_on"].isna(), table["training"] + " sets", "one set")
     return table[["family", "experiment", "kind", "split", "samples", "method", "ratio"]]
 
 

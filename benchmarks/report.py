@@ -61,7 +61,8 @@ def _labelled(table: pd.DataFrame) -> pd.DataFrame:
 
 def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
     """Write a table as CSV and Markdown."""
-    frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 2}g")
+    # Enough digits that the table rounds once, not twice, when it is read again.
+    frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 5}g")
     path.with_suffix(".md").write_text(markdown(frame, digits) + "\n", "utf-8")
 
 
@@ -197,6 +198,11 @@ def _leak(tables: Tables, to: Path) -> None:
     table = leak_table(tables)
     if len(table):
         write_table(table, to / "leak")
+    found = [table for table in tables.values() if len(table)]
+    missing = [table[table["permuted"] & (table["status"] != "done")] for table in found]
+    if sum(map(len, missing)):
+        reasons = pd.concat(missing).groupby(["experiment", "method", "status", "reason"]).size().rename("tasks")
+        write_table(reasons.reset_index(), to / "leak_not_run")
 
 
 def _robustness(tables: Tables, to: Path) -> None:

@@ -67,7 +67,8 @@ def test_every_method_and_experiment_is_in_it() -> None:
     made = list(leak(Problems()))
     assert all(t.permuted and t.seed == SEEDS[0] for t in made)
     methods = {t.method for t in made if t.experiment == "calibration" and t.split == "random"}
-    assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")}
+    readouts = {f"ridge@{DEFAULT}:{name}" for name in ("compact", "mean", "cls")}
+    assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")} | readouts
     slow = {t.dataset for t in made if t.method == "aom-ridge-blender"}
     assert len(slow) == 1  # of six
     assert {t.split for t in made} == {"random", "kennard_stone", "spxy"}
@@ -83,6 +84,8 @@ def test_a_bank_adds_encoders_of_phases_and_all_pairs(x_bank: Path) -> None:
     assert {t.split for t in made if t.method == "ridge@ablation-episodic~0"} == {"random"}
     pairs = {(t.dataset, t.options["to"], t.target) for t in made if t.experiment == "transfer"}
     assert len(pairs) == len({pair[:2] for pair in pairs}) > 50
+    pooled = {(t.dataset, t.target, t.options["trained_on"]) for t in made if t.experiment == "pooled"}
+    assert len([1 for *_, other in pooled if other is None]) == len([1 for *_, other in pooled if other is not None])
 
 
 def _shuffled(ratio: float, n: int = 12) -> pd.DataFrame:
@@ -99,9 +102,9 @@ def _shuffled(ratio: float, n: int = 12) -> pd.DataFrame:
 
 def test_a_leak_is_seen() -> None:
     verdict = {ratio: leak_table({"calibration": _shuffled(ratio)}).set_index("method") for ratio in (0.9, 1.01)}
-    assert verdict[0.9].loc["suspect", "skill"]
-    assert not verdict[0.9].loc["best-pls", "skill"]
-    assert not verdict[1.01]["skill"].any()
+    assert verdict[0.9].loc["suspect", "verdict"] == "skill"
+    assert verdict[0.9].loc["best-pls", "verdict"] == "none"
+    assert set(verdict[1.01]["verdict"]) == {"none"}
     assert verdict[0.9].loc["suspect", "families"] == 12
     assert leak_table({"calibration": _shuffled(0.9).assign(permuted=False)}).empty
 
@@ -110,24 +113,55 @@ def test_a_leak_is_seen_in_few_families_among_many_rows() -> None:
     """Six families are never significant after Holm over eighty rows; a method that halves the error is told all the same."""
     honest = [_shuffled(1.01, 6).replace({"suspect": f"honest-{i}"}) for i in range(80)]
     table = leak_table({"calibration": pd.concat([*honest, _shuffled(0.6, 6)], ignore_index=True)}).set_index("method")
-    assert table.index[table["skill"]].tolist() == ["suspect"]
+    assert table.index[table["verdict"] == "skill"].tolist() == ["suspect"]
     assert table.loc["suspect", "p Holm"] > 0.05
 
 
+def test_a_leak_in_half_of_the_families_is_seen() -> None:
+    """Where the method predicts nothing else than the mean, its ratios are one to the last digit."""
+    half = _shuffled(0.55)
+    leaky = half["family"].isin([f"f{i}" for i in range(6)]) | (half["method"] != "suspect")
+    half["rmsep"] = half["rmsep"].where(leaky, 2.0)
+    honest = [_shuffled(1.01).replace({"suspect": f"honest-{i}"}) for i in range(80)]
+    table = leak_table({"calibration": pd.concat([*honest, half], ignore_index=True)}).set_index("method")
+    assert table.index[table["verdict"] == "skill"].tolist() == ["suspect"]
+
+
 def test_targets_of_one_family_are_one_witness() -> None:
-    table = _shuffled(0.9).assign(family="one")
-    assert not leak_table({"calibration": table})["skill"].any()
+    table = leak_table({"calibration": _shuffled(0.5).assign(family="one")})
+    assert set(table["verdict"]) == {"undecided"}
+    assert set(leak_table({"calibration": _shuffled(0.5, 4)})["verdict"]) == {"undecided"}
+
+
+def test_perturbed_spectra_count_in_robustness() -> None:
+    """The error on clean spectra is calibration's; a leak that only perturbed spectra show is one, too."""
+    table = _shuffled(1.01).query("method == 'suspect'").assign(mean_rmsep=2.0)
+    curves = {"noise": {"strength": [0, 1, 2], "rmsep": [2.0, 1.0, 1.2]}}
+    leaky, honest = (
+        leak_table({"robustness": table.assign(curves=[kind] * len(table))})
+        for kind in (curves, {"noise": {"strength": [0, 1, 2], "rmsep": [2.0, 2.1, 2.2]}})
+    )
+    assert leaky["verdict"].tolist() == ["skill"]
+    assert leaky["error / mean predictor's"].tolist() == pytest.approx([0.55])
+    assert honest["verdict"].tolist() == ["none"]
 
 
 def test_the_command_says_so_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     names = [f"synthetic-{i}" for i in range(7)]
-    command = ["run", "leak", "--datasets", *names, "--methods", "mean", "pls", "--jobs", "1", "--out", str(tmp_path)]
+    command = ["run", "leak", "--datasets", *names, "--methods", "pls", "--jobs", "1", "--out", str(tmp_path)]
     assert main(command) == 0
-    assert "no skill on shuffled targets" in capsys.readouterr().out
+    assert "rows: 0 skill" in capsys.readouterr().out
     results = Results(tmp_path)
     for record in list(results):  # as if the test set had been seen in calibration
         if record["task"]["method"] == "pls" and record["task"]["experiment"] == "calibration":
             record["result"]["rmsep"] *= 0.5
             results.write(Task(**record["task"]), {"status": "done", "result": record["result"]})
     assert main(command) == 1
-    assert "skill on shuffled targets: 1 of" in capsys.readouterr().out
+    assert "rows: 1 skill" in capsys.readouterr().out
+
+
+def test_what_was_not_tested_is_no_pass(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch) -> None:
+    monkeypatch.delenv("TABPFN_REGRESSOR", raising=False)
+    command = ["run", "leak", "--datasets", "synthetic-0", "--jobs", "1", "--out", str(tmp_path)]
+    assert main([*command, "--methods", "pca-tabpfn"]) == 1
+    assert "not tested: pca-tabpfn" in capsys.readouterr().out
