@@ -158,7 +158,8 @@ def test_the_adversary_makes_datasets_hard_to_tell() -> None:
         settings = DatasetAdversaryConfig(weight=1.0, reversal=reversal)
         found[reversal], *_ = train("dataset_adversary", settings, sets, 300, layout="mixed", learning_rate=5e-3)
     assert _fell(found[0.0], 0.4)  # the classifier alone learns them
-    assert np.mean(found[3.0][-30:]) > 2 * np.mean(found[0.0][-30:])
+    # Over the second half: such a game has turns, and its last steps can be anyone's.
+    assert np.mean(found[3.0][150:]) > 20 * np.mean(found[0.0][150:])
 
 
 def _two_substances() -> SpectralDataset:
