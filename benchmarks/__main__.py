@@ -158,15 +158,15 @@ def _told(results: Results, tasks: Sequence[Task]) -> int:
 def _verdict(results: Results, tasks: Sequence[Task]) -> int:
     """Print what the leak test says; returns 1 where something has skill, or nothing was tested."""
     table = leak_table({name: results.table(name, tasks) for name in EXPERIMENTS})
-    tested = set(table["method"]) if len(table) else set()
+    tested = set(table.get("method", ()))
     untested = sorted({task.method for task in tasks} - tested - {"mean"})
     if len(table):
         print(report.markdown(table))
     if untested:
         print(f"not tested: {', '.join(untested)}")
-    counts = table["verdict"].value_counts() if len(table) else {}
-    print("shuffled targets, rows: " + ", ".join(f"{counts.get(name, 0)} {name}" for name in VERDICTS))
-    return 1 if counts.get("skill", 0) or not tested else 0
+    counts = Counter(table.get("verdict", ()))
+    print("shuffled targets, rows: " + ", ".join(f"{counts[name]} {name}" for name in VERDICTS))
+    return 1 if counts["skill"] or not tested else 0
 
 
 def _absolute(path: Path | None) -> Path | None:

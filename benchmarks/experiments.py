@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nirs4all_vit.pretraining import GroupKennardStone
 
@@ -102,6 +103,11 @@ def scores(test: Calibration, predicted: Any) -> dict[str, float]:
     return regression_scores(test.y, predicted)
 
 
+def _mean_rmsep(y: NDArray, known: NDArray) -> float:
+    """Return the RMSEP of predicting the mean of known values."""
+    return float(np.sqrt(((y - known.mean()) ** 2).mean()))
+
+
 def robustness(task: Task, context: Context) -> dict[str, Any]:
     """Fit once, predict the test set as it is and perturbed in growing strength.
 
@@ -121,8 +127,8 @@ def robustness(task: Task, context: Context) -> dict[str, Any]:
             found.append(scores(test, method.predict(perturb(test, strength, generator)))["rmsep"])
         curves[name] = {"strength": [0.0, *strengths], "rmsep": [clean, *found]}
         areas[name] = float(np.mean(found) - clean) / deviation
-    mean = float(np.sqrt(((test.y - train.y.mean()) ** 2).mean()))
-    return {**about, "rmsep": clean, "mean_rmsep": mean, "deviation": deviation, "curves": curves, "areas": areas}
+    error = {"rmsep": clean, "mean_rmsep": _mean_rmsep(test.y, train.y), "deviation": deviation}
+    return {**about, **error, "curves": curves, "areas": areas}
 
 
 def transfer(task: Task, context: Context) -> dict[str, Any]:
@@ -151,7 +157,7 @@ def transfer(task: Task, context: Context) -> dict[str, Any]:
     elif kind != "none":
         test = standardised(kind, train.take(chosen), again.take(chosen), test)
     predicted = context.method(task.method).fit(train).predict(test)
-    return {**about, **scores(test, predicted), "mean_rmsep": float(np.sqrt(((test.y - train.y.mean()) ** 2).mean()))}
+    return {**about, **scores(test, predicted), "mean_rmsep": _mean_rmsep(test.y, train.y)}
 
 
 def pooled(task: Task, context: Context) -> dict[str, Any]:
@@ -175,8 +181,8 @@ def pooled(task: Task, context: Context) -> dict[str, Any]:
         local = np.flatnonzero(np.isin(test.groups, samples[:k]))
         better = corrected(predicted, test.y, local)
         out[f"rmsep_{k}"] = float(np.sqrt(((better - test.y)[held] ** 2).mean()))
-        if len(local):
-            out["mean_rmsep"] = float(np.sqrt(((test.y[held] - test.y[local].mean()) ** 2).mean()))
+    # The last, largest correction's samples are what a mean predictor would have.
+    out["mean_rmsep"] = _mean_rmsep(test.y[held], test.y[local])
     out["rmsep"], out["deviation"] = out["rmsep_0"], float(test.y[held].std())
     out["r"] = float(np.corrcoef(predicted[held], test.y[held])[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
     return out

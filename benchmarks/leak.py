@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from .pooled import CORRECTIONS
-from .statistics import ERROR, FLOOR, PREDICTABLE, better_than, holm
+from .statistics import ERROR, FLOOR, PREDICTABLE, holm, signed_rank
 
 #: Experiments in the order of the table.
 _EXPERIMENTS = ("calibration", "robustness", "transfer", "pooled")
@@ -56,7 +56,7 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
                 "families": len(by_family),
                 "tasks": len(part),
                 "error / mean predictor's": np.exp(by_family.mean()),
-                "p": better_than(by_family.to_numpy()),
+                "p": signed_rank(by_family.to_numpy(), "less"),
             }
         )
     table = pd.DataFrame(rows)
@@ -73,14 +73,13 @@ def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
     """Return a row per shuffled task: family, experiment, kind, split, samples, method, ratio."""
     if table.empty:
         return table
-    table = table[table["permuted"].astype(bool) & (table["status"] == "done")].copy()
+    table = table[table["permuted"] & (table["status"] == "done")].copy()
     if table.empty:
         return table
     table["experiment"] = experiment
     table["samples"] = [("all" if np.isnan(n) else str(int(n))) for n in table["n_train"].astype(float)]
     if experiment == "calibration":
-        parts = [_to_mean(part, str(kind)) for kind, part in table.groupby("kind")]
-        table = pd.concat(parts) if parts else table.iloc[:0]
+        table = pd.concat([_to_mean(part, str(kind)) for kind, part in table.groupby("kind")])
     elif experiment == "robustness":
         # Perturbed spectra: over the strengths of each perturbation, then over perturbations.
         perturbed = [np.median([np.mean(c["rmsep"][1:]) for c in curves.values()]) for curves in table["curves"]]

@@ -131,7 +131,7 @@ _CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DE
 #: Methods of the other splits, with shuffled targets.
 _LEAK_DESIGNED = ("mean", "best-pls", "best-ridge", f"ridge@{DEFAULT}")
 
-#: It takes one to fifteen minutes a fit on noise: a quarter of the families.
+#: It takes one to seventeen minutes a fit on noise: a quarter of the families.
 _MINUTES = "aom-ridge-blender"
 
 #: Stands for all encoders that phases train for themselves: one code trains and scores them.
@@ -204,7 +204,7 @@ def phase6(problems: Problems) -> Iterator[Task]:
     return _calibrations(problems, PHASE6)
 
 
-def robustness(problems: Problems) -> Iterator[Task]:
+def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Robustness curves: perturbations at test time, in growing strength."""
     methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}")
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
@@ -243,18 +243,26 @@ def leak(problems: Problems) -> Iterator[Task]:
     if problems.x_bank is not None:
         held_out = fold_families(bank_families(problems.x_bank))[0]
         yield from permuted([f"ridge@{_LEAK_RECIPE}~0"], families=held_out)
-    targets = {(p.dataset, p.target) for p in chosen}
-    first = [t for t in robustness(problems) if (t.dataset, t.target) in targets]
-    pairs: dict[tuple[str, str], str] = {}
-    for task in transfer(problems):
-        if pairs.setdefault((task.dataset, task.options["to"]), task.target) == task.target:
-            first.append(task)
-    others: dict[tuple[str, str], str | None] = {}
-    for task in phase3b(problems):
-        other = task.options["trained_on"]
-        if other is None or others.setdefault((task.dataset, task.target), other) == other:
-            first.append(task)
-    yield from (dataclasses.replace(task, permuted=True) for task in first if task.seed == SEEDS[0])
+    pooled = list(phase3b(problems))
+    others = (
+        *robustness(chosen),
+        *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
+        *(t for t in pooled if t.options["trained_on"] is None),
+        *_of_the_first(
+            (t for t in pooled if t.options["trained_on"] is not None),
+            lambda t: (t.dataset, t.target),
+            lambda t: t.options["trained_on"],
+        ),
+    )
+    yield from (dataclasses.replace(task, permuted=True) for task in others if task.seed == SEEDS[0])
+
+
+def _of_the_first(
+    tasks: Iterable[Task], key: Callable[[Task], object], value: Callable[[Task], object]
+) -> Iterator[Task]:
+    """Yield the tasks with the first value that their key is met with."""
+    first: dict[object, object] = {}
+    return (task for task in tasks if first.setdefault(key(task), value(task)) == value(task))
 
 
 def _one_per_family(problems: Problems) -> list[Calibration]:

@@ -125,7 +125,7 @@ def compare(
                 "median low": np.exp(np.percentile(medians, 2.5)),
                 "median high": np.exp(np.percentile(medians, 97.5)),
                 "wins": float((ratio < 0).mean()),
-                "p": _wilcoxon(ratio.to_numpy()),
+                "p": signed_rank(ratio.to_numpy()),
             }
         )
     table = pd.DataFrame(rows)
@@ -134,11 +134,11 @@ def compare(
     return table.sort_values("geometric mean", ignore_index=True) if len(table) else table
 
 
-def better_than(ratio: NDArray) -> float:
-    """Return the one-sided signed-rank p of log ratios (n,): small where they lie below zero."""
+def signed_rank(ratio: NDArray, alternative: str = "two-sided") -> float:
+    """Return Wilcoxon's p of log ratios (n,); with ``less`` it is small where they lie below zero."""
     if len(ratio) < 2 or not np.any(ratio):
         return 1.0
-    return float(wilcoxon(ratio, alternative="less").pvalue)
+    return float(wilcoxon(ratio, alternative=alternative).pvalue)
 
 
 def holm(p: Sequence[float]) -> NDArray:
@@ -158,12 +158,6 @@ def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
     p = scikit_posthocs.posthoc_nemenyi_friedman(complete.to_numpy())
     p.index = p.columns = complete.columns
     return ranks, p
-
-
-def _wilcoxon(ratio: NDArray) -> float:
-    if len(ratio) < 2 or not np.any(ratio):
-        return 1.0
-    return float(wilcoxon(ratio).pvalue)
 
 
 def _bootstrap(ratio: NDArray, families: NDArray, n: int, seed: int) -> tuple[NDArray, NDArray]:

@@ -66,5 +66,5 @@ def test_designed_splits_keep_samples_together(kind: str, x_bank: Path) -> None:
     (protein,) = Problems(x_bank).of("n4a_bge_micronir")
     train, test = protein.split(0, kind=kind)
     assert not set(protein.groups[train]) & set(protein.groups[test])
-    assert 150 < len(train) <= 200
-    assert len(test) > 50
+    # Of 300 rows; groups are kept whole, and calibration is cut to 200 rows where they make it more.
+    assert (len(train), len(test)) == {"kennard_stone": (194, 106), "spxy": (200, 61)}[kind]
