@@ -38,6 +38,9 @@ class EncoderConfig:
         Frequencies of the wavelength encoding.
     compact_per_latent : int
         Learned dimensions per latent in the compact read-out.
+    n_scales : int
+        Scales of local contrast that stand beside the latents in the ``latents`` read-out, from half of
+        the range down; none with 0. Needs position-keyed attention.
     readout_scale : float
         Factor on the ``latents`` and ``compact`` read-outs, set after pretraining so that a ridge
         penalty near 1 suits them.
@@ -59,6 +62,7 @@ class EncoderConfig:
     normalisation: str = "standard"
     n_frequencies: int = 16
     compact_per_latent: int = 4
+    n_scales: int = 0
     readout_scale: float = 1.0
     categorical: dict[str, tuple[str, ...]] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
@@ -83,6 +87,10 @@ class EncoderConfig:
             raise ValueError(
                 f"n_cross={self.n_cross} exceeds n_blocks={self.n_blocks}; every cross-attention layer is followed by a block."
             )
+        if not isinstance(self.n_scales, int) or isinstance(self.n_scales, bool) or not 0 <= self.n_scales <= 6:
+            raise ValueError(f"n_scales={self.n_scales!r}; it must be an integer from 0 to 6.")
+        if self.n_scales and self.attention != "position":
+            raise ValueError("n_scales needs attention='position'.")
         if not 0 < self.readout_scale < float("inf"):
             raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and finite.")
         object.__setattr__(self, "categorical", {k: tuple(v) for k, v in self.categorical.items()})

@@ -64,3 +64,16 @@ class Grid:
     def rows(self, index: Tensor) -> Grid:
         """Return some rows of a 2-D grid."""
         return Grid(*(None if part is None else part[index] for part in vars(self).values()))
+
+    def unique(self) -> tuple[Grid, Tensor] | None:
+        """Return the distinct rows of a 2-D grid and the index (B,) of each row's; None where all are distinct."""
+        if self.log_wavelength.dim() == 1 or len(self.log_wavelength) < 2:
+            return None
+        # Padding is told by a number that no wavelength has.
+        key = self.log_wavelength if self.valid is None else self.log_wavelength.where(self.valid, 1e9)
+        distinct, member = key.unique(dim=0, return_inverse=True)
+        if len(distinct) == len(key):
+            return None
+        first = torch.full((len(distinct),), len(key), device=member.device)
+        first = first.scatter_reduce(0, member, torch.arange(len(key), device=member.device), "amin")
+        return self.rows(first), member

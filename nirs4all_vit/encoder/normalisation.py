@@ -58,7 +58,7 @@ class SpectrumNormalisation(nn.Module):
             weight = weight / weight.sum(dim=-1, keepdim=True)
             location = (x * weight).sum(dim=1, keepdim=True)
             centred = x - location
-            spread = (centred.square() * weight).sum(dim=1, keepdim=True).sqrt()
+            spread = _mean_square(centred, grid, seen).sqrt()
         else:
             nan = x if seen is None else torch.where(seen, x, torch.full_like(x, torch.nan))
             location = nan.nanmedian(dim=1, keepdim=True).values
@@ -74,3 +74,16 @@ class SpectrumNormalisation(nn.Module):
         log_spread = spread.clamp_min(1e-7).log() + scale.log()
         statistics = torch.cat([torch.asinh(location * scale), log_spread], dim=1).clamp(-20.0, 20.0)
         return normalised.float(), statistics.float()
+
+
+def _mean_square(x: Tensor, grid: Grid, seen: Tensor | None) -> Tensor:
+    """Return the mean square (B, 1) of curves that are straight between their points."""
+    a, b = x[:, :-1], x[:, 1:]
+    gap = grid.log_wavelength.double().diff(dim=-1)
+    square, share = a.square() + a * b + b.square(), 3.0 * gap.expand_as(a)
+    if seen is not None:
+        # Of a segment with one end hidden the other end counts alone.
+        left, right = seen[..., :-1].to(x.dtype), seen[..., 1:].to(x.dtype)
+        square = a.square() * left + a * b * left * right + b.square() * right
+        share = gap * (left + left * right + right)
+    return (square * gap).sum(dim=1, keepdim=True) / share.sum(dim=1, keepdim=True).clamp_min(1e-30)

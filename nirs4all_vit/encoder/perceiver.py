@@ -14,6 +14,7 @@ from .block import LatentBlock
 from .config import EncoderConfig
 from .content_attention import ContentKeyedAttention
 from .grid import Grid
+from .local_contrast import LocalContrast
 from .metadata import MetadataEmbedding
 from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
@@ -29,10 +30,13 @@ class Latents(NamedTuple):
         Latents after each of the last K <= 2 blocks, side by side.
     cls : Tensor of shape (B, D)
         The CLS latent, which reads no window of its own, after the last block.
+    contrast : Tensor of shape (B, C), or None
+        Features of local contrast, where the encoder has them.
     """
 
     layers: Tensor
     cls: Tensor
+    contrast: Tensor | None = None
 
 
 class SpectralPerceiver(nn.Module):
@@ -71,6 +75,7 @@ class SpectralPerceiver(nn.Module):
             self.read = nn.ModuleList(
                 [ContentKeyedAttention(d_model, config.n_windows, self.encoding) for _ in range(config.n_cross)]
             )
+        self.contrast = LocalContrast(config.n_scales) if config.n_scales else None
         has_metadata = bool(config.categorical or config.numeric)
         self.metadata = MetadataEmbedding(config.categorical, config.numeric, d_model) if has_metadata else None
         self.blocks = nn.ModuleList(
@@ -85,9 +90,16 @@ class SpectralPerceiver(nn.Module):
     def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows | None:
         """Return what depends on the grid alone; None for content-keyed attention.
 
-        In float64 the sums over a spectrum's points do not depend on padding to single precision.
+        Rows of a 2-D grid that are the same grid are computed once. In float64 the sums over a spectrum's points do not depend on padding to single precision.
         """
-        return self.attention.windows(grid, dtype) if self.config.attention == "position" else None
+        if self.config.attention != "position":
+            return None
+        unique = grid.unique()
+        if unique is not None:
+            distinct, member = unique
+            return Windows(*(None if part is None else part[member] for part in self.windows(distinct, dtype)))
+        windows = self.attention.windows(grid, dtype)
+        return windows if self.contrast is None else windows._replace(bins=self.contrast.bins(grid, dtype))
 
     def encode(
         self,
@@ -121,11 +133,13 @@ class SpectralPerceiver(nn.Module):
         common = self.statistics(statistics).unsqueeze(1)
         if self.metadata is not None:
             common = common + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)
-        latents = self.latents + common
+        latents, contrast = self.latents + common, None
         if self.config.attention == "position":
             windows = windows or self.windows(grid)
             values, coverage = self.attention(x, windows, visible)
             latents = latents + _beside_cls(self._placed(windows, coverage))
+            if self.contrast is not None:
+                contrast = self.contrast(x, statistics[:, 1:], windows.bins, visible)
         after: list[Tensor] = []
         # Cross-attention layer j stands before block j * n_blocks / n_cross.
         schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
@@ -143,13 +157,15 @@ class SpectralPerceiver(nn.Module):
                 latents = block(latents)
             after.append(latents)
         normed = [norm(state) for norm, state in zip(self.norms, after[-self.n_layers :], strict=True)]
-        return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0])
+        return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0], contrast)
 
     def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
         """Turn latents into one row per spectrum: ``latents``, ``compact``, ``mean`` or ``cls``."""
         scale = self.config.readout_scale
         if kind == "latents":
-            return latents.layers.flatten(1) * (scale / self.width(kind) ** 0.5)
+            layers = latents.layers.flatten(1)
+            layers = layers * (scale / layers.shape[1] ** 0.5)
+            return layers if latents.contrast is None else torch.cat([layers, scale * latents.contrast], dim=1)
         if kind == "compact":
             compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
             return compact.flatten(1) * (scale / self.width(kind) ** 0.5)
@@ -163,7 +179,8 @@ class SpectralPerceiver(nn.Module):
         """Return the number of columns of a read-out."""
         config = self.config
         return {
-            "latents": config.n_latents * self.n_layers * config.d_model,
+            "latents": config.n_latents * self.n_layers * config.d_model
+            + (self.contrast.width if self.contrast else 0),
             "compact": config.n_latents * config.compact_per_latent,
         }.get(kind, config.d_model)
 

@@ -36,6 +36,7 @@ VARIANTS = [
     {"axis_scale": "linear"},
     {"n_windows": 16, "n_latents": 5},
     {"n_windows": 1},
+    {"n_scales": 3},
 ]
 
 
@@ -129,7 +130,7 @@ def test_windows_outside_of_the_range_fade() -> None:
 
 
 def test_every_parameter_learns(x: torch.Tensor) -> None:
-    for settings in ({}, {"attention": "content"}, {"n_cross": 2}):
+    for settings in ({}, {"attention": "content"}, {"n_cross": 2}, {"n_scales": 2}):
         encoder = build(**settings).train()
         latents = encoder.encode(x, Grid.from_wavelengths(WL))
         sum(encoder.read_out(latents, kind).square().sum() for kind in READOUTS).backward()

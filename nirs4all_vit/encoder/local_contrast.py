@@ -1,0 +1,130 @@
+"""Local contrast at several scales: what derivatives and scatter corrections show, without choosing one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from .grid import Grid
+
+#: Bins of a patch; the next patch begins half a patch further.
+_BINS, _STRIDE = 16, 8
+#: Patches per scale are centred, or also rid of their slope; softness in units of a patch's usual deviation.
+_VIEWS = (("centred", 0.5), ("centred", 2.0), ("straightened", 1.0))
+#: Usual deviation of a patch that is 1, 1/2, 1/4, ... of the range long, in deviations of the spectrum: the bank's.
+_DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
+_STRAIGHTENED = 0.4
+#: Of a block of features beside the latents: together they vary half as much within a dataset as the latents do.
+_WEIGHT = 0.1
+#: How fast the logarithm of a spectrum's deviation turns the features, in radians.
+_TURN = 0.25
+
+
+class LocalContrast(nn.Module):
+    """Patches of the spectrum at dyadic scales, each relative to its own level and contrast.
+
+    The spectrum's range is cut into equal bins of ln(wavelength), 16 to a patch; the patches of scale k are 2^-k of
+    the range long and overlap by half. A patch loses its mean (or mean and slope) and is divided by
+    ``sqrt(variance + softness^2)``: strong bands saturate, weak ones stay linear. Whatever scatter and a smooth
+    baseline do to a whole spectrum they do alike to a patch, and leave little in it.
+
+    The scale of the spectrum, which the division takes out, comes back as an angle: each feature stands twice,
+    times cosine and sine of a multiple of the logarithm of the spectrum's deviation. Inner products of features
+    then fade with the difference in scale.
+
+    Parameters
+    ----------
+    n_scales : int
+        Scales, from half of the range down.
+    """
+
+    def __init__(self, n_scales: int) -> None:
+        super().__init__()
+        self.n_scales = n_scales
+        self.n_bins = _BINS << n_scales
+        scales = range(1, n_scales + 1)
+        usual = torch.tensor([_DEVIATIONS[k] for k in scales])
+        softness = [usual * soft * (_STRAIGHTENED if kind == "straightened" else 1.0) for kind, soft in _VIEWS]
+        self.log_softness = nn.Parameter(torch.stack(softness).log())
+        self.log_weight = nn.Parameter(torch.full((len(_VIEWS), n_scales), _WEIGHT).log())
+        self.log_turn = nn.Parameter(torch.tensor(_TURN).log())
+        ramp = torch.linspace(-1.0, 1.0, _BINS)
+        self.register_buffer("ramp", ramp / ramp.norm())
+
+    @property
+    def width(self) -> int:
+        """Number of features."""
+        patches = sum(_n_patches(k) for k in range(1, self.n_scales + 1))
+        return 2 * len(_VIEWS) * _BINS * patches
+
+    def bins(self, grid: Grid, dtype: torch.dtype) -> Tensor:
+        """Return the weights (..., n_bins, L) of the points in the bins' means.
+
+        The spectrum is taken as straight between its points, so that any sampling fills all bins.
+        """
+        u = grid.relative.to(dtype)
+        gap = u.diff(dim=-1).clamp_min(0.0)
+        edge = torch.zeros_like(u[..., :1])
+        left, right = torch.cat([edge, gap], -1).unsqueeze(-2), torch.cat([gap, edge], -1).unsqueeze(-2)
+        t = torch.linspace(0.0, 1.0, self.n_bins + 1, dtype=dtype, device=u.device).unsqueeze(-1)
+        u = u.unsqueeze(-2)
+        # Integral up to t of the tent that stands on a point: rising over its left gap, falling over its right one.
+        rising = (t - u + left).clamp_min(0.0).minimum(left)
+        falling = (t - u).clamp_min(0.0).minimum(right)
+        tent = 0.5 * rising.square() / left.clamp_min(1e-12) + falling - 0.5 * falling.square() / right.clamp_min(1e-12)
+        weights = tent.diff(dim=-2) * self.n_bins
+        # A single point, or an axis without extent: it fills all bins.
+        return torch.where(weights.sum(-1, keepdim=True) > 0.5, weights, grid.quadrature.to(dtype).unsqueeze(-2))
+
+    def forward(self, x: Tensor, log_deviation: Tensor, bins: Tensor, visible: Tensor | None = None) -> Tensor:
+        """Return features (B, width).
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+            Normalised spectra, zero where not valid or not visible.
+        log_deviation : Tensor of shape (B, 1)
+            Logarithm of the deviation that they were divided by.
+        bins : Tensor of shape (n_bins, L) or (B, n_bins, L)
+            Of their grid.
+        visible : bool Tensor of shape (B, L), optional
+            Points that may be seen.
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            means = _apply(bins, x)
+            if visible is not None:
+                means = means / _apply(bins, visible).clamp_min(1e-3)
+            features = torch.cat(self._patches(means), dim=1)
+            angle = self.log_turn.exp() * log_deviation.float()
+            return torch.cat([features * angle.cos(), features * angle.sin()], dim=1)
+
+    def _patches(self, means: Tensor) -> list[Tensor]:
+        found: list[Tensor] = []
+        for k in range(self.n_scales, 0, -1):
+            patches = means.unfold(1, _BINS, _STRIDE)
+            patches = patches - patches.mean(-1, keepdim=True)
+            straight = patches - (patches @ self.ramp.to(patches.dtype)).unsqueeze(-1) * self.ramp.to(patches.dtype)
+            for j, (kind, _) in enumerate(_VIEWS):
+                view = (straight if kind == "straightened" else patches).float()
+                found.append(self._contrast(view, j, k - 1).flatten(1))
+            means = means.unflatten(1, (-1, 2)).mean(-1)
+        return found
+
+    def _contrast(self, patches: Tensor, view: int, scale: int) -> Tensor:
+        """Divide patches by their contrast; a patch of the usual contrast keeps a mean square near one."""
+        softness = self.log_softness[view, scale].exp()
+        usual = softness / _VIEWS[view][1]
+        divided = patches / (patches.square().mean(-1, keepdim=True) + softness.square()).sqrt()
+        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view, scale].exp()
+        return divided * (factor / (patches.shape[1] * _BINS) ** 0.5)
+
+
+def _n_patches(scale: int) -> int:
+    return ((_BINS << scale) - _BINS) // _STRIDE + 1
+
+
+def _apply(weights: Tensor, x: Tensor) -> Tensor:
+    x = x.to(weights.dtype)
+    if weights.dim() == 2:
+        return x @ weights.T
+    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)

@@ -1,0 +1,124 @@
+"""Windows and local contrast against what they are defined by: integrals over a curve that is straight between points."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
+from nirs4all_vit.encoder.local_contrast import LocalContrast
+from nirs4all_vit.encoder.position_attention import gaussian_weights
+
+from .test_perceiver import build
+
+AXIS = torch.linspace(1100, 1900, 60, dtype=torch.float64)
+
+
+def _dense(u: torch.Tensor, y: torch.Tensor, n: int = 200_001) -> tuple[torch.Tensor, torch.Tensor]:
+    """Interpolate between points, for a Riemann sum."""
+    import numpy as np
+
+    at = torch.linspace(float(u[0]), float(u[-1]), n, dtype=torch.float64)
+    return at, torch.from_numpy(np.interp(at.numpy(), u.numpy(), y.numpy()))
+
+
+@pytest.mark.parametrize("width", [1e-4, 0.003, 0.05, 1.0])
+def test_gaussian_weights_are_integrals(width: float) -> None:
+    generator = torch.Generator().manual_seed(0)
+    u = torch.rand(40, generator=generator, dtype=torch.float64).sort().values
+    y = torch.randn(40, generator=generator, dtype=torch.float64)
+    centre = torch.tensor([u[0], 0.31, 0.5, u[-1]], dtype=torch.float64)
+    weights = gaussian_weights(u, centre, torch.full_like(centre, width))
+    at, curve = _dense(u, y, 2_000_001)
+    density = (-0.5 * ((at - centre[:, None]) / width).square()).exp() / (width * math.sqrt(2 * math.pi))
+    expected = torch.trapezoid(density * curve, at)
+    torch.testing.assert_close(weights @ y, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_repeated_wavelengths_share_what_is_theirs() -> None:
+    u = torch.tensor([0.0, 0.4, 0.4, 1.0], dtype=torch.float64)
+    weights = gaussian_weights(u, torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.1], dtype=torch.float64))
+    assert weights.isfinite().all()
+    once = gaussian_weights(u[[0, 1, 3]], torch.tensor([0.4]).double(), torch.tensor([0.1]).double())
+    torch.testing.assert_close(weights[0, 1] + weights[0, 2], once[0, 1])
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("n_scales", [0, 3])
+def test_fewer_points_of_the_same_lines_give_the_same_embedding(n_scales: int) -> None:
+    """A spectrum that is straight between every eighth point is told by those alone; a gap is bridged likewise."""
+    encoder = build(n_scales=n_scales)
+    knots = torch.linspace(math.log(1100.0), math.log(1900.0), 21, dtype=torch.float64)
+    y = torch.randn(3, 21, generator=torch.Generator().manual_seed(1))
+    fine = torch.linspace(0, 20, 161, dtype=torch.float64)
+    u = knots[0] + (knots[-1] - knots[0]) * fine / 20
+    x = torch.lerp(
+        y[:, fine.floor().long().clamp(max=19)],
+        y[:, fine.floor().long().clamp(max=19) + 1],
+        (fine - fine.floor().clamp(max=19)).float(),
+    )
+    complete = encoder(x, u.exp())
+    scale = complete.std()
+    assert (encoder(y, knots.exp()) - complete).abs().max() < 0.02 * scale
+    kept = torch.cat([torch.arange(81), torch.arange(88, 161)])  # one segment without its inner points
+    assert (encoder(x[:, kept], u[kept].exp()) - complete).abs().max() < 0.02 * scale
+
+
+@torch.no_grad()
+def test_bins_are_means() -> None:
+    contrast = LocalContrast(3)
+    u = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort().values
+    grid = Grid.from_wavelengths(1000 * u.exp())
+    bins = contrast.bins(grid, torch.float64)
+    assert bins.shape == (contrast.n_bins, 50)
+    assert bins.min() >= 0
+    torch.testing.assert_close(bins.sum(-1), torch.ones(contrast.n_bins, dtype=torch.float64))
+    y = torch.randn(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    _, curve = _dense(grid.relative.double(), y, contrast.n_bins * 4000 + 1)
+    means = torch.stack([part.mean() for part in curve[:-1].chunk(contrast.n_bins)])
+    torch.testing.assert_close(bins @ y, means, rtol=0, atol=5e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("wavelengths", [[1200.0], [1200.0, 1200.0], [1200.0, 1201.0], [900.0, 1000.0, 2400.0]])
+def test_few_points_are_no_error(wavelengths: list[float]) -> None:
+    encoder = build(n_scales=2)
+    out = encoder(torch.rand(2, len(wavelengths)), torch.tensor(wavelengths, dtype=torch.float64))
+    assert out.isfinite().all()
+
+
+@torch.no_grad()
+def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
+    encoder = build(n_scales=3)
+    grid, x = Grid.from_wavelengths(AXIS), torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    plain, moved, stretched = (encoder.encode(v, grid).contrast for v in (x, x + 5.0, 2.0 * x))
+    torch.testing.assert_close(moved, plain, rtol=1e-3, atol=1e-5)
+    angle = 0.25 * math.log(2.0)
+    first, second = plain.chunk(2, dim=1)
+    turned = torch.cat(
+        [first * math.cos(angle) - second * math.sin(angle), second * math.cos(angle) + first * math.sin(angle)], 1
+    )
+    torch.testing.assert_close(stretched, turned, rtol=1e-3, atol=1e-5)
+
+
+@torch.no_grad()
+def test_strong_bands_saturate() -> None:
+    contrast = LocalContrast(2)
+    patches = torch.randn(5, 3, 16, generator=torch.Generator().manual_seed(0))
+    weak, strong = (contrast._contrast(patches * by, 0, 1).norm() for by in (1e-3, 1e3))
+    weaker, stronger = (contrast._contrast(patches * by, 0, 1).norm() for by in (2e-3, 2e3))
+    assert weaker / weak == pytest.approx(2.0, rel=1e-2)
+    assert stronger / strong == pytest.approx(1.0, rel=1e-2)
+
+
+def test_scales_need_windows() -> None:
+    with pytest.raises(ValueError, match="n_scales needs attention='position'"):
+        EncoderConfig(n_scales=2, attention="content")
+    with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 0 to 6"):
+        EncoderConfig(n_scales=7)
+    assert (
+        SpectralPerceiver(EncoderConfig(n_scales=2)).width("latents")
+        == SpectralPerceiver(EncoderConfig()).width("latents") + LocalContrast(2).width
+    )
