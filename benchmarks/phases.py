@@ -41,7 +41,7 @@ PHASE0 = (
 SEEDS = (0, 1, 2)
 
 #: Recipe of the encoders of strict transfer.
-TRANSFER_RECIPE = "nirs-base-v0"
+TRANSFER_RECIPE = "nirs-base-v1"
 
 
 @dataclass(frozen=True)

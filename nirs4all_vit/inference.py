@@ -76,8 +76,11 @@ def embed(
                     axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
                     grid = Grid.from_wavelengths(axis, valid)
                     windows = encoder.windows(grid, torch.float64)
-                latents = encoder.encode(x, grid, windows=windows)
-                embedded = encoder.read_out(latents, readout).float().cpu().numpy()
+                if readout == "contrast":
+                    embedded = encoder.local_contrast(x, grid, bins=windows and windows.bins)
+                else:
+                    embedded = encoder.read_out(encoder.encode(x, grid, windows=windows), readout)
+                embedded = embedded.float().cpu().numpy()
                 picked = targets[chunk]
                 out[picked] = embedded[: len(picked)]
                 bar.update(len(picked))

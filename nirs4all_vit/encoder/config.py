@@ -39,8 +39,10 @@ class EncoderConfig:
     compact_per_latent : int
         Learned dimensions per latent in the compact read-out.
     n_scales : int
-        Scales of local contrast that stand beside the latents in the ``latents`` read-out, from half of
-        the range down; none with 0. Needs position-keyed attention.
+        Scales of local contrast, from half of the range down, that the ``contrast`` read-out holds and the
+        ``latents`` read-out beside the latents; none with 0.
+    patch_hidden : int
+        Units per hidden layer of the network that all patches of local contrast share; none with 0.
     readout_scale : float
         Factor on the ``latents`` and ``compact`` read-outs, set after pretraining so that a ridge
         penalty near 1 suits them.
@@ -62,7 +64,8 @@ class EncoderConfig:
     normalisation: str = "standard"
     n_frequencies: int = 16
     compact_per_latent: int = 4
-    n_scales: int = 0
+    n_scales: int = 4
+    patch_hidden: int = 64
     readout_scale: float = 1.0
     categorical: dict[str, tuple[str, ...]] = field(default_factory=dict)
     numeric: tuple[str, ...] = ()
@@ -89,8 +92,8 @@ class EncoderConfig:
             )
         if not isinstance(self.n_scales, int) or isinstance(self.n_scales, bool) or not 0 <= self.n_scales <= 6:
             raise ValueError(f"n_scales={self.n_scales!r}; it must be an integer from 0 to 6.")
-        if self.n_scales and self.attention != "position":
-            raise ValueError("n_scales needs attention='position'.")
+        if not isinstance(self.patch_hidden, int) or isinstance(self.patch_hidden, bool) or not 0 <= self.patch_hidden <= 4096:
+            raise ValueError(f"patch_hidden={self.patch_hidden!r}; it must be an integer from 0 to 4096.")
         if not 0 < self.readout_scale < float("inf"):
             raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and finite.")
         object.__setattr__(self, "categorical", {k: tuple(v) for k, v in self.categorical.items()})

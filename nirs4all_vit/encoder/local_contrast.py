@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from .grid import Grid
+from .patch_network import PatchNetwork
 
 #: Bins of a patch; the next patch begins half a patch further.
 _BINS, _STRIDE = 16, 8
@@ -14,10 +16,22 @@ _VIEWS = (("centred", 0.5), ("centred", 2.0), ("straightened", 1.0))
 #: Usual deviation of a patch that is 1, 1/2, 1/4, ... of the range long, in deviations of the spectrum: the bank's.
 _DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
 _STRAIGHTENED = 0.4
-#: Of a block of features beside the latents: together they vary half as much within a dataset as the latents do.
-_WEIGHT = 0.1
+#: Of the features beside the latents, so that together they vary as much within a dataset as the latents do.
+_WEIGHT = 0.2
 #: How fast the logarithm of a spectrum's deviation turns the features, in radians.
 _TURN = 0.25
+#: Features of a patch that the network adds, and the logarithm of their weight before training.
+_N_LEARNED, _LEARNED_WEIGHT = 16, -1.0
+
+
+def _cosines() -> Tensor:
+    """Orthonormal cosines (n_bins, n_bins - 1) on the bins of a patch; the constant is left out."""
+    place, order = torch.arange(_BINS, dtype=torch.float64) + 0.5, torch.arange(1, _BINS, dtype=torch.float64)
+    return ((place[:, None] * order * torch.pi / _BINS).cos() * (2.0 / _BINS) ** 0.5).float()
+
+
+_COSINES = _cosines()
+_RAMP = functional.normalize(torch.linspace(-1.0, 1.0, _BINS), dim=0)
 
 
 class LocalContrast(nn.Module):
@@ -32,13 +46,19 @@ class LocalContrast(nn.Module):
     times cosine and sine of a multiple of the logarithm of the spectrum's deviation. Inner products of features
     then fade with the difference in scale.
 
+    A patch is told by its cosine coefficients, each with a learned weight per scale and view: what is smooth is
+    worth more at fine scales, where detail is noise. Beside them stand the outputs of a network that all patches
+    share, where there is one.
+
     Parameters
     ----------
     n_scales : int
         Scales, from half of the range down.
+    n_hidden : int, default=0
+        Units per hidden layer of the network; 0: none.
     """
 
-    def __init__(self, n_scales: int) -> None:
+    def __init__(self, n_scales: int, n_hidden: int = 0) -> None:
         super().__init__()
         self.n_scales = n_scales
         self.n_bins = _BINS << n_scales
@@ -46,16 +66,17 @@ class LocalContrast(nn.Module):
         usual = torch.tensor([_DEVIATIONS[k] for k in scales])
         softness = [usual * soft * (_STRAIGHTENED if kind == "straightened" else 1.0) for kind, soft in _VIEWS]
         self.log_softness = nn.Parameter(torch.stack(softness).log())
-        self.log_weight = nn.Parameter(torch.full((len(_VIEWS), n_scales), _WEIGHT).log())
+        self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
+        self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
         self.log_turn = nn.Parameter(torch.tensor(_TURN).log())
-        ramp = torch.linspace(-1.0, 1.0, _BINS)
-        self.register_buffer("ramp", ramp / ramp.norm())
+        self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None
+        self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
 
     @property
     def width(self) -> int:
         """Number of features."""
         patches = sum(_n_patches(k) for k in range(1, self.n_scales + 1))
-        return 2 * len(_VIEWS) * _BINS * patches
+        return 2 * patches * (len(_VIEWS) * (_BINS - 1) + (_N_LEARNED if self.network else 0))
 
     def bins(self, grid: Grid, dtype: torch.dtype) -> Tensor:
         """Return the weights (..., n_bins, L) of the points in the bins' means.
@@ -94,29 +115,35 @@ class LocalContrast(nn.Module):
             means = _apply(bins, x)
             if visible is not None:
                 means = means / _apply(bins, visible).clamp_min(1e-3)
-            features = torch.cat(self._patches(means), dim=1)
+            features = _WEIGHT * torch.cat(self._patches(means.float()), dim=1)
             angle = self.log_turn.exp() * log_deviation.float()
             return torch.cat([features * angle.cos(), features * angle.sin()], dim=1)
 
     def _patches(self, means: Tensor) -> list[Tensor]:
         found: list[Tensor] = []
+        ramp, cosines = _RAMP.to(means.device), _COSINES.to(means.device)
         for k in range(self.n_scales, 0, -1):
             patches = means.unfold(1, _BINS, _STRIDE)
             patches = patches - patches.mean(-1, keepdim=True)
-            straight = patches - (patches @ self.ramp.to(patches.dtype)).unsqueeze(-1) * self.ramp.to(patches.dtype)
+            straight = patches - (patches @ ramp).unsqueeze(-1) * ramp
+            share = (patches.shape[1] * _BINS) ** -0.5
             for j, (kind, _) in enumerate(_VIEWS):
-                view = (straight if kind == "straightened" else patches).float()
-                found.append(self._contrast(view, j, k - 1).flatten(1))
+                view = straight if kind == "straightened" else patches
+                found.append((share * self._contrast(view @ cosines, j, k - 1)).flatten(1))
+            if self.network is not None:
+                learned = self.network(patches @ cosines, _DEVIATIONS[k], k - 1)
+                found.append((share * self.log_learned[k - 1].exp() * learned).flatten(1))
             means = means.unflatten(1, (-1, 2)).mean(-1)
         return found
 
-    def _contrast(self, patches: Tensor, view: int, scale: int) -> Tensor:
+    def _contrast(self, coefficients: Tensor, view: int, scale: int) -> Tensor:
         """Divide patches by their contrast; a patch of the usual contrast keeps a mean square near one."""
         softness = self.log_softness[view, scale].exp()
-        usual = softness / _VIEWS[view][1]
-        divided = patches / (patches.square().mean(-1, keepdim=True) + softness.square()).sqrt()
+        kind, _ = _VIEWS[view]
+        usual = _DEVIATIONS[scale + 1] * (_STRAIGHTENED if kind == "straightened" else 1.0)
+        divided = coefficients / (coefficients.square().sum(-1, keepdim=True) / _BINS + softness.square()).sqrt()
         factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view, scale].exp()
-        return divided * (factor / (patches.shape[1] * _BINS) ** 0.5)
+        return divided * (factor * self.log_coefficients[view, scale].exp())
 
 
 def _n_patches(scale: int) -> int:

@@ -75,7 +75,7 @@ class SpectralPerceiver(nn.Module):
             self.read = nn.ModuleList(
                 [ContentKeyedAttention(d_model, config.n_windows, self.encoding) for _ in range(config.n_cross)]
             )
-        self.contrast = LocalContrast(config.n_scales) if config.n_scales else None
+        self.contrast = LocalContrast(config.n_scales, config.patch_hidden) if config.n_scales else None
         has_metadata = bool(config.categorical or config.numeric)
         self.metadata = MetadataEmbedding(config.categorical, config.numeric, d_model) if has_metadata else None
         self.blocks = nn.ModuleList(
@@ -138,8 +138,9 @@ class SpectralPerceiver(nn.Module):
             windows = windows or self.windows(grid)
             values, coverage = self.attention(x, windows, visible)
             latents = latents + _beside_cls(self._placed(windows, coverage))
-            if self.contrast is not None:
-                contrast = self.contrast(x, statistics[:, 1:], windows.bins, visible)
+        if self.contrast is not None:
+            bins = self._bins(grid, torch.float64) if windows is None else windows.bins
+            contrast = self.contrast(x, statistics[:, 1:], bins, visible)
         after: list[Tensor] = []
         # Cross-attention layer j stands before block j * n_blocks / n_cross.
         schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
@@ -159,13 +160,47 @@ class SpectralPerceiver(nn.Module):
         normed = [norm(state) for norm, state in zip(self.norms, after[-self.n_layers :], strict=True)]
         return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0], contrast)
 
+    def local_contrast(
+        self, x: Tensor, grid: Grid, *, bins: Tensor | None = None, visible: Tensor | None = None
+    ) -> Tensor:
+        """Return the ``contrast`` read-out alone, without a pass through the latents.
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+            Spectra as measured.
+        grid : Grid
+            As in `encode`.
+        bins : Tensor, optional
+            ``self.windows(grid).bins`` where the caller keeps it; computed otherwise.
+        visible : bool Tensor of shape (B, L), optional
+            Points that may be seen.
+
+        Returns
+        -------
+        Tensor of shape (B, width("contrast"))
+        """
+        if self.contrast is None:
+            raise ValueError("this encoder has no local contrast (n_scales=0); use another read-out.")
+        x, statistics = self.normalisation(x, grid, visible)
+        bins = self._bins(grid, torch.float32) if bins is None else bins
+        return self.config.readout_scale * self.contrast(x, statistics[:, 1:], bins, visible)
+
+    def _bins(self, grid: Grid, dtype: torch.dtype) -> Tensor:
+        unique = grid.unique()
+        return self.contrast.bins(grid, dtype) if unique is None else self.contrast.bins(unique[0], dtype)[unique[1]]
+
     def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
-        """Turn latents into one row per spectrum: ``latents``, ``compact``, ``mean`` or ``cls``."""
+        """Turn latents into one row per spectrum: ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
         scale = self.config.readout_scale
         if kind == "latents":
             layers = latents.layers.flatten(1)
             layers = layers * (scale / layers.shape[1] ** 0.5)
             return layers if latents.contrast is None else torch.cat([layers, scale * latents.contrast], dim=1)
+        if kind == "contrast":
+            if latents.contrast is None:
+                raise ValueError("this encoder has no local contrast (n_scales=0); use another read-out.")
+            return scale * latents.contrast
         if kind == "compact":
             compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
             return compact.flatten(1) * (scale / self.width(kind) ** 0.5)
@@ -178,9 +213,10 @@ class SpectralPerceiver(nn.Module):
     def width(self, kind: str) -> int:
         """Return the number of columns of a read-out."""
         config = self.config
+        contrast = self.contrast.width if self.contrast else 0
         return {
-            "latents": config.n_latents * self.n_layers * config.d_model
-            + (self.contrast.width if self.contrast else 0),
+            "latents": config.n_latents * self.n_layers * config.d_model + contrast,
+            "contrast": contrast,
             "compact": config.n_latents * config.compact_per_latent,
         }.get(kind, config.d_model)
 

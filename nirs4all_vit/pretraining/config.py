@@ -200,15 +200,18 @@ class EpisodicCalibrationConfig:
     tasks : dict of str to dict
         Task generators by name, with ``weight`` (share of episodes, default 1) and their own parameters.
     readouts : dict of str to float
-        Weight of each read-out that is calibrated on.
+        Share of the episodes that are calibrated on each read-out.
     corruption : float
         Share of episodes corrupted with gain, drift and noise.
+    noise : float
+        Largest noise of the answers in deviations; from a fiftieth of it up, log-uniformly.
     """
 
     weight: float = 0.0
     tasks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"nonlinear_functionals": {}})
     readouts: dict[str, float] = field(default_factory=lambda: {"latents": 1.0})
     corruption: float = 0.6
+    noise: float = 1.0
 
     def __post_init__(self) -> None:
         from .tasks import make_tasks
@@ -216,6 +219,7 @@ class EpisodicCalibrationConfig:
         name = "objectives.episodic_calibration"
         _check(f"{name}.weight", self.weight, 0)
         _check(f"{name}.corruption", self.corruption, 0, 1)
+        _check(f"{name}.noise", self.noise, 0)
         try:
             make_tasks(self.tasks)
         except (TypeError, ValueError) as error:

@@ -89,7 +89,8 @@ class Pretraining:
             for block in self.encoder.blocks:
                 block.compile()
         self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.optim.weight_decay), lr=config.optim.learning_rate
+            parameter_groups(self.model, config.optim.weight_decay, config.optim.learning_rate),
+            lr=config.optim.learning_rate,
         )
         factor = learning_rate_factor(self.steps, config.optim.warmup)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)

@@ -51,8 +51,8 @@ def scaled_encoder(
     embeddings' mean variance counts as typical.
     """
     scale = {}
-    for readout in ("latents", "compact"):
-        history = penalties.get(readout) or penalties.get("latents")
+    for readout, related in (("latents", "contrast"), ("compact", "latents")):
+        history = penalties.get(readout) or penalties.get(related)
         if history:
             scale[readout] = float(np.exp(-0.5 * np.median(history[-max(1, len(history) // 5) :])))
         else:

@@ -30,10 +30,20 @@ def learning_rate_factor(steps: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Split parameters into decayed and not: biases, norms, scalars, latents and windows are not."""
+def parameter_groups(model: nn.Module, weight_decay: float, learning_rate: float) -> list[dict[str, Any]]:
+    """Split parameters: biases, norms, scalars, latents and windows are not decayed; scales of local contrast learn ten times faster.
+
+    These are logarithms of factors, a few hundred numbers that every spectrum informs.
+    """
     kept = ("encoder.latents", "attention.offset", "attention.log_width")
-    decayed, plain = [], []
+    decayed, plain, scales = [], [], []
     for name, parameter in model.named_parameters():
-        (plain if parameter.dim() < 2 or name.endswith(kept) else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": plain, "weight_decay": 0.0}]
+        if "contrast.log_" in name:
+            scales.append(parameter)
+        else:
+            (plain if parameter.dim() < 2 or name.endswith(kept) else decayed).append(parameter)
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+        {"params": scales, "weight_decay": 0.0, "lr": 10.0 * learning_rate},
+    ]

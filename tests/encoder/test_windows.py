@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
-from nirs4all_vit.encoder.local_contrast import LocalContrast
+from nirs4all_vit.encoder.local_contrast import _COSINES, LocalContrast
 from nirs4all_vit.encoder.position_attention import gaussian_weights
 
 from .test_perceiver import build
@@ -106,19 +106,65 @@ def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
 @torch.no_grad()
 def test_strong_bands_saturate() -> None:
     contrast = LocalContrast(2)
-    patches = torch.randn(5, 3, 16, generator=torch.Generator().manual_seed(0))
+    patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
     weak, strong = (contrast._contrast(patches * by, 0, 1).norm() for by in (1e-3, 1e3))
     weaker, stronger = (contrast._contrast(patches * by, 0, 1).norm() for by in (2e-3, 2e3))
     assert weaker / weak == pytest.approx(2.0, rel=1e-2)
     assert stronger / strong == pytest.approx(1.0, rel=1e-2)
 
 
-def test_scales_need_windows() -> None:
-    with pytest.raises(ValueError, match="n_scales needs attention='position'"):
-        EncoderConfig(n_scales=2, attention="content")
+@torch.no_grad()
+def test_contrast_alone_is_what_stands_beside_the_latents() -> None:
+    encoder, x = build(n_scales=3, patch_hidden=8), torch.rand(4, 60, generator=torch.Generator().manual_seed(0))
+    grid = Grid.from_wavelengths(AXIS)
+    alone = encoder.local_contrast(x, grid)
+    latents = encoder.encode(x, grid)
+    assert alone.shape == (4, encoder.width("contrast"))
+    assert torch.equal(alone, encoder.read_out(latents, "contrast"))
+    assert torch.equal(alone, encoder.read_out(latents, "latents")[:, -alone.shape[1] :])
+    own = Grid.from_wavelengths(AXIS.expand(4, -1), torch.ones(4, 60, dtype=torch.bool))
+    torch.testing.assert_close(encoder.local_contrast(x, own), alone, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="no local contrast"):
+        build(n_scales=0).local_contrast(x, grid)
+    with pytest.raises(ValueError, match="no local contrast"):
+        bare = build(n_scales=0)
+        bare.read_out(bare.encode(x, grid), "contrast")
+
+
+@torch.no_grad()
+def test_cosines_tell_a_patch_whole() -> None:
+    """Before training, coefficients are the patches' bins in another basis: inner products are those of the bins."""
+    contrast = LocalContrast(2)
+    patches = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(0))
+    patches = patches - patches.mean(-1, keepdim=True)
+    found = contrast._contrast(patches @ _COSINES, 1, 0)
+    assert found.shape == (6, 3, 15)
+    softness, square = float(contrast.log_softness[1, 0].exp()), patches.square().mean(-1, keepdim=True)
+    expected = patches / (square + softness**2).sqrt() * (1 + (softness / 0.655) ** 2) ** 0.5
+    torch.testing.assert_close(found.flatten(1) @ found.flatten(1).T, expected.flatten(1) @ expected.flatten(1).T)
+
+
+def test_the_network_sees_shape_and_contrast() -> None:
+    contrast = LocalContrast(2, 8)
+    patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
+    small, large = contrast.network(patches, 1.0, 0), contrast.network(3 * patches, 1.0, 0)
+    assert small.shape == (5, 3, 16)
+    assert (small - large).abs().max() > 1e-3
+    # Patches far below the usual contrast fade to one answer: they are noise.
+    nothing = contrast.network(1e-6 * patches, 1.0, 0)
+    torch.testing.assert_close(nothing, nothing[:1, :1].expand_as(nothing), rtol=0, atol=1e-3)
+
+
+def test_contrast_stands_beside_any_latents() -> None:
+    content = build(n_scales=2, attention="content")
+    x, grid = torch.rand(4, 60, generator=torch.Generator().manual_seed(0)), Grid.from_wavelengths(AXIS)
+    latents = content.encode(x, grid)
+    torch.testing.assert_close(content.local_contrast(x, grid), content.read_out(latents, "contrast"), rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="patch_hidden=-1; it must be an integer from 0 to 4096"):
+        EncoderConfig(patch_hidden=-1)
     with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 0 to 6"):
         EncoderConfig(n_scales=7)
     assert (
-        SpectralPerceiver(EncoderConfig(n_scales=2)).width("latents")
-        == SpectralPerceiver(EncoderConfig()).width("latents") + LocalContrast(2).width
+        SpectralPerceiver(EncoderConfig(n_scales=2, patch_hidden=8)).width("latents")
+        == SpectralPerceiver(EncoderConfig(n_scales=0)).width("latents") + LocalContrast(2, 8).width
     )

@@ -48,7 +48,7 @@ def train(
     made = OBJECTIVES[name]
     objective = made(settings, encoder, *((len(datasets),) if made is DatasetAdversary else ()))
     model = torch.nn.ModuleList([encoder, objective])
-    optimizer = torch.optim.AdamW(parameter_groups(model, 0.0), lr=learning_rate)
+    optimizer = torch.optim.AdamW(parameter_groups(model, 0.0, learning_rate), lr=learning_rate)
     data = MultiSpectralDataset(datasets, 32, layout=layout, crop_probability=0, thin_probability=0)
     losses = []
     for k in range(steps):
@@ -176,7 +176,8 @@ def test_episodic_calibration_learns_to_calibrate(task: str) -> None:
     settings = EpisodicCalibrationConfig(weight=1.0, tasks={task: {}}, readouts={"latents": 1.0, "compact": 0.5})
     _, trained, objective = train("episodic_calibration", settings, [_two_substances()], steps=160)
     assert set(objective.penalties) == {"latents", "compact"}
-    assert len(objective.penalties["latents"]) == 160
+    assert sum(map(len, objective.penalties.values())) == 160
+    assert 80 < len(objective.penalties["latents"]) < 135  # two thirds, by their shares
     torch.manual_seed(0)
     source, made, losses = _source([_two_substances()]), OBJECTIVES["episodic_calibration"], []
     with torch.no_grad():

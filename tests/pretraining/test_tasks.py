@@ -28,9 +28,10 @@ def draw(seed: int = 0) -> Draw:
 def test_tasks_give_finite_spectra_and_targets(name: str, n_points: int) -> None:
     made = episode(nm=np.linspace(1100, 1400, n_points))
     for seed in range(20):
-        given, targets = TASKS[name]()(made, draw(seed))
+        task = TASKS[name]()
+        given, targets = task(made, draw(seed))
         assert given.spectra.shape == (40, len(given.wavelengths))
-        assert targets.shape == (40, 8)
+        assert targets.shape == (40, task.n_targets)
         assert given.spectra.isfinite().all()
         assert targets.isfinite().all()
     again, _ = TASKS[name]()(made, draw(seed))
@@ -52,6 +53,36 @@ def test_functionals_leave_the_spectra_alone() -> None:
     made = episode()
     given, _ = TASKS["linear_functionals"]()(made, draw())
     assert torch.equal(given.spectra, made.spectra)
+
+
+def test_hidden_components_are_scores_of_what_is_hidden() -> None:
+    made = episode()
+    task = TASKS["hidden_components"](n_targets=5, varied=0.0)
+    for seed in range(20):
+        given, targets = task(made, draw(seed))
+        hidden = ~torch.isin(made.wavelengths, given.wavelengths)
+        first, last = int(hidden.nonzero()[0]), int(hidden.nonzero()[-1])
+        assert hidden[first : last + 1].all()  # one region
+        assert 0.08 * 120 <= int(hidden.sum()) <= 0.24 * 120 + 2 * 3
+        assert torch.equal(given.spectra, made.spectra[:, ~hidden])
+        scores = targets[:, targets.std(dim=0) > 0]
+        assert scores.shape[1] >= 2
+        torch.testing.assert_close(scores.T @ scores / 40, torch.eye(scores.shape[1]), rtol=0, atol=1e-4)
+        # Lines on the hidden region say nothing, half of the time neither does its gain; bands do.
+        line = torch.where(hidden, torch.linspace(-1, 1, 120) * torch.randn(40, 1), torch.zeros(()))
+        tilted = SpectralBatch(made.spectra + line, made.wavelengths, made.deviation)
+        moved = task(tilted, draw(seed))[1][:, targets.std(dim=0) > 0]
+        assert ((moved * scores).mean(dim=0).abs() > 0.99).all()
+
+
+def test_hidden_components_of_other_materials_differ() -> None:
+    made, task = episode(), TASKS["hidden_components"](varied=1.0)
+    given = [task(made, draw(seed))[0] for seed in range(12)]
+    assert all(g.spectra.isfinite().all() for g in given)
+    same = [
+        torch.equal(g.spectra, made.spectra[:, torch.isin(made.wavelengths, g.wavelengths)]) for g in given
+    ]
+    assert 0 < sum(same) < 6  # a quarter stays as it is
 
 
 def test_region_to_region_hides_what_it_asks_for() -> None:

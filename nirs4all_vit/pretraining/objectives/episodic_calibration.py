@@ -18,7 +18,7 @@ class EpisodicCalibration(nn.Module):
     """A ridge fitted on part of an episode's embeddings must predict known answers for the rest.
 
     An episode is a batch of one dataset; a task generator, drawn by its share, makes the answers without
-    any label; the spectra are corrupted, the answers carry noise.
+    any label; the spectra may be corrupted, the answers carry noise. Each episode is calibrated on one read-out.
 
     Attributes
     ----------
@@ -42,22 +42,25 @@ class EpisodicCalibration(nn.Module):
         batch, targets = task(source.batch, draw)
         batch = dataclasses.replace(batch, spectra=corrupt(batch.spectra, batch.deviation, draw, settings.corruption))
         deviation = targets.std(dim=0, keepdim=True)
-        targets = targets + draw.log_uniform(1, low=0.02, high=1.0) * deviation * draw.normal(*targets.shape)
+        if settings.noise > 0:
+            noise = draw.log_uniform(1, low=0.02 * settings.noise, high=settings.noise)
+            targets = targets + noise * deviation * draw.normal(*targets.shape)
         targets = targets[:, deviation[0] > 1e-9]
         if targets.shape[1] == 0 or len(batch) < SMALLEST_EPISODE:
             return None
         n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(batch))
         n_support = min(max(n_support, 6), len(batch) - 3)
-        return Inputs([batch], {"targets": targets, "n_support": torch.tensor(n_support)})
+        shares = torch.tensor(list(settings.readouts.values())).cumsum(0)
+        readout = int((draw.uniform(1) * shares[-1] > shares[:-1]).sum())
+        return Inputs(
+            [batch], {"targets": targets, "n_support": torch.tensor(n_support), "readout": torch.tensor(readout)}
+        )
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
-        """Return the loss, summed over read-outs by weight."""
-        latents = inputs.encode(encoder)
+        """Return the loss on the read-out of this episode."""
+        name = list(self.settings.readouts)[int(inputs.tensors["readout"])]
         targets, n_support = inputs.tensors["targets"], int(inputs.tensors["n_support"])
-        total = targets.new_zeros(())
-        for name, weight in self.settings.readouts.items():
-            loss, penalties = self.ridge(encoder.read_out(latents, name), targets, n_support)
-            total = total + weight * loss
-            if self.training:
-                self.penalties[name].append(float(penalties.log().mean()))
-        return total
+        loss, penalties = self.ridge(inputs.embed(encoder, name), targets, n_support)
+        if self.training:
+            self.penalties[name].append(float(penalties.log().mean()))
+        return loss

@@ -63,3 +63,9 @@ class Inputs:
         batch = self.views[view]
         metadata = None if self.metadata is None else self.metadata[view]
         return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)
+
+    def embed(self, encoder: SpectralPerceiver, readout: str) -> Tensor:
+        """Read the first view out of the encoder."""
+        if readout == "contrast":
+            return encoder.local_contrast(self.views[0].spectra, self.views[0].grid())
+        return encoder.read_out(self.encode(encoder), readout)

@@ -12,7 +12,8 @@ _ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 class EpisodicRidge(nn.Module):
     """Differentiable ridge regression from a support set to a query set.
 
-    The penalty is chosen per target by leave-one-out error on the support (no gradient through the
+    Columns are divided by the root of their deviation on the support, as `SpectralEmbedder` does with those of
+    calibration spectra. The penalty is chosen per target by leave-one-out error on the support (no gradient through the
     choice); the loss is the mean over targets of ``log(MSE + 1e-3)`` on the query, with targets
     standardised on the support and the MSE clipped at 2.
 
@@ -44,6 +45,12 @@ class EpisodicRidge(nn.Module):
         mean, deviation = y[:n_support].mean(dim=0), y[:n_support].std(dim=0).clamp_min(1e-8)
         y = (y - mean) / deviation
         z = z - z[:n_support].mean(dim=0)
+        # As `adapted_scale` does for calibration spectra; the small number keeps the gradient of the root finite.
+        spread = (z[:n_support].square().mean(dim=0) + 1e-16).sqrt()
+        factor = (spread + 1e-3 * spread.mean()).rsqrt()
+        with torch.no_grad():
+            kept = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
+        z = z * (factor * kept)
         cross = z @ z[:n_support].T
         kernel = cross[:n_support]
         diagonal = kernel.diagonal().mean().clamp_min(1e-12)

@@ -8,11 +8,13 @@ from typing import Any
 
 from .corruption import corrupt
 from .functionals import LinearFunctionals, NonlinearFunctionals
+from .hidden_components import HiddenComponents
 from .region_to_region import RegionToRegion
 from .spikes import LinearSpikes
 
 #: Task generators by the name that a recipe gives them.
 TASKS = {
+    "hidden_components": HiddenComponents,
     "linear_spikes": LinearSpikes,
     "linear_functionals": LinearFunctionals,
     "nonlinear_functionals": NonlinearFunctionals,
@@ -21,6 +23,7 @@ TASKS = {
 
 __all__ = [
     "TASKS",
+    "HiddenComponents",
     "LinearFunctionals",
     "LinearSpikes",
     "NonlinearFunctionals",

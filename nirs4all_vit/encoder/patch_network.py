@@ -1,0 +1,59 @@
+"""A small network that every patch of every scale goes through."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+#: Contrast below this share of the usual one is not divided out: it is noise.
+_FLOOR = 0.05
+
+
+class PatchNetwork(nn.Module):
+    """Nonlinear features of a patch: what its shape and its contrast say together.
+
+    Two hidden layers, the second beside a skip connection, shared by all patches; each scale adds a vector of its
+    own to the first. The patch comes as cosine coefficients divided by its contrast, and as the contrast.
+
+    Parameters
+    ----------
+    n_coefficients : int
+        Cosine coefficients of a patch.
+    n_scales : int
+        Scales.
+    n_hidden : int
+        Units per hidden layer.
+    n_features : int
+        Features of a patch.
+    """
+
+    def __init__(self, n_coefficients: int, n_scales: int, n_hidden: int, n_features: int) -> None:
+        super().__init__()
+        self.first = nn.Linear(n_coefficients + 2, n_hidden)
+        self.scale = nn.Parameter(torch.zeros(n_scales, n_hidden))
+        self.norm = nn.LayerNorm(n_hidden)
+        self.second = nn.Linear(n_hidden, n_hidden)
+        self.last = nn.Linear(n_hidden, n_features)
+
+    def forward(self, coefficients: Tensor, usual: float, scale: int) -> Tensor:
+        """Return features (B, P, n_features) of patches.
+
+        Parameters
+        ----------
+        coefficients : Tensor of shape (B, P, n_coefficients)
+            Of centred patches.
+        usual : float
+            Usual root mean square of a patch at this scale.
+        scale : int
+            Number of the scale.
+        """
+        # Sixteen bins to a patch: the coefficients' squares sum to sixteen mean squares.
+        n_bins = coefficients.shape[-1] + 1
+        square = coefficients.square().sum(-1, keepdim=True) / n_bins
+        contrast = (square + (_FLOOR * usual) ** 2).sqrt()
+        ratio = contrast / usual
+        inputs = torch.cat([coefficients / contrast, ratio.log(), ratio.clamp(max=5.0)], dim=-1)
+        hidden = functional.gelu(self.first(inputs) + self.scale[scale])
+        hidden = hidden + functional.gelu(self.second(self.norm(hidden)))
+        return self.last(hidden)
