@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bank data weights benchmark multirocket clean
+.PHONY: demo test bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -34,10 +34,9 @@ data: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.data $(if $(X_BANK),--x-bank "$(X_BANK)")
 	$(VENV)/bin/python -m benchmarks.synthetic $(if $(X_BANK),--x-bank "$(X_BANK)")
 
-# A checkpoint by the bundled one's recipe, from unlabelled spectra, into runs/: some 15 minutes on two cores. The
-# bundled file is pinned by its hash in checkpoint.py; SpectralEmbedder(checkpoint=PATH) takes the new one.
-weights: $(INSTALLED)
-	$(VENV)/bin/python -m nirs4all_vit.pretraining --config nirs-base-v0 --data.x_bank "$(or $(X_BANK),../shared/x_bank)" --run.resume auto
+# Train the bundled checkpoint again, on one thread, and compare the weights: the same to the last bit on the same machine.
+reproduce-checkpoint: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.reproduce --x-bank "$(or $(X_BANK),../shared/x_bank)"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.adaptation import adapted_scale
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
 from .encoders import DEFAULT, Encoders
@@ -62,7 +63,9 @@ def compare(
         A row per target: RMSEP (averages over the splits) of the mean predictor, of PCA + RidgeCV and of
         RidgeCV on each embedding.
     """
-    embedders = {name: SpectralEmbedder(path) for name, path in (checkpoints or {"embedding": DEFAULT}).items()}
+    embedders = {
+        name: SpectralEmbedder(path, adapt=False) for name, path in (checkpoints or {"embedding": DEFAULT}).items()
+    }
     rows, embedded, last = [], {}, None
     for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
         # Targets of one dataset share an embedding where they were measured on the same samples.
@@ -80,7 +83,7 @@ def compare(
                 (
                     float(np.sqrt(np.mean((y[test] - y[train].mean()) ** 2))),
                     _rmsep(pca, calibration.X.astype(np.float64), y, train, test),
-                    *(_rmsep(RidgeCV(ALPHAS), z, y, train, test) for z in embedded.values()),
+                    *(_rmsep(RidgeCV(ALPHAS), z * adapted_scale(z[train]), y, train, test) for z in embedded.values()),
                 )
             )
         row = (calibration.dataset, calibration.target, calibration.family, len(calibration.y))
@@ -126,7 +129,7 @@ def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
     """
     from nirs4all_vit.pretraining import load_x_bank
 
-    embedder, out = SpectralEmbedder(), []
+    embedder, out = SpectralEmbedder(adapt=False), []
     for dataset in load_x_bank(x_bank):
         X, nm = dataset.values[:rows].astype(np.float64), dataset.wavelengths
         curvature = np.abs(np.diff(X, 2, axis=1)).mean(axis=1) / X.std(axis=1)

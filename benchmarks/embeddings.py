@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.adaptation import adapted_scale
 from nirs4all_vit.files import atomic_path, file_sha256
 
 from .calibrations import Calibration
@@ -50,7 +51,7 @@ class Embeddings:
         """
         folder = self._folder(weights, readout)
         folder.mkdir(parents=True, exist_ok=True)
-        embedder = SpectralEmbedder(weights, readout=readout, axis_unit="nm")
+        embedder = SpectralEmbedder(weights, readout=readout, adapt=False, axis_unit="nm")
         manifest = self.manifest(weights, readout) or {"readout": readout, "sha256": _sha256(weights), "datasets": {}}
         missing = [name for name in names if name not in manifest["datasets"] or not (folder / f"{name}.npy").exists()]
         for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
@@ -96,14 +97,29 @@ class EmbeddedView(Views):
 
     def __init__(self, weights: str, readout: str, dumps: Embeddings) -> None:
         self.weights, self.readout, self.dumps = weights, readout, dumps
+        self.scale: NDArray[np.float32] | float = 1.0
+
+    def fit(self, part: Calibration) -> Self:
+        """Adapt to the calibration spectra, as `SpectralEmbedder` does."""
+        self.fit_pooled([part])
+        return self
+
+    def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
+        """Adapt to the spectra of several datasets; returns their embeddings, one below the other."""
+        embedded = np.concatenate([self._embedded(part) for part in parts])
+        self.scale = adapted_scale(embedded)
+        return embedded * self.scale
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
+        return self._embedded(part) * self.scale
+
+    def _embedded(self, part: Calibration) -> NDArray[np.float32]:
         if part.rows is not None:
             dumped = self.dumps.load(self.weights, self.readout, part.dataset)
             if dumped is not None:
                 return np.asarray(dumped[part.rows])
-        embedder = SpectralEmbedder(self.weights, readout=self.readout, axis_unit="nm")
+        embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
         return embedder.fit_transform(part.X, wavelengths=part.wavelengths)
 
     def seconds_per_spectrum(self, dataset: str) -> float:

@@ -57,12 +57,15 @@ class StrictPhase:
     folds : sequence of int
     readouts : tuple of str
         Beside the one that suits a ridge.
+    sizes : tuple of int
+        Calibration samples, at most.
     """
 
     methods: tuple[str, ...]
     encoders: tuple[str, ...]
     folds: Sequence[int] = (0,)
     readouts: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = (200,)
 
     def named(self, fold: int | None = None) -> list[str]:
         """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
@@ -91,15 +94,17 @@ STRICT = {
             "ablation-linear-functionals~K",
             "ablation-nonlinear-functionals~K",
             "ablation-region-to-region~K",
+            "ablation-hidden-components~K",
             "ablation-content-keyed~K",
         ),
-        readouts=("compact", "mean", "cls"),
+        readouts=("contrast", "compact", "mean", "cls"),
     ),
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
         ("untrained", f"{TRANSFER_RECIPE}~K"),
         folds=range(N_FOLDS),
+        sizes=(200, 25),
     ),
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(
@@ -278,8 +283,8 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
     left_out = fold_families(bank_families(problems.x_bank))
-    for fold in phase.folds:
-        yield from _calibrations(problems, phase.named(fold), families=left_out[fold])
+    for fold, n_train in product(phase.folds, phase.sizes):
+        yield from _calibrations(problems, phase.named(fold), families=left_out[fold], n_train=n_train)
 
 
 #: By the name on the command line.

@@ -96,7 +96,7 @@ def predict_left_out(
             "pooled", test.target, "pooled", PREPROCESSINGS["snv"](test.X), test.wavelengths, test.y, test.groups
         )
         return PLS(PreprocessedViews(["raw"])).fit(pooled).predict(test)
-    features = np.concatenate([views.view(p, "embedding") for p in parts])
+    features = views.fit_pooled(parts)
     pooled = Calibration("pooled", test.target, "pooled", features, test.wavelengths, y, owner)
     return ScaledRidge(over_groups=True).fit(features, pooled).predict(views.view(test, "embedding"))
 

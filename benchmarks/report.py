@@ -90,19 +90,22 @@ def _phases(tables: Tables, to: Path) -> None:
     table = tables["calibration"]
     if table.empty or "kind" not in table:
         return
-    table = table[(table["split"] == "random") & (table["n_train"] == 200) & ~table["permuted"]]
+    of_size = table[(table["split"] == "random") & ~table["permuted"]]
+    table = of_size[of_size["n_train"] == 200]
     _compared(table[table["method"].isin(PHASE0)], "phase0", to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
     final = table[table["method"].isin(PHASE6)]
     if final["method"].isin(set(PHASE6) - set(PHASE0)).any():
         _compared(final, "phase6", to, ("gp",))
     # Encoders of all folds under one name, each on the families that it has not seen.
-    everywhere = table.assign(method=table["method"].str.replace(_FOLD, "~K", regex=True))
-    for name, phase in STRICT.items():
+    of_size = of_size.assign(method=of_size["method"].str.replace(_FOLD, "~K", regex=True))
+    for (name, phase), n in ((item, n) for item in STRICT.items() for n in item[1].sizes):
+        everywhere = of_size[of_size["n_train"] == n]
         trained = [m for m in phase.named() if "~K" in m]
         found = everywhere[everywhere["method"].isin(trained)]
         if len(found):
             scored = everywhere["dataset"].isin(found["dataset"]) & everywhere["method"].isin(phase.named())
-            _compared(everywhere[scored], name, to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
+            named = name if n == phase.sizes[0] else f"{name}_n{n}"
+            _compared(everywhere[scored], named, to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
     done = table[(table["status"] == "done") & ~table["method"].str.contains("~")]
     costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
     cost = done.groupby("method")[[name for name in costs if name in done]].median()

@@ -50,7 +50,7 @@ def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_fol
         AUC by family.
     """
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in made]
-    embedder = SpectralEmbedder(readout="compact")
+    embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
     for dataset, name, kind in tqdm(blocks, desc="embedding", unit="set"):
         rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
@@ -130,7 +130,7 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
             if high - low < 200:
                 continue
             views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
-            embedded = [SpectralEmbedder().fit_transform(X, wavelengths=nm) for X, nm in views]
+            embedded = [SpectralEmbedder(adapt=False).fit_transform(X, wavelengths=nm) for X, nm in views]
             found.setdefault(f"embedding, {label}", []).append(_top1(*embedded))
             axis = np.linspace(low, high, 200)
             spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]

@@ -47,14 +47,14 @@ class BundledWeights:
     licence: str
 
 
-DEFAULT_CHECKPOINT = "nirs-base-v0"
+DEFAULT_CHECKPOINT = "nirs-base-v1"
 BUNDLED = {
     weights.name: weights
     for weights in (
         BundledWeights(
-            name="nirs-base-v0",
-            file="nirs-base-v0.safetensors",
-            sha256="a91f5fd8180539f4e13a777979bb04393e2463b365d09bc3158ce4bf51db8b0d",
+            name="nirs-base-v1",
+            file="nirs-base-v1.safetensors",
+            sha256="d04b1b26c71e85de5edeb1a4fe560d6ab2ce902195ed40389bb437411c485b47",
             licence="BSD-3-Clause",
         ),
     )
@@ -88,7 +88,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Name and version, such as ``nirs-base-v0``."""
+        """Name and version, such as ``nirs-base-v1``."""
         return str(self.header.get("name", "unnamed"))
 
 
@@ -121,7 +121,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
     Parameters
     ----------
     reference : str or path
-        A bundled name (``nirs-base-v0``) or the path of a ``.safetensors`` file.
+        A bundled name (``nirs-base-v1``) or the path of a ``.safetensors`` file.
 
     Raises
     ------

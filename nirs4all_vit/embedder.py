@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import Tags, check_array
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import plugin
+from .adaptation import adapted_scale
+from .arrays import are_column_numbers, as_table, check_finite, check_length, is_nested, is_ragged, is_table
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .readouts import READOUTS
@@ -30,12 +31,17 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Parameters
     ----------
-    checkpoint : str or path, default="nirs-base-v0"
+    checkpoint : str or path, default="nirs-base-v1"
         Name of a bundled checkpoint or path of a ``.safetensors`` file.
-    readout : {"latents", "compact", "mean", "cls"}, default="latents"
-        What is read out of the encoder: all latents of the last two blocks (12,288 columns with the
-        bundled checkpoint; the best for linear heads), a few hundred learned dimensions (256; for
-        tabular heads), the mean of the latents or the CLS latent (96 each; for maps and similarity).
+    readout : {"latents", "contrast", "compact", "mean", "cls"}, default="latents"
+        What is read out of the encoder: all latents of the last two blocks and local contrast (19,120
+        columns with the bundled checkpoint; the best for linear heads), local contrast alone (6,832;
+        several times faster), a few hundred learned dimensions (256; for tabular heads), the mean of the
+        latents or the CLS latent (96 each; for maps and similarity).
+    adapt : bool, default=True
+        Divide each column by the root of its standard deviation over the spectra seen in `fit`: what
+        varies little in this material counts for more. No labels are looked at. With False, vectors of
+        different fits can be compared.
     wavelengths : array-like of shape (n_wavelengths,), default=None
         Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
@@ -54,6 +60,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Name and version of the weights.
     checkpoint_sha256_ : str
         Hash of the weight file; `transform` refuses other weights.
+    scale_ : ndarray of shape (n_columns,), float32
+        Factor of each column; ones with ``adapt=False``.
     n_features_in_ : int
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
     feature_names_in_ : ndarray of str
@@ -65,8 +73,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Notes
     -----
-    `fit` trains nothing: it checks the axis and notes the weights. Row i of the output depends on
-    spectrum i alone.
+    `fit` trains nothing: it checks the axis, notes the weights and, with `adapt`, the spread of each
+    column. From then on row i of the output depends on spectrum i alone.
 
     Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's,
     numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in
@@ -106,6 +114,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
         readout: str = "latents",
+        adapt: bool = True,
         wavelengths: ArrayLike | None = None,
         axis_unit: str = "auto",
         batch_size: int = 32,
@@ -113,6 +122,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     ) -> None:
         self.checkpoint = checkpoint
         self.readout = readout
+        self.adapt = adapt
         self.wavelengths = wavelengths
         self.axis_unit = axis_unit
         self.batch_size = batch_size
@@ -139,7 +149,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         raise CheckpointError(f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run.")
 
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
-        """Check the spectra's axis and the checkpoint; nothing is trained.
+        """Check the spectra's axis and the checkpoint, and look at how much each column varies.
 
         Parameters
         ----------
@@ -164,7 +174,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         CheckpointError
             Weights that are missing, damaged or of a newer format.
         """
-        self._fit(X, wavelengths)
+        self.fit_transform(X, wavelengths=wavelengths)
         return self
 
     def transform(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float32]:
@@ -190,11 +200,13 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         blocks = self._blocks(X, wavelengths, fitting=False)
-        return self._embed(blocks, self._checkpoint())
+        return self._embed(blocks, self._checkpoint()) * self.scale_
 
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
-        return self._embed(self._fit(X, wavelengths), self._checkpoint())
+        embedded = self._embed(self._fit(X, wavelengths), self._checkpoint())
+        self.scale_ = adapted_scale(embedded) if self.adapt else np.ones(embedded.shape[1], dtype=np.float32)
+        return embedded * self.scale_
 
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .inference import resolve_device
@@ -231,7 +243,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _blocks(self, X: Any, wavelengths: Any, *, fitting: bool) -> list[Spectra]:
         """Check everything and return blocks of spectra in nm, ascending."""
-        if _is_nested(wavelengths) or _is_ragged(X):
+        if is_nested(wavelengths) or is_ragged(X):
             if fitting:
                 self.wavelengths_ = None
                 for attribute in ("n_features_in_", "feature_names_in_"):
@@ -241,7 +253,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         axis = self._given_axis(wavelengths, labels)
         # Another grid than the fitted one is legal where its wavelengths come with the spectra.
         own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
-        values = _as_table(X)
+        values = as_table(X)
         if not fitting and not own_axis:
             fitted = getattr(self, "n_features_in_", None)
             if fitted is None:
@@ -255,8 +267,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             validate_data(self, X, reset=fitting, skip_check_array=True)
         if axis is None:
             axis = self._fitted_or_assumed_axis(values.shape[1], fitting)
-        _check_length(axis, values)
-        _check_finite(values, axis)
+        check_length(axis, values)
+        check_finite(values, axis)
         if fitting:
             self.wavelengths_ = axis
         return [Spectra.on_grid(values, axis)]
@@ -275,7 +287,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             if 0 < len(odd) < len(labels) / 2:
                 raise SpectralAxisError(f"column {str(odd[0])!r} is not a wavelength; drop it, or pass wavelengths=.")
             return None
-        if _are_column_numbers(parsed[0]):
+        if are_column_numbers(parsed[0]):
             return None
         return to_nanometres(list(labels), self.axis_unit)
 
@@ -296,15 +308,15 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             raise SpectralAxisError("spectra of unequal length need wavelengths=[...], one axis per spectrum.")
         if len(X) == 0:
             raise SpectralInputError("X holds no spectrum; at least one is needed.")
-        axes = list(wavelengths) if _is_nested(wavelengths) else [wavelengths] * len(X)
+        axes = list(wavelengths) if is_nested(wavelengths) else [wavelengths] * len(X)
         if len(axes) != len(X):
             raise SpectralAxisError(f"{len(axes)} wavelength axes for {len(X)} spectra; give one per spectrum.")
         known: dict[bytes, NDArray[np.float64]] = {}
         blocks = []
-        for i, (row, given) in enumerate(zip(np.asarray(X) if _is_table(X) else X, axes, strict=True)):
+        for i, (row, given) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
             if np.ndim(row) != 1:
                 raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
-            values = _as_table(np.ma.asanyarray(row)[np.newaxis, :])
+            values = as_table(np.ma.asanyarray(row)[np.newaxis, :])
             given = np.asarray(given)
             key = given.tobytes()
             if key not in known:
@@ -316,7 +328,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 raise SpectralAxisError(
                     f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
                 )
-            _check_finite(values, known[key], first_row=i)
+            check_finite(values, known[key], first_row=i)
             blocks.append(Spectra.on_grid(values, known[key]))
         return blocks
 
@@ -329,72 +341,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
-
-
-def _as_table(X: Any) -> NDArray[Any]:
-    """Convert to a 2-D float32 or float64 array."""
-    if getattr(X, "ndim", None) == 1 or (isinstance(X, (list, tuple)) and len(X) and np.ndim(X[0]) == 0):
-        raise SpectralInputError(
-            "X must be 2-D (spectra x wavelengths), got a 1-D array. Reshape your data: X[np.newaxis, :] is one spectrum."
-        )
-    if np.ma.is_masked(X):
-        raise SpectralInputError("X has masked values; drop such spectra or interpolate the points.")
-    # NaN and infinity are refused by _check_finite, with the wavelength they stand at. Integers become float64:
-    # float32 has no digits for large counts.
-    try:
-        return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
-    except ValueError as error:
-        # scikit-learn prints the array along with some messages; the first line says what is wrong.
-        raise SpectralInputError(str(error).splitlines()[0].rstrip(":.") + ".") from error
-
-
-def _are_column_numbers(labels: NDArray[np.float64]) -> bool:
-    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
-    steps = np.diff(labels)
-    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
-
-
-def _is_table(X: Any) -> bool:
-    return hasattr(X, "columns") or hasattr(X, "ndim")
-
-
-def _is_nested(axis: Any) -> bool:
-    """Tell an axis per spectrum from a single axis."""
-    if isinstance(axis, (list, tuple)) or getattr(axis, "dtype", None) == np.dtype(object):
-        first = next(iter(axis), None)
-        return first is not None and not isinstance(first, str) and np.ndim(first) == 1
-    return np.ndim(axis) == 2
-
-
-def _is_ragged(X: Any) -> bool:
-    """Tell a list of spectra of unequal length from anything that is a table."""
-    if not isinstance(X, (list, tuple)) and not (isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1):
-        return False
-    rows: Sequence[Any] = X
-    return bool(len(rows)) and all(np.ndim(r) == 1 for r in rows) and len({len(r) for r in rows}) > 1
-
-
-def _check_length(axis: NDArray[np.float64], X: NDArray[Any]) -> None:
-    if axis.size == X.shape[1]:
-        return
-    hint = ""
-    if axis.size == len(X):
-        hint = (
-            "; their number equals that of the samples: scikit-learn's metadata routing slices such arguments, "
-            "so give SpectralEmbedder(wavelengths=...) instead"
-        )
-    raise SpectralAxisError(f"{axis.size} wavelengths for spectra of {X.shape[1]} points{hint}.")
-
-
-def _check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
-    finite = np.isfinite(X)
-    if finite.all():
-        return
-    row, column = np.argwhere(~finite)[0]
-    kind = "NaN" if np.isnan(X[row, column]) else "inf"
-    raise SpectralInputError(
-        f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
-    )
 
 
 plugin.install()

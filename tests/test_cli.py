@@ -113,7 +113,14 @@ def test_other_encodings_and_overwriting(tmp_path: Path, capsys) -> None:
 def test_info(capsys) -> None:
     assert main(["info"]) == 0
     printed = capsys.readouterr().out
-    for part in ("nirs-base-v0", "sha256", "latents 12288, compact 256, mean 96, cls 96", "trained on", "seed 0", "MB"):
+    for part in (
+        "nirs-base-v1",
+        "sha256",
+        "latents 19120, contrast 6832, compact 256, mean 96, cls 96",
+        "trained on",
+        "seed 0",
+        "MB",
+    ):
         assert part in printed
 
 
@@ -126,7 +133,7 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
         "except SystemExit as end:\n    assert end.code == 0",
         network=False,
     )
-    assert np.load(tmp_path / "o.npy").shape == (5, 12288)
+    assert np.load(tmp_path / "o.npy").shape == (5, 19120)
 
 
 def test_info_on_a_bank(tmp_path: Path, capsys) -> None:

@@ -82,7 +82,7 @@ def make_method(name: str, weights: str | None = None, dumps: Embeddings | None 
     Parameters
     ----------
     name : str
-        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v0``.
+        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v1``.
     weights : path, optional
         Checkpoint file of the encoder.
     dumps : Embeddings, optional

@@ -92,7 +92,11 @@ class EncoderConfig:
             )
         if not isinstance(self.n_scales, int) or isinstance(self.n_scales, bool) or not 0 <= self.n_scales <= 6:
             raise ValueError(f"n_scales={self.n_scales!r}; it must be an integer from 0 to 6.")
-        if not isinstance(self.patch_hidden, int) or isinstance(self.patch_hidden, bool) or not 0 <= self.patch_hidden <= 4096:
+        if (
+            not isinstance(self.patch_hidden, int)
+            or isinstance(self.patch_hidden, bool)
+            or not 0 <= self.patch_hidden <= 4096
+        ):
             raise ValueError(f"patch_hidden={self.patch_hidden!r}; it must be an integer from 0 to 4096.")
         if not 0 < self.readout_scale < float("inf"):
             raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and finite.")

@@ -79,9 +79,9 @@ class DataConfig:
     def __post_init__(self) -> None:
         for name in ("p_synth", "crop_probability", "thin_probability", "metadata_dropout"):
             _check(f"data.{name}", getattr(self, name), 0, 1)
-        for name, low in (("batch_size", 2), ("n_synthetic", 1), ("steps_per_dataset", 1), ("min_spectra", 2)):
+        lowest = {"batch_size": 2, "n_synthetic": 1, "steps_per_dataset": 1, "min_spectra": 2, "n_workers": 0}
+        for name, low in lowest.items():
             _check(f"data.{name}", getattr(self, name), low)
-        _check("data.n_workers", self.n_workers, 0)
         for name, weight in self.weights.items():
             _check(f"data.weights.{name}", weight, 0)
         if self.augmentation:
@@ -204,7 +204,7 @@ class EpisodicCalibrationConfig:
     corruption : float
         Share of episodes corrupted with gain, drift and noise.
     noise : float
-        Largest noise of the answers in deviations; from a fiftieth of it up, log-uniformly.
+        Largest noise of the answers in deviations; log-uniform from a fiftieth of it.
     """
 
     weight: float = 0.0
@@ -217,9 +217,8 @@ class EpisodicCalibrationConfig:
         from .tasks import make_tasks
 
         name = "objectives.episodic_calibration"
-        _check(f"{name}.weight", self.weight, 0)
-        _check(f"{name}.corruption", self.corruption, 0, 1)
-        _check(f"{name}.noise", self.noise, 0)
+        for setting, highest in (("weight", math.inf), ("corruption", 1), ("noise", math.inf)):
+            _check(f"{name}.{setting}", getattr(self, setting), 0, highest)
         try:
             make_tasks(self.tasks)
         except (TypeError, ValueError) as error:

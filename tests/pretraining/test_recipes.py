@@ -157,7 +157,7 @@ def test_the_command_on_real_spectra(x_bank: Path, tmp_path: Path) -> None:
         "--run.y_datasets",
         "[tecator_meat]",
     ]
-    assert main(["pretrain", "--config", "nirs-base-v0", *arguments, *settings]) == 0
+    assert main(["pretrain", "--config", "nirs-base-v1", *arguments, *settings]) == 0
     record = json.loads((tmp_path / "config.json").read_text())
     assert "corn" not in record["families"]
     assert "tecator_meat" in record["families"]
