@@ -31,7 +31,8 @@ def _cosines() -> Tensor:
 
 
 _COSINES = _cosines()
-_RAMP = functional.normalize(torch.linspace(-1.0, 1.0, _BINS), dim=0)
+# Of a type of their own: the default type is the caller's.
+_RAMP = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float32), dim=0)
 
 
 class LocalContrast(nn.Module):

@@ -26,6 +26,8 @@ ALL = [
 ]
 TINY = [
     "--encoder.n_latents=8",
+    "--encoder.n_scales=1",
+    "--encoder.patch_hidden=8",
     "--encoder.d_model=16",
     "--encoder.n_heads=2",
     "--data.n_synthetic=2",
@@ -84,7 +86,7 @@ def test_the_product_says_where_it_comes_from(tmp_path: Path) -> None:
     assert 0 < scores[-1]["stability"] <= 1.0 + 1e-9
     assert (tmp_path / "loss.png").stat().st_size > 5000
     z = SpectralEmbedder.from_run(tmp_path).fit_transform(datasets[0].values, wavelengths=datasets[0].wavelengths)
-    assert z.shape == (30, 8 * 32)
+    assert z.shape == (30, 8 * 32 + 366)
     assert np.isfinite(z).all()
 
 

@@ -24,7 +24,7 @@ from nirs4all_vit.pretraining.objectives.inputs import Inputs, Source
 from nirs4all_vit.pretraining.schedule import parameter_groups
 from tests.conftest import make_spectra
 
-TINY = EncoderConfig(n_latents=8, d_model=32, n_heads=2, n_blocks=2)
+TINY = EncoderConfig(n_latents=8, d_model=32, n_heads=2, n_blocks=2, n_scales=0)
 NM = np.linspace(1100.0, 2400.0, 90)
 
 
@@ -185,6 +185,23 @@ def test_episodic_calibration_learns_to_calibrate(task: str) -> None:
             episodes = (Source(source.data[k], Draw.seeded(k), source.data, None) for k in range(1000, 1060))
             losses.append(np.mean([float(objective(encoder, made.prepare(settings, one))) for one in episodes]))
     assert losses[1] < losses[0] - 0.1
+
+
+def test_hidden_components_reach_all_of_local_contrast() -> None:
+    """An episode on the contrast read-out moves every weight of it, and nothing else."""
+    settings = EpisodicCalibrationConfig(
+        weight=1.0, tasks={"hidden_components": {}}, readouts={"contrast": 1.0}, corruption=0.0, noise=0.0
+    )
+    torch.manual_seed(0)
+    encoder = SpectralPerceiver(EncoderConfig(n_latents=4, d_model=8, n_heads=2, n_scales=2, patch_hidden=8))
+    objective, source = OBJECTIVES["episodic_calibration"](settings, encoder), _source([_two_substances()])
+    for k in range(6):
+        inputs = objective.prepare(settings, Source(source.data[k], Draw.seeded(k), source.data, None))
+        objective(encoder, inputs).backward()
+    for name, parameter in encoder.named_parameters():
+        moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
+        assert moved == name.startswith("contrast."), name
+    assert all(p.grad.isfinite().all() for p in encoder.contrast.parameters())
 
 
 def test_tasks_are_drawn_by_their_share(monkeypatch: pytest.MonkeyPatch) -> None:

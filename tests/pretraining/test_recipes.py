@@ -19,6 +19,7 @@ from tests.conftest import make_spectra
 
 SMALL = [
     "--encoder.n_latents=8",
+    "--encoder.patch_hidden=8",
     "--encoder.d_model=16",
     "--encoder.n_heads=2",
     "--data.batch_size=14",
@@ -32,7 +33,7 @@ SMALL += ["--optim.steps=2", "--data.n_workers=0", "--run.n_validation=1", "--da
 def test_every_recipe_runs(name: str, tmp_path: Path) -> None:
     grids = np.linspace(1100, 2400, 60), np.linspace(900, 1700, 40)
     bank = [
-        SpectralDataset(f"s{i}", make_spectra(nm, 20, i).astype(np.float32), nm, {"mode": "absorbance"})
+        SpectralDataset(f"s{i}", make_spectra(nm, 32, i).astype(np.float32), nm, {"mode": "absorbance"})
         for i, nm in enumerate(grids)
     ]
     BaselineCache(tmp_path / "asls").precompute(bank, progress=False)
