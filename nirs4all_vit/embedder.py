@@ -36,7 +36,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     readout : {"latents", "contrast", "compact", "mean", "cls"}, default="latents"
         What is read out of the encoder: all latents of the last two blocks and local contrast (19,120
         columns with the bundled checkpoint; the best for linear heads), local contrast alone (6,832;
-        several times faster), a few hundred learned dimensions (256; for tabular heads), the mean of the
+        three times faster), a few hundred learned dimensions (256; for tabular heads), the mean of the
         latents or the CLS latent (96 each; for maps and similarity).
     adapt : bool, default=True
         Divide each column by the root of its standard deviation over the spectra seen in `fit`: what

@@ -155,6 +155,10 @@ def test_the_command_on_real_spectra(x_bank: Path, tmp_path: Path) -> None:
         str(tmp_path),
         "--optim.steps",
         "2",
+        "--optim.accumulate",
+        "2",
+        "--run.n_validation",
+        "4",
         "--run.y_datasets",
         "[tecator_meat]",
     ]
