@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Deviations below this share of the mean one count as this: they are rounding.
-_FLOOR = 1e-3
+FLOOR = 1e-3
 
 
 def adapted_scale(embedded: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -30,5 +30,5 @@ def adapted_scale(embedded: NDArray[np.float32]) -> NDArray[np.float32]:
     total = np.square(deviation).sum()
     if not total > 0:
         return np.ones(embedded.shape[1], dtype=np.float32)
-    factor = (deviation + _FLOOR * deviation.mean()) ** -0.5
+    factor = (deviation + FLOOR * deviation.mean()) ** -0.5
     return (factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32)

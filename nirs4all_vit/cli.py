@@ -84,7 +84,7 @@ def _embed(options: argparse.Namespace) -> int:
         raise SpectralInputError(f"{options.output} would be overwritten; name another file.")
     table = open_table(options.file, options.axis_unit)
     values, wavelengths = table.read(), table.wavelengths
-    embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, adapt=False, axis_unit="nm")
+    embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
     blocks = embedder._fit(values, wavelengths)
     encoder = load_checkpoint(options.checkpoint).encoder
     embedded = embed(encoder, blocks, options.readout, device=resolve_device("auto"), progress=sys.stderr.isatty())

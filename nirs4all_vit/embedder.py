@@ -146,7 +146,9 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         for name in ("best.safetensors", "last.safetensors"):
             if (Path(folder) / name).is_file():
                 return cls(str(Path(folder) / name), **parameters)
-        raise CheckpointError(f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run.")
+        raise CheckpointError(
+            f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run."
+        )
 
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
         """Check the spectra's axis and the checkpoint, and look at how much each column varies.

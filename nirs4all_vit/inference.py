@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from .spectra import Spectra
 
 if TYPE_CHECKING:
-    from .encoder import SpectralPerceiver
+    from torch import Tensor
+
+    from .encoder import Grid, SpectralPerceiver
 
 # Matrix products of fewer rows are summed in another order: batches are rounded up to a multiple of this, so that
 # their size changes nothing, to the last bit.
@@ -63,10 +65,8 @@ def embed(
     with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
         for block, targets in _grouped(blocks, batch_size):
             own_grids = block.wavelengths.ndim == 2
-            grid = windows = None
             if not own_grids:
-                grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device))
-                windows = encoder.windows(grid, torch.float64)
+                run = _on_grid(encoder, Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device)), readout)
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
             for start in range(0, len(block), size):
                 chunk = slice(start, start + size)
@@ -74,13 +74,8 @@ def embed(
                 if own_grids:
                     valid = torch.from_numpy(_filled(block.valid[chunk], size)).to(device)
                     axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
-                    grid = Grid.from_wavelengths(axis, valid)
-                    windows = encoder.windows(grid, torch.float64)
-                if readout == "contrast":
-                    embedded = encoder.local_contrast(x, grid, bins=windows and windows.bins)
-                else:
-                    embedded = encoder.read_out(encoder.encode(x, grid, windows=windows), readout)
-                embedded = embedded.float().cpu().numpy()
+                    run = _on_grid(encoder, Grid.from_wavelengths(axis, valid), readout)
+                embedded = run(x).float().cpu().numpy()
                 picked = targets[chunk]
                 out[picked] = embedded[: len(picked)]
                 bar.update(len(picked))
@@ -98,6 +93,17 @@ def resolve_device(device: str) -> str:
     except (RuntimeError, AssertionError) as error:
         raise ValueError(f"device={device!r} is not available here; use 'auto' or 'cpu'.") from error
     return device
+
+
+def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[Tensor], Tensor]:
+    """Return what embeds spectra of a grid; local contrast alone needs no windows and no pass through the latents."""
+    import torch
+
+    bins = encoder.bins(grid, torch.float64)
+    if readout == "contrast":
+        return lambda x: encoder.local_contrast(x, grid, bins=bins)
+    windows = encoder.windows(grid, torch.float64)
+    return lambda x: encoder.read_out(encoder.encode(x, grid, windows=windows, bins=bins), readout)
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -60,6 +61,14 @@ class Grid:
             quadrature=quadrature.float(),
             valid=valid,
         )
+
+    def per_distinct(self, compute: Callable[[Grid], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+        """Compute once what rows of a 2-D grid share that are the same grid, and give each row its part."""
+        unique = self.unique()
+        if unique is None:
+            return compute(self)
+        distinct, member = unique
+        return tuple(part[member] for part in compute(distinct))
 
     def rows(self, index: Tensor) -> Grid:
         """Return some rows of a 2-D grid."""

@@ -64,9 +64,8 @@ class LocalContrast(nn.Module):
         self.n_scales = n_scales
         self.n_bins = _BINS << n_scales
         scales = range(1, n_scales + 1)
-        usual = torch.tensor([_DEVIATIONS[k] for k in scales])
-        softness = [usual * soft * (_STRAIGHTENED if kind == "straightened" else 1.0) for kind, soft in _VIEWS]
-        self.log_softness = nn.Parameter(torch.stack(softness).log())
+        softness = torch.tensor([[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS])
+        self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
         self.log_turn = nn.Parameter(torch.tensor(_TURN).log())
@@ -140,11 +139,15 @@ class LocalContrast(nn.Module):
     def _contrast(self, coefficients: Tensor, view: int, scale: int) -> Tensor:
         """Divide patches by their contrast; a patch of the usual contrast keeps a mean square near one."""
         softness = self.log_softness[view, scale].exp()
-        kind, _ = _VIEWS[view]
-        usual = _DEVIATIONS[scale + 1] * (_STRAIGHTENED if kind == "straightened" else 1.0)
+        usual = _usual(_VIEWS[view][0], scale + 1)
         divided = coefficients / (coefficients.square().sum(-1, keepdim=True) / _BINS + softness.square()).sqrt()
         factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view, scale].exp()
         return divided * (factor * self.log_coefficients[view, scale].exp())
+
+
+def _usual(kind: str, scale: int) -> float:
+    """Return the usual root mean square of a patch."""
+    return _DEVIATIONS[scale] * (_STRAIGHTENED if kind == "straightened" else 1.0)
 
 
 def _n_patches(scale: int) -> int:

@@ -90,16 +90,16 @@ class SpectralPerceiver(nn.Module):
     def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows | None:
         """Return what depends on the grid alone; None for content-keyed attention.
 
-        Rows of a 2-D grid that are the same grid are computed once. In float64 the sums over a spectrum's points do not depend on padding to single precision.
+        In float64 the sums over a spectrum's points do not depend on padding to single precision.
         """
         if self.config.attention != "position":
             return None
-        unique = grid.unique()
-        if unique is not None:
-            distinct, member = unique
-            return Windows(*(None if part is None else part[member] for part in self.windows(distinct, dtype)))
-        windows = self.attention.windows(grid, dtype)
-        return windows if self.contrast is None else windows._replace(bins=self.contrast.bins(grid, dtype))
+        return Windows(*grid.per_distinct(lambda distinct: self.attention.windows(distinct, dtype)))
+
+    def bins(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Tensor | None:
+        """Return the bins of a grid, for local contrast; None without."""
+        contrast = self.contrast
+        return contrast and grid.per_distinct(lambda distinct: (contrast.bins(distinct, dtype),))[0]
 
     def encode(
         self,
@@ -107,6 +107,7 @@ class SpectralPerceiver(nn.Module):
         grid: Grid,
         *,
         windows: Windows | None = None,
+        bins: Tensor | None = None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Latents:
@@ -120,6 +121,8 @@ class SpectralPerceiver(nn.Module):
             One grid for all (L,), or a grid per spectrum (B, L) with its validity mask.
         windows : Windows, optional
             ``self.windows(grid)`` where the caller keeps it; computed otherwise.
+        bins : Tensor, optional
+            ``self.bins(grid)``, likewise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen (masked modelling).
         metadata : sequence of mappings, optional
@@ -139,8 +142,7 @@ class SpectralPerceiver(nn.Module):
             values, coverage = self.attention(x, windows, visible)
             latents = latents + _beside_cls(self._placed(windows, coverage))
         if self.contrast is not None:
-            bins = self._bins(grid, torch.float64) if windows is None else windows.bins
-            contrast = self.contrast(x, statistics[:, 1:], bins, visible)
+            contrast = self.contrast(x, statistics[:, 1:], self.bins(grid) if bins is None else bins, visible)
         after: list[Tensor] = []
         # Cross-attention layer j stands before block j * n_blocks / n_cross.
         schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
@@ -172,7 +174,7 @@ class SpectralPerceiver(nn.Module):
         grid : Grid
             As in `encode`.
         bins : Tensor, optional
-            ``self.windows(grid).bins`` where the caller keeps it; computed otherwise.
+            ``self.bins(grid)`` where the caller keeps it; computed otherwise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen.
 
@@ -181,14 +183,10 @@ class SpectralPerceiver(nn.Module):
         Tensor of shape (B, width("contrast"))
         """
         if self.contrast is None:
-            raise ValueError("this encoder has no local contrast (n_scales=0); use another read-out.")
+            raise _no_contrast()
         x, statistics = self.normalisation(x, grid, visible)
-        bins = self._bins(grid, torch.float32) if bins is None else bins
+        bins = self.bins(grid) if bins is None else bins
         return self.config.readout_scale * self.contrast(x, statistics[:, 1:], bins, visible)
-
-    def _bins(self, grid: Grid, dtype: torch.dtype) -> Tensor:
-        unique = grid.unique()
-        return self.contrast.bins(grid, dtype) if unique is None else self.contrast.bins(unique[0], dtype)[unique[1]]
 
     def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
         """Turn latents into one row per spectrum: ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
@@ -199,7 +197,7 @@ class SpectralPerceiver(nn.Module):
             return layers if latents.contrast is None else torch.cat([layers, scale * latents.contrast], dim=1)
         if kind == "contrast":
             if latents.contrast is None:
-                raise ValueError("this encoder has no local contrast (n_scales=0); use another read-out.")
+                raise _no_contrast()
             return scale * latents.contrast
         if kind == "compact":
             compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
@@ -254,6 +252,10 @@ class SpectralPerceiver(nn.Module):
         position = (windows.position * faded).sum(-1) / faded.sum(-1).clamp_min(1e-6)
         code = self.encoding(position) * faded.amax(-1, keepdim=True)
         return self.place(torch.cat([code.expand(len(coverage), -1, -1), coverage], dim=-1))
+
+
+def _no_contrast() -> ValueError:
+    return ValueError("this encoder has no local contrast (n_scales=0); use another read-out.")
 
 
 def _beside_cls(update: Tensor) -> Tensor:

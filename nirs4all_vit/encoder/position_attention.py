@@ -35,14 +35,11 @@ class Windows(NamedTuple):
         1 where points lie under the window, fading to 0 outside of the spectrum's range.
     position : Tensor of shape (M, H) or (B, M, H)
         Mean ln(wavelength / 1000 nm) under the window.
-    bins : Tensor of shape (n_bins, L) or (B, n_bins, L), or None
-        Of the local contrast, where the encoder has one.
     """
 
     weights: Tensor
     coverage: Tensor
     position: Tensor
-    bins: Tensor | None = None
 
 
 class PositionKeyedAttention(nn.Module):

@@ -25,9 +25,9 @@ def embed_rows(encoder: SpectralPerceiver, dataset: SpectralDataset, rows: NDArr
     """Return the read-out of some absorbance spectra of a dataset, (n_rows, width), on the CPU."""
     device = encoder.latents.device
     grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()).to(device))
-    windows = encoder.windows(grid)
+    windows, bins = encoder.windows(grid), encoder.bins(grid)
     spectra = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows))).to(device)
-    parts = [encoder.encode(part, grid, windows=windows) for part in spectra.split(64)]
+    parts = [encoder.encode(part, grid, windows=windows, bins=bins) for part in spectra.split(64)]
     return torch.cat([encoder.read_out(part, readout).float().cpu() for part in parts])
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ...adaptation import FLOOR
+
 #: Ridge penalties tried, relative to the mean diagonal of the kernel.
 _ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 
@@ -47,7 +49,7 @@ class EpisodicRidge(nn.Module):
         z = z - z[:n_support].mean(dim=0)
         # As `adapted_scale` does for calibration spectra; the small number keeps the gradient of the root finite.
         spread = (z[:n_support].square().mean(dim=0) + 1e-16).sqrt()
-        factor = (spread + 1e-3 * spread.mean()).rsqrt()
+        factor = (spread + FLOOR * spread.mean()).rsqrt()
         with torch.no_grad():
             kept = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
         z = z * (factor * kept)
