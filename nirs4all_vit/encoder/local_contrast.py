@@ -18,8 +18,9 @@ _DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
 _STRAIGHTENED = 0.4
 #: Of the features beside the latents, so that together they vary as much within a dataset as the latents do.
 _WEIGHT = 0.2
-#: How fast the logarithm of a spectrum's deviation turns the features, in radians.
-_TURN = 0.25
+#: How fast the logarithm of a spectrum's deviation turns the features, in radians. Not learned: hidden components, which
+#: know no instrument whose gain wanders, ask for three times as much, real calibrations do not.
+_TURN = 0.15
 #: Features of a patch that the network adds, and the logarithm of their weight before training.
 _N_LEARNED, _LEARNED_WEIGHT = 16, -1.0
 
@@ -68,7 +69,6 @@ class LocalContrast(nn.Module):
         self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
-        self.log_turn = nn.Parameter(torch.tensor(_TURN).log())
         self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None
         self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
 
@@ -116,7 +116,7 @@ class LocalContrast(nn.Module):
             if visible is not None:
                 means = means / _apply(bins, visible).clamp_min(1e-3)
             features = _WEIGHT * torch.cat(self._patches(means.float()), dim=1)
-            angle = self.log_turn.exp() * log_deviation.float()
+            angle = _TURN * log_deviation.float()
             return torch.cat([features * angle.cos(), features * angle.sin()], dim=1)
 
     def _patches(self, means: Tensor) -> list[Tensor]:

@@ -95,7 +95,7 @@ def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
     grid, x = Grid.from_wavelengths(AXIS), torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     plain, moved, stretched = (encoder.encode(v, grid).contrast for v in (x, x + 5.0, 2.0 * x))
     torch.testing.assert_close(moved, plain, rtol=1e-3, atol=1e-5)
-    angle = 0.25 * math.log(2.0)
+    angle = 0.15 * math.log(2.0)
     first, second = plain.chunk(2, dim=1)
     turned = torch.cat(
         [first * math.cos(angle) - second * math.sin(angle), second * math.cos(angle) + first * math.sin(angle)], 1
