@@ -53,7 +53,7 @@ class StrictPhase:
     methods : tuple of str
         Without such an encoder, on the same targets.
     encoders : tuple of str
-        ``~K`` at the end of a recipe stands for the fold.
+        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: that one only.
     folds : sequence of int
     readouts : tuple of str
         Beside the one that suits a ridge.
@@ -71,19 +71,25 @@ class StrictPhase:
         """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
         suffix = "~K" if fold is None else f"~{fold}"
         heads = [f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders]
-        return [*self.methods, *heads, *(f"{head}:{readout}" for head in heads for readout in self.readouts)]
+        others = (f"{head}:{readout}" for head in heads if ":" not in head for readout in self.readouts)
+        return [*self.methods, *heads, *others]
 
 
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
-    "phase1": StrictPhase(("mean", "best-pls", "pca-ridge"), ("untrained", "ablation-mae~K", "ablation-episodic~K")),
+    "phase1": StrictPhase(
+        ("mean", "best-pls", "pca-ridge"),
+        ("untrained", "ablation-mae~K", "ablation-mae-windows~K:latents", "ablation-episodic~K"),
+        readouts=("latents",),
+    ),
     # Ablation: objectives, task generators, kind of attention, read-outs.
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         (
             "untrained",
             "ablation-mae~K",
+            "ablation-mae-windows~K:latents",
             "ablation-augmentation~K",
             "ablation-baseline~K",
             "ablation-contrastive~K",
@@ -97,12 +103,13 @@ STRICT = {
             "ablation-hidden-components~K",
             "ablation-content-keyed~K",
         ),
-        readouts=("contrast", "compact", "mean", "cls"),
+        folds=(0, 1),
+        readouts=("latents", "compact", "mean", "cls"),
     ),
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
-        ("untrained", f"{TRANSFER_RECIPE}~K"),
+        ("untrained", "ablation-mae-windows~K:latents", f"{TRANSFER_RECIPE}~K"),
         folds=range(N_FOLDS),
         sizes=(200, 25),
     ),
@@ -110,11 +117,15 @@ STRICT = {
     "phase4": StrictPhase(
         ("mean", "best-pls"),
         ("untrained", "ablation-episodic~K", "ablation-synthetic-low~K", "ablation-synthetic-high~K"),
+        folds=(0, 1),
+        readouts=("latents",),
     ),
     # Metadata in pretraining: none, always, half of the time; always absent when it counts.
     "phase5": StrictPhase(
         ("mean", "best-pls"),
         ("untrained", "ablation-episodic~K", "ablation-metadata~K", "ablation-metadata-dropout~K"),
+        folds=(0, 1),
+        readouts=("latents",),
     ),
 }
 

@@ -54,7 +54,7 @@ BUNDLED = {
         BundledWeights(
             name="nirs-base-v1",
             file="nirs-base-v1.safetensors",
-            sha256="d04b1b26c71e85de5edeb1a4fe560d6ab2ce902195ed40389bb437411c485b47",
+            sha256="fd167de1fa84704c645c88588a8f316fcfb54ccbea4e694b287116ebe95e6e28",
             licence="BSD-3-Clause",
         ),
     )

@@ -67,9 +67,9 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
 
 #: Heads on an embedding, with the read-out that suits them.
 _HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
-    "ridge": (Ridge, "latents"),
-    "pls": (PLS, "latents"),
-    "gp": (GaussianProcess, "latents"),
+    "ridge": (Ridge, "contrast"),
+    "pls": (PLS, "contrast"),
+    "gp": (GaussianProcess, "contrast"),
     "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
 }
 
