@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from . import plugin
 from .adaptation import adapted_scale
 from .arrays import are_column_numbers, as_table, check_finite, check_length, is_nested, is_ragged, is_table
+from .cache import clear, embed_once
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .readouts import READOUTS
@@ -52,6 +54,10 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         memory only.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
+    cache : bool or path, default=False
+        Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
+        them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
+        processes and sessions. What weights, read-out or grid change is never mixed up.
 
     Attributes
     ----------
@@ -120,6 +126,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         axis_unit: str = "auto",
         batch_size: int = 32,
         device: str = "auto",
+        cache: bool | str | os.PathLike[str] = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.readout = readout
@@ -128,6 +135,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.axis_unit = axis_unit
         self.batch_size = batch_size
         self.device = device
+        self.cache = cache
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], **parameters: Any) -> SpectralEmbedder:
@@ -203,13 +211,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         blocks = self._blocks(X, wavelengths, fitting=False)
-        return self._embed(blocks, self._checkpoint()) * self.scale_
+        embedded = self._embed(blocks, self._checkpoint())
+        embedded *= self.scale_
+        return embedded
 
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
         embedded = self._embed(self._fit(X, wavelengths), self._checkpoint())
         self.scale_ = adapted_scale(embedded) if self.adapt else np.ones(embedded.shape[1], dtype=np.float32)
-        return embedded * self.scale_
+        embedded *= self.scale_
+        return embedded
 
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .inference import resolve_device
@@ -242,7 +253,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         from .inference import embed, resolve_device
 
         device = resolve_device(self.device)
-        return embed(checkpoint.encoder, blocks, self.readout, batch_size=self.batch_size, device=device)
+        run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
+        if self.cache is False:
+            return run(blocks)
+        # Another device rounds in another way.
+        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]}"
+        return embed_once(blocks, made_by, checkpoint.encoder.width(self.readout), run, self.cache)
+
+    def clear_cache(self) -> None:
+        """Forget the embeddings that `cache` keeps: all of this process, or all in that folder."""
+        clear(self.cache)
 
     def _blocks(self, X: Any, wavelengths: Any, *, fitting: bool) -> list[Spectra]:
         """Check everything and return blocks of spectra in nm, ascending."""

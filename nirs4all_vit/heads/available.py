@@ -1,0 +1,46 @@
+"""Which heads can run here."""
+
+from __future__ import annotations
+
+from .head import TASKS, head_names
+from .tabular import LIBRARIES, why_not
+
+
+class HeadNames(tuple[str, ...]):
+    """Names of heads that run here.
+
+    Attributes
+    ----------
+    unavailable : dict of str to str
+        The other ones, and why not.
+    """
+
+    unavailable: dict[str, str]
+
+    def __repr__(self) -> str:
+        missing = "".join(f"\n  {name}: {why}" for name, why in self.unavailable.items())
+        return ", ".join(self) + (f"\nnot here:{missing}" if missing else "")
+
+
+def available_heads(task: str = "regression") -> HeadNames:
+    """Return the names that `make_head` takes and that run here; ``.unavailable`` says why others do not.
+
+    Weights that a library would have to download count as there: a name in the result may still want a network at its
+    first `fit`.
+
+    Parameters
+    ----------
+    task : {"regression", "classification"}
+
+    Examples
+    --------
+    >>> from nirs4all_vit.heads import available_heads
+    >>> "ridge" in available_heads()
+    True
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
+    reasons = {name: why_not(name, task) for name in LIBRARIES}
+    found = HeadNames(name for name in head_names(task) if reasons.get(name) is None)
+    found.unavailable = {name: why for name, why in reasons.items() if why is not None}
+    return found

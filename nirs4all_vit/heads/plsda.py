@@ -1,0 +1,62 @@
+"""PLS discriminant analysis."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .capped_pls import CappedPLSRegression
+
+
+class PLSDA(ClassifierMixin, BaseEstimator):
+    """PLS regression on class membership; the class with the largest answer wins.
+
+    Parameters
+    ----------
+    n_components : int, default=10
+        Components, at most; never more than samples less one.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    pls_ : CappedPLSRegression
+
+    References
+    ----------
+    Barker, M., Rayens, W. (2003). Partial least squares for discrimination. Journal of Chemometrics 17, 166-173.
+    """
+
+    def __init__(self, n_components: int = 10) -> None:
+        self.n_components = n_components
+
+    def fit(self, X: Any, y: Any) -> PLSDA:
+        """Calibrate on `X` (n_samples, n_columns) and labels `y` (n_samples,)."""
+        X, y = validate_data(self, X, y, dtype=np.float64)
+        check_classification_targets(y)
+        binarizer = LabelBinarizer().fit(y)
+        self.classes_ = binarizer.classes_
+        if len(self.classes_) < 2:
+            raise ValueError(f"y holds one class only, {self.classes_[0]!r}; PLSDA needs two or more.")
+        member = binarizer.transform(y).astype(np.float64)
+        if member.shape[1] == 1:
+            member = np.hstack([1.0 - member, member])
+        self.pls_ = CappedPLSRegression(self.n_components).fit(X, member)
+        return self
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return the answers, cut to 0 .. 1 and summing to one: scores, not calibrated probabilities."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        cut = self.pls_.predict(X).clip(1e-9, 1.0)
+        return cut / cut.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> Any:
+        """Return the likeliest class of each sample."""
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=np.float64, reset=False)
+        return self.classes_[self.pls_.predict(X).argmax(axis=1)]

@@ -1,0 +1,197 @@
+"""Foundation models for tables, TabPFN and TabICL, on a few columns of an embedding."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from .few_columns import FewColumns
+
+
+class HeadUnavailable(RuntimeError):
+    """A head that cannot run here: a package or a weight file is missing. The text says which, and what to type."""
+
+
+class _Library(NamedTuple):
+    package: str
+    #: Variables that name a local weight file, by task.
+    variables: dict[str, str]
+    #: What is downloaded where no file is named, by task.
+    files: dict[str, str]
+    licence: str
+    #: Columns that the model was made for.
+    most_columns: int
+
+
+LIBRARIES = {
+    "tabpfn": _Library(
+        "tabpfn",
+        {"regression": "TABPFN_REGRESSOR", "classification": "TABPFN_CLASSIFIER"},
+        {"regression": "tabpfn-v2-regressor.ckpt", "classification": "tabpfn-v2-classifier.ckpt"},
+        "version 2: permissive, with attribution; later versions: gated and not for commercial use",
+        500,
+    ),
+    "tabicl": _Library(
+        "tabicl",
+        {"regression": "TABICL_REGRESSOR", "classification": "TABICL_CLASSIFIER"},
+        {"regression": "tabicl-regressor-v2-20260212.ckpt", "classification": "tabicl-classifier-v2-20260212.ckpt"},
+        "BSD-3-Clause",
+        500,
+    ),
+}
+
+
+def why_not(library: str, task: str) -> str | None:
+    """Return why a library cannot run here, or None. Weights that it may fetch itself count as there."""
+    known = LIBRARIES[library]
+    if importlib.util.find_spec(known.package) is None:
+        return f"{known.package} is not installed: pip install 'nirs4all-vit[{library}]'"
+    named = os.environ.get(known.variables[task])
+    if named and not Path(named).is_file():
+        return f"{known.variables[task]}={named} is no file"
+    return None
+
+
+class _Tabular(BaseEstimator):
+    _task: str
+
+    def __init__(
+        self,
+        library: str = "tabpfn",
+        *,
+        model_path: str | os.PathLike[str] | None = None,
+        n_columns: int = 100,
+        n_estimators: int = 8,
+        device: str = "cpu",
+        random_state: int | None = 0,
+    ) -> None:
+        self.library = library
+        self.model_path = model_path
+        self.n_columns = n_columns
+        self.n_estimators = n_estimators
+        self.device = device
+        self.random_state = random_state
+
+    def _fit(self, X: Any, y: Any) -> Any:
+        if self.library not in LIBRARIES:
+            raise ValueError(f"library={self.library!r} is not known; use one of {', '.join(LIBRARIES)}.")
+        known = LIBRARIES[self.library]
+        if not 1 <= self.n_columns <= known.most_columns:
+            raise ValueError(f"n_columns={self.n_columns}; {self.library} takes 1 to {known.most_columns} columns.")
+        missing = why_not(self.library, self._task)
+        path = self.model_path or os.environ.get(known.variables[self._task])
+        if missing is None and path is not None and not Path(path).is_file():
+            missing = f"model_path={str(path)!r} is no file"
+        if missing:
+            raise HeadUnavailable(f"{missing}. {self._advice()}")
+        self.columns_ = FewColumns(self.n_columns)
+        few = self.columns_.fit_transform(X)
+        model = self._model(path)
+        try:
+            self.model_ = model.fit(few, y)
+        except (ValueError, TypeError, MemoryError):
+            raise
+        except Exception as error:
+            if path is not None:
+                raise
+            # Whatever its downloader throws, the answer is the same.
+            raise HeadUnavailable(f"{self.library} could not fetch its weights. {self._advice()}") from error
+        return self
+
+    def _advice(self) -> str:
+        known = LIBRARIES[self.library]
+        return (
+            f"It needs {known.files[self._task]} ({known.licence}): let it download the file where there is a network, or "
+            f"set {known.variables[self._task]}=/path/to/{known.files[self._task]}, or pass model_path=."
+        )
+
+    def _model(self, path: str | os.PathLike[str] | None) -> Any:
+        common = {"n_estimators": self.n_estimators, "device": self.device, "random_state": self.random_state}
+        if self.library == "tabicl":
+            import tabicl
+
+            made = tabicl.TabICLRegressor if self._task == "regression" else tabicl.TabICLClassifier
+            # Its loader takes the path of a file that exists and does not look elsewhere.
+            return made(model_path=path, allow_auto_download=path is None, **common)
+        import tabpfn
+        from tabpfn.constants import ModelVersion
+
+        made = tabpfn.TabPFNRegressor if self._task == "regression" else tabpfn.TabPFNClassifier
+        if path is not None:
+            return made(model_path=str(path), **common)
+        # The version whose licence lets everyone use it.
+        return made.create_default_for_version(ModelVersion.V2, **common)
+
+    def _few(self, X: Any) -> Any:
+        check_is_fitted(self)
+        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        return self.columns_.transform(X)
+
+
+class TabularRegressor(RegressorMixin, _Tabular):
+    """TabPFN or TabICL on principal components of an embedding.
+
+    Parameters
+    ----------
+    library : {"tabpfn", "tabicl"}
+    model_path : path, default=None
+        Local weight file; without, the file that ``TABPFN_REGRESSOR`` or ``TABICL_REGRESSOR`` names in the
+        environment; without, the library's own download (of TabPFN: version 2).
+    n_columns : int, default=100
+        Principal components, 1 to 500.
+    n_estimators : int, default=8
+        Passes with shuffled columns that are averaged.
+    device : str, default="cpu"
+    random_state : int or None, default=0
+    """
+
+    _task = "regression"
+
+    def fit(self, X: Any, y: Any) -> TabularRegressor:
+        """Keep the calibration samples as context; `X` (n_samples, n_columns), `y` (n_samples,).
+
+        Raises
+        ------
+        HeadUnavailable
+            The package or its weights are missing.
+        """
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True)
+        return self._fit(X, y)
+
+    def predict(self, X: Any) -> Any:
+        """Predict (n_samples,)."""
+        return np.asarray(self.model_.predict(self._few(X)), dtype=np.float64)
+
+
+class TabularClassifier(ClassifierMixin, _Tabular):
+    """As `TabularRegressor`, for classes; the variables are ``TABPFN_CLASSIFIER`` and ``TABICL_CLASSIFIER``."""
+
+    _task = "classification"
+
+    def fit(self, X: Any, y: Any) -> TabularClassifier:
+        """Keep the calibration samples as context; `X` (n_samples, n_columns), labels `y` (n_samples,).
+
+        Raises
+        ------
+        HeadUnavailable
+            The package or its weights are missing.
+        """
+        X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
+        check_classification_targets(y)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        return self._fit(X, codes)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Return class probabilities (n_samples, n_classes)."""
+        return self.model_.predict_proba(self._few(X))
+
+    def predict(self, X: Any) -> Any:
+        """Return the likeliest class of each sample."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]

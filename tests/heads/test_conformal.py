@@ -1,0 +1,73 @@
+"""Prediction intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GroupKFold, ShuffleSplit
+
+from nirs4all_vit.heads import CrossConformalRegressor, make_spectral_pipeline
+from tests.conftest import make_spectra
+
+
+def problem(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, 8))
+    return X, X @ np.arange(8.0) + rng.standard_t(3, size=n)
+
+
+@pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
+def test_intervals_hold_as_many_truths_as_they_say(coverage: float) -> None:
+    found, widths = [], []
+    for seed in range(30):
+        X, y = problem(560, seed)
+        intervals = CrossConformalRegressor(Ridge()).fit(X[:60], y[:60]).predict_interval(X[60:], coverage)
+        assert intervals.shape == (500, 2)
+        found.append(((intervals[:, 0] <= y[60:]) & (y[60:] <= intervals[:, 1])).mean())
+        widths.append(np.diff(intervals, axis=1).mean())
+    assert np.mean(found) == pytest.approx(coverage, abs=0.02)
+    assert np.mean(widths) < 12
+
+
+def test_more_coverage_is_wider_and_holds_the_prediction() -> None:
+    X, y = problem(100, 0)
+    fitted = CrossConformalRegressor(Ridge(), cv=5).fit(X, y)
+    narrow, wide = (fitted.predict_interval(X, coverage) for coverage in (0.5, 0.9))
+    assert (wide[:, 0] < narrow[:, 0]).all()
+    assert (wide[:, 1] > narrow[:, 1]).all()
+    assert np.allclose(fitted.predict(X), Ridge().fit(X, y).predict(X))
+    assert ((wide[:, 0] < fitted.predict(X)) & (fitted.predict(X) < wide[:, 1])).all()
+    assert fitted.score(X, y) > 0.9
+
+
+def test_groups_stay_together() -> None:
+    X, y = problem(60, 0)
+    groups = np.repeat(np.arange(20), 3)
+    fitted = CrossConformalRegressor(Ridge(), cv=GroupKFold(5)).fit(X, y, groups=groups)
+    assert all(len(set(fitted.fold_[groups == g])) == 1 for g in range(20))
+
+
+def test_too_few_samples_for_so_much_coverage() -> None:
+    X, y = problem(9, 0)
+    fitted = CrossConformalRegressor(Ridge()).fit(X, y)
+    assert np.isinf(fitted.predict_interval(X, 0.95)).all()
+    assert np.isfinite(fitted.predict_interval(X, 0.8)).all()
+
+
+def test_errors() -> None:
+    X, y = problem(30, 0)
+    with pytest.raises(ValueError, match="y has 2 dimensions; intervals are for one target"):
+        CrossConformalRegressor(Ridge()).fit(X, y[:, None])
+    with pytest.raises(ValueError, match="samples are in no fold of cv"):
+        CrossConformalRegressor(Ridge(), cv=ShuffleSplit(2, test_size=0.2, random_state=0)).fit(X, y)
+    with pytest.raises(ValueError, match="coverage=90 must lie between 0 and 1"):
+        CrossConformalRegressor(Ridge()).fit(X, y).predict_interval(X, 90)
+
+
+def test_from_spectra(nm: np.ndarray) -> None:
+    X = make_spectra(nm, 60)
+    y = X[:, 300] - X[:, 200] + np.random.default_rng(0).normal(scale=0.02, size=60)
+    model = CrossConformalRegressor(make_spectral_pipeline("ridge", nm), cv=5).fit(X[:40], y[:40])
+    intervals = model.predict_interval(X[40:], 0.9)
+    assert ((intervals[:, 0] <= y[40:]) & (y[40:] <= intervals[:, 1])).sum() >= 14

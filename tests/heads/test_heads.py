@@ -1,0 +1,169 @@
+"""Heads by name: what each must do as an ordinary scikit-learn estimator."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.datasets import make_classification, make_regression
+from sklearn.metrics import r2_score
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from nirs4all_vit.heads import (
+    PLSDA,
+    CappedPLSRegression,
+    FewColumns,
+    HeadUnavailable,
+    UnitSpread,
+    available_heads,
+    make_head,
+)
+from nirs4all_vit.heads.head import head_names
+
+HERE = {
+    task: [n for n in head_names(task) if n not in ("tabpfn", "tabicl")] for task in ("regression", "classification")
+}
+
+
+def embedded(n: int = 90, n_classes: int = 0, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Like an embedding: many columns, few directions, an offset, a small scale."""
+    if n_classes:
+        X, y = make_classification(n, 12, n_informative=6, n_classes=n_classes, class_sep=4.0, random_state=seed)
+        y = np.array(["barley", "oats", "wheat"])[y]
+    else:
+        X, y = make_regression(n, 12, n_informative=6, noise=5.0, random_state=seed)
+    rng = np.random.default_rng(seed)
+    return (3.0 + 0.02 * X @ rng.normal(size=(12, 400))).astype(np.float32), y
+
+
+def by_its_name(estimator) -> dict[str, str]:
+    """These know scikit-learn's PLS, which returns scores of both blocks from fit_transform, by the name of the class."""
+    checks = ("check_transformer_general", "check_transformer_data_not_an_array", "check_transformer_n_iter")
+    return dict.fromkeys(checks, "goes by the name") if isinstance(estimator, CappedPLSRegression) else {}
+
+
+@parametrize_with_checks(
+    [UnitSpread(), FewColumns(5), CappedPLSRegression(3), PLSDA(3)], expected_failed_checks=by_its_name
+)
+def test_scikit_learn(estimator, check) -> None:
+    check(estimator)
+
+
+@pytest.mark.parametrize("name", HERE["regression"])
+def test_regression(name: str) -> None:
+    X, y = embedded()
+    head = make_head(name)
+    assert is_regressor(head)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # how long a search lasts is no matter here
+        fitted = clone(head).fit(X[:60], y[:60])
+    predicted = fitted.predict(X[60:])
+    assert predicted.shape == (30,)
+    assert r2_score(y[60:], predicted) > 0.9
+    # Heads are compared by it.
+    assert fitted.score(X[60:], y[60:]) == pytest.approx(r2_score(y[60:], predicted))
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X[60:]), predicted)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert np.array_equal(clone(head).fit(X[:60], y[:60]).predict(X[60:]), predicted)  # seeded
+
+
+@pytest.mark.parametrize("name", HERE["classification"])
+def test_classification(name: str) -> None:
+    X, y = embedded(n_classes=3)
+    head = make_head(name, "classification")
+    assert is_classifier(head)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fitted = clone(head).fit(X[:60], y[:60])
+    assert set(fitted.predict(X[60:])) <= set(y)
+    assert fitted.score(X[60:], y[60:]) > 0.8
+    assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X[60:]), fitted.predict(X[60:]))
+
+
+@pytest.mark.parametrize("name", ["ridge", "pls", "krr", "gp", "mlp"])
+def test_several_targets(name: str) -> None:
+    X, y = embedded()
+    targets = np.column_stack([y, -2.0 * y + 1.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        predicted = make_head(name).fit(X[:60], targets[:60]).predict(X[60:])
+    assert predicted.shape == (30, 2)
+    assert r2_score(targets[60:], predicted) > 0.9
+
+
+@pytest.mark.parametrize("name", HERE["regression"])
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_the_scale_of_the_target_does_not_matter(name: str, scale: float) -> None:
+    X, y = embedded()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        head = make_head(name)
+        plain, scaled = (clone(head).fit(X[:60], by * y[:60]).predict(X[60:]) for by in (1.0, scale))
+    assert np.abs(scaled / scale - plain).max() < 0.05 * y.std()
+
+
+def test_few_samples() -> None:
+    X, y = embedded(n=12)
+    for name in HERE["regression"]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert np.isfinite(make_head(name).fit(X, y).predict(X)).all()
+
+
+def test_what_is_given_is_not_searched() -> None:
+    X, y = embedded()
+    assert make_head("pls", n_components=7).fit(X, y).n_components == 7
+    head = make_head("krr", gamma=0.02)
+    assert list(head[-1].param_grid) == ["regressor__alpha"]
+    assert head[-1].estimator.regressor.gamma == 0.02
+    with pytest.raises(ValueError, match=r"make_head\('pls'\) has no parameter 'components'; it has: .*n_components"):
+        make_head("pls", components=3)
+
+
+def test_no_such_head() -> None:
+    with pytest.raises(ValueError, match="no head 'forest' for regression: there are ridge, pls"):
+        make_head("forest")
+    with pytest.raises(ValueError, match=r"no head 'pls' for classification: it is for regression; there are .*plsda"):
+        make_head("pls", "classification")
+    with pytest.raises(ValueError, match="task='ranking' is not known"):
+        make_head("ridge", "ranking")
+    with pytest.raises(ValueError, match="task='ranking' is not known"):
+        available_heads("ranking")
+
+
+def test_available(monkeypatch: pytest.MonkeyPatch) -> None:
+    for task in ("regression", "classification"):
+        found = available_heads(task)
+        assert set(HERE[task]) <= set(found)
+        assert set(found) | set(found.unavailable) == set(head_names(task))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    found = available_heads()
+    assert found.unavailable["tabpfn"] == "tabpfn is not installed: pip install 'nirs4all-vit[tabpfn]'"
+    assert "not here:\n  tabpfn: " in repr(found)
+    with pytest.raises(HeadUnavailable, match=r"make_head\('tabicl'\): tabicl is not installed: pip install"):
+        make_head("tabicl")
+
+
+def test_capped_components() -> None:
+    X, y = embedded(n=6)
+    fitted = CappedPLSRegression(20).fit(X, y)
+    assert fitted.n_components == 20
+    assert fitted.x_scores_.shape == (6, 5)
+    few = FewColumns(256).fit(X)
+    assert few.transform(X).shape == (6, 5)
+    distances = [np.linalg.norm(Z[0] - Z[1:], axis=1) for Z in (few.transform(X), UnitSpread().fit_transform(X))]
+    np.testing.assert_allclose(*distances, rtol=1e-3)
+    with pytest.raises(ValueError, match="n_columns=0 must be a positive integer"):
+        FewColumns(0).fit(X)
+
+
+def test_unit_spread() -> None:
+    X, _ = embedded()
+    spread = UnitSpread().fit_transform(X)
+    assert spread.var(axis=0).sum() == pytest.approx(1.0, rel=1e-5)
+    assert np.abs(spread.mean(axis=0)).max() < 1e-5
+    np.testing.assert_allclose(UnitSpread().fit_transform(np.full((3, 2), 7.1)), 0.0, atol=1e-12)

@@ -1,0 +1,131 @@
+"""From spectra to predictions: grids of heads, nirs4all, the cache between them."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.model_selection import GridSearchCV, KFold
+
+from nirs4all_vit import SpectralEmbedder, cache, inference
+from nirs4all_vit.heads import make_head, make_spectral_pipeline
+from tests.conftest import X_BANK
+from tests.test_plugin import ENGINES, NM, X, Y, dataset
+
+SMALL = {
+    "ridge": {},
+    "pls": {"n_components": 8},
+    "krr": {"alpha": 1e-4},
+    "gp": {},
+    "svr": {"C": 1e3},
+    "mlp": {"alpha": 0.1, "max_iter": 100},
+}
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of spectra that went through the encoder, call by call."""
+    cache.clear(True)
+    counts: list[int] = []
+    embed = inference.embed
+
+    def counting(encoder, blocks, *args, **kwargs):
+        counts.append(sum(map(len, blocks)))
+        return embed(encoder, blocks, *args, **kwargs)
+
+    monkeypatch.setattr(inference, "embed", counting)
+    return counts
+
+
+def quiet_fit(estimator, X, y, **params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a Gaussian process at a bound, a network stopped early
+        return estimator.fit(X, y, **params)
+
+
+def test_a_grid_of_heads_encodes_each_spectrum_once(encoded: list[int]) -> None:
+    heads = [make_head(name, **params) for name, params in SMALL.items()]
+    search = quiet_fit(GridSearchCV(make_spectral_pipeline("ridge", NM), {"head": heads}, cv=3), X, Y)
+    assert sum(encoded) == len(X)
+    assert (search.cv_results_["mean_test_score"] > 0.8).all()
+    assert search.score(X, Y) > 0.9
+    assert np.array_equal(pickle.loads(pickle.dumps(search)).predict(X), search.predict(X))
+
+
+@pytest.mark.xbank
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["corn_m5", "tecator_meat", "beer_craft_ftnir"])
+def test_real_spectra(name: str, encoded: list[int]) -> None:
+    from nirs4all_vit.pretraining import load_x_bank
+
+    (found,) = (d for d in load_x_bank(X_BANK) if d.name == name)
+    spectra = np.array(found.absorbance(np.arange(min(len(found), 80))))
+    y = spectra[:, spectra.shape[1] // 2] - spectra[:, spectra.shape[1] // 3]  # a task without targets
+    heads = [make_head("ridge"), make_head("pls", n_components=10), make_head("krr", gamma=0.01)]
+    search = GridSearchCV(make_spectral_pipeline("ridge", found.wavelengths), {"head": heads}, cv=3).fit(spectra, y)
+    assert sum(encoded) == len(np.unique(spectra, axis=0))
+    assert search.best_score_ > 0.9
+
+
+def test_any_estimator_and_any_parameter_of_the_embedder() -> None:
+    model = make_spectral_pipeline(Ridge(0.5), NM, readout="compact", cache=False)
+    assert model["embed"].get_params()["readout"] == "compact"
+    assert model["embed"].cache is False
+    assert clone(model).set_params(head=make_head("ridge")).fit(X, Y).predict(X[:3]).shape == (3,)
+    labels = np.where(np.median(Y) < Y, "high", "low")
+    assert make_spectral_pipeline("logistic", NM, task="classification").fit(X, labels).score(X, labels) > 0.9
+    with pytest.raises(ValueError, match="no head 'logistic' for regression: it is for classification"):
+        make_spectral_pipeline("logistic", NM)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("name", SMALL)
+def test_in_nirs4all(
+    name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoded: list[int]
+) -> None:
+    import nirs4all
+
+    monkeypatch.chdir(tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = nirs4all.run(
+            [KFold(3), SpectralEmbedder(cache=True), {"model": make_head(name, **SMALL[name])}],
+            dataset=dataset(headers=NM),
+            engine=engine,
+            verbose=0,
+            save_charts=False,
+            random_state=0,
+        )
+        assert np.isfinite(result.best_rmse)
+        assert result.best_rmse < 0.3 * Y.std()
+        assert sum(encoded) == len(X)
+        bundle = result.export(str(tmp_path / "model.n4a"))
+        other = None if engine == "dag-ml" else engine
+        again = np.ravel(nirs4all.predict(str(bundle), X[40:], engine=other, verbose=0).y_pred)
+    np.testing.assert_allclose(again, np.ravel(result.final["y_pred"]), rtol=1e-3, atol=1e-4)
+
+
+def test_nirs4all_tunes_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nirs4all
+
+    monkeypatch.chdir(tmp_path)
+    tuned = {
+        "model": make_head("pls", n_components=5),
+        "finetune_params": {"n_trials": 3, "model_params": {"n_components": ("int", 2, 12)}},
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = nirs4all.run(
+            [KFold(3), SpectralEmbedder(cache=True), tuned],
+            dataset=dataset(headers=NM),
+            engine="legacy",
+            verbose=0,
+            save_charts=False,
+            random_state=0,
+        )
+    assert result.best_rmse < 0.5 * Y.std()
