@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
 
+from nirs4all_vit.heads import CrossConformalRegressor, make_head
 from nirs4all_vit.pretraining import GroupKennardStone
 
 from .calibrations import Calibration
@@ -24,6 +26,9 @@ from .pooled import CORRECTIONS, corrected, covering, members, predict_left_out
 from .problems import Problems
 from .tasks import Task
 from .transfer import Pair, joined, load_pair, standardised
+
+#: What share of answers prediction intervals are asked to hold.
+COVERAGES = (0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,23 @@ def robustness(task: Task, context: Context) -> dict[str, Any]:
     return {**about, **error, "curves": curves, "areas": areas}
 
 
+def intervals(task: Task, context: Context) -> dict[str, Any]:
+    """Fit a head with conformal intervals on the embedding; how many of the test set's answers do they hold?"""
+    train, test, about = parts(task, context)
+    head, encoder, readout = parse_method(task.method)
+    view = EmbeddedView(context.weights[encoder], readout, context.dumps).fit(train)
+    folds = GroupKFold(min(10, np.unique(train.groups).size), shuffle=True, random_state=0)
+    fitted = CrossConformalRegressor(make_head(head), cv=folds)
+    fitted.fit(view.view(train, "embedding"), train.y, groups=train.groups)
+    embedded = view.view(test, "embedding")
+    out = {**about, **scores(test, fitted.predict(embedded)), "mean_rmsep": _mean_rmsep(test.y, train.y)}
+    for nominal in COVERAGES:
+        low, high = fitted.predict_interval(embedded, nominal).T
+        out[f"coverage_{nominal}"] = float(((low <= test.y) & (test.y <= high)).mean())
+        out[f"width_{nominal}"] = float(np.median(high - low)) / (float(test.y.std()) or 1.0)
+    return out
+
+
 def transfer(task: Task, context: Context) -> dict[str, Any]:
     """Calibrate on one instrument, predict on another, with so many transfer samples."""
     problems, options = context.problems, task.options
@@ -194,4 +216,5 @@ EXPERIMENTS: dict[str, Callable[[Task, Context], dict[str, Any]]] = {
     "robustness": robustness,
     "transfer": transfer,
     "pooled": pooled,
+    "intervals": intervals,
 }

@@ -139,7 +139,7 @@ PHASE6 = (
     "aom-ridge-blender",
     "tabpfn-nirs",
     "multirocket-ridge",
-    *(f"{head}@{DEFAULT}" for head in ("ridge", "pls", "gp", "tabpfn")),
+    *(f"{head}@{DEFAULT}" for head in ("ridge", "pls", "gp", "krr", "svr", "mlp", "tabpfn")),
 )
 
 _CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DEFAULT}")
@@ -226,6 +226,11 @@ def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 
+def intervals(problems: Problems) -> Iterator[Task]:
+    """Prediction intervals: nominal against empirical coverage."""
+    return _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
+
+
 def transfer(problems: Problems) -> Iterator[Task]:
     """Calibration transfer between instruments, without and with transfer samples."""
     names = set(problems.names)
@@ -300,6 +305,9 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
 
 #: By the name on the command line.
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
-    **{phase.__name__: phase for phase in (phase0, phase3b, phase6, robustness, transfer, splits, small, leak)},
+    **{
+        phase.__name__: phase
+        for phase in (phase0, phase3b, phase6, robustness, intervals, transfer, splits, small, leak)
+    },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

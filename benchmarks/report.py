@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from . import figures, statistics
-from .experiments import EXPERIMENTS
+from .experiments import COVERAGES, EXPERIMENTS
 from .leak import leak_table
 from .phases import PHASE0, PHASE6, STRICT
 from .tasks import Results
@@ -46,7 +47,7 @@ def build(out: Path, to: Path) -> list[Path]:
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
     tables = {experiment: _labelled(results.table(experiment)) for experiment in EXPERIMENTS}
-    for make in (_phases, _splits, _small, _leak, _robustness, _transfer, _pooled):
+    for make in (_phases, _splits, _small, _leak, _robustness, _intervals, _transfer, _pooled):
         make(tables, to)
     return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
 
@@ -229,6 +230,31 @@ def _robustness(tables: Tables, to: Path) -> None:
         strengths = table["curves"].iloc[0][name]["strength"]
         panels[name] = pd.DataFrame(lines, index=strengths)
     figures.curves(to / "robustness", panels, "strength", "growth of RMSEP / SD")
+
+
+def _intervals(tables: Tables, to: Path) -> None:
+    table = tables["intervals"]
+    if table.empty or "rmsep" not in table:
+        return
+    table = table[(table["status"] == "done") & ~table["permuted"]]
+    rows = []
+    for method, nominal in product(sorted(set(table["method"])), COVERAGES):
+        part = table[table["method"] == method]
+        by_target = part.groupby(["family", "dataset", "target"])[[f"coverage_{nominal}", f"width_{nominal}"]].mean()
+        held = by_target[f"coverage_{nominal}"]
+        rows.append(
+            {
+                "method": method,
+                "nominal": nominal,
+                "targets": len(held),
+                "coverage": held.mean(),
+                "coverage by family": held.groupby("family").mean().mean(),
+                "worst tenth of targets": held.quantile(0.1),
+                "median width / SD": by_target[f"width_{nominal}"].median(),
+            }
+        )
+    if rows:
+        write_table(pd.DataFrame(rows), to / "intervals")
 
 
 def _transfer(tables: Tables, to: Path) -> None:

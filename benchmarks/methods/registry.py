@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from nirs4all_vit.heads import make_head
+
 from ..calibrations import Calibration
 from ..embeddings import EmbeddedView, Embeddings
 from . import external
@@ -65,15 +67,21 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
     "multirocket-ridge": lambda: Ridge(external.MultiRocketFeatures()),
 }
 
+
+def _ready_made(name: str) -> tuple[Callable[[Views], Method], str]:
+    return lambda views: external.Estimator(lambda part: make_head(name, part.task), views), "contrast"
+
+
 #: Heads on an embedding, with the read-out that suits them.
 _HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
     "ridge": (Ridge, "contrast"),
     "pls": (PLS, "contrast"),
     "gp": (GaussianProcess, "contrast"),
+    **{name: _ready_made(name) for name in ("krr", "svr", "mlp")},
     "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
 }
 
-_REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
+_REGRESSION_ONLY = {"gp", "krr", "svr", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
 
 
 def make_method(name: str, weights: str | None = None, dumps: Embeddings | None = None) -> Method:

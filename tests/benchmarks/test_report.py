@@ -11,6 +11,7 @@ import pytest
 from benchmarks import readme, report
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
+from benchmarks.experiments import COVERAGES
 from benchmarks.phases import TRANSFER_RECIPE
 from benchmarks.tasks import Results, Task
 
@@ -43,6 +44,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
             put(Task("calibration", f"d{i}", "y", method, split="spxy"), rmsep=0.4 * by, **cost)
             put(Task("calibration", f"d{i}", "y", method, permuted=True), rmsep=1.0, **cost)
             put(Task("robustness", f"d{i}", "y", method), rmsep=0.5, curves=curves, areas={"noise": 0.25 * by})
+            held = {f"coverage_{c}": c + 0.01 * (i % 2) for c in COVERAGES} | {f"width_{c}": 2.0 for c in COVERAGES}
+            put(Task("intervals", f"d{i}", "y", method), rmsep=0.5, **held)
             if method not in ("snv-pls", f"pls@{DEFAULT}"):
                 continue
             for kind, k in (("none", 0), ("native", 0), ("pds", 10)):
@@ -82,6 +85,7 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
         "robustness",
         "transfer",
         "pooled",
+        "intervals",
         "cost",
         "not_run",
     ):
@@ -101,6 +105,9 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
     assert leak.loc[("calibration", "gp"), "error / mean predictor's"] == 1.0
     assert leak.loc[("pooled", "snv-pls"), "tasks"] == 12
     assert leak.loc[("pooled", "snv-pls"), "families"] == 12
+    held = pd.read_csv(tmp_path / "intervals.csv").set_index(["method", "nominal"])
+    assert held.loc[("gp", 0.9), "coverage"] == pytest.approx(0.905)
+    assert held.loc[("gp", 0.9), "targets"] == 12
     assert pd.read_csv(tmp_path / "not_run.csv")["reason"].tolist() == ["no weights"]
 
 
