@@ -8,10 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupShuffleSplit, StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils import Tags
 from sklearn.utils.class_weight import compute_class_weight
@@ -148,8 +147,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
             return self.class_weight
         return {i: self.class_weight.get(self.classes_[code], 1.0) for i, code in enumerate(present)}
 
-    def _loss(self, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
-        return float(log_loss(targets, softmax(outputs, axis=1), labels=np.arange(len(self.classes_))))
+    def _losses(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        return -log_softmax(outputs, axis=1)[np.arange(len(targets)), targets]
 
     def _criterion(self, targets: NDArray[Any]) -> Any:
         import torch

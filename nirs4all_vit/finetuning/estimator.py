@@ -39,8 +39,8 @@ class SpectralEstimator(BaseEstimator):
         readout: str = "contrast",
         tune: str = "all",
         max_epochs: int = 60,
-        learning_rate: float = 1e-3,
-        encoder_factor: float = 1.0,
+        learning_rate: float = 3e-4,
+        encoder_factor: float = 3.0,
         layer_decay: float = 0.7,
         frozen_epochs: int = 0,
         lora_rank: int = 8,
@@ -96,8 +96,8 @@ class SpectralEstimator(BaseEstimator):
         """Return weight (n_outputs, width) and bias (n_outputs,) of a linear head on a frozen embedding."""
 
     @abstractmethod
-    def _loss(self, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
-        """Return the loss that is tuned for."""
+    def _losses(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        """Return the loss that is tuned for, of each sample (n,)."""
 
     @abstractmethod
     def _criterion(self, targets: NDArray[Any]) -> Any:
@@ -135,11 +135,11 @@ class SpectralEstimator(BaseEstimator):
         else:
             inside, outside = self._split(targets, groups)
             start = self._linear(adapted[inside], targets[inside])
-            before = self._loss(adapted[outside] @ start[0].T + start[1], targets[outside])
+            before = self._losses(adapted[outside] @ start[0].T + start[1], targets[outside])
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(self.random_state)
                 module, after = self._tune(blocks, targets, inside, outside, start)
-            if after < (1.0 - _GAIN) * before:
+            if self._helps(before, after):
                 from .lora import merge_lora
 
                 merge_lora(module.encoder)
@@ -148,7 +148,7 @@ class SpectralEstimator(BaseEstimator):
                 adapted = (self._embed(blocks) - self.centre_) * self.scale_
             else:
                 warnings.warn(
-                    f"tuning did not help on the {len(outside)} samples held back (loss {after:.3g}, frozen {before:.3g}); "
+                    f"tuning did not help on the {len(outside)} samples held back (loss {after.mean():.3g}, frozen {before.mean():.3g}); "
                     "the encoder stays as it was pretrained.",
                     UserWarning,
                     stacklevel=3,
@@ -189,6 +189,12 @@ class SpectralEstimator(BaseEstimator):
         provenance = {**origin.header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": origin.sha256}
         return save_checkpoint(path, self.encoder_, name=f"{origin.name}-tuned", provenance=provenance)
 
+    @staticmethod
+    def _helps(before: NDArray[Any], after: NDArray[Any]) -> bool:
+        """Tell whether losses of samples fell by more than chance: by a share of them, and by a standard error."""
+        gain = before - after
+        return bool(gain.mean() > max(_GAIN * before.mean(), gain.std() / len(gain) ** 0.5))
+
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         blocks = self.embedder_._blocks(X, wavelengths, fitting=False)
@@ -208,8 +214,8 @@ class SpectralEstimator(BaseEstimator):
         outside: NDArray[np.intp] | None,
         start: tuple[NDArray[Any], NDArray[Any]],
         max_epochs: int | None = None,
-    ) -> tuple[Any, float]:
-        """Tune a copy of the encoder with a head; returns the module at its best, and its loss on the rows held back."""
+    ) -> tuple[Any, Any]:
+        """Tune a copy of the encoder with a head; returns the module at its best, and its losses on the rows held back."""
         import torch
         from skorch import NeuralNet
         from skorch.callbacks import EarlyStopping, Freezer, ProgressBar, Unfreezer
@@ -258,10 +264,10 @@ class SpectralEstimator(BaseEstimator):
         )
         net.fit(SpectralRows(spectra, targets, inside), None)
         if outside is None:
-            return net.module_, float("nan")
+            return net.module_, None
         self.history_ = [{k: row[k] for k in ("epoch", "train_loss", "valid_loss")} for row in net.history]
         outputs = net.forward(SpectralRows(spectra, targets, outside)).cpu().numpy()
-        return net.module_, self._loss(outputs, targets[outside])
+        return net.module_, self._losses(outputs, targets[outside])
 
     def _check(self) -> None:
         if self.tune not in _TUNED:

@@ -32,9 +32,9 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
     tune : {"all", "lora", "head"}, default="all"
         The whole encoder; updates of low rank of its linear layers; nothing but the head.
     max_epochs : int, default=60
-    learning_rate : float, default=1e-3
+    learning_rate : float, default=3e-4
         Of the head.
-    encoder_factor : float, default=1.0
+    encoder_factor : float, default=3.0
         Learning rate of the encoder's last layer over the head's.
     layer_decay : float, default=0.7
         Factor of the learning rate from one layer of the encoder to the one before.
@@ -133,8 +133,8 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         ridge = RidgeCV(ALPHAS, alpha_per_target=True).fit(Z.astype(np.float64), targets.astype(np.float64))
         return np.atleast_2d(ridge.coef_), np.atleast_1d(ridge.intercept_)
 
-    def _loss(self, outputs: NDArray[Any], targets: NDArray[Any]) -> float:
-        return float(np.square(outputs - targets).mean())
+    def _losses(self, outputs: NDArray[Any], targets: NDArray[Any]) -> NDArray[Any]:
+        return np.square(outputs - targets).mean(axis=1)
 
     def _criterion(self, targets: NDArray[Any]) -> Any:  # noqa: ARG002
         from torch import nn

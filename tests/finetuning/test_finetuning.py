@@ -14,7 +14,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit import SpectralClassifier, SpectralEmbedder, SpectralRegressor, load_checkpoint
-from nirs4all_vit.finetuning import estimator as shared
+from nirs4all_vit.finetuning.estimator import SpectralEstimator
 from nirs4all_vit.finetuning.layers import freeze, learning_rates
 from nirs4all_vit.finetuning.lora import LoRALinear, merge_lora
 from nirs4all_vit.finetuning.module import SpectralModule
@@ -35,7 +35,7 @@ def quiet() -> None:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep whatever tuning gives."""
-    monkeypatch.setattr(shared, "_GAIN", -1e9)
+    monkeypatch.setattr(SpectralEstimator, "_helps", staticmethod(lambda *_: True))
 
 
 def small(**parameters) -> SpectralRegressor:
@@ -67,7 +67,7 @@ def test_the_random_state_of_the_caller_is_left_alone() -> None:
 
 
 def test_where_tuning_does_not_help_it_is_the_frozen_ridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "_GAIN", 1.0)
+    monkeypatch.setattr(SpectralEstimator, "_helps", staticmethod(lambda *_: False))
     with pytest.warns(
         UserWarning, match="tuning did not help on the 9 samples held back .* stays as it was pretrained"
     ):
@@ -226,8 +226,8 @@ def test_low_rank_updates_start_at_nothing_and_merge() -> None:
     torch.testing.assert_close(tuned(x), moved, rtol=1e-3, atol=1e-3)
 
 
-def test_frozen_epochs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shared, "_GAIN", -1e9)
+@pytest.mark.usefixtures("eager")
+def test_frozen_epochs() -> None:
     model = small(max_epochs=2, frozen_epochs=2).fit(X, Y)
     assert all(
         torch.equal(v, model.encoder_.state_dict()[k]) for k, v in load_checkpoint().encoder.state_dict().items()
@@ -252,3 +252,11 @@ def test_errors(parameters: dict, message: str) -> None:
 def test_one_class() -> None:
     with pytest.raises(ValueError, match="y holds one class only, 'oats'"):
         SpectralClassifier(wavelengths=NM).fit(X, np.full(60, "oats"))
+
+
+def test_what_counts_as_help() -> None:
+    before = np.full(20, 1.0)
+    noise = np.random.default_rng(0).normal(size=20)
+    assert SpectralEstimator._helps(before, before - 0.1)
+    assert not SpectralEstimator._helps(before, before - 0.01)  # too little
+    assert not SpectralEstimator._helps(before, before - 0.1 + (noise - noise.mean()))  # as likely chance
