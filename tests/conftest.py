@@ -123,3 +123,20 @@ def make_registry(
         config["variables"] = {"path": "canonical/variables.parquet"}
     (folder / "canonical/dataset.json").write_text(json.dumps(config))
     return root
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Numbers of spectra that went through the encoder, call by call; the cache's memory starts empty."""
+    from nirs4all_vit import cache, inference
+
+    cache.clear(True)
+    counts: list[int] = []
+    embed = inference.embed
+
+    def counting(encoder, blocks, *args, **kwargs):
+        counts.append(sum(map(len, blocks)))
+        return embed(encoder, blocks, *args, **kwargs)
+
+    monkeypatch.setattr(inference, "embed", counting)
+    return counts

@@ -14,23 +14,8 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
-from nirs4all_vit import SpectralEmbedder, cache, inference
+from nirs4all_vit import SpectralEmbedder, cache
 from tests.conftest import make_spectra
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of spectra that went through the encoder, call by call; the memory starts empty."""
-    cache.clear(True)
-    counts: list[int] = []
-    embed = inference.embed
-
-    def counting(encoder, blocks, *args, **kwargs):
-        counts.append(sum(map(len, blocks)))
-        return embed(encoder, blocks, *args, **kwargs)
-
-    monkeypatch.setattr(inference, "embed", counting)
-    return counts
 
 
 @pytest.fixture(params=["memory", "disk"])

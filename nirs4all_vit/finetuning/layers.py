@@ -7,9 +7,6 @@ from torch import nn
 from .lora import add_lora
 from .module import SpectralModule
 
-#: What can be tuned.
-TUNED = ("all", "lora", "head")
-
 
 def freeze(module: SpectralModule, tune: str, lora_rank: int) -> None:
     """Freeze what stays as it was pretrained; ``"lora"`` adds updates of low rank instead."""

@@ -12,7 +12,7 @@ from sklearn.base import clone
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV, KFold
 
-from nirs4all_vit import SpectralEmbedder, cache, inference
+from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.heads import make_head, make_spectral_pipeline
 from tests.conftest import X_BANK
 from tests.test_plugin import ENGINES, NM, X, Y, dataset
@@ -25,21 +25,6 @@ SMALL = {
     "svr": {"C": 1e3},
     "mlp": {"alpha": 0.1, "max_iter": 100},
 }
-
-
-@pytest.fixture
-def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Numbers of spectra that went through the encoder, call by call."""
-    cache.clear(True)
-    counts: list[int] = []
-    embed = inference.embed
-
-    def counting(encoder, blocks, *args, **kwargs):
-        counts.append(sum(map(len, blocks)))
-        return embed(encoder, blocks, *args, **kwargs)
-
-    monkeypatch.setattr(inference, "embed", counting)
-    return counts
 
 
 def quiet_fit(estimator, X, y, **params):
