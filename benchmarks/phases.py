@@ -231,12 +231,6 @@ def intervals(problems: Problems) -> Iterator[Task]:
     return _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
 
 
-def finetuning(problems: Problems) -> Iterator[Task]:
-    """The encoder tuned on each calibration set beside the frozen one: 50 samples, 200, all."""
-    for n in (50, 200, None):
-        yield from _calibrations(problems, ("mean", "best-pls", f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"), n_train=n)
-
-
 def transfer(problems: Problems) -> Iterator[Task]:
     """Calibration transfer between instruments, without and with transfer samples."""
     names = set(problems.names)
@@ -313,7 +307,7 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
-        for phase in (phase0, phase3b, phase6, robustness, intervals, finetuning, transfer, splits, small, leak)
+        for phase in (phase0, phase3b, phase6, robustness, intervals, transfer, splits, small, leak)
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

@@ -12,9 +12,7 @@ __version__ = "0.1.0"
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "SpectralClassifier": "finetuning.classifier",
         "SpectralEmbedder": "embedder",
-        "SpectralRegressor": "finetuning.regressor",
         "CheckpointError": "errors",
         "SpectralAxisError": "errors",
         "SpectralInputError": "errors",
@@ -31,5 +29,3 @@ if TYPE_CHECKING:
     from .errors import CheckpointError as CheckpointError
     from .errors import SpectralAxisError as SpectralAxisError
     from .errors import SpectralInputError as SpectralInputError
-    from .finetuning import SpectralClassifier as SpectralClassifier
-    from .finetuning import SpectralRegressor as SpectralRegressor

@@ -18,7 +18,6 @@ from .gaussian_process import GaussianProcess
 from .pls import PLS
 from .preprocessing import PreprocessedViews
 from .ridge import PrincipalComponents, Ridge
-from .tuned import Tuned
 
 
 class Mean(Method):
@@ -78,7 +77,6 @@ _HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
     "ridge": (Ridge, "contrast"),
     "pls": (PLS, "contrast"),
     "gp": (GaussianProcess, "contrast"),
-    "tuned": (Tuned, "contrast"),
     **{name: _ready_made(name) for name in ("krr", "svr", "mlp")},
     "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
 }
