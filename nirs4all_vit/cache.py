@@ -196,8 +196,8 @@ class _Disk:
 
     def _complain(self, error: sqlite3.DatabaseError) -> None:
         warnings.warn(
-            f"the embedding cache {self.path} cannot be used ({error}); spectra are encoded again. Remove it with "
-            "SpectralEmbedder(cache=...).clear_cache().",
+            f"the embedding cache {self.path} cannot be used ({error}); spectra are encoded again. See that it can be "
+            "written to; if it is damaged, remove it with SpectralEmbedder(cache=...).clear_cache().",
             UserWarning,
             stacklevel=6,
         )

@@ -233,6 +233,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
+        if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
+            raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
         blocks = self._blocks(X, wavelengths, fitting=True)
         resolve_device(self.device)
         checkpoint = load_checkpoint(self.checkpoint)
@@ -256,8 +258,12 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
         if self.cache is False:
             return run(blocks)
-        # Another device rounds in another way.
-        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]}"
+        import torch
+
+        from . import __version__
+
+        # Another device or release rounds in another way; a folder may outlive a release.
+        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
         return embed_once(blocks, made_by, checkpoint.encoder.width(self.readout), run, self.cache)
 
     def clear_cache(self) -> None:

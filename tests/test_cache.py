@@ -111,6 +111,18 @@ def test_a_cache_that_cannot_be(tmp_path: Path, spectra: np.ndarray, nm: np.ndar
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be a folder that can be written to"):
         SpectralEmbedder(wavelengths=nm, cache=tmp_path / "file").fit(spectra)
+    for odd in (None, 1, ""):
+        with pytest.raises(ValueError, match=r"cache=.* must be False, True \(memory\) or a folder"):
+            SpectralEmbedder(wavelengths=nm, cache=odd).fit(spectra)
+
+
+def test_another_release_is_not_mixed_up(
+    kept, encoded: list[int], spectra: np.ndarray, nm: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = SpectralEmbedder(wavelengths=nm, cache=kept).fit(spectra)
+    monkeypatch.setattr("nirs4all_vit.__version__", "99.0")
+    embedder.transform(spectra)
+    assert encoded == [len(spectra)] * 2
 
 
 def test_threads_share_the_memory(encoded: list[int], nm: np.ndarray) -> None:

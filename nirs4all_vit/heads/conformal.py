@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.model_selection import KFold, check_cv
+from sklearn.model_selection import GroupKFold, KFold, check_cv
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, check_is_fitted
+from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -17,15 +17,16 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
     Each inner fold is predicted by a copy fitted on the other ones. The interval of a new sample holds what those copies
     predict for it, moved by the residuals that they left. Where calibration and new samples are exchangeable it
-    holds the truth at least as often as ``2 * coverage - 1`` whatever the data, in practice about as often as
-    `coverage`. It knows nothing of another instrument or harvest.
+    holds the truth about as often as `coverage`; what is proven, for folds of equal size, is ``2 * coverage - 1`` less a term of
+    the order of ``sqrt(2 / n_samples)``. It knows nothing of another instrument or harvest.
 
     Parameters
     ----------
     estimator : regressor
         Any, a pipeline that starts with `SpectralEmbedder` too.
     cv : int or splitter, default=10
-        Inner folds; an integer shuffles with a fixed seed.
+        Inner folds, a partition of the samples. An integer shuffles with a fixed seed, keeps groups together, and means as
+        many folds as there are samples, or groups, where these are fewer.
 
     Attributes
     ----------
@@ -52,28 +53,35 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         X : array-like of shape (n_samples, n_columns), or whatever the estimator takes
         y : array-like of shape (n_samples,)
         groups : array-like of shape (n_samples,), optional
-            For splitters that keep groups together: replicates of a sample must not be split.
+            Physical sample of each row: replicates must not be split.
         **fit_params
-            Passed to each fit, ``wavelengths=`` for example.
+            Passed to each fit; what has a value per sample is cut to the fold. ``embed__wavelengths=`` reaches the embedder of
+            `make_spectral_pipeline`.
 
         Raises
         ------
         ValueError
-            `y` is not 1-D, or there are fewer samples than folds.
+            Several targets, or folds that are no partition.
         """
         y = np.asarray(y, dtype=np.float64)
+        y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
         if y.ndim != 1:
             raise ValueError(f"y has {y.ndim} dimensions; intervals are for one target, fit one regressor for each.")
         n = _num_samples(X)
         cv = self.cv
         if isinstance(cv, (int, np.integer)):
-            cv = KFold(min(int(cv), n), shuffle=True, random_state=0)
+            units = n if groups is None else len(np.unique(groups))
+            folds = KFold if groups is None else GroupKFold
+            cv = folds(min(int(cv), units), shuffle=True, random_state=0)
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         self.estimators_ = []
         self.residuals_ = np.full(n, np.nan)
         self.fold_ = np.full(n, -1)
         for k, (inside, outside) in enumerate(check_cv(cv).split(X, y, groups)):
-            model = clone(self.estimator).fit(_safe_indexing(X, inside), y[inside], **fit_params)
+            if (self.fold_[outside] >= 0).any():
+                raise ValueError("cv holds samples out more than once; give a splitter that is a partition.")
+            own = _check_method_params(X, fit_params, indices=inside)
+            model = clone(self.estimator).fit(_safe_indexing(X, inside), y[inside], **own)
             self.residuals_[outside] = np.abs(y[outside] - np.ravel(model.predict(_safe_indexing(X, outside))))
             self.fold_[outside] = k
             self.estimators_.append(model)
@@ -85,12 +93,12 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             self.n_features_in_ = self.estimator_.n_features_in_
         return self
 
-    def predict(self, X: Any) -> NDArray[np.float64]:
-        """Predict (n_samples,) by the estimator fitted on all samples."""
+    def predict(self, X: Any, **params: Any) -> NDArray[np.float64]:
+        """Predict (n_samples,) by the estimator fitted on all samples; `params` are those of its `predict`."""
         check_is_fitted(self)
-        return np.ravel(self.estimator_.predict(X))
+        return np.ravel(self.estimator_.predict(X, **params))
 
-    def predict_interval(self, X: Any, coverage: float = 0.9) -> NDArray[np.float64]:
+    def predict_interval(self, X: Any, coverage: float = 0.9, **params: Any) -> NDArray[np.float64]:
         """Return lower and upper bounds.
 
         Parameters
@@ -98,16 +106,19 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         X : as in `fit`
         coverage : float
             Share of truths that intervals are to hold, between 0 and 1.
+        **params
+            Of the estimator's `predict`.
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            Infinite where there are too few calibration samples for such a coverage.
+            Infinite where there are too few calibration samples for such a coverage; a point where the coverage is so low that
+            no interval is left.
         """
         check_is_fitted(self)
         if not 0 < coverage < 1:
             raise ValueError(f"coverage={coverage} must lie between 0 and 1.")
-        by_fold = np.stack([np.ravel(model.predict(X)) for model in self.estimators_], axis=1)
+        by_fold = np.stack([np.ravel(model.predict(X, **params)) for model in self.estimators_], axis=1)
         centre = by_fold[:, self.fold_]
         n = len(self.residuals_)
         rank = int(np.ceil(coverage * (n + 1)))
@@ -115,4 +126,5 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             return np.tile([-np.inf, np.inf], (len(centre), 1))
         upper = np.partition(centre + self.residuals_, rank - 1, axis=1)[:, rank - 1]
         lower = -np.partition(self.residuals_ - centre, rank - 1, axis=1)[:, rank - 1]
-        return np.stack([lower, upper], axis=1)
+        middle = (lower + upper) / 2
+        return np.stack([np.minimum(lower, middle), np.maximum(upper, middle)], axis=1)

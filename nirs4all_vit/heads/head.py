@@ -12,7 +12,6 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, RidgeCV
-from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -80,7 +79,8 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
     ``ridge`` (penalty by leave-one-out), ``pls``, ``krr`` (kernel ridge, RBF), ``gp`` (Gaussian process, linear and RBF),
     ``svr``, ``mlp``, ``tabpfn``, ``tabicl`` for numbers; ``ridge``, ``plsda``, ``logistic``, ``svc``, ``gp``, ``mlp``,
     ``tabpfn``, ``tabicl`` for classes. What matters most (components, penalties, widths of kernels) is searched by
-    cross-validation within the samples that `fit` sees; what is given in `params` is not searched.
+    cross-validation within the samples that `fit` sees; what is given in `params` is not searched. Rows count as samples: where there are
+    replicate scans, average them first, or penalties are chosen by how well one replicate predicts another.
 
     Parameters
     ----------
@@ -124,13 +124,11 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
     if standardised:
         core, prefix = TransformedTargetRegressor(core, transformer=StandardScaler()), "regressor__"
     if grid:
-        # Shuffled: calibration samples often come sorted.
-        folds = KFold if task == "regression" else StratifiedKFold
         core = TunedHead(
             core,
             {prefix + key: values for key, values in grid.items()},
             scoring="neg_mean_squared_error" if task == "regression" else "accuracy",
-            cv=folds(5, shuffle=True, random_state=0),
+            cv=5,
             # A candidate that fails is a fault, not a bad score; and nirs4all's default engine cannot write down a NaN.
             error_score="raise",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GroupKFold, ShuffleSplit
+from sklearn.model_selection import GroupKFold, RepeatedKFold, ShuffleSplit
 
 from nirs4all_vit.heads import CrossConformalRegressor, make_spectral_pipeline
 from tests.conftest import make_spectra
@@ -44,8 +44,23 @@ def test_more_coverage_is_wider_and_holds_the_prediction() -> None:
 def test_groups_stay_together() -> None:
     X, y = problem(60, 0)
     groups = np.repeat(np.arange(20), 3)
-    fitted = CrossConformalRegressor(Ridge(), cv=GroupKFold(5)).fit(X, y, groups=groups)
-    assert all(len(set(fitted.fold_[groups == g])) == 1 for g in range(20))
+    for cv in (GroupKFold(5), 5):
+        fitted = CrossConformalRegressor(Ridge(), cv=cv).fit(X, y, groups=groups)
+        assert len(fitted.estimators_) == 5
+        assert all(len(set(fitted.fold_[groups == g])) == 1 for g in range(20))
+
+
+def test_what_has_a_value_per_sample_is_cut_to_the_fold() -> None:
+    X, y = problem(60, 0)
+    weights = np.r_[np.ones(30), np.zeros(30)]
+    fitted = CrossConformalRegressor(Ridge(), cv=5).fit(X, y[:, None], sample_weight=weights)
+    np.testing.assert_allclose(fitted.predict(X), Ridge().fit(X[:30], y[:30]).predict(X))
+
+
+def test_low_coverage_leaves_points_not_crossings() -> None:
+    X, y = problem(60, 0)
+    low, high = CrossConformalRegressor(Ridge()).fit(X, y).predict_interval(X, 0.02).T
+    assert (low <= high).all()
 
 
 def test_too_few_samples_for_so_much_coverage() -> None:
@@ -58,9 +73,11 @@ def test_too_few_samples_for_so_much_coverage() -> None:
 def test_errors() -> None:
     X, y = problem(30, 0)
     with pytest.raises(ValueError, match="y has 2 dimensions; intervals are for one target"):
-        CrossConformalRegressor(Ridge()).fit(X, y[:, None])
+        CrossConformalRegressor(Ridge()).fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="samples are in no fold of cv"):
-        CrossConformalRegressor(Ridge(), cv=ShuffleSplit(2, test_size=0.2, random_state=0)).fit(X, y)
+        CrossConformalRegressor(Ridge(), cv=ShuffleSplit(1, test_size=0.2, random_state=0)).fit(X, y)
+    with pytest.raises(ValueError, match="cv holds samples out more than once"):
+        CrossConformalRegressor(Ridge(), cv=RepeatedKFold(n_splits=5, n_repeats=2)).fit(X, y)
     with pytest.raises(ValueError, match="coverage=90 must lie between 0 and 1"):
         CrossConformalRegressor(Ridge()).fit(X, y).predict_interval(X, 90)
 
@@ -68,6 +85,6 @@ def test_errors() -> None:
 def test_from_spectra(nm: np.ndarray) -> None:
     X = make_spectra(nm, 60)
     y = X[:, 300] - X[:, 200] + np.random.default_rng(0).normal(scale=0.02, size=60)
-    model = CrossConformalRegressor(make_spectral_pipeline("ridge", nm), cv=5).fit(X[:40], y[:40])
+    model = CrossConformalRegressor(make_spectral_pipeline("ridge"), cv=5).fit(X[:40], y[:40], embed__wavelengths=nm)
     intervals = model.predict_interval(X[40:], 0.9)
     assert ((intervals[:, 0] <= y[40:]) & (y[40:] <= intervals[:, 1])).sum() >= 14

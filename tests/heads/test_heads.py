@@ -108,10 +108,28 @@ def test_the_scale_of_the_target_does_not_matter(name: str, scale: float) -> Non
 
 def test_few_samples() -> None:
     X, y = embedded(n=12)
-    for name in HERE["regression"]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            assert np.isfinite(make_head(name).fit(X, y).predict(X)).all()
+    for n in (3, 12):
+        for name in HERE["regression"]:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                assert np.isfinite(make_head(name).fit(X[:n], y[:n]).predict(X)).all()
+    labels = np.array(["oats", "wheat", "wheat", "wheat", "oats"])
+    for name in ("plsda", "logistic", "svc"):
+        assert set(make_head(name, "classification").fit(X[:5], labels).predict(X)) <= {"oats", "wheat"}
+        with pytest.raises(ValueError, match=r"class .oats. has one sample: .* two of each; drop it, or give make_head"):
+            make_head(name, "classification").fit(X[:4], labels[:4])
+    with pytest.raises(ValueError, match="1 sample: a head that searches its parameters needs two or more"):
+        make_head("pls").fit(X[:1], y[:1])
+
+
+def test_the_search_keeps_groups_together() -> None:
+    """With random answers nothing is to be predicted, except a replicate from the other ones."""
+    rng = np.random.default_rng(0)
+    samples, y = rng.normal(size=(20, 300)), rng.normal(size=20)
+    X = np.repeat(samples, 5, axis=0) + 0.01 * rng.normal(size=(100, 300))
+    groups = np.repeat(np.arange(20), 5)
+    assert make_head("pls").fit(X, np.repeat(y, 5)).best_score_ > -0.1 * y.var()
+    assert make_head("pls").fit(X, np.repeat(y, 5), groups=groups).best_score_ < -0.5 * y.var()
 
 
 def test_what_is_given_is_not_searched() -> None:

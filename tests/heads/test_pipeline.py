@@ -19,7 +19,7 @@ from tests.test_plugin import ENGINES, NM, X, Y, dataset
 
 SMALL = {
     "ridge": {},
-    "pls": {"n_components": 8},
+    "pls": {},
     "krr": {"alpha": 1e-4},
     "gp": {},
     "svr": {"C": 1e3},
