@@ -64,7 +64,7 @@ def compare(
         RidgeCV on each embedding.
     """
     embedders = {
-        name: SpectralEmbedder(path, adapt=False) for name, path in (checkpoints or {"embedding": DEFAULT}).items()
+        name: SpectralEmbedder(path, readout="contrast", adapt=False) for name, path in (checkpoints or {"embedding": DEFAULT}).items()
     }
     rows, embedded, last = [], {}, None
     for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
@@ -129,7 +129,7 @@ def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
     """
     from nirs4all_vit.pretraining import load_x_bank
 
-    embedder, out = SpectralEmbedder(adapt=False), []
+    embedder, out = SpectralEmbedder(readout="contrast", adapt=False), []
     for dataset in load_x_bank(x_bank):
         X, nm = dataset.values[:rows].astype(np.float64), dataset.wavelengths
         curvature = np.abs(np.diff(X, 2, axis=1)).mean(axis=1) / X.std(axis=1)

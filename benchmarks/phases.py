@@ -267,6 +267,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     pooled = list(phase3b(problems))
     others = (
         *robustness(chosen),
+        *intervals(chosen),
         *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),
         *_of_the_first(

@@ -116,7 +116,7 @@ def test_info(capsys) -> None:
     for part in (
         "nirs-base-v1",
         "sha256",
-        "contrast 6832, latents 19120, compact 256, mean 96, cls 96",
+        "latents 19120, contrast 6832, compact 256, mean 96, cls 96",
         "trained on",
         "seed 0",
         "MB",
@@ -133,7 +133,7 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
         "except SystemExit as end:\n    assert end.code == 0",
         network=False,
     )
-    assert np.load(tmp_path / "o.npy").shape == (5, 6832)
+    assert np.load(tmp_path / "o.npy").shape == (5, 19120)
 
 
 def test_info_on_a_bank(tmp_path: Path, capsys) -> None:

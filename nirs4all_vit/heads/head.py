@@ -47,7 +47,7 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "gp": (lambda: GaussianProcessRegressor(_kernel(), normalize_y=True, random_state=0), {}, False),
         "svr": (lambda: SVR(epsilon=0.03), {"C": np.logspace(0, 5, 6), "gamma": _GAMMAS}, True),
         "mlp": (
-            lambda: MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=500, random_state=0),
+            lambda: MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
             {"alpha": (1e-2, 1e-1, 1.0)},
             True,
         ),
@@ -61,7 +61,7 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "svc": (lambda: SVC(), {"C": np.logspace(0, 5, 6), "gamma": _GAMMAS}, False),
         "gp": (lambda: GaussianProcessClassifier(ConstantKernel(10.0) * RBF(3.0), random_state=0), {}, False),
         "mlp": (
-            lambda: MLPClassifier(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=500, random_state=0),
+            lambda: MLPClassifier(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
             {"alpha": (1e-2, 1e-1, 1.0)},
             False,
         ),

@@ -95,8 +95,7 @@ def test_several_targets(name: str) -> None:
     assert r2_score(targets[60:], predicted) > 0.9
 
 
-@pytest.mark.parametrize("name", HERE["regression"])
-@pytest.mark.parametrize("scale", [1e-3, 1e3])
+@pytest.mark.parametrize(("name", "scale"), [("pls", 1e-3), ("krr", 1e3), ("gp", 1e-3), ("svr", 1e3)])
 def test_the_scale_of_the_target_does_not_matter(name: str, scale: float) -> None:
     X, y = embedded()
     with warnings.catch_warnings():
@@ -116,7 +115,9 @@ def test_few_samples() -> None:
     labels = np.array(["oats", "wheat", "wheat", "wheat", "oats"])
     for name in ("plsda", "logistic", "svc"):
         assert set(make_head(name, "classification").fit(X[:5], labels).predict(X)) <= {"oats", "wheat"}
-        with pytest.raises(ValueError, match=r"class .oats. has one sample: .* two of each; drop it, or give make_head"):
+        with pytest.raises(
+            ValueError, match=r"class .oats. has one sample: .* two of each; drop it, or give make_head"
+        ):
             make_head(name, "classification").fit(X[:4], labels[:4])
     with pytest.raises(ValueError, match="1 sample: a head that searches its parameters needs two or more"):
         make_head("pls").fit(X[:1], y[:1])

@@ -75,7 +75,7 @@ def test_ablations_build_on_each_other() -> None:
     assert configs[1].data.augmentation
     assert all(a < b for a, b in pairwise(active[1:]))
     assert len(active[-1]) == 5
-    assert {config.optim.steps for config in configs} == {3000}
+    assert {config.optim.steps for config in configs} == {500}
 
 
 @pytest.mark.parametrize(
