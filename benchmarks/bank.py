@@ -64,7 +64,8 @@ def compare(
         RidgeCV on each embedding.
     """
     embedders = {
-        name: SpectralEmbedder(path, readout="contrast", adapt=False) for name, path in (checkpoints or {"embedding": DEFAULT}).items()
+        name: SpectralEmbedder(path, readout="contrast", adapt=False)
+        for name, path in (checkpoints or {"embedding": DEFAULT}).items()
     }
     rows, embedded, last = [], {}, None
     for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
