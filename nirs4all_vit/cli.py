@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("file", type=Path, help="CSV: a header with the axis, then a row per spectrum")
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the header (default: by range)")
-    embed.add_argument("--readout", choices=READOUTS, default=READOUTS[0])
+    embed.add_argument("--readout", choices=READOUTS, default="latents")
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     embed.set_defaults(run=_embed)
 

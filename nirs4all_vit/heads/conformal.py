@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.model_selection import GroupKFold, KFold, check_cv
+from sklearn.model_selection import check_cv
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted
+
+from .folds import shuffled_folds
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -70,9 +72,7 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         n = _num_samples(X)
         cv = self.cv
         if isinstance(cv, (int, np.integer)):
-            units = n if groups is None else len(np.unique(groups))
-            folds = KFold if groups is None else GroupKFold
-            cv = folds(min(int(cv), units), shuffle=True, random_state=0)
+            cv = shuffled_folds(int(cv), n, groups)
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         self.estimators_ = []
         self.residuals_ = np.full(n, np.nan)

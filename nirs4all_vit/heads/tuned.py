@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 from sklearn.base import is_classifier
-from sklearn.model_selection import GridSearchCV, GroupKFold, KFold, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.validation import _num_samples, check_is_fitted
+
+from .folds import shuffled_folds
 
 
 class TunedHead(GridSearchCV):
@@ -36,9 +38,7 @@ class TunedHead(GridSearchCV):
             n_samples = len(np.unique(groups))
         if n_samples < 2:
             raise ValueError(f"{n_samples} sample: a head that searches its parameters needs two or more.")
-        if groups is not None:
-            return GroupKFold(min(n_folds, n_samples), shuffle=True, random_state=0)
-        if is_classifier(self.estimator):
+        if groups is None and is_classifier(self.estimator):
             classes, counts = np.unique(np.asarray(y), return_counts=True)
             if counts.min() < 2:
                 rare = str(classes[counts.argmin()])
@@ -47,7 +47,7 @@ class TunedHead(GridSearchCV):
                     f"make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
                 )
             return StratifiedKFold(min(n_folds, counts.min()), shuffle=True, random_state=0)
-        return KFold(min(n_folds, n_samples), shuffle=True, random_state=0)
+        return shuffled_folds(n_folds, n_samples, groups)
 
     def score(self, X: Any, y: Any = None, **params: Any) -> float:
         """Return R2, or the accuracy of a classifier."""
