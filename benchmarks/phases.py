@@ -75,6 +75,9 @@ class StrictPhase:
         return [*self.methods, *heads, *others]
 
 
+#: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
+_OBJECTIVE, _NARROW = "ablation-hidden-components~K", ("compact", "mean", "cls")
+
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
@@ -100,11 +103,12 @@ STRICT = {
             "ablation-linear-functionals~K",
             "ablation-nonlinear-functionals~K",
             "ablation-region-to-region~K",
-            "ablation-hidden-components~K",
+            _OBJECTIVE,
             "ablation-content-keyed~K",
+            *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in _NARROW),
         ),
         folds=(0, 1),
-        readouts=("latents", "compact", "mean", "cls"),
+        readouts=("latents",),
     ),
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
@@ -231,6 +235,12 @@ def intervals(problems: Problems) -> Iterator[Task]:
     return _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
 
 
+def finetuning(problems: Problems) -> Iterator[Task]:
+    """The encoder tuned on each calibration set beside the frozen one: 50 samples, 200, all."""
+    for n in (50, 200, None):
+        yield from _calibrations(problems, ("mean", "best-pls", f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"), n_train=n)
+
+
 def transfer(problems: Problems) -> Iterator[Task]:
     """Calibration transfer between instruments, without and with transfer samples."""
     names = set(problems.names)
@@ -253,10 +263,11 @@ def leak(problems: Problems) -> Iterator[Task]:
     """
     chosen = _one_per_family(problems)
     permuted = partial(_calibrations, chosen, seeds=SEEDS[:1], permuted=True)
-    readouts = [f"ridge@{DEFAULT}:{name}" for name in STRICT["phase2"].readouts]
+    readouts = [f"ridge@{DEFAULT}:{name}" for name in ("latents", *_NARROW)]
     yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
     few = chosen[: max(1, len(chosen) // 4)]
     yield from _calibrations(few, [_MINUTES], seeds=SEEDS[:1], permuted=True)
+    yield from _calibrations(few, [f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
     yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
     for n in (10, 25):
@@ -308,7 +319,7 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
-        for phase in (phase0, phase3b, phase6, robustness, intervals, transfer, splits, small, leak)
+        for phase in (phase0, phase3b, phase6, robustness, intervals, finetuning, transfer, splits, small, leak)
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from . import figures, statistics
+from .encoders import DEFAULT
 from .experiments import COVERAGES, EXPERIMENTS
 from .leak import leak_table
 from .phases import PHASE0, PHASE6, STRICT
@@ -47,7 +48,7 @@ def build(out: Path, to: Path) -> list[Path]:
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
     tables = {experiment: _labelled(results.table(experiment)) for experiment in EXPERIMENTS}
-    for make in (_phases, _splits, _small, _leak, _robustness, _intervals, _transfer, _pooled):
+    for make in (_phases, _splits, _small, _finetuning, _leak, _robustness, _intervals, _transfer, _pooled):
         make(tables, to)
     return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
 
@@ -196,6 +197,26 @@ def _side_by_side(table: pd.DataFrame, condition: str) -> Iterator[tuple[object,
             part.insert(0, "kind", kind)
             part.insert(0, condition, value)
             yield value, part
+
+
+def _finetuning(tables: Tables, to: Path) -> None:
+    """Compare the tuned encoder with the frozen one, at each size of the calibration set."""
+    table, frozen, tuned = tables["calibration"], f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"
+    if table.empty or "kind" not in table:
+        return
+    table = table[(table["split"] == "random") & ~table["permuted"]]
+    rows = []
+    for n, part in table.assign(n=table["n_train"].fillna(np.inf)).groupby("n"):
+        errors = statistics.errors(part[part["method"].isin(["mean", REFERENCE, frozen, tuned])], "regression")
+        if not {"mean", frozen, tuned} <= set(errors):
+            continue
+        errors = errors.dropna()
+        kept = statistics.kept(errors, statistics.predictable(errors)).drop(columns="mean")
+        compared = statistics.compare(kept, frozen)
+        compared.insert(0, "n", n)
+        rows.append(compared)
+    if rows:
+        write_table(pd.concat(rows), to / "finetuning")
 
 
 def _leak(tables: Tables, to: Path) -> None:

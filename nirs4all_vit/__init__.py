@@ -15,7 +15,9 @@ __all__, __getattr__, __dir__ = lazy_names(
         "SpectralEmbedder": "embedder",
         "CheckpointError": "errors",
         "SpectralAxisError": "errors",
+        "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
+        "SpectralRegressor": "finetuning",
         "load_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
     },
@@ -29,3 +31,5 @@ if TYPE_CHECKING:
     from .errors import CheckpointError as CheckpointError
     from .errors import SpectralAxisError as SpectralAxisError
     from .errors import SpectralInputError as SpectralInputError
+    from .finetuning import SpectralClassifier as SpectralClassifier
+    from .finetuning import SpectralRegressor as SpectralRegressor

@@ -18,6 +18,7 @@ from .gaussian_process import GaussianProcess
 from .pls import PLS
 from .preprocessing import PreprocessedViews
 from .ridge import PrincipalComponents, Ridge
+from .tuned import Tuned
 
 
 class Mean(Method):
@@ -79,6 +80,7 @@ _HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
     "gp": (GaussianProcess, "contrast"),
     **{name: _ready_made(name) for name in ("krr", "svr", "mlp")},
     "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
+    "tuned": (Tuned, "contrast"),
 }
 
 _REGRESSION_ONLY = {"gp", "krr", "svr", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}

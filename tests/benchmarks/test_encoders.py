@@ -86,6 +86,6 @@ def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
     # Baselines and encoders are kept for other phases.
     assert any((out / "encoders/asls").iterdir())
     monkeypatch.setattr(encoders, "pretrain", None)
-    assert main([*command, f"ridge@{name}", f"ridge@{name}:mean"]) == 0
+    assert main([*command, f"ridge@{name}", f"ridge@{name}:latents"]) == 0
     # The mean on both folds of the phase, the encoder of the first one on its own families, by two read-outs.
     assert len(Results(out).table("calibration")) == 12

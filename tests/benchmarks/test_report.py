@@ -33,6 +33,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "gp": 0.9,
         "ridge@ablation-mae~0": 0.8,
         f"pls@{DEFAULT}": 0.7,
+        f"ridge@{DEFAULT}": 0.8,
+        f"tuned@{DEFAULT}": 0.6,
     }
     curves = {"noise": {"strength": [0, 1, 2], "rmsep": [0.5, 0.6, 0.9]}}
     for i in range(12):
@@ -86,6 +88,7 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
         "transfer",
         "pooled",
         "intervals",
+        "finetuning",
         "cost",
         "not_run",
     ):
@@ -96,8 +99,12 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
     tables = {
         name: pd.read_csv(tmp_path / f"{name}.csv").set_index("method") for name in ("phase0", "phase1", "phase6")
     }
-    assert set(tables["phase0"].index) == {"snv-pls", "gp"}  # what other phases measured does not stand there
-    assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}"}
+    assert set(tables["phase0"].index) == {
+        "snv-pls",
+        "gp",
+        f"ridge@{DEFAULT}",
+    }  # what other phases measured does not stand there
+    assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}", f"ridge@{DEFAULT}"}
     masked = tables["phase1"].loc["ridge@ablation-mae~K"]  # folds under one name
     assert masked["geometric mean"] == pytest.approx(0.8, abs=0.05)
     assert (masked["wins"], masked["targets"]) == (1.0, 12)
@@ -105,6 +112,8 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
     assert leak.loc[("calibration", "gp"), "error / mean predictor's"] == 1.0
     assert leak.loc[("pooled", "snv-pls"), "tasks"] == 12
     assert leak.loc[("pooled", "snv-pls"), "families"] == 12
+    tuned = pd.read_csv(tmp_path / "finetuning.csv").set_index(["n", "method"])
+    assert tuned.loc[(200, f"tuned@{DEFAULT}"), "geometric mean"] == pytest.approx(0.75, abs=0.05)
     held = pd.read_csv(tmp_path / "intervals.csv").set_index(["method", "nominal"])
     assert held.loc[("gp", 0.9), "coverage"] == pytest.approx(0.905)
     assert held.loc[("gp", 0.9), "targets"] == 12

@@ -5,7 +5,6 @@ from .contrastive import Contrastive
 from .dataset_adversary import DatasetAdversary
 from .episodic_calibration import EpisodicCalibration
 from .masked_modeling import MaskedModeling
-from .ridge import EpisodicRidge
 
 #: Objectives by the name of their settings.
 OBJECTIVES = {
@@ -22,6 +21,5 @@ __all__ = [
     "Contrastive",
     "DatasetAdversary",
     "EpisodicCalibration",
-    "EpisodicRidge",
     "MaskedModeling",
 ]

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import SpectralPerceiver
+from ...episodic_ridge import EpisodicRidge
 from ..config import SMALLEST_EPISODE, EpisodicCalibrationConfig
 from ..tasks import corrupt, make_tasks
 from .inputs import Inputs, Source
-from .ridge import EpisodicRidge
 
 
 class EpisodicCalibration(nn.Module):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ...adaptation import FLOOR
+from .adaptation import FLOOR
 
 #: Ridge penalties tried, relative to the mean diagonal of the kernel.
 _ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)

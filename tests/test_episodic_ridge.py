@@ -9,8 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
 from nirs4all_vit.adaptation import adapted_scale
-from nirs4all_vit.pretraining.objectives import EpisodicRidge
-from nirs4all_vit.pretraining.objectives.ridge import _ALPHAS
+from nirs4all_vit.episodic_ridge import _ALPHAS, EpisodicRidge
 
 
 def problem(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,0 +1,15 @@
+"""The encoder tuned end to end on labelled spectra."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__, {"SpectralClassifier": "classifier", "SpectralRegressor": "regressor"}
+)
+
+if TYPE_CHECKING:
+    from .classifier import SpectralClassifier as SpectralClassifier
+    from .regressor import SpectralRegressor as SpectralRegressor

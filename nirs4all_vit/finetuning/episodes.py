@@ -1,0 +1,101 @@
+"""Calibrations in miniature, drawn from a calibration set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from ..episodic_ridge import EpisodicRidge
+from ..spectra import Spectra
+
+#: Share of an episode's samples that the ridge is fitted on.
+_SUPPORT = (0.4, 0.8)
+
+
+class Episodes(Dataset):
+    """Random samples, some to calibrate on, the others to predict; replicates stay on one side.
+
+    Parameters
+    ----------
+    spectra : Spectra
+        On one axis, or padded.
+    targets : ndarray of shape (n, n_targets), float32
+    rows : ndarray of shape (n_rows,)
+        Rows to draw from.
+    groups : ndarray of shape (n,)
+        Sample that each row belongs to.
+    size : int
+        Rows of an episode, at most.
+    augment : bool
+        Disturb each spectrum a little: gain, a straight baseline and noise of the size that instruments have.
+    seed : int
+    """
+
+    def __init__(
+        self,
+        spectra: Spectra,
+        targets: NDArray[Any],
+        rows: NDArray[np.intp],
+        groups: NDArray[Any],
+        *,
+        size: int,
+        augment: bool,
+        seed: int,
+    ) -> None:
+        self.spectra, self.targets, self.size = spectra, targets, size
+        self.samples = [rows[groups[rows] == group] for group in np.unique(groups[rows])]
+        self.level = float(np.median(spectra.values[rows].std(axis=1))) if augment else 0.0
+        self.rng = np.random.default_rng(seed)
+        self.n_episodes = 1
+
+    def __len__(self) -> int:
+        return self.n_episodes
+
+    def __getitem__(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Draw the next episode, whatever its number: support first."""
+        # Without __iter__, iteration would go by IndexError.
+        if i >= self.n_episodes:
+            raise IndexError(i)
+        drawn: list[NDArray[np.intp]] = []
+        for sample in self.rng.permutation(len(self.samples)):
+            drawn.append(self.samples[sample])
+            if sum(map(len, drawn)) >= self.size:
+                break
+        n_support = int(np.clip(round(self.rng.uniform(*_SUPPORT) * len(drawn)), 2, len(drawn) - 1))
+        rows = np.concatenate(drawn)
+        inputs = {"x": self.spectra.values[rows].astype(np.float32)}
+        if self.spectra.wavelengths.ndim == 2:
+            inputs |= {"wavelengths": self.spectra.wavelengths[rows], "valid": self.spectra.valid[rows]}
+        if self.level:
+            inputs["x"] = self._disturbed(inputs["x"])
+        answers = {"targets": self.targets[rows], "n_support": np.array(sum(map(len, drawn[:n_support])))}
+        return _tensors(inputs), _tensors(answers)
+
+    def _disturbed(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        n, length = x.shape
+        gain = 1.0 + 0.03 * self.rng.normal(size=(n, 1))
+        drift = self.rng.normal(size=(n, 2)) @ np.stack([np.ones(length), np.linspace(-1.0, 1.0, length)])
+        noise = 10.0 ** self.rng.uniform(-4.0, -2.0, size=(n, 1)) * self.rng.normal(size=x.shape)
+        return (x * gain + self.level * (0.03 * drift + noise)).astype(np.float32)
+
+
+class EpisodicLoss(nn.Module):
+    """What a ridge on the first rows of an episode gets wrong in the others, as a criterion for skorch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ridge = EpisodicRidge()
+
+    def forward(self, embedded: Tensor, answers: dict[str, Tensor]) -> Tensor:
+        """Return the loss of an episode of embedded spectra (n, width)."""
+        loss, _ = self.ridge(embedded, answers["targets"].to(embedded.device), int(answers["n_support"]))
+        return loss
+
+
+def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}

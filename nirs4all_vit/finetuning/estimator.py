@@ -1,0 +1,337 @@
+"""What regression and classification share: tune in folds, find out for how long it helps, tune on all, fit the head."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from ..adaptation import adapted_scale
+from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from ..embedder import SpectralEmbedder
+from ..spectra import Spectra
+
+#: With fewer calibration samples nothing can be tuned and checked.
+_FEWEST = 20
+_N_FOLDS = 4
+#: Steps after which tuning is checked, doubling from here.
+_FIRST_CHECK = 8
+#: Checks without gain after which tuning ends.
+_PATIENCE = 2
+#: What tuning has to gain, of the frozen encoder's loss, and in standard errors of that gain: less is chance.
+_GAIN, _STANDARD_ERRORS = 0.02, 2.0
+_TUNED = ("all", "lora")
+
+
+class SpectralEstimator(BaseEstimator):
+    """Common part of `SpectralRegressor` and `SpectralClassifier`; parameters there."""
+
+    __metadata_request__fit: ClassVar = {"wavelengths": True, "groups": True}
+    __metadata_request__partial_fit: ClassVar = {"wavelengths": True}
+    __metadata_request__predict: ClassVar = {"wavelengths": True}
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
+        *,
+        readout: str = "contrast",
+        tune: str = "all",
+        max_steps: int = 128,
+        learning_rate: float = 1e-3,
+        layer_decay: float = 0.7,
+        lora_rank: int = 8,
+        batch_size: int = 128,
+        augment: bool = False,
+        wavelengths: ArrayLike | None = None,
+        axis_unit: str = "auto",
+        device: str = "auto",
+        amp: bool = False,
+        progress: bool | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.readout = readout
+        self.tune = tune
+        self.max_steps = max_steps
+        self.learning_rate = learning_rate
+        self.layer_decay = layer_decay
+        self.lora_rank = lora_rank
+        self.batch_size = batch_size
+        self.augment = augment
+        self.wavelengths = wavelengths
+        self.axis_unit = axis_unit
+        self.device = device
+        self.amp = amp
+        self.progress = progress
+        self.random_state = random_state
+
+    # What differs between numbers and classes.
+
+    @abstractmethod
+    def _targets(self, y: Any, **about: Any) -> NDArray[np.float32]:
+        """Check targets and return them as (n, n_outputs), as the ridge of an episode predicts them."""
+
+    @abstractmethod
+    def _further_targets(self, y: Any) -> NDArray[np.float32]:
+        """Return further targets, in the units or classes of the first ones."""
+
+    @abstractmethod
+    def _folds(self, targets: NDArray[Any], groups: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], ...]]:
+        """Yield rows inside and outside of each fold; groups stay together."""
+
+    @abstractmethod
+    def _head(self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]) -> Any:
+        """Return the head that predicts, fitted on an embedding."""
+
+    @abstractmethod
+    def _predicted(self, head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
+        """Return what a head predicts as (n, n_outputs)."""
+
+    @abstractmethod
+    def _losses(self, predicted: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the loss of each row (n,)."""
+
+    def _fit(self, X: Any, y: Any, wavelengths: Any, groups: Any) -> Any:
+        blocks, targets = self._begin(X, y, wavelengths)
+        check_consistent_length(X, targets, groups)
+        codes = np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        n_samples = int(codes.max()) + 1
+        if n_samples < _FEWEST:
+            why_not = f"{n_samples} samples are too few to tune on and to check"
+        else:
+            why_not = self._search(blocks, targets, codes)
+        if why_not:
+            warnings.warn(f"{why_not}; the encoder stays as it was pretrained.", UserWarning, stacklevel=3)
+        self._finish(blocks, targets, codes)
+        return self
+
+    def _partial_fit(self, X: Any, y: Any, wavelengths: Any, **about: Any) -> Any:
+        """Tune a little more on all spectra seen so far; nothing is held back."""
+        if not hasattr(self, "head_"):
+            blocks, targets = self._begin(X, y, wavelengths, **about)
+            codes = np.arange(len(targets))
+            check_consistent_length(X, targets)
+        else:
+            new = self.embedder_._blocks(X, wavelengths, fitting=False)
+            further = self._further_targets(y)
+            check_consistent_length(X, further)
+            blocks, seen, codes = self._seen
+            blocks = [*blocks, *new]
+            targets = np.concatenate([seen, further])
+            codes = np.append(codes, codes.max() + 1 + np.arange(len(further)))
+        if codes.max() + 1 >= _FEWEST:
+            tuning = self._tuning(blocks, targets, codes, np.arange(len(targets)))
+            self._advance(tuning, _FIRST_CHECK)
+            self.encoder_, self.tuned_ = _taken(tuning), True
+            self.n_steps_ += _FIRST_CHECK
+        self._finish(blocks, targets, codes)
+        return self
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the encoder, tuned or not, as a checkpoint that `SpectralEmbedder` takes.
+
+        Parameters
+        ----------
+        path : path
+            Target, ``.safetensors``.
+
+        Returns
+        -------
+        Path
+        """
+        check_is_fitted(self)
+        origin = load_checkpoint(self.checkpoint)
+        provenance = {**origin.header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": origin.sha256}
+        return save_checkpoint(path, self.encoder_, name=f"{origin.name}-tuned", provenance=provenance)
+
+    def _begin(self, X: Any, y: Any, wavelengths: Any, **about: Any) -> tuple[list[Spectra], NDArray[np.float32]]:
+        """Check everything, forget earlier fits, and load the encoder."""
+        self._check()
+        for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
+            delattr(self, name)
+        embedder = SpectralEmbedder(
+            self.checkpoint,
+            readout=self.readout,
+            adapt=False,
+            wavelengths=self.wavelengths,
+            axis_unit=self.axis_unit,
+            device=self.device,
+        )
+        blocks = embedder._fit(X, wavelengths)
+        targets = self._targets(y, **about)
+        self.embedder_ = embedder
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(embedder, name):
+                setattr(self, name, getattr(embedder, name))
+        self.encoder_ = copy.deepcopy(load_checkpoint(self.checkpoint).encoder)
+        self.tuned_, self.n_steps_, self.history_ = False, 0, []
+        return blocks, targets
+
+    def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:
+        """Fit the head, on all spectra and whichever encoder won."""
+        Z = self._embed(self.encoder_, blocks)
+        self.centre_, self.scale_ = Z.mean(axis=0), adapted_scale(Z)
+        self.head_ = self._head((Z - self.centre_) * self.scale_, targets, groups)
+        self._seen = (blocks, targets, groups)
+
+    def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "head_")
+        Z = self._embed(self.encoder_, self.embedder_._blocks(X, wavelengths, fitting=False))
+        return self._predicted(self.head_, (Z - self.centre_) * self.scale_)
+
+    def _search(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> str:
+        """Tune in folds, compare what head and encoder predict outside of each, and tune on all for as long as it helped.
+
+        Returns what speaks against it, if anything.
+        """
+        from tqdm import tqdm
+
+        folds = list(self._folds(targets, groups))
+        frozen = self._embed(self.encoder_, blocks)
+        before = np.empty(len(targets))
+        for inside, outside in folds:
+            before[outside] = self._outside(frozen, targets, groups, inside, outside)
+        tunings = [self._tuning(blocks, targets, groups, inside) for inside, _ in folds]
+        best, n_steps, since, done = before, 0, 0, 0
+        self.history_.append({"steps": 0, "loss": float(before.mean())})
+        with tqdm(total=self.max_steps, desc="tuning", unit="step", disable=_silent(self.progress), leave=False) as bar:
+            for check in _checks(self.max_steps):
+                after = np.empty(len(targets))
+                for tuning, (inside, outside) in zip(tunings, folds, strict=True):
+                    self._advance(tuning, check - done)
+                    Z = self._embed(tuning.module_.encoder, blocks)
+                    after[outside] = self._outside(Z, targets, groups, inside, outside)
+                bar.update(check - done)
+                done = check
+                self.history_.append({"steps": check, "loss": float(after.mean())})
+                since += 1
+                if after.mean() < best.mean():
+                    best, n_steps, since = after, check, 0
+                if since == _PATIENCE:
+                    break
+        if not self._helps(before, best, groups):
+            losses = f"loss {best.mean():.3g} at best, frozen {before.mean():.3g}"
+            return f"tuning did not help on samples held back ({losses})"
+        everything = self._tuning(blocks, targets, groups, np.arange(len(targets)))
+        self._advance(everything, n_steps)
+        self.encoder_, self.tuned_, self.n_steps_ = _taken(everything), True, n_steps
+        return ""
+
+    @staticmethod
+    def _helps(before: NDArray[Any], after: NDArray[Any], groups: NDArray[np.intp]) -> bool:
+        """Tell whether the losses of samples fell by more than chance."""
+        gains = np.bincount(groups, before - after) / np.bincount(groups)
+        chance = gains.std(ddof=1) / len(gains) ** 0.5
+        return bool(gains.mean() > max(_GAIN * before.mean(), _STANDARD_ERRORS * chance))
+
+    def _outside(
+        self,
+        Z: NDArray[Any],
+        targets: NDArray[Any],
+        groups: NDArray[np.intp],
+        inside: NDArray[np.intp],
+        outside: NDArray[np.intp],
+    ) -> NDArray[np.float64]:
+        """Return losses outside of a fold, of what is delivered: an embedding adapted inside and the head on it."""
+        centre, scale = Z[inside].mean(axis=0), adapted_scale(Z[inside])
+        head = self._head((Z[inside] - centre) * scale, targets[inside], groups[inside])
+        return self._losses(self._predicted(head, (Z[outside] - centre) * scale), targets[outside])
+
+    def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
+        from ..inference import embed, resolve_device
+
+        return embed(encoder, blocks, self.readout, device=resolve_device(self.device))
+
+    def _tuning(
+        self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp], rows: NDArray[np.intp]
+    ) -> Any:
+        """Return what tunes a copy of the encoder on some rows, before its first step."""
+        import torch
+        from skorch import NeuralNet
+
+        from ..inference import resolve_device
+        from .episodes import Episodes, EpisodicLoss
+        from .layers import learning_rates
+        from .lora import add_lora
+        from .module import SpectralModule
+
+        spectra = _together(blocks)
+        seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + self.n_steps_
+        encoder = copy.deepcopy(self.encoder_).requires_grad_(True)
+        if self.tune == "lora":
+            add_lora(encoder, self.lora_rank, torch.Generator().manual_seed(seed))
+        rates = learning_rates(encoder, self.readout, self.learning_rate, self.layer_decay)
+        axis = torch.from_numpy(spectra.wavelengths) if spectra.wavelengths.ndim == 1 else None
+        net = NeuralNet(
+            SpectralModule(encoder, self.readout, axis, self.amp),
+            criterion=EpisodicLoss,
+            optimizer=torch.optim.Adam,
+            optimizer__param_groups=[(f"encoder.{name}", {"lr": rate}) for name, rate in rates.items()],
+            lr=self.learning_rate,
+            max_epochs=1,
+            batch_size=None,
+            train_split=None,
+            device=resolve_device(self.device),
+            verbose=0,
+        )
+        net.episodes = Episodes(spectra, targets, rows, groups, size=self.batch_size, augment=self.augment, seed=seed)
+        return net
+
+    @staticmethod
+    def _advance(tuning: Any, n_steps: int) -> None:
+        import torch
+
+        tuning.episodes.n_episodes = n_steps
+        # torch's loader draws a seed of its own; the caller's generator is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            tuning.partial_fit(tuning.episodes, None)
+
+    def _check(self) -> None:
+        if self.tune not in _TUNED:
+            raise ValueError(f"tune={self.tune!r} is not known; use one of {', '.join(_TUNED)}.")
+        for name, least in (("max_steps", 1), ("batch_size", 8), ("lora_rank", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, (int, np.integer)) or value < least:
+                raise ValueError(f"{name}={value!r} must be an integer, {least} or more.")
+        if not (self.learning_rate > 0 and 0 < self.layer_decay <= 1):
+            raise ValueError(
+                f"learning_rate={self.learning_rate} and layer_decay={self.layer_decay} must be positive, "
+                "the latter at most 1."
+            )
+
+
+def _checks(max_steps: int) -> list[int]:
+    """Return after how many steps tuning is checked: ever rarer, as its effect goes with the logarithm."""
+    steps = [_FIRST_CHECK << i for i in range(32) if _FIRST_CHECK << i < max_steps]
+    return [*steps, max_steps]
+
+
+def _taken(tuning: Any) -> Any:
+    """Return the encoder of a finished tuning, plain and frozen, on the CPU."""
+    from .lora import merge_lora
+
+    encoder = tuning.module_.encoder
+    merge_lora(encoder)
+    return encoder.cpu().eval().requires_grad_(False)
+
+
+def _together(blocks: list[Spectra]) -> Spectra:
+    first = blocks[0]
+    if all(np.array_equal(block.wavelengths, first.wavelengths) for block in blocks):
+        return Spectra.on_grid(np.concatenate([block.values for block in blocks]), first.wavelengths)
+    return Spectra.pad(blocks)
+
+
+def _silent(progress: bool | None) -> bool | None:
+    """Return tqdm's `disable`; None: unless the output is a terminal."""
+    return None if progress is None else not progress

@@ -1,0 +1,52 @@
+"""The encoder's read-out as a network that skorch can train."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..encoder import Grid, SpectralPerceiver
+
+
+class SpectralModule(nn.Module):
+    """Spectra in, embedding out.
+
+    Parameters
+    ----------
+    encoder : SpectralPerceiver
+    readout : str
+    wavelengths : Tensor of shape (L,), optional
+        The axis that all spectra share, in nm, ascending.
+    amp : bool
+        Run the encoder in mixed precision. Local contrast stays in float32.
+    """
+
+    def __init__(
+        self, encoder: SpectralPerceiver, readout: str, wavelengths: Tensor | None = None, amp: bool = False
+    ) -> None:
+        super().__init__()
+        self.encoder, self.readout, self.amp = encoder, readout, amp
+        self.register_buffer("wavelengths", wavelengths, persistent=False)
+        bins = None if wavelengths is None else encoder.bins(Grid.from_wavelengths(wavelengths))
+        self.register_buffer("bins", bins, persistent=False)
+
+    def forward(self, x: Tensor, wavelengths: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
+        """Embed (B, width).
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+        wavelengths : Tensor of shape (B, L), optional
+            Where spectra do not share an axis.
+        valid : bool Tensor of shape (B, L), optional
+            False on padding.
+        """
+        shared = wavelengths is None
+        grid = Grid.from_wavelengths(self.wavelengths if shared else wavelengths, valid)
+        bins = self.bins if shared else None
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            if self.readout == "contrast":
+                embedded = self.encoder.local_contrast(x, grid, bins=bins)
+            else:
+                embedded = self.encoder.read_out(self.encoder.encode(x, grid, bins=bins), self.readout)
+        return embedded.float()
