@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, RepeatedKFold, ShuffleSplit
+from sklearn.neighbors import KNeighborsRegressor
 
 from nirs4all_vit.heads import CrossConformalRegressor, make_spectral_pipeline
 from tests.conftest import make_spectra
@@ -20,10 +21,10 @@ def problem(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("coverage", [0.8, 0.9, 0.95])
 def test_intervals_hold_as_many_truths_as_they_say(coverage: float) -> None:
     found, widths = [], []
-    for seed in range(30):
-        X, y = problem(560, seed)
+    for seed in range(100):
+        X, y = problem(260, seed)
         intervals = CrossConformalRegressor(Ridge()).fit(X[:60], y[:60]).predict_interval(X[60:], coverage)
-        assert intervals.shape == (500, 2)
+        assert intervals.shape == (200, 2)
         found.append(((intervals[:, 0] <= y[60:]) & (y[60:] <= intervals[:, 1])).mean())
         widths.append(np.diff(intervals, axis=1).mean())
     assert np.mean(found) == pytest.approx(coverage, abs=0.02)
@@ -42,12 +43,13 @@ def test_more_coverage_is_wider_and_holds_the_prediction() -> None:
 
 
 def test_groups_stay_together() -> None:
-    X, y = problem(60, 0)
+    X, y = (np.repeat(part, 3, axis=0) for part in problem(20, 0))
     groups = np.repeat(np.arange(20), 3)
     for cv in (GroupKFold(5), 5):
-        fitted = CrossConformalRegressor(Ridge(), cv=cv).fit(X, y, groups=groups)
-        assert len(fitted.estimators_) == 5
-        assert all(len(set(fitted.fold_[groups == g])) == 1 for g in range(20))
+        # The nearest neighbour of a replicate is a replicate, where there is one.
+        fitted = CrossConformalRegressor(KNeighborsRegressor(1), cv=cv).fit(X, y, groups=groups)
+        assert fitted.residuals_.min() > 0.0
+    assert CrossConformalRegressor(KNeighborsRegressor(1)).fit(X, y).residuals_.max() == 0.0
 
 
 def test_what_has_a_value_per_sample_is_cut_to_the_fold() -> None:
@@ -55,12 +57,6 @@ def test_what_has_a_value_per_sample_is_cut_to_the_fold() -> None:
     weights = np.r_[np.ones(30), np.zeros(30)]
     fitted = CrossConformalRegressor(Ridge(), cv=5).fit(X, y[:, None], sample_weight=weights)
     np.testing.assert_allclose(fitted.predict(X), Ridge().fit(X[:30], y[:30]).predict(X))
-
-
-def test_low_coverage_leaves_points_not_crossings() -> None:
-    X, y = problem(60, 0)
-    low, high = CrossConformalRegressor(Ridge()).fit(X, y).predict_interval(X, 0.02).T
-    assert (low <= high).all()
 
 
 def test_too_few_samples_for_so_much_coverage() -> None:
