@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
+from nirs4all_vit.finetuning import FinetuningConfig, finetune
 from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, load_recipe, load_x_bank, pretrain
 
 from .calibrations import bank_families
@@ -16,12 +17,16 @@ DEFAULT = SpectralEmbedder().checkpoint
 #: Folds of strict transfer.
 N_FOLDS = 5
 
+#: Tuned on the targets of the families outside of a fold: where from, and the share of labels in the loss.
+LABELLED = {"labelled": ("nirs-base-v1", 1.0), "labelled-tenth": ("nirs-base-v1", 0.1)}
+
 
 class Encoders:
     """Weight files by name.
 
     ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
-    the package trained without the families of fold K; a path of a ``.safetensors`` file.
+    the package trained without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on the
+    targets of the same families; a path of a ``.safetensors`` file.
 
     Parameters
     ----------
@@ -45,6 +50,8 @@ class Encoders:
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(int(name.partition("-")[2] or 0)))
         recipe, _, fold = name.partition("~")
+        if fold and recipe in LABELLED:
+            return str(self._labelled(recipe, int(fold)))
         if fold:
             return str(self._trained(recipe, int(fold)))
         try:
@@ -67,21 +74,46 @@ class Encoders:
             save_checkpoint(path, encoder, name=f"untrained-{seed}", provenance={"seed": seed})
         return path
 
+    def _labelled(self, name: str, fold: int) -> Path:
+        out = self.folder / f"{name}~{fold}"
+        path = out / "last.safetensors"
+        if not path.exists():
+            self._require_bank(f"{name}~{fold}")
+            recipe, label_weight = LABELLED[name]
+            start = self._trained(recipe, fold)
+            config = FinetuningConfig(
+                str(self.x_bank),
+                str(Path(str(self.x_bank)).parent / "y_bank"),
+                str(out),
+                checkpoint=str(start),
+                without_families=self._left_out(fold),
+                label_weight=label_weight,
+                resume="auto",
+            )
+            finetune(config)
+        return path
+
+    def _require_bank(self, name: str) -> None:
+        if self.x_bank is None:
+            raise ValueError(f"{name} is trained on a bank; name it with --x-bank.")
+
+    def _left_out(self, fold: int) -> list[str]:
+        """Return the families of a fold that the bank holds."""
+        present = {dataset.family for dataset in load_x_bank(self.x_bank)}
+        return [family for family in fold_families(bank_families(self.x_bank))[fold] if family in present]
+
     def _trained(self, recipe: str, fold: int) -> Path:
         out = self.folder / f"{recipe}~{fold}"
         path = out / "last.safetensors"
         if not (out / "done").exists():
-            if self.x_bank is None:
-                raise ValueError(f"{recipe}~{fold} is trained on a bank; name it with --x-bank.")
+            self._require_bank(f"{recipe}~{fold}")
             bank = load_x_bank(self.x_bank)
             config = load_recipe(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
             if config.objectives.baseline_consistency.weight:
                 # One cache for all: a baseline that is there is not computed again.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
-            present = {dataset.family for dataset in bank}
-            left_out = fold_families(bank_families(self.x_bank))[fold]
-            config.data.without_families = [family for family in left_out if family in present]
+            config.data.without_families = self._left_out(fold)
             pretrain(config, bank)
             (out / "done").touch()
         return path
@@ -89,7 +121,8 @@ class Encoders:
 
 def require_unseen(path: str, families: set[str]) -> None:
     """Raise `ValueError` where an encoder was trained on one of the families that it is to be scored on."""
-    seen = families & set(load_checkpoint(path).header["provenance"]["families"])
+    provenance = load_checkpoint(path).header["provenance"]
+    seen = families & {*provenance["families"], *provenance.get("tuned_families", ())}
     if seen:
         raise ValueError(
             f"{path} was trained on {', '.join(sorted(seen))}, which it is to be scored on: the bank has changed since. "

@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from .calibrations import Calibration, bank_families
-from .encoders import DEFAULT, N_FOLDS, fold_families
+from .encoders import DEFAULT, LABELLED, N_FOLDS, fold_families
 from .methods.registry import suits
 from .pooled import members
 from .problems import KINDS, Problems
@@ -116,6 +116,12 @@ STRICT = {
         ("untrained", "ablation-mae-windows~K:latents", f"{TRANSFER_RECIPE}~K"),
         folds=range(N_FOLDS),
         sizes=(200, 25),
+    ),
+    # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
+    "labels": StrictPhase(
+        ("mean", "best-pls"),
+        (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)),
+        folds=range(N_FOLDS),
     ),
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(

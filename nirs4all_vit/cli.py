@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | pretrain | precompute-asls | info``."""
+"""Command line: ``nirs4all-vit embed | pretrain | finetune | precompute-asls | info``."""
 
 from __future__ import annotations
 
@@ -26,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from .pretraining.__main__ import main as pretrain
 
         return pretrain(arguments[1:])
+    if arguments[:1] == ["finetune"]:
+        from .finetuning.__main__ import main as finetune
+
+        return finetune(arguments[1:])
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
@@ -51,6 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
     commands.add_parser(
         "pretrain", help="pretrain an encoder: --config RECIPE --data.x_bank DIR --run.out DIR (--help)"
+    )
+
+    commands.add_parser(
+        "finetune", help="tune an encoder on labelled datasets: --x_bank DIR --y_bank DIR --out DIR (--help)"
     )
 
     asls = commands.add_parser("precompute-asls", help="compute the AsLS baselines of a bank, once")

@@ -48,7 +48,8 @@ class Episodes(Dataset):
         seed: int,
     ) -> None:
         self.spectra, self.targets, self.size = spectra, targets, size
-        self.samples = [rows[groups[rows] == group] for group in np.unique(groups[rows])]
+        order = np.argsort(groups[rows], kind="stable")
+        self.samples = np.split(rows[order], np.flatnonzero(np.diff(groups[rows][order])) + 1)
         self.level = float(np.median(spectra.values[rows].std(axis=1))) if augment else 0.0
         self.rng = np.random.default_rng(seed)
         self.n_episodes = 1

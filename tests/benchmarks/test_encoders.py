@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT, Encoders, fold_families
 from benchmarks.tasks import Results
 from nirs4all_vit import load_checkpoint
+from nirs4all_vit.finetuning import FinetuningConfig
 from nirs4all_vit.pretraining import SyntheticSpectralDataset, load_recipe
 
 
@@ -89,3 +91,22 @@ def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
     assert main([*command, f"ridge@{name}", f"ridge@{name}:latents"]) == 0
     # The mean on both folds of the phase, the encoder of the first one on its own families, by two read-outs.
     assert len(Results(out).table("calibration")) == 12
+
+
+@pytest.mark.usefixtures("short")
+def test_labels_come_from_families_that_are_not_scored(
+    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "LABELLED", {"labelled": ("ablation-hidden-components", 0.5)})
+    monkeypatch.setattr(encoders, "FinetuningConfig", partial(FinetuningConfig, steps=2))
+    path = Encoders(tmp_path / "out", small_bank).path("labelled~0")
+    header = load_checkpoint(path).header["provenance"]
+    held_out = fold_families({f"family{i}" for i in range(5)})[0]
+    assert len(header["families"]) == len(header["tuned_families"]) == 4
+    assert not set(held_out) & set(header["tuned_families"])
+    assert header["tuning"]["label_weight"] == 0.5
+    encoders.require_unseen(path, set(held_out))
+    with pytest.raises(ValueError, match="which it is to be scored on"):
+        encoders.require_unseen(path, set(header["tuned_families"]))
+    with pytest.raises(ValueError, match="labelled~0 is trained on a bank"):
+        Encoders(tmp_path / "other").path("labelled~0")

@@ -1,0 +1,38 @@
+"""``nirs4all-vit finetune --config FILE``, or every setting as an option."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Tune an encoder on labelled datasets from the command line; returns the exit status."""
+    from .multitask_config import FinetuningConfig
+
+    try:
+        from jsonargparse import ArgumentParser
+    except ImportError as error:
+        raise ImportError("finetune needs jsonargparse; pip install 'nirs4all-vit[pretraining]'.") from error
+    parser = ArgumentParser(
+        prog="nirs4all-vit finetune",
+        description="Tune an encoder on the targets of many datasets.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--config", action="config", help="settings (YAML)")
+    parser.add_class_arguments(FinetuningConfig, as_group=False)
+    given = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    given.pop("config", None)
+    from .multitask import finetune
+
+    try:
+        path = finetune(FinetuningConfig(**given.as_dict()))
+    except (ValueError, OSError) as error:
+        print(f"nirs4all-vit finetune: {error}", file=sys.stderr)
+        return 1
+    print(f"wrote {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""Datasets of a bank with their targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ..pretraining.data.dataset import SpectralDataset
+
+#: Targets measured on fewer samples teach nothing.
+_FEWEST = 20
+
+
+@dataclass(frozen=True)
+class LabelledDataset:
+    """A dataset with what was measured beside its spectra.
+
+    Attributes
+    ----------
+    dataset : SpectralDataset
+    targets : dict of str to ndarray of shape (n_spectra, n_outputs), float32
+        By name; NaN where nothing was measured. Classes are columns of zeros and ones.
+    groups : ndarray of shape (n_spectra,)
+        Physical sample of each spectrum.
+    """
+
+    dataset: SpectralDataset
+    targets: dict[str, NDArray[np.float32]]
+    groups: NDArray[np.intp]
+
+    def measured(self, target: str) -> NDArray[np.intp]:
+        """Return the rows that have a target."""
+        return np.flatnonzero(np.isfinite(self.targets[target]).all(axis=1))
+
+
+def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> Iterator[LabelledDataset]:
+    """Yield those datasets that have targets.
+
+    Parameters
+    ----------
+    datasets : iterable of SpectralDataset
+    y_bank : path
+        Holds ``<dataset_id>.csv``: a column per target, row order as the spectra; columns ``meta_*`` are no targets,
+        the one that the metadata of the dataset names as its ``group`` tells replicates. Text stands for classes.
+
+    Raises
+    ------
+    ValueError
+        A table with another number of rows than there are spectra.
+    """
+    for dataset in datasets:
+        path = Path(y_bank) / f"{dataset.name}.csv"
+        if not path.exists():
+            continue
+        table = pd.read_csv(path)
+        if len(table) != len(dataset):
+            raise ValueError(f"{path.name} has {len(table)} rows for {len(dataset)} spectra.")
+        column = dataset.metadata.source.get("group")
+        groups = pd.factorize(table[column])[0] if column in table else np.arange(len(table))
+        found = {}
+        for name in [name for name in table if not name.startswith("meta_")]:
+            values = _outputs(table[name])
+            rows = np.isfinite(values).all(axis=1)
+            if len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
+                found[name] = values
+        if found:
+            yield LabelledDataset(dataset, found, groups)
+
+
+def _outputs(column: pd.Series) -> NDArray[np.float32]:
+    """Return numbers as one column, classes as one each."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float32)[:, None]
+    codes, classes = pd.factorize(column)
+    out = np.eye(len(classes), dtype=np.float32)[codes]
+    out[codes < 0] = np.nan
+    return out

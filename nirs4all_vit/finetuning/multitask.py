@@ -1,0 +1,206 @@
+"""One encoder tuned on the targets of many datasets at once."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..encoder import SpectralPerceiver
+from ..episodic_ridge import EpisodicRidge
+from ..files import atomic_path
+from ..inference import resolve_device
+from ..pretraining.data.bank import load_x_bank
+from ..pretraining.data.batch import SpectralBatch
+from ..pretraining.draw import Draw
+from ..pretraining.objectives.inputs import Inputs
+from ..pretraining.schedule import learning_rate_factor
+from ..pretraining.tasks.hidden_components import HiddenComponents
+from ..spectra import Spectra
+from .episodes import Episodes
+from .labelled import LabelledDataset, load_labelled
+from .layers import learning_rates
+from .multitask_config import FinetuningConfig
+
+#: Norm that gradients are clipped to.
+_CLIP = 1.0
+_WARMUP = 0.05
+
+
+def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
+    """Tune an encoder on all labelled datasets of a bank, uniformly by dataset.
+
+    A step draws a dataset, one of its targets and some samples, fits a ridge on one part of them in closed form and
+    predicts the others: each target has a head of its own, made on the spot. Classes are columns of zeros and ones.
+
+    Parameters
+    ----------
+    config : FinetuningConfig
+    progress : bool, optional
+        Show a progress bar; None: where the output is a terminal.
+
+    Returns
+    -------
+    Path
+        The checkpoint, ``last.safetensors`` in the folder of the run; beside it ``config.json`` and ``metrics.jsonl``.
+
+    Raises
+    ------
+    ValueError
+        No labelled dataset is left, or a run of other settings is to be resumed.
+    FileNotFoundError
+        No such bank.
+    """
+    from tqdm import tqdm
+
+    run = _Run(config)
+    silent = None if progress is None else not progress
+    with tqdm(total=config.steps, initial=run.step, desc="finetuning", unit="step", disable=silent) as bar:
+        while run.step < config.steps:
+            loss = run.advance()
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
+            if run.step % config.checkpoint_every == 0 and run.step < config.steps:
+                run.save_state()
+    return run.finish()
+
+
+class _Run:
+    def __init__(self, config: FinetuningConfig) -> None:
+        for folder in (config.x_bank, config.y_bank):
+            if not Path(folder).is_dir():
+                raise FileNotFoundError(f"{folder} is no folder.")
+        self.config, self.out = config, Path(config.out)
+        self.labelled = _chosen(config)
+        self.origin = load_checkpoint(config.checkpoint)
+        self.device = resolve_device(config.device)
+        self.encoder: SpectralPerceiver = copy.deepcopy(self.origin.encoder).requires_grad_(True).to(self.device)
+        rates = learning_rates(self.encoder, config.readout, config.learning_rate, config.layer_decay)
+        parameters = dict(self.encoder.named_parameters())
+        self.optimizer = torch.optim.Adam([{"params": [parameters[name]], "lr": rate} for name, rate in rates.items()])
+        self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, learning_rate_factor(config.steps, _WARMUP))
+        self.step, self.ridge, self.task = 0, EpisodicRidge(), HiddenComponents()
+        self._start()
+
+    def advance(self) -> float:
+        """Take a step; returns the loss."""
+        # By step, so that a resumed run draws what it would have drawn.
+        rng = np.random.default_rng([self.config.seed, self.step])
+        chosen = self.labelled[rng.integers(len(self.labelled))]
+        name = list(chosen.targets)[rng.integers(len(chosen.targets))]
+        rows = chosen.measured(name)
+        inputs, answers = self._episode(chosen, name, rows, int(rng.integers(2**31)))
+        axis = torch.from_numpy(np.array(chosen.dataset.wavelengths))
+        batch = SpectralBatch(inputs["x"], axis, 1.0)
+        loss = self._loss(batch, answers["targets"], int(answers["n_support"]))
+        parts = {"labels": float(loss.detach())}
+        weight = self.config.label_weight
+        if weight < 1:
+            hidden, components = self.task(batch, Draw.seeded(int(rng.integers(2**31))))
+            components = components[:, components.std(dim=0) > 0]
+            if components.shape[1]:
+                label_free = self._loss(hidden, components, int(answers["n_support"]))
+                parts["hidden_components"] = float(label_free.detach())
+                loss = weight * loss + (1.0 - weight) * label_free
+        self.optimizer.zero_grad()
+        loss.backward()
+        learned = [p for group in self.optimizer.param_groups for p in group["params"]]
+        torch.nn.utils.clip_grad_norm_(learned, _CLIP)
+        self.optimizer.step()
+        self.schedule.step()
+        self.step += 1
+        line = {"step": self.step, "dataset": chosen.dataset.name, "target": name, **parts}
+        with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        return float(loss.detach())
+
+    def _episode(self, chosen: LabelledDataset, name: str, rows: Any, seed: int) -> tuple[dict[str, Tensor], ...]:
+        # As published, which is what the embedder is given; only what is drawn is read.
+        spectra = Spectra(chosen.dataset.values, np.asarray(chosen.dataset.wavelengths))
+        size = self.config.batch_size
+        return Episodes(spectra, chosen.targets[name], rows, chosen.groups, size=size, augment=False, seed=seed)[0]
+
+    def _loss(self, batch: SpectralBatch, targets: Tensor, n_support: int) -> Tensor:
+        embedded = Inputs([batch.to(self.device)]).embed(self.encoder, self.config.readout)
+        loss, _ = self.ridge(embedded, targets.to(self.device), n_support)
+        return loss
+
+    def _start(self) -> None:
+        """Make the folder, or go on from what lies there."""
+        settings = {**dataclasses.asdict(self.config), "checkpoint_sha256": self.origin.sha256}
+        told = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
+        state, file = self.out / "state.pt", self.out / "config.json"
+        if self.config.resume == "auto" and state.exists():
+            before = json.loads(file.read_text("utf-8"))
+            changed = [k for k, v in told.items() if before.get(k) != v]
+            if changed:
+                raise ValueError(f"{self.out} holds a run with another {changed[0]}; name another folder.")
+            found = torch.load(state, weights_only=True, map_location=self.device)
+            self.encoder.load_state_dict(found["encoder"])
+            self.optimizer.load_state_dict(found["optimizer"])
+            self.schedule.load_state_dict(found["schedule"])
+            self.step = found["step"]
+            lines = (self.out / "metrics.jsonl").read_text("utf-8").splitlines()[: self.step]
+            (self.out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
+            return
+        self.out.mkdir(parents=True, exist_ok=True)
+        (self.out / "metrics.jsonl").write_text("", "utf-8")
+        file.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
+
+    def save_state(self) -> None:
+        """Write what a resumed run needs."""
+        state = {
+            "encoder": self.encoder.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "step": self.step,
+        }
+        with atomic_path(self.out / "state.pt") as path:
+            torch.save(state, path)
+
+    def finish(self) -> Path:
+        """Write the checkpoint."""
+        self.save_state()
+        provenance = {
+            **self.origin.header.get("provenance", {}),
+            "tuned": True,
+            "tuned_from": self.origin.sha256,
+            "tuned_on": sorted(found.dataset.name for found in self.labelled),
+            "tuned_families": sorted({found.dataset.family for found in self.labelled}),
+            "tuning": dataclasses.asdict(self.config),
+            "targets_hash": _hash(self.labelled),
+        }
+        encoder = self.encoder.cpu().eval().requires_grad_(False)
+        return save_checkpoint(
+            self.out / "last.safetensors", encoder, name=f"{self.origin.name}-labelled", provenance=provenance
+        )
+
+
+def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
+    bank = load_x_bank(config.x_bank, on_error="skip", progress=False)
+    unknown = set(config.without_families) - {dataset.family for dataset in bank}
+    if unknown:
+        raise ValueError(f"without_families: no family {sorted(unknown)[0]!r} in {config.x_bank}.")
+    kept = [dataset for dataset in bank if dataset.family not in config.without_families]
+    labelled = list(load_labelled(kept, config.y_bank))
+    if not labelled:
+        raise ValueError(f"no dataset of {config.x_bank} has targets in {config.y_bank}.")
+    return labelled
+
+
+def _hash(labelled: Sequence[LabelledDataset]) -> str:
+    digest = hashlib.sha256()
+    for found in labelled:
+        for name, values in found.targets.items():
+            digest.update(f"{found.dataset.name}/{name}".encode())
+            digest.update(np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()
