@@ -78,37 +78,44 @@ class StrictPhase:
 #: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
 _OBJECTIVE, _NARROW = "ablation-hidden-components~K", ("compact", "mean", "cls")
 
+
+def _latents(*names: str) -> tuple[str, ...]:
+    """Return encoders of ablations, read out as latents: whatever an objective changes is in there."""
+    return tuple(f"{name if name == 'untrained' else f'ablation-{name}'}:latents" for name in names)
+
+
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
     "phase1": StrictPhase(
-        ("mean", "best-pls", "pca-ridge"),
-        ("untrained", "ablation-mae~K", "ablation-mae-windows~K:latents", "ablation-episodic~K"),
-        readouts=("latents",),
+        ("mean", "best-pls", "pca-ridge"), _latents("untrained", "mae~K", "mae-windows~K", "episodic~K")
     ),
-    # Ablation: objectives, task generators, kind of attention, read-outs.
+    # Ablation: objectives, task generators, kind of attention, all read out as latents with local contrast; and read-outs.
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         (
+            *_latents(
+                "untrained",
+                "mae~K",
+                "mae-windows~K",
+                "augmentation~K",
+                "baseline~K",
+                "contrastive~K",
+                "adversary~K",
+                "all~K",
+                "episodic~K",
+                "linear-spikes~K",
+                "linear-functionals~K",
+                "nonlinear-functionals~K",
+                "region-to-region~K",
+                "hidden-components~K",
+                "content-keyed~K",
+            ),
             "untrained",
-            "ablation-mae~K",
-            "ablation-mae-windows~K:latents",
-            "ablation-augmentation~K",
-            "ablation-baseline~K",
-            "ablation-contrastive~K",
-            "ablation-adversary~K",
-            "ablation-all~K",
-            "ablation-episodic~K",
-            "ablation-linear-spikes~K",
-            "ablation-linear-functionals~K",
-            "ablation-nonlinear-functionals~K",
-            "ablation-region-to-region~K",
             _OBJECTIVE,
-            "ablation-content-keyed~K",
-            *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in _NARROW),
         ),
         folds=(0, 1),
-        readouts=("latents",),
+        readouts=_NARROW,
     ),
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
@@ -126,16 +133,14 @@ STRICT = {
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(
         ("mean", "best-pls"),
-        ("untrained", "ablation-episodic~K", "ablation-synthetic-low~K", "ablation-synthetic-high~K"),
+        _latents("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"),
         folds=(0, 1),
-        readouts=("latents",),
     ),
     # Metadata in pretraining: none, always, half of the time; always absent when it counts.
     "phase5": StrictPhase(
         ("mean", "best-pls"),
-        ("untrained", "ablation-episodic~K", "ablation-metadata~K", "ablation-metadata-dropout~K"),
+        _latents("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
         folds=(0, 1),
-        readouts=("latents",),
     ),
 }
 

@@ -94,7 +94,13 @@ def _phases(tables: Tables, to: Path) -> None:
         return
     of_size = table[(table["split"] == "random") & ~table["permuted"]]
     table = of_size[of_size["n_train"] == 200]
-    _compared(table[table["method"].isin(PHASE0)], "phase0", to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
+    _compared(
+        table[table["method"].isin(PHASE0)],
+        "phase0",
+        to,
+        ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents"),
+        figure=True,
+    )
     final = table[table["method"].isin(PHASE6)]
     if final["method"].isin(set(PHASE6) - set(PHASE0)).any():
         _compared(final, "phase6", to, ("gp",))
@@ -107,7 +113,13 @@ def _phases(tables: Tables, to: Path) -> None:
         if len(found):
             scored = everywhere["dataset"].isin(found["dataset"]) & everywhere["method"].isin(phase.named())
             named = name if n == phase.sizes[0] else f"{name}_n{n}"
-            _compared(everywhere[scored], named, to, ("best-ridge", "gp", "ridge@untrained"), figure=True)
+            _compared(
+                everywhere[scored],
+                named,
+                to,
+                ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents"),
+                figure=True,
+            )
     done = table[(table["status"] == "done") & ~table["method"].str.contains("~")]
     costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
     cost = done.groupby("method")[[name for name in costs if name in done]].median()

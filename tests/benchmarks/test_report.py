@@ -31,7 +31,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "best-pls": 1.0,
         "snv-pls": 1.1,
         "gp": 0.9,
-        "ridge@ablation-mae~0": 0.8,
+        "ridge@ablation-mae~0:latents": 0.8,
         f"pls@{DEFAULT}": 0.7,
         f"ridge@{DEFAULT}": 0.8,
         f"tuned@{DEFAULT}": 0.6,
@@ -105,7 +105,7 @@ def test_every_table_and_figure(results: Path, tmp_path: Path, capsys: pytest.Ca
         f"ridge@{DEFAULT}",
     }  # what other phases measured does not stand there
     assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}", f"ridge@{DEFAULT}"}
-    masked = tables["phase1"].loc["ridge@ablation-mae~K"]  # folds under one name
+    masked = tables["phase1"].loc["ridge@ablation-mae~K:latents"]  # folds under one name
     assert masked["geometric mean"] == pytest.approx(0.8, abs=0.05)
     assert (masked["wins"], masked["targets"]) == (1.0, 12)
     leak = pd.read_csv(tmp_path / "leak.csv").set_index(["experiment", "method"])
