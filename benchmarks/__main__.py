@@ -119,7 +119,7 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
-    encoders, dumps, weights = Encoders(out, problems.x_bank), Embeddings(out), {}
+    encoders, dumps, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
     wanted: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
         _, encoder, readout = parse_method(task.method)

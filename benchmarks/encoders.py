@@ -34,10 +34,13 @@ class Encoders:
         Where trained ones are kept, and gone on with after an interrupt.
     x_bank : path, optional
         What they are trained on.
+    y_bank : path, optional
+        Targets that some are tuned on; ``y_bank`` beside `x_bank` by default.
     """
 
-    def __init__(self, folder: str | Path, x_bank: Path | None = None) -> None:
+    def __init__(self, folder: str | Path, x_bank: Path | None = None, y_bank: Path | None = None) -> None:
         self.folder, self.x_bank = Path(folder) / "encoders", x_bank
+        self.y_bank = y_bank or (x_bank and x_bank.parent / "y_bank")
 
     def path(self, name: str) -> str:
         """Return the weight file, training it where need be.
@@ -83,7 +86,7 @@ class Encoders:
             start = self._trained(recipe, fold)
             config = FinetuningConfig(
                 str(self.x_bank),
-                str(Path(str(self.x_bank)).parent / "y_bank"),
+                str(self.y_bank),
                 str(out),
                 checkpoint=str(start),
                 without_families=self._left_out(fold),

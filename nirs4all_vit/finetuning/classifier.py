@@ -18,6 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
 from ..checkpoint import DEFAULT_CHECKPOINT
+from ..heads.folds import shuffled_folds
 from ..heads.head import make_head
 from .estimator import _N_FOLDS, SpectralEstimator
 
@@ -106,9 +107,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         if len(self.classes_) < 2:
             only = str(self.classes_[0])
             raise ValueError(f"y holds one class only, {only!r}; SpectralClassifier needs two or more.")
-        targets = self._further_targets(y)
-        self._weights = self._weigh(y)
-        return targets
+        return self._further_targets(y)
 
     def _further_targets(self, y: Any) -> NDArray[np.float32]:
         y = column_or_1d(y, warn=True)
@@ -116,6 +115,10 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         if len(unknown):
             raise ValueError(f"class {str(unknown[0])!r} was not in the first fit.")
         return np.eye(len(self.classes_), dtype=np.float32)[np.searchsorted(self.classes_, y)]
+
+    def _note(self, targets: NDArray[Any]) -> None:
+        """Weigh classes by all that were seen."""
+        self._weights = self._weigh(self.classes_[targets.argmax(axis=1)])
 
     def _weigh(self, y: NDArray[Any]) -> NDArray[np.float64]:
         """Return the weight of each class."""
@@ -135,7 +138,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         codes = targets.argmax(axis=1)
         present, rows = np.unique(codes), len(codes)
         if len(np.unique(groups)) < rows:
-            return StratifiedGroupKFold(_N_FOLDS, shuffle=True, random_state=0).split(codes, codes, groups)
+            return shuffled_folds(_N_FOLDS, rows, groups).split(codes, groups=groups)
         # Classes smaller than the folds are spread as far as they go.
         order = np.concatenate([np.random.default_rng(0).permutation(np.flatnonzero(codes == c)) for c in present])
         fold = np.empty(rows, dtype=int)

@@ -15,6 +15,8 @@ from ..spectra import Spectra
 
 #: Share of an episode's samples that the ridge is fitted on.
 _SUPPORT = (0.4, 0.8)
+#: Samples that an episode has room for, where there are so many.
+_SAMPLES = 12
 
 
 class Episodes(Dataset):
@@ -50,6 +52,8 @@ class Episodes(Dataset):
         self.spectra, self.targets, self.size = spectra, targets, size
         order = np.argsort(groups[rows], kind="stable")
         self.samples = np.split(rows[order], np.flatnonzero(np.diff(groups[rows][order])) + 1)
+        # A sample scanned a hundred times leaves room for others.
+        self.most = max(1, size // min(_SAMPLES, len(self.samples)))
         self.level = float(np.median(spectra.values[rows].std(axis=1))) if augment else 0.0
         self.rng = np.random.default_rng(seed)
         self.n_episodes = 1
@@ -63,9 +67,12 @@ class Episodes(Dataset):
         if i >= self.n_episodes:
             raise IndexError(i)
         drawn: list[NDArray[np.intp]] = []
+        room = self.size
         for sample in self.rng.permutation(len(self.samples)):
-            drawn.append(self.samples[sample])
-            if sum(map(len, drawn)) >= self.size:
+            replicates = self.samples[sample]
+            drawn.append(self.rng.permutation(replicates)[: min(self.most, room)])
+            room -= len(drawn[-1])
+            if room == 0:
                 break
         n_support = int(np.clip(round(self.rng.uniform(*_SUPPORT) * len(drawn)), 2, len(drawn) - 1))
         rows = np.concatenate(drawn)

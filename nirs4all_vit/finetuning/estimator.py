@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
 from ..adaptation import adapted_scale
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
@@ -85,6 +85,9 @@ class SpectralEstimator(BaseEstimator):
     def _further_targets(self, y: Any) -> NDArray[np.float32]:
         """Return further targets, in the units or classes of the first ones."""
 
+    def _note(self, targets: NDArray[np.float32]) -> None:
+        """Take in what depends on all targets seen so far."""
+
     @abstractmethod
     def _folds(self, targets: NDArray[Any], groups: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], ...]]:
         """Yield rows inside and outside of each fold; groups stay together."""
@@ -103,8 +106,8 @@ class SpectralEstimator(BaseEstimator):
 
     def _fit(self, X: Any, y: Any, wavelengths: Any, groups: Any) -> Any:
         blocks, targets = self._begin(X, y, wavelengths)
-        check_consistent_length(X, targets, groups)
-        codes = np.arange(len(targets)) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+        codes = _codes(groups, len(targets))
+        check_consistent_length(X, targets, codes)
         n_samples = int(codes.max()) + 1
         if n_samples < _FEWEST:
             why_not = f"{n_samples} samples are too few to tune on and to check"
@@ -129,6 +132,7 @@ class SpectralEstimator(BaseEstimator):
             blocks = [*blocks, *new]
             targets = np.concatenate([seen, further])
             codes = np.append(codes, codes.max() + 1 + np.arange(len(further)))
+            self._note(targets)
         if codes.max() + 1 >= _FEWEST:
             tuning = self._tuning(blocks, targets, codes, np.arange(len(targets)))
             self._advance(tuning, _FIRST_CHECK)
@@ -149,10 +153,13 @@ class SpectralEstimator(BaseEstimator):
         -------
         Path
         """
-        check_is_fitted(self)
-        origin = load_checkpoint(self.checkpoint)
-        provenance = {**origin.header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": origin.sha256}
-        return save_checkpoint(path, self.encoder_, name=f"{origin.name}-tuned", provenance=provenance)
+        check_is_fitted(self, "head_")
+        header, sha256 = self._origin
+        provenance = {**header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": sha256}
+        licence = header.get("licence", "UNKNOWN")
+        return save_checkpoint(
+            path, self.encoder_, name=f"{header['name']}-tuned", provenance=provenance, licence=licence
+        )
 
     def _begin(self, X: Any, y: Any, wavelengths: Any, **about: Any) -> tuple[list[Spectra], NDArray[np.float32]]:
         """Check everything, forget earlier fits, and load the encoder."""
@@ -169,11 +176,13 @@ class SpectralEstimator(BaseEstimator):
         )
         blocks = embedder._fit(X, wavelengths)
         targets = self._targets(y, **about)
+        self._note(targets)
         self.embedder_ = embedder
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(embedder, name):
                 setattr(self, name, getattr(embedder, name))
-        self.encoder_ = copy.deepcopy(load_checkpoint(self.checkpoint).encoder)
+        origin = load_checkpoint(self.checkpoint)
+        self.encoder_, self._origin = copy.deepcopy(origin.encoder), (origin.header, origin.sha256)
         self.tuned_, self.n_steps_, self.history_ = False, 0, []
         return blocks, targets
 
@@ -198,19 +207,21 @@ class SpectralEstimator(BaseEstimator):
 
         folds = list(self._folds(targets, groups))
         frozen = self._embed(self.encoder_, blocks)
-        before = np.empty(len(targets))
+        # A sample counts once, however many replicates it has.
+        by_row, n_rows = np.empty(len(targets)), np.bincount(groups)
         for inside, outside in folds:
-            before[outside] = self._outside(frozen, targets, groups, inside, outside)
+            by_row[outside] = self._outside(frozen, targets, groups, inside, outside)
+        before = np.bincount(groups, by_row) / n_rows
         tunings = [self._tuning(blocks, targets, groups, inside) for inside, _ in folds]
         best, n_steps, since, done = before, 0, 0, 0
         self.history_.append({"steps": 0, "loss": float(before.mean())})
         with tqdm(total=self.max_steps, desc="tuning", unit="step", disable=_silent(self.progress), leave=False) as bar:
             for check in _checks(self.max_steps):
-                after = np.empty(len(targets))
                 for tuning, (inside, outside) in zip(tunings, folds, strict=True):
                     self._advance(tuning, check - done)
                     Z = self._embed(tuning.module_.encoder, blocks)
-                    after[outside] = self._outside(Z, targets, groups, inside, outside)
+                    by_row[outside] = self._outside(Z, targets, groups, inside, outside)
+                after = np.bincount(groups, by_row) / n_rows
                 bar.update(check - done)
                 done = check
                 self.history_.append({"steps": check, "loss": float(after.mean())})
@@ -219,7 +230,7 @@ class SpectralEstimator(BaseEstimator):
                     best, n_steps, since = after, check, 0
                 if since == _PATIENCE:
                     break
-        if not self._helps(before, best, groups):
+        if not self._helps(before, best):
             losses = f"loss {best.mean():.3g} at best, frozen {before.mean():.3g}"
             return f"tuning did not help on samples held back ({losses})"
         everything = self._tuning(blocks, targets, groups, np.arange(len(targets)))
@@ -228,9 +239,9 @@ class SpectralEstimator(BaseEstimator):
         return ""
 
     @staticmethod
-    def _helps(before: NDArray[Any], after: NDArray[Any], groups: NDArray[np.intp]) -> bool:
+    def _helps(before: NDArray[Any], after: NDArray[Any]) -> bool:
         """Tell whether the losses of samples fell by more than chance."""
-        gains = np.bincount(groups, before - after) / np.bincount(groups)
+        gains = before - after
         chance = gains.std(ddof=1) / len(gains) ** 0.5
         return bool(gains.mean() > max(_GAIN * before.mean(), _STANDARD_ERRORS * chance))
 
@@ -308,6 +319,16 @@ class SpectralEstimator(BaseEstimator):
                 f"learning_rate={self.learning_rate} and layer_decay={self.layer_decay} must be positive, "
                 "the latter at most 1."
             )
+
+
+def _codes(groups: Any, n_rows: int) -> NDArray[np.intp]:
+    """Return the number of each row's sample."""
+    if groups is None:
+        return np.arange(n_rows)
+    groups = column_or_1d(groups)
+    if any(group is None or group != group for group in groups.tolist()):
+        raise ValueError("groups holds missing values; name the sample of every spectrum.")
+    return np.unique(groups, return_inverse=True)[1]
 
 
 def _checks(max_steps: int) -> list[int]:

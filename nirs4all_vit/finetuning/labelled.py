@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from ..pretraining.data.dataset import SpectralDataset
 
-#: Targets measured on fewer samples teach nothing.
-_FEWEST = 20
+#: Targets measured on fewer samples teach nothing; neither do classes of fewer.
+_FEWEST, _SMALLEST_CLASS = 20, 6
 
 
 @dataclass(frozen=True)
@@ -51,32 +51,39 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
     Raises
     ------
     ValueError
-        A table with another number of rows than there are spectra.
+        A table with another number of rows than there are spectra, or without the column of its groups.
     """
     for dataset in datasets:
         path = Path(y_bank) / f"{dataset.name}.csv"
         if not path.exists():
             continue
-        table = pd.read_csv(path)
+        with path.open(encoding="utf-8") as file:
+            header = file.readline()
+        table = pd.read_csv(path, sep=";" if header.count(";") > header.count(",") else ",")
         if len(table) != len(dataset):
             raise ValueError(f"{path.name} has {len(table)} rows for {len(dataset)} spectra.")
         column = dataset.metadata.source.get("group")
-        groups = pd.factorize(table[column])[0] if column in table else np.arange(len(table))
+        if column is not None and column not in table:
+            raise ValueError(
+                f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group."
+            )
+        groups = np.arange(len(table)) if column is None else pd.factorize(table[column], use_na_sentinel=False)[0]
         found = {}
-        for name in [name for name in table if not name.startswith("meta_")]:
+        for name in [name for name in table if name != column and not name.startswith("meta_")]:
             values = _outputs(table[name])
             rows = np.isfinite(values).all(axis=1)
-            if len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
+            if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
                 found[name] = values
         if found:
             yield LabelledDataset(dataset, found, groups)
 
 
 def _outputs(column: pd.Series) -> NDArray[np.float32]:
-    """Return numbers as one column, classes as one each."""
+    """Return numbers as one column, classes as one each; rare classes count as not measured."""
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float32)[:, None]
-    codes, classes = pd.factorize(column)
-    out = np.eye(len(classes), dtype=np.float32)[codes]
+    counts = column.value_counts()
+    codes, classes = pd.factorize(column.where(column.map(counts) >= _SMALLEST_CLASS))
+    out = (codes[:, None] == np.arange(len(classes))).astype(np.float32)
     out[codes < 0] = np.nan
     return out

@@ -139,12 +139,12 @@ class _Run:
         settings = {**dataclasses.asdict(self.config), "checkpoint_sha256": self.origin.sha256}
         told = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
         state, file = self.out / "state.pt", self.out / "config.json"
+        self.told = told | {"targets": _hash(self.labelled)}
         if self.config.resume == "auto" and state.exists():
-            before = json.loads(file.read_text("utf-8"))
-            changed = [k for k, v in told.items() if before.get(k) != v]
-            if changed:
-                raise ValueError(f"{self.out} holds a run with another {changed[0]}; name another folder.")
             found = torch.load(state, weights_only=True, map_location=self.device)
+            changed = [k for k, v in self.told.items() if found["told"].get(k) != v]
+            if changed:
+                raise ValueError(f"{self.out} holds a run with other {changed[0]}; name another folder.")
             self.encoder.load_state_dict(found["encoder"])
             self.optimizer.load_state_dict(found["optimizer"])
             self.schedule.load_state_dict(found["schedule"])
@@ -153,6 +153,8 @@ class _Run:
             (self.out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
             return
         self.out.mkdir(parents=True, exist_ok=True)
+        for stale in (state, self.out / "last.safetensors"):
+            stale.unlink(missing_ok=True)
         (self.out / "metrics.jsonl").write_text("", "utf-8")
         file.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
 
@@ -163,6 +165,7 @@ class _Run:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "step": self.step,
+            "told": self.told,
         }
         with atomic_path(self.out / "state.pt") as path:
             torch.save(state, path)
@@ -177,11 +180,15 @@ class _Run:
             "tuned_on": sorted(found.dataset.name for found in self.labelled),
             "tuned_families": sorted({found.dataset.family for found in self.labelled}),
             "tuning": dataclasses.asdict(self.config),
-            "targets_hash": _hash(self.labelled),
+            "targets_hash": self.told["targets"],
         }
         encoder = self.encoder.cpu().eval().requires_grad_(False)
         return save_checkpoint(
-            self.out / "last.safetensors", encoder, name=f"{self.origin.name}-labelled", provenance=provenance
+            self.out / "last.safetensors",
+            encoder,
+            name=f"{self.origin.name}-labelled",
+            provenance=provenance,
+            licence=self.origin.header.get("licence", "UNKNOWN"),
         )
 
 

@@ -19,7 +19,7 @@ from ..heads.tuned import TunedHead
 from .estimator import _N_FOLDS, SpectralEstimator
 
 #: At unit spread, where replicates forbid leaving out one row at a time.
-_ALPHAS = np.logspace(-6, 2, 25).tolist()
+_ALPHAS = np.logspace(-6, 2, 13).tolist()
 
 
 class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
@@ -29,7 +29,8 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
     others are predicted better. First this is done in four folds: how many steps help, and whether the encoder tuned for
     so long with a ridge behind it predicts what it has not seen better than the frozen one, by more than chance. If so
     the encoder is tuned on all samples; if not it stays as it was, with a warning. The head that predicts is a ridge on
-    all samples, on whichever encoder won.
+    all samples, on whichever encoder won. Made for calibration sets of some dozens to a few thousand spectra: ridges
+    cost the cube of their number.
 
     Parameters
     ----------
@@ -92,6 +93,8 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
             As in `SpectralEmbedder.fit`.
         groups : array-like of shape (n_samples,), optional
             Physical sample of each spectrum: replicates are kept together wherever samples are held back.
+
+        The spectra are kept in the estimator, for `partial_fit`, and in its pickles.
 
         Raises
         ------

@@ -142,10 +142,19 @@ def test_replicates_are_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
         inputs, answers = episodes[0]
         drawn = [int(np.abs(X - x).sum(axis=1).argmin()) for x in inputs["x"].numpy()]
         n = int(answers["n_support"])
-        assert 24 <= len(drawn) < 27
+        assert len(drawn) == 24
         assert set(drawn) <= set(rows)
         assert not set(groups[drawn[:n]]) & set(groups[drawn[n:]])
         np.testing.assert_allclose(answers["targets"][:, 0], Y[drawn], rtol=1e-6)
+    # A sample scanned a hundred times leaves room for others.
+    many = np.r_[np.zeros(30, int), np.arange(1, 31)]
+    episodes = Episodes(
+        Spectra.on_grid(X, NM), Y[:, None].astype("f4"), np.arange(60), many, size=8, augment=False, seed=0
+    )
+    for _ in range(20):
+        inputs, answers = episodes[0]
+        assert len(inputs["x"]) == 8
+        assert 1 < int(answers["n_support"]) < 8
     found = []
     outside = SpectralEstimator._outside
     monkeypatch.setattr(SpectralEstimator, "_outside", lambda *a: found.append(a[-2:]) or outside(*a))
@@ -156,13 +165,19 @@ def test_replicates_are_kept_together(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_counts_as_help() -> None:
     before, noise = np.full(20, 1.0), np.random.default_rng(0).normal(size=20)
-    alone, helps = np.arange(20), SpectralEstimator._helps
-    assert helps(before, before - 0.1, alone)
-    assert not helps(before, before - 0.01, alone)  # too little
+    helps = SpectralEstimator._helps
+    assert helps(before, before - 0.1)
+    assert not helps(before, before - 0.01)  # too little
     noise = 0.3 * (noise - noise.mean()) / noise.std()
-    assert helps(before, before - 0.15 + noise, alone)
-    # As likely chance, once replicates of a sample count as one.
-    assert not helps(np.full(60, 1.0), np.repeat(before - 0.1 + noise, 3), np.repeat(alone, 3))
+    assert helps(before, before - 0.15 + noise)
+    assert not helps(before, before - 0.1 + noise)  # as likely chance
+
+
+def test_a_sample_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    monkeypatch.setattr(SpectralEstimator, "_helps", staticmethod(lambda *losses: seen.append(losses) or False))
+    small(max_steps=1).fit(X, Y, groups=np.r_[np.zeros(20, int), np.arange(1, 41)])
+    assert [len(losses) for losses in seen[0]] == [41, 41]
 
 
 @pytest.mark.usefixtures("eager")
@@ -237,6 +252,8 @@ def test_classes() -> None:
     np.testing.assert_allclose(model.predict_proba(X).sum(axis=1), 1.0)
     assert {"class_weight", "learning_rate"} <= set(model.get_params())
     grouped = SpectralClassifier(wavelengths=NM, max_steps=1, batch_size=16)
+    few = np.arange(60) // 3 % 20  # every class smaller than the folds are many
+    assert grouped.fit(X, few, groups=np.r_[0, 0, np.arange(2, 60)]).n_features_in_ == 90
     assert grouped.fit(X, LABELS, groups=np.arange(60) // 2).score(X, LABELS) > 0.7
 
 
@@ -259,6 +276,10 @@ def test_class_weights() -> None:
     )
     assert balanced[:, 1].mean() > 1.3 * plain[:, 1].mean()
     assert given[:, 1].mean() > 1.3 * plain[:, 1].mean()
+    # Of all that were seen, not of the first batch.
+    later = SpectralClassifier(wavelengths=NM, class_weight="balanced").partial_fit(X[:15], rare[:15])
+    later.partial_fit(X[15:], np.full(45, "rare"))
+    assert later._weights[0] > later._weights[1]
     for wrong, message in (("even", "class_weight='even' must be None"), ({"rye": 2.0}, "names 'rye', which is no")):
         with pytest.raises(ValueError, match=message):
             SpectralClassifier(wavelengths=NM, class_weight=wrong).fit(X, rare)
@@ -325,6 +346,10 @@ def test_a_failed_fit_leaves_nothing_fitted() -> None:
         model.fit(X, np.full(60, np.nan))
     with pytest.raises(ValueError, match="not fitted"):
         model.predict(X)
+    with pytest.raises(ValueError, match="not fitted"):
+        model.save("nowhere.safetensors")
+    with pytest.raises(ValueError, match="groups holds missing values"):
+        model.fit(X, Y, groups=np.r_[np.nan, np.arange(59)])
 
 
 def test_one_class() -> None:

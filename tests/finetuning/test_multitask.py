@@ -48,6 +48,16 @@ def test_what_is_learned_from(banks: dict[str, str]) -> None:
     assert wood.targets["species"].shape == (48, 2)
     assert len(set(wood.groups)) == 24
     assert len(corn.measured("protein")) == 48
+    # Semicolons; a name of its own for each is no class; neither is the group.
+    table = pd.read_csv(Path(banks["y_bank"]) / "wood.csv").assign(scan=[f"S{i:03}" for i in range(48)])
+    table.to_csv(Path(banks["y_bank"]) / "wood.csv", index=False, sep=";")
+    _, wood = load_labelled(load_x_bank(banks["x_bank"], progress=False), banks["y_bank"])
+    assert list(wood.targets) == ["species"]
+    table.drop(columns="meta_tree").to_csv(Path(banks["y_bank"]) / "wood.csv", index=False)
+    with pytest.raises(
+        ValueError, match=r"wood.csv has no column 'meta_tree', which the metadata of wood names as group"
+    ):
+        list(load_labelled(load_x_bank(banks["x_bank"], progress=False), banks["y_bank"]))
     pd.DataFrame({"protein": [1.0, 2.0]}).to_csv(Path(banks["y_bank"]) / "corn.csv", index=False)
     with pytest.raises(ValueError, match=r"corn.csv has 2 rows for 48 spectra"):
         list(load_labelled(load_x_bank(banks["x_bank"], progress=False), banks["y_bank"]))
@@ -81,8 +91,15 @@ def test_a_run_that_is_resumed_ends_where_it_would_have(
     assert [line["step"] for line in lines[0]] == [1, 2, 3, 4, 5, 6]
     assert any("hidden_components" in line for line in lines[0]) == (label_weight < 1)
     assert {line["dataset"] for line in lines[0]} == {"corn", "wood"}
-    with pytest.raises(ValueError, match="holds a run with another seed"):
+    with pytest.raises(ValueError, match="holds a run with other seed"):
         finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", seed=1, **about))
+    # A fresh run leaves nothing of another one to go on with.
+    monkeypatch.setattr(_Run, "advance", killed)
+    fresh = FinetuningConfig(out=str(tmp_path / "b"), seed=1, **{**about, "checkpoint_every": 5})
+    with pytest.raises(KeyboardInterrupt):
+        finetune(fresh)
+    assert not (tmp_path / "b/state.pt").exists()
+    assert not (tmp_path / "b/last.safetensors").exists()
 
 
 def test_it_learns_what_the_labels_ask_for(banks: dict[str, str], tmp_path: Path) -> None:

@@ -50,6 +50,18 @@ def test_groups_stay_together() -> None:
         fitted = CrossConformalRegressor(KNeighborsRegressor(1), cv=cv).fit(X, y, groups=groups)
         assert fitted.residuals_.min() > 0.0
     assert CrossConformalRegressor(KNeighborsRegressor(1)).fit(X, y).residuals_.max() == 0.0
+    # Twenty samples, sixty rows: too few samples for so much coverage.
+    assert np.isinf(fitted.predict_interval(X, 0.97)).all()
+    # Heads that search their parameters are told.
+    seen = []
+
+    class Told(Ridge):
+        def fit(self, X: np.ndarray, y: np.ndarray, groups: np.ndarray | None = None) -> Told:
+            seen.append(groups)
+            return super().fit(X, y)
+
+    CrossConformalRegressor(Told(), cv=5).fit(X, y, groups=groups)
+    assert [len(found) for found in seen] == [48, 48, 48, 48, 48, 60]
 
 
 def test_what_has_a_value_per_sample_is_cut_to_the_fold() -> None:
@@ -72,6 +84,11 @@ def test_errors() -> None:
         CrossConformalRegressor(Ridge()).fit(X, np.c_[y, y])
     with pytest.raises(ValueError, match="samples are in no fold of cv"):
         CrossConformalRegressor(Ridge(), cv=ShuffleSplit(1, test_size=0.2, random_state=0)).fit(X, y)
+    failed = CrossConformalRegressor(Ridge(), cv=ShuffleSplit(1, test_size=0.2, random_state=0))
+    with pytest.raises(ValueError, match="samples are in no fold"):
+        failed.fit(X, y)
+    with pytest.raises(ValueError, match="not fitted"):
+        failed.predict_interval(X)
     with pytest.raises(ValueError, match="cv holds samples out more than once"):
         CrossConformalRegressor(Ridge(), cv=RepeatedKFold(n_splits=5, n_repeats=2)).fit(X, y)
     with pytest.raises(ValueError, match="coverage=90 must lie between 0 and 1"):
