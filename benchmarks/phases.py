@@ -53,10 +53,8 @@ class StrictPhase:
     methods : tuple of str
         Without such an encoder, on the same targets.
     encoders : tuple of str
-        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: that one only.
+        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: another than a ridge's.
     folds : sequence of int
-    readouts : tuple of str
-        Beside the one that suits a ridge.
     sizes : tuple of int
         Calibration samples, at most.
     """
@@ -64,15 +62,12 @@ class StrictPhase:
     methods: tuple[str, ...]
     encoders: tuple[str, ...]
     folds: Sequence[int] = (0,)
-    readouts: tuple[str, ...] = ()
     sizes: tuple[int, ...] = (200,)
 
     def named(self, fold: int | None = None) -> list[str]:
         """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
         suffix = "~K" if fold is None else f"~{fold}"
-        heads = [f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders]
-        others = (f"{head}:{readout}" for head in heads if ":" not in head for readout in self.readouts)
-        return [*self.methods, *heads, *others]
+        return [*self.methods, *(f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders)]
 
 
 #: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
@@ -113,9 +108,11 @@ STRICT = {
             ),
             "untrained",
             _OBJECTIVE,
+            # The bundled recipe: its objective on local contrast, three times the steps.
+            f"{TRANSFER_RECIPE}~K",
+            *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in _NARROW),
         ),
         folds=(0, 1),
-        readouts=_NARROW,
     ),
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(

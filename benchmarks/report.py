@@ -26,7 +26,10 @@ TRANSFER_REFERENCE = "snv-pls, none 0"
 #: Results by experiment, as `Results.table` gives them.
 Tables = dict[str, pd.DataFrame]
 
-_FOLD = re.compile(r"~\d+")
+_FOLD = re.compile(r"~(\d+)")
+
+#: What methods are compared with besides.
+_OTHERS = ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents")
 
 
 def build(out: Path, to: Path) -> list[Path]:
@@ -94,32 +97,22 @@ def _phases(tables: Tables, to: Path) -> None:
         return
     of_size = table[(table["split"] == "random") & ~table["permuted"]]
     table = of_size[of_size["n_train"] == 200]
-    _compared(
-        table[table["method"].isin(PHASE0)],
-        "phase0",
-        to,
-        ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents"),
-        figure=True,
-    )
+    _compared(table[table["method"].isin(PHASE0)], "phase0", to, _OTHERS, figure=True)
     final = table[table["method"].isin(PHASE6)]
     if final["method"].isin(set(PHASE6) - set(PHASE0)).any():
         _compared(final, "phase6", to, ("gp",))
     # Encoders of all folds under one name, each on the families that it has not seen.
+    fold = of_size["method"].str.extract(_FOLD, expand=False).astype(float)
     of_size = of_size.assign(method=of_size["method"].str.replace(_FOLD, "~K", regex=True))
     for (name, phase), n in ((item, n) for item in STRICT.items() for n in item[1].sizes):
-        everywhere = of_size[of_size["n_train"] == n]
+        # An encoder that two phases share has more folds in one of them; in a table all have the same targets.
+        everywhere = of_size[(of_size["n_train"] == n) & (fold.isna() | fold.isin(list(phase.folds)))]
         trained = [m for m in phase.named() if "~K" in m]
         found = everywhere[everywhere["method"].isin(trained)]
         if len(found):
             scored = everywhere["dataset"].isin(found["dataset"]) & everywhere["method"].isin(phase.named())
             named = name if n == phase.sizes[0] else f"{name}_n{n}"
-            _compared(
-                everywhere[scored],
-                named,
-                to,
-                ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents"),
-                figure=True,
-            )
+            _compared(everywhere[scored], named, to, _OTHERS, figure=True)
     done = table[(table["status"] == "done") & ~table["method"].str.contains("~")]
     costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
     cost = done.groupby("method")[[name for name in costs if name in done]].median()
@@ -144,7 +137,7 @@ def _compared(table: pd.DataFrame, phase: str, to: Path, others: Sequence[str], 
         kept = statistics.kept(errors, skilled).drop(columns="mean")
         for reference in (REFERENCE, *others):
             if reference in kept:
-                suffix = "" if reference == REFERENCE else f"_against_{reference.replace('@', '_')}"
+                suffix = "" if reference == REFERENCE else f"_against_{re.sub('[@:]', '_', reference)}"
                 write_table(statistics.compare(kept, reference, floor=statistics.FLOOR[kind]), to / f"{name}{suffix}")
         if not figure:
             continue
