@@ -13,7 +13,9 @@ import torch
 from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from nirs4all_vit import SpectralClassifier, SpectralEmbedder, SpectralRegressor, load_checkpoint
+from nirs4all_vit import SpectralClassifier, SpectralEmbedder, SpectralRegressor, load_checkpoint, save_checkpoint
+from nirs4all_vit.checkpoint import Checkpoint
+from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.finetuning.episodes import Episodes, EpisodicLoss
 from nirs4all_vit.finetuning.estimator import SpectralEstimator
 from nirs4all_vit.finetuning.layers import learning_rates
@@ -56,9 +58,21 @@ def small(**parameters) -> SpectralRegressor:
     return SpectralRegressor(**{"wavelengths": NM, "max_steps": 2, "batch_size": 16, **parameters})
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """An encoder of a few hundred columns."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        encoder = SpectralPerceiver(EncoderConfig(n_scales=1, patch_hidden=8))
+    path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
+    return load_checkpoint(save_checkpoint(path, encoder, name="tiny", provenance={}))
+
+
 @pytest.fixture
-def brief(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two folds and one penalty: scikit-learn fits some hundred times."""
+def brief(monkeypatch: pytest.MonkeyPatch, tiny: Checkpoint) -> None:
+    """Few columns, two folds and one penalty: scikit-learn fits some hundred times."""
+    for module in ("finetuning.estimator", "embedder"):
+        monkeypatch.setattr(f"nirs4all_vit.{module}.load_checkpoint", lambda _: tiny)
     monkeypatch.setattr("nirs4all_vit.finetuning.regressor._N_FOLDS", 2)
     monkeypatch.setattr("nirs4all_vit.finetuning.classifier._N_FOLDS", 2)
     monkeypatch.setattr("nirs4all_vit.finetuning.classifier._PENALTIES", [30.0])
