@@ -9,9 +9,9 @@ INSTALLED := $(VENV)/.installed
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.demo $(if $(X_BANK),--x-bank "$(X_BANK)")
 
-# All tests; those that need the bank look for it in X_BANK (../shared/x_bank).
+# All tests, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
-	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)

@@ -219,6 +219,10 @@ def _finetuning(tables: Tables, to: Path) -> None:
         kept = statistics.kept(errors, statistics.predictable(errors)).drop(columns="mean")
         compared = statistics.compare(kept, frozen)
         compared.insert(0, "n", n)
+        # How often samples held back spoke for it; else the frozen encoder is what it delivers.
+        compared.loc[compared["method"] == tuned, "share_tuned"] = (
+            part.loc[part["method"] == tuned, "chosen"] == "tuned"
+        ).mean()
         rows.append(compared)
     if rows:
         write_table(pd.concat(rows), to / "finetuning")

@@ -162,10 +162,13 @@ def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
 
 def _bootstrap(ratio: NDArray, families: NDArray, n: int, seed: int) -> tuple[NDArray, NDArray]:
     """Return means and medians of log ratios over samples of families with replacement."""
-    generator = np.random.default_rng(seed)
-    members = [ratio[families == family] for family in np.unique(families)]
-    means, medians = np.empty(n), np.empty(n)
-    for i in range(n):
-        drawn = np.concatenate([members[k] for k in generator.integers(len(members), size=len(members))])
-        means[i], medians[i] = drawn.mean(), np.median(drawn)
-    return means, medians
+    _, codes = np.unique(families, return_inverse=True)
+    n_families = int(codes.max()) + 1
+    drawn = np.random.default_rng(seed).integers(n_families, size=(n, n_families))
+    times = np.stack([np.bincount(row, minlength=n_families) for row in drawn])
+    # How often each ratio was drawn, in ascending order of the ratios: medians are where half of the draws lie behind.
+    order = np.argsort(ratio, kind="stable")
+    weights, ratio = times[:, codes[order]], ratio[order]
+    behind, total = weights.cumsum(axis=1), weights.sum(axis=1, keepdims=True)
+    low, high = ((behind > middle).argmax(axis=1) for middle in ((total - 1) // 2, total // 2))
+    return weights @ ratio / total[:, 0], (ratio[low] + ratio[high]) / 2

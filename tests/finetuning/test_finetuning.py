@@ -63,7 +63,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     """An encoder of a few hundred columns."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        encoder = SpectralPerceiver(EncoderConfig(n_scales=1, patch_hidden=8))
+        encoder = SpectralPerceiver(EncoderConfig(n_scales=1, patch_hidden=64))
     path = tmp_path_factory.mktemp("tiny") / "tiny.safetensors"
     return load_checkpoint(save_checkpoint(path, encoder, name="tiny", provenance={}))
 

@@ -157,6 +157,8 @@ def test_the_command_on_real_spectra(x_bank: Path, tmp_path: Path) -> None:
         "2",
         "--optim.accumulate",
         "2",
+        "--data.batch_size",
+        "32",
         "--run.n_validation",
         "4",
         "--run.y_datasets",
