@@ -96,14 +96,13 @@ def resolve_device(device: str) -> str:
 
 
 def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[Tensor], Tensor]:
-    """Return what embeds spectra of a grid; local contrast alone needs no windows and no pass through the latents."""
+    """Return what embeds spectra of a grid, with what depends on the grid alone computed once."""
     import torch
 
     bins = encoder.bins(grid, torch.float64)
-    if readout == "contrast":
-        return lambda x: encoder.local_contrast(x, grid, bins=bins)
-    windows = encoder.windows(grid, torch.float64)
-    return lambda x: encoder.read_out(encoder.encode(x, grid, windows=windows, bins=bins), readout)
+    # Large on a grid per row, and of no use to local contrast.
+    windows = None if readout == "contrast" else encoder.windows(grid, torch.float64)
+    return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins)
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:

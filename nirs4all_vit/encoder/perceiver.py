@@ -208,6 +208,24 @@ class SpectralPerceiver(nn.Module):
             return latents.cls
         raise ValueError(f"readout={kind!r}; use one of {', '.join(READOUTS)}.")
 
+    def embed(
+        self,
+        x: Tensor,
+        grid: Grid,
+        readout: str = "latents",
+        *,
+        windows: Windows | None = None,
+        bins: Tensor | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Tensor:
+        """Encode and read out, with no more work than the read-out needs: local contrast has no use for windows and latents.
+
+        Parameters are those of `encode`; returns (B, width(readout)).
+        """
+        if readout == "contrast":
+            return self.local_contrast(x, grid, bins=bins)
+        return self.read_out(self.encode(x, grid, windows=windows, bins=bins, metadata=metadata), readout)
+
     def width(self, kind: str) -> int:
         """Return the number of columns of a read-out."""
         config = self.config
@@ -244,7 +262,7 @@ class SpectralPerceiver(nn.Module):
         """
         if not isinstance(x, Tensor):
             x, wavelengths, valid = _padded(x, wavelengths)
-        return self.read_out(self.encode(x, Grid.from_wavelengths(wavelengths, valid)), readout)
+        return self.embed(x, Grid.from_wavelengths(wavelengths, valid), readout)
 
     def _placed(self, windows: Windows, coverage: Tensor) -> Tensor:
         """Tell each latent where its windows lie and how much of them the spectrum covers."""

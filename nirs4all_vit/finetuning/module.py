@@ -45,8 +45,4 @@ class SpectralModule(nn.Module):
         grid = Grid.from_wavelengths(self.wavelengths if shared else wavelengths, valid)
         bins = self.bins if shared else None
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            if self.readout == "contrast":
-                embedded = self.encoder.local_contrast(x, grid, bins=bins)
-            else:
-                embedded = self.encoder.read_out(self.encoder.encode(x, grid, bins=bins), self.readout)
-        return embedded.float()
+            return self.encoder.embed(x, grid, self.readout, bins=bins).float()

@@ -66,6 +66,6 @@ class Inputs:
 
     def embed(self, encoder: SpectralPerceiver, readout: str) -> Tensor:
         """Read the first view out of the encoder."""
-        if readout == "contrast":
-            return encoder.local_contrast(self.views[0].spectra, self.views[0].grid())
-        return encoder.read_out(self.encode(encoder), readout)
+        batch = self.views[0]
+        metadata = None if self.metadata is None else self.metadata[0]
+        return encoder.embed(batch.spectra, batch.grid(), readout, metadata=metadata)
