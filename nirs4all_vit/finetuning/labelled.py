@@ -67,7 +67,7 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
             raise ValueError(
                 f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group."
             )
-        groups = np.arange(len(table)) if column is None else pd.factorize(table[column], use_na_sentinel=False)[0]
+        groups = np.arange(len(table)) if column is None else _samples(table[column])
         found = {}
         for name in [name for name in table if name != column and not name.startswith("meta_")]:
             values = _outputs(table[name])
@@ -76,6 +76,14 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
                 found[name] = values
         if found:
             yield LabelledDataset(dataset, found, groups)
+
+
+def _samples(column: pd.Series) -> NDArray[np.intp]:
+    """Number physical samples; a spectrum whose sample nobody named is one of its own."""
+    codes, names = pd.factorize(column)
+    unnamed = codes < 0
+    codes[unnamed] = len(names) + np.arange(unnamed.sum())
+    return codes
 
 
 def _outputs(column: pd.Series) -> NDArray[np.float32]:

@@ -53,6 +53,11 @@ def test_what_is_learned_from(banks: dict[str, str]) -> None:
     table.to_csv(Path(banks["y_bank"]) / "wood.csv", index=False, sep=";")
     _, wood = load_labelled(load_x_bank(banks["x_bank"], progress=False), banks["y_bank"])
     assert list(wood.targets) == ["species"]
+    # Two spectra whose tree nobody named are two samples.
+    unnamed = table.assign(meta_tree=table["meta_tree"].astype(float).replace({3.0: np.nan}))
+    unnamed.to_csv(Path(banks["y_bank"]) / "wood.csv", index=False)
+    _, wood = load_labelled(load_x_bank(banks["x_bank"], progress=False), banks["y_bank"])
+    assert len(set(wood.groups)) == 25
     table.drop(columns="meta_tree").to_csv(Path(banks["y_bank"]) / "wood.csv", index=False)
     with pytest.raises(
         ValueError, match=r"wood.csv has no column 'meta_tree', which the metadata of wood names as group"
