@@ -120,7 +120,8 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         if not 0 < coverage < 1:
             raise ValueError(f"coverage={coverage} must lie between 0 and 1.")
         centre = self.predict(X, **params)
-        # Of n samples and one more, this is at least so large for so many; replicates are no further samples.
-        share = np.ceil(coverage * (self.n_samples_ + 1)) / self.n_samples_
-        width = np.quantile(self.residuals_, share - 1e-12, method="inverted_cdf") if share <= 1 else np.inf
+        # Place (n + 1) * coverage among n sorted residuals, between two of them where need be: rounding up would hold more than
+        # asked for, by half a sample. Replicates are no further samples.
+        share = coverage * (self.n_samples_ + 1) / self.n_samples_
+        width = np.quantile(self.residuals_, share, method="interpolated_inverted_cdf") if share <= 1 else np.inf
         return np.stack([centre - width, centre + width], axis=1)
