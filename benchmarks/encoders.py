@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from pathlib import Path
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
 from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, load_recipe, load_x_bank, pretrain
+from nirs4all_vit.pretraining.data.bank import XBank
 
 from .calibrations import bank_families
 
@@ -100,9 +102,13 @@ class Encoders:
         if self.x_bank is None:
             raise ValueError(f"{name} is trained on a bank; name it with --x-bank.")
 
+    @cached_property
+    def _bank(self) -> XBank:
+        return load_x_bank(self.x_bank)
+
     def _left_out(self, fold: int) -> list[str]:
         """Return the families of a fold that the bank holds."""
-        present = {dataset.family for dataset in load_x_bank(self.x_bank)}
+        present = {dataset.family for dataset in self._bank}
         return [family for family in fold_families(bank_families(self.x_bank))[fold] if family in present]
 
     def _trained(self, recipe: str, fold: int) -> Path:
@@ -110,7 +116,7 @@ class Encoders:
         path = out / "last.safetensors"
         if not (out / "done").exists():
             self._require_bank(f"{recipe}~{fold}")
-            bank = load_x_bank(self.x_bank)
+            bank = self._bank
             config = load_recipe(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
             if config.objectives.baseline_consistency.weight:
                 # One cache for all: a baseline that is there is not computed again.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import tempfile
@@ -13,13 +12,14 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from nirs4all_vit.heads import make_head
+from nirs4all_vit.heads.tabular import LIBRARIES, why_not
+
 from ..calibrations import Calibration
 from .base import GridViews, Method, Unavailable, Views
 
 #: Interpreter of an environment of its own: aeon asks for older packages than nirs4all.
 MULTIROCKET_PYTHON = "MULTIROCKET_PYTHON"
-#: Variables that name a local weight file; TabPFN has one for each kind of task.
-TABPFN_WEIGHTS = {"regression": "TABPFN_REGRESSOR", "classification": "TABPFN_CLASSIFIER"}
 _OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
 
 
@@ -82,30 +82,41 @@ def aom_ridge_blender(part: Calibration) -> Any:  # noqa: ARG001
     return AOMRidgeBlender(random_state=0)
 
 
-def tabpfn(part: Calibration) -> Any:
-    """TabPFN with weights that are on this machine; nothing is downloaded."""
-    require_tabpfn(part.task)
-    from tabpfn import TabPFNClassifier, TabPFNRegressor
+def head(name: str) -> Callable[[Calibration], Any]:
+    """Return what makes a head of `nirs4all_vit.heads`; its weights, if any, are those on this machine."""
 
-    made = TabPFNRegressor if part.task == "regression" else TabPFNClassifier
-    return made(model_path=os.environ[TABPFN_WEIGHTS[part.task]], device="cpu", random_state=0)
+    def make(part: Calibration) -> Any:
+        if name in LIBRARIES:
+            require_weights(name, part.task)
+        return make_head(name, part.task)
+
+    return make
 
 
 def tabpfn_nirs(part: Calibration) -> Any:
     """nirs4all's TabPFN with its fixed preprocessing."""
-    require_tabpfn(part.task)
+    weights = require_weights("tabpfn", part.task)
     from nirs4all.operators.models import TabPFNNIRSRegressor
 
-    return TabPFNNIRSRegressor(model_path=os.environ[TABPFN_WEIGHTS["regression"]], device="cpu")
+    return TabPFNNIRSRegressor(model_path=weights, device="cpu")
 
 
-def require_tabpfn(task: str) -> None:
-    """Raise `Unavailable` unless TabPFN and its weights for a kind of task are here."""
-    if importlib.util.find_spec("tabpfn") is None:
-        raise Unavailable("tabpfn is not installed: pip install 'nirs4all-vit[tabpfn]'")
-    variable = TABPFN_WEIGHTS[task]
-    if not Path(os.environ.get(variable, "")).is_file():
-        raise Unavailable(f"no TabPFN weights: set {variable} to a local .ckpt file (v2's licence is permissive)")
+def require_weights(library: str, task: str) -> str:
+    """Return the weight file of TabPFN or TabICL for a kind of task; nothing is downloaded.
+
+    Raises
+    ------
+    Unavailable
+        The library or its weights are not here.
+    """
+    missing = why_not(library, task)
+    if missing:
+        raise Unavailable(missing)
+    variable = LIBRARIES[library].variables[task]
+    path = os.environ.get(variable)
+    if not path:
+        raise Unavailable(f"no weights of {library}: set {variable} to a local .ckpt file")
+    return path
 
 
 class MultiRocketFeatures(GridViews):

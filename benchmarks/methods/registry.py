@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
-from nirs4all_vit.heads import make_head
+from nirs4all_vit.heads.head import TASKS, head_names
 
 from ..calibrations import Calibration
 from ..embeddings import EmbeddedView, Embeddings
@@ -60,7 +60,7 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
     "best-ridge": _ridge(),
     "gp": lambda: GaussianProcess(PreprocessedViews()),
     "pca-ridge": lambda: Ridge(PrincipalComponents()),
-    "pca-tabpfn": lambda: external.Estimator(external.tabpfn, PrincipalComponents()),
+    "pca-tabpfn": lambda: external.Estimator(external.head("tabpfn"), PrincipalComponents()),
     "aom-pls": _raw(external.aom_pls),
     "aom-ridge": _raw(external.aom_ridge),
     "aom-ridge-blender": _raw(external.aom_ridge_blender),
@@ -69,21 +69,26 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
 }
 
 
-def _ready_made(name: str) -> tuple[Callable[[Views], Method], str]:
-    return lambda views: external.Estimator(lambda part: make_head(name, part.task), views), "contrast"
+def _ready_made(name: str) -> Callable[[Views], Method]:
+    return lambda views: external.Estimator(external.head(name), views)
 
 
-#: Heads on an embedding, with the read-out that suits them.
-_HEADS: dict[str, tuple[Callable[[Views], Method], str]] = {
-    "ridge": (Ridge, "contrast"),
-    "pls": (PLS, "contrast"),
-    "gp": (GaussianProcess, "contrast"),
-    **{name: _ready_made(name) for name in ("krr", "svr", "mlp")},
-    "tabpfn": (lambda views: external.Estimator(external.tabpfn, views), "compact"),
-    "tuned": (Tuned, "contrast"),
+#: Heads of the package by the kinds of tasks that they are for.
+_READY_MADE = {
+    name: [task for task in TASKS if name in head_names(task)] for task in TASKS for name in head_names(task)
 }
 
-_REGRESSION_ONLY = {"gp", "krr", "svr", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
+#: Heads on an embedding: the protocol's ridge, the package's own, the encoder tuned.
+_HEADS: dict[str, Callable[[Views], Method]] = {
+    **{name: _ready_made(name) for name in _READY_MADE},
+    "ridge": Ridge,
+    "tuned": Tuned,
+}
+
+#: What they read out where nothing is said: the best features per second.
+_READOUT = "contrast"
+
+_REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
 
 
 def make_method(name: str, weights: str | None = None, dumps: Embeddings | None = None) -> Method:
@@ -110,7 +115,7 @@ def make_method(name: str, weights: str | None = None, dumps: Embeddings | None 
         return _SPECTRAL[head]()
     if weights is None or dumps is None:
         raise ValueError(f"{name} needs weights.")
-    return _HEADS[head][0](EmbeddedView(weights, readout, dumps))
+    return _HEADS[head](EmbeddedView(weights, readout, dumps))
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:
@@ -123,9 +128,12 @@ def parse_method(name: str) -> tuple[str, str | None, str]:
     encoder, _, readout = rest.partition(":")
     if head not in _HEADS:
         raise ValueError(f"no head {head!r}; there are {', '.join(_HEADS)}.")
-    return head, encoder, readout or _HEADS[head][1]
+    return head, encoder, readout or _READOUT
 
 
 def suits(name: str, task: str) -> bool:
     """Tell whether a method can do a kind of task."""
-    return task == "regression" or parse_method(name)[0] not in _REGRESSION_ONLY
+    head, encoder, _ = parse_method(name)
+    if encoder is None:
+        return task == "regression" or head not in _REGRESSION_ONLY
+    return task in _READY_MADE.get(head, TASKS)
