@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors.torch import load_file
 
 from nirs4all_vit import load_checkpoint
+from nirs4all_vit.checkpoint import tensors_sha256
 from nirs4all_vit.pretraining import load_recipe, load_x_bank, pretrain
 
 from .encoders import DEFAULT
 
 
 def weights_sha256(path: str | Path) -> str:
-    """Return a hash of a checkpoint's tensors: names, shapes and bytes, without what the header says of its making."""
-    digest = hashlib.sha256()
-    with safe_open(path, framework="numpy") as file:
-        for name in sorted(file.keys()):
-            tensor = file.get_tensor(name)
-            digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-            digest.update(tensor.tobytes())
-    return digest.hexdigest()
+    """Return a hash of a checkpoint's tensors, without what the header says of its making."""
+    return tensors_sha256(load_file(path))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 _HEADER_KEY = "nirs4all_vit"
 _ENCODER_PREFIX = "encoder."
+#: Entry of the header that holds the hash of all else.
+_CONTENT = "content_sha256"
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 -
         with safe_open(path, framework="pt", device="cpu") as file:
             header = _read_header(path, file.metadata())
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            _require_whole(path, header, tensors)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); fetch it again.") from error
     encoder_tensors = {k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)}
@@ -213,6 +217,7 @@ def save_checkpoint(
     # Cloned: content-keyed layers share one wavelength encoding, which the format does not do.
     tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous().clone() for k, v in encoder.state_dict().items()}
     tensors |= {f"statistics.{k}": v.detach().cpu().contiguous() for k, v in (statistics or {}).items()}
+    header[_CONTENT] = _content_sha256(header, tensors)
     content = save(tensors, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -234,6 +239,30 @@ def _read_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, An
             f"{path.name} has format {version}, this release reads up to {FORMAT_VERSION}; upgrade nirs4all_vit."
         )
     return header
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of tensors: names, types, shapes and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _content_sha256(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of all that a checkpoint says, but for this hash."""
+    said = json.dumps({k: v for k, v in header.items() if k != _CONTENT}, sort_keys=True)
+    return hashlib.sha256(f"{said}\n{tensors_sha256(tensors)}".encode()).hexdigest()
+
+
+def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a file of which a bit has changed since it was written; the first ones of format 1 do not tell."""
+    if _CONTENT in header and header[_CONTENT] != _content_sha256(header, tensors):
+        raise CheckpointError(f"{path.name} is damaged: its content is not what was written; fetch it again.")
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:
