@@ -1,0 +1,1 @@
+"""What released weights gave, kept: ``python -m tests.golden`` adds what is new, and changes nothing that is there."""

@@ -1,0 +1,41 @@
+"""Write the files of this folder that are missing.
+
+Embeddings of the bundled checkpoints, a pickle of this release's fitted embedder, a small checkpoint in this release's format. What is
+there stays: it is what later releases are held to.
+"""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import torch
+
+from nirs4all_vit import SpectralEmbedder, __version__, save_checkpoint
+from nirs4all_vit.checkpoint import BUNDLED, FORMAT_VERSION
+from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+from tests.golden.inputs import FOLDER, embeddings, shared_grid
+
+
+def main() -> None:
+    """Write what is missing."""
+    for name in BUNDLED:
+        path = FOLDER / f"{name}.npz"
+        if not path.exists():
+            np.savez_compressed(path, **embeddings(name))
+            print(path)
+    path = FOLDER / f"embedder-{__version__}.pkl"
+    if not path.exists():
+        X, nm = shared_grid()
+        path.write_bytes(pickle.dumps(SpectralEmbedder(wavelengths=nm, axis_unit="nm").fit(X)))
+        print(path)
+    path = FOLDER / f"format-{FORMAT_VERSION}.safetensors"
+    if not path.exists():
+        torch.manual_seed(0)
+        small = EncoderConfig(n_latents=4, d_model=16, n_blocks=1, n_heads=2, n_scales=1, patch_hidden=8)
+        save_checkpoint(path, SpectralPerceiver(small), name="small", provenance={"seed": 0})
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
