@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounded_lines import BoundedLines
 from .errors import SpectralAxisError, SpectralInputError
 from .spectra import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: Suffixes that are read, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
+
+#: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
+MOST_WAVELENGTHS = 50_000
 
 #: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
 _CHUNK_VALUES = 2_000_000
@@ -141,6 +145,11 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
         # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
         decimal = "," if delimiter == ";" and "," in header + first else "."
         labels = [label.strip().strip('"').replace(decimal, ".") for label in header.split(delimiter)]
+    if len(labels) > MOST_WAVELENGTHS:
+        raise SpectralInputError(
+            f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
+            "a spectrum: turn the table if they are columns."
+        )
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
@@ -187,16 +196,19 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
         _release()
         return
     try:
-        with pd.read_csv(
-            table.path,
-            sep=table.delimiter,
-            decimal=table.decimal,
-            skiprows=1,
-            header=None,
-            encoding="utf-8-sig",
-            chunksize=rows,
-            low_memory=False,
-        ) as reader:
+        with (
+            io.BufferedReader(BoundedLines(table.path)) as file,
+            pd.read_csv(
+                file,
+                sep=table.delimiter,
+                decimal=table.decimal,
+                skiprows=1,
+                header=None,
+                encoding="utf-8-sig",
+                chunksize=rows,
+                low_memory=False,
+            ) as reader,
+        ):
             yield from reader
     except pd.errors.EmptyDataError:
         return
@@ -210,9 +222,8 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
 
 
 def _first_lines(path: Path) -> tuple[str, str]:
-    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     try:
-        with opener(path, "rt", encoding="utf-8-sig") as file:
+        with io.TextIOWrapper(io.BufferedReader(BoundedLines(path)), encoding="utf-8-sig") as file:
             return file.readline().rstrip("\r\n"), file.readline().rstrip("\r\n")
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error

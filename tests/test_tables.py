@@ -129,6 +129,22 @@ def test_cut_files(tmp_path: Path) -> None:
         assert open_table(tmp_path / "open.csv").read().shape == (2, 2)
 
 
+@pytest.mark.filterwarnings("ignore:.*the last line has no end")
+def test_bombs(tmp_path: Path) -> None:
+    line = b"1" * (1 << 24)
+    header = ",".join(map(str, range(1000, 1100))).encode()
+    for name, content in (("header.csv", line), ("row.csv", b"1100,1200\n1,2\n3," + line)):
+        (tmp_path / name).write_bytes(content)
+        # Sixteen megabytes in as many kilobytes.
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+        for path in (tmp_path / name, tmp_path / f"{name}.gz"):
+            with pytest.raises(SpectralInputError, match=r"line [13]: longer than 4,194,304"):
+                open_table(path).read()
+    (tmp_path / "wide.csv").write_bytes(b",".join([header] * 600) + b"\n")
+    with pytest.raises(SpectralInputError, match="60,000 columns; a table of spectra has 50,000 wavelengths at most"):
+        open_table(tmp_path / "wide.csv")
+
+
 def test_parquet_columns_of_text(tmp_path: Path) -> None:
     pd.DataFrame({"1100": [0.1, 0.2], "1200": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(SpectralInputError, match=r"t.parquet, row 1: 'a' is not a number"):

@@ -1,0 +1,62 @@
+"""Text files whose lines are of a sane length."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+from .errors import SpectralInputError
+
+#: Characters of a line, at most: some hundred thousand values.
+LONGEST_LINE = 1 << 22
+
+
+class BoundedLines(io.RawIOBase):
+    """A file, gzipped or not, that refuses to go on where a line has no end in sight.
+
+    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill it.
+
+    Parameters
+    ----------
+    path : path
+        ``.gz`` is unpacked.
+    longest : int
+        Bytes of a line, at most.
+    """
+
+    def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
+        super().__init__()
+        self.path, self.longest, self._run, self._line = Path(path), longest, 0, 1
+        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
+        self._file = opener(self.path, "rb")
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer.
+
+        Raises
+        ------
+        SpectralInputError
+            A line is too long.
+        """
+        content = self._file.read(min(len(buffer), self.longest))
+        end = content.rfind(b"\n")
+        self._line += content.count(b"\n")
+        self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
+        if self._run > self.longest:
+            raise SpectralInputError(
+                f"{self.path.name}, line {self._line}: longer than {self.longest:,} characters; not a table of spectra."
+            )
+        buffer[: len(content)] = content
+        return len(content)
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
