@@ -150,7 +150,8 @@ def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 -
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = _read_header(path, file.metadata())
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+            # Copied out of the memory map: a file that is overwritten in place would kill the process.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
             _require_whole(path, header, tensors)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); fetch it again.") from error

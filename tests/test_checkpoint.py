@@ -119,6 +119,14 @@ def _unknown_setting(path: Path) -> None:
     rewrite(path, lambda h: h["encoder"].update(depth=4))
 
 
+def _odd_categories(path: Path) -> None:
+    rewrite(path, lambda h: h["encoder"].update(categorical=None))
+
+
+def _no_settings(path: Path) -> None:
+    rewrite(path, lambda h: h.update(encoder=[1]))
+
+
 def _huge(path: Path) -> None:
     rewrite(path, lambda h: h["encoder"].update(n_latents=4096, d_model=4096))
 
@@ -145,6 +153,8 @@ def _nan(path: Path) -> None:
         (_foreign, "is not a nirs4all_vit checkpoint"),
         (_newer, "has format 2, this release reads up to 1; upgrade nirs4all_vit"),
         (_unknown_setting, "unknown encoder settings: depth"),
+        (_odd_categories, "categorical=None; it must map names to names"),
+        (_no_settings, "encoder settings must be a mapping, not list"),
         (_huge, "tensors do not fit the configuration"),
         (_missing_tensor, "tensors do not fit the configuration: latents"),
         (_surplus_tensor, "tensors do not fit the configuration: surplus"),
@@ -165,6 +175,14 @@ def test_a_bit_that_changed_is_noticed(own_checkpoint: Path, place: float) -> No
     own_checkpoint.write_bytes(content)
     with pytest.raises(CheckpointError, match="its content is not what was written"):
         load_checkpoint(own_checkpoint)
+
+
+def test_a_file_that_is_overwritten_while_it_is_used(own_checkpoint: Path) -> None:
+    encoder = load_checkpoint(own_checkpoint).encoder
+    before = encoder.latents.clone()
+    # Not by us, who replace files in one step: by whoever copies another one over it.
+    own_checkpoint.open("wb").close()
+    assert torch.equal(encoder.latents, before)
 
 
 def test_a_setting_that_changed_is_noticed(own_checkpoint: Path) -> None:

@@ -81,27 +81,30 @@ class EncoderConfig:
                 raise ValueError(f"{name}={getattr(self, name)!r}; use one of {', '.join(allowed)}.")
         sizes = ("n_latents", "d_model", "n_windows", "n_cross", "n_blocks", "n_heads", "mlp_ratio")
         for name in (*sizes, "n_frequencies", "compact_per_latent"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 4096:
-                raise ValueError(f"{name}={value!r}; it must be an integer from 1 to 4096.")
+            self._require_integer(name, 1, 4096)
         if self.d_model % self.n_heads or (self.attention == "content" and self.d_model % self.n_windows):
             raise ValueError(f"d_model={self.d_model} must be a multiple of the number of heads.")
         if self.n_cross > self.n_blocks:
             raise ValueError(
                 f"n_cross={self.n_cross} exceeds n_blocks={self.n_blocks}; every cross-attention layer is followed by a block."
             )
-        if not isinstance(self.n_scales, int) or isinstance(self.n_scales, bool) or not 0 <= self.n_scales <= 6:
-            raise ValueError(f"n_scales={self.n_scales!r}; it must be an integer from 0 to 6.")
-        if (
-            not isinstance(self.patch_hidden, int)
-            or isinstance(self.patch_hidden, bool)
-            or not 0 <= self.patch_hidden <= 4096
-        ):
-            raise ValueError(f"patch_hidden={self.patch_hidden!r}; it must be an integer from 0 to 4096.")
-        if not 0 < self.readout_scale < float("inf"):
+        self._require_integer("n_scales", 0, 6)
+        self._require_integer("patch_hidden", 0, 4096)
+        if not isinstance(self.readout_scale, (int, float)) or not 0 < self.readout_scale < float("inf"):
             raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and finite.")
+        if not isinstance(self.categorical, dict) or not all(
+            map(_are_names, (self.categorical, *self.categorical.values()))
+        ):
+            raise ValueError(f"categorical={self.categorical!r}; it must map names to names of categories.")
+        if not _are_names(self.numeric):
+            raise ValueError(f"numeric={self.numeric!r}; it must be a list of names.")
         object.__setattr__(self, "categorical", {k: tuple(v) for k, v in self.categorical.items()})
         object.__setattr__(self, "numeric", tuple(self.numeric))
+
+    def _require_integer(self, name: str, least: int, most: int) -> None:
+        value = getattr(self, name)
+        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"{name}={value!r}; it must be an integer from {least} to {most}.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
@@ -110,7 +113,13 @@ class EncoderConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
         """Build a configuration, refusing keys that this version does not know."""
+        if not isinstance(values, dict):
+            raise TypeError(f"encoder settings must be a mapping, not {type(values).__name__}")
         unknown = set(values) - {f.name for f in fields(cls)}
         if unknown:
             raise ValueError(f"unknown encoder settings: {', '.join(sorted(unknown))}.")
         return cls(**values)
+
+
+def _are_names(values: Any) -> bool:
+    return isinstance(values, (list, tuple, dict)) and all(isinstance(value, str) for value in values)

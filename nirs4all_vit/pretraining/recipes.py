@@ -133,6 +133,9 @@ def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[
     base = settings.pop("extends", None)
     # A group without settings, "optim:", asks for nothing.
     settings = {name: group for name, group in settings.items() if group is not None}
+    # Neither does an objective: "masked_modeling:".
+    if isinstance(objectives := settings.get("objectives"), dict):
+        settings["objectives"] = {name: one for name, one in objectives.items() if one is not None}
     return settings if base is None else _merged(read_recipe(base, (*extended, path)), settings)
 
 

@@ -180,6 +180,9 @@ def test_a_recipe_that_extends_replaces_what_is_named_freely(tmp_path: Path) -> 
     assert config.objectives.episodic_calibration.tasks == {"linear_spikes": {}}
     assert config.objectives.episodic_calibration.readouts["compact"] == 0.3  # untouched
     assert config.optim.accumulate == 3
+    # What is named without settings asks for nothing.
+    (tmp_path / "bare.yaml").write_text("extends: cpu\noptim:\nobjectives:\n  masked_modeling:\n")
+    assert load_recipe(tmp_path / "bare.yaml").objectives == load_recipe("cpu").objectives
     (tmp_path / "circle.yaml").write_text(f"extends: {tmp_path / 'circle.yaml'}\n")
     with pytest.raises(ValueError, match=r"circle.yaml extends itself"):
         load_recipe(tmp_path / "circle.yaml")
