@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test bank data reproduce-checkpoint benchmark multirocket clean
+.PHONY: demo test fuzz bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -12,6 +12,10 @@ demo: $(INSTALLED)
 # All tests, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+# Ten times the cases that the tests try on inputs and files, new ones each time.
+fuzz: $(INSTALLED)
+	FUZZ_FACTOR=10 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto tests/fuzz $(PYTEST_ARGS)
 
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)
