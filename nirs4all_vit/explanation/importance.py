@@ -1,0 +1,200 @@
+"""Which wavelengths drive a prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ..embedder import SpectralEmbedder
+from .gradients import input_gradients
+from .linear import coefficients, outputs
+
+METHODS = ("auto", "gradient", "occlusion")
+
+
+@dataclass(frozen=True)
+class WavelengthImportance:
+    """Importance of each wavelength for each spectrum's prediction.
+
+    Attributes
+    ----------
+    wavelengths : ndarray of shape (n_wavelengths,)
+        In nm, ascending.
+    values : ndarray of shape (n_samples, n_wavelengths)
+        What the band around a wavelength adds to a sample's output, in its units: from the mean spectrum's band there to the sample's own.
+    method : str
+        ``gradient`` (to first order) or ``occlusion`` (by asking the head).
+    outputs : ndarray of shape (n_samples,)
+        What the head says, but for a constant.
+    spectra : ndarray of shape (n_samples, n_wavelengths)
+        As they were explained.
+    """
+
+    wavelengths: NDArray[np.float64]
+    values: NDArray[np.float64]
+    method: str
+    outputs: NDArray[np.float64]
+    spectra: NDArray[np.float64]
+
+    def overall(self) -> NDArray[np.float64]:
+        """Return the share of the outputs' variance that goes along with each band, (n_wavelengths,).
+
+        The covariance of what the band adds with the output, over the output's variance. A strong band that a model merely subtracts adds
+        much to every sample and nothing to this. Bands overlap: shares do not sum to one.
+        """
+        centred = self.outputs - self.outputs.mean()
+        return centred @ (self.values - self.values.mean(axis=0)) / max(float(centred @ centred), 1e-300)
+
+    def peak(self) -> float:
+        """Return the wavelength that matters most, in nm."""
+        return float(self.wavelengths[self.overall().argmax()])
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw `overall` under the mean spectrum; returns the axes. Needs matplotlib."""
+        import matplotlib.pyplot as plt
+
+        if ax is None:
+            ax = plt.figure(figsize=(7, 3.2), layout="constrained").add_subplot()
+        ax.fill_between(self.wavelengths, self.overall(), color="tab:orange", alpha=0.5, lw=0, label="importance")
+        ax.set(xlabel="wavelength (nm)", ylabel=f"share of the output's variance ({self.method})")
+        twin = ax.twinx()
+        twin.plot(self.wavelengths, self.spectra.mean(axis=0), color="black", lw=1, label="mean spectrum")
+        twin.set_ylabel("signal")
+        return ax
+
+
+def wavelength_importance(
+    X: Any,
+    head: Any,
+    embedder: SpectralEmbedder | None = None,
+    *,
+    wavelengths: Any = None,
+    method: str = "auto",
+    width: float = 40.0,
+    output: int = 0,
+) -> WavelengthImportance:
+    """Tell which wavelengths drive the predictions for some spectra.
+
+    Bands of a spectrum are replaced, one after another, by the mean spectrum of `X` (joined at the edges by a straight line).
+    ``occlusion`` asks any head again. ``gradient`` says the same to first order and at once, by exact derivatives through the frozen
+    encoder and a linear head.
+
+    Neither says what causes what: where two bands go together, a calibration may use either.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_wavelengths), data frame
+        Two spectra or more, on one axis.
+    head : estimator or Pipeline
+        Fitted: a pipeline with a `SpectralEmbedder` as its first step (the steps behind it are the head), or a head on `embedder`.
+    embedder : SpectralEmbedder, optional
+        Fitted, where `head` is not such a pipeline.
+    wavelengths : array-like of shape (n_wavelengths,), optional
+        Axis of `X`, as in `SpectralEmbedder.transform`.
+    method : {"auto", "gradient", "occlusion"}
+        ``auto``: the gradient where the head is linear.
+    width : float
+        Width of a band in nm.
+    output : int
+        Which, where the head predicts several; for classes the column of ``decision_function`` or ``predict_proba``.
+
+    Returns
+    -------
+    WavelengthImportance
+
+    Raises
+    ------
+    ValueError
+        A head that is not linear, for ``gradient``; spectra on axes of their own; fewer than two.
+
+    Examples
+    --------
+    >>> from nirs4all_vit.explanation import wavelength_importance
+    >>> found = wavelength_importance(X, fitted_pipeline)  # doctest: +SKIP
+    >>> found.plot()  # doctest: +SKIP
+    """
+    embedder, head = _taken_apart(head, embedder)
+    if method not in METHODS:
+        raise ValueError(f"method={method!r} is not known; use one of {', '.join(METHODS)}.")
+    if not width > 0:
+        raise ValueError(f"width={width} must be a positive number of nanometres.")
+    blocks = embedder._blocks(X, wavelengths, fitting=False)
+    if len(blocks) != 1 or blocks[0].wavelengths.ndim != 1:
+        raise ValueError("X must be spectra on one axis; explain those of each axis by themselves.")
+    spectra, nm = np.asarray(blocks[0].values, dtype=np.float64), blocks[0].wavelengths
+    if len(spectra) < 2:
+        raise ValueError("one spectrum has nothing to be compared with; give two or more, such as the calibration set.")
+    linear = coefficients(head)
+    if method == "auto":
+        method = "occlusion" if linear is None else "gradient"
+    bands = _Bands(spectra, nm, width)
+    if method == "gradient":
+        if linear is None:
+            raise ValueError(f"{type(head).__name__} is not linear; use method='occlusion'.")
+        weights = _chosen(linear, output)
+        slopes = input_gradients(embedder, blocks[0], weights)
+        said = embedder.transform(spectra, wavelengths=nm) @ weights
+        effects = bands.effects(lambda occluded: ((spectra - occluded) * slopes).sum(axis=1))
+    else:
+
+        def predict(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+            return _chosen(outputs(head, embedder.transform(rows, wavelengths=nm)).T, output)
+
+        said = predict(spectra)
+        effects = bands.effects(lambda occluded: said - predict(occluded))
+    values = np.stack([np.interp(nm, bands.centres, row) for row in effects])
+    return WavelengthImportance(nm, values, method, said, spectra)
+
+
+def _taken_apart(head: Any, embedder: SpectralEmbedder | None) -> tuple[SpectralEmbedder, Any]:
+    """Return the embedder and what comes behind it."""
+    head = getattr(head, "best_estimator_", head)
+    if embedder is None:
+        if not isinstance(head, Pipeline) or not isinstance(head.steps[0][1], SpectralEmbedder):
+            raise ValueError("head must be a pipeline that begins with a SpectralEmbedder, or come with embedder=.")
+        embedder, head = head.steps[0][1], head[1:]
+    if isinstance(head, Pipeline) and len(head.steps) == 1:
+        head = head.steps[0][1]
+    check_is_fitted(embedder)
+    return embedder, getattr(head, "best_estimator_", head)
+
+
+def _chosen(values: NDArray[np.float64], output: int) -> NDArray[np.float64]:
+    if not 0 <= output < len(values):
+        raise ValueError(f"output={output}, but the head has {len(values)}; count from 0.")
+    return values[output]
+
+
+class _Bands:
+    """Spectra with one band after another replaced by the mean spectrum's, bands a quarter of their width apart."""
+
+    def __init__(self, spectra: NDArray[np.float64], nm: NDArray[np.float64], width: float) -> None:
+        self.spectra, self.nm, self.width = spectra, nm, width
+        self.other = spectra.mean(axis=0) - spectra
+        self.centres = np.arange(nm[0], nm[-1] + width / 4, width / 4)
+
+    def effects(self, effect: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the effect of each band, (n_samples, n_bands)."""
+        from tqdm import tqdm
+
+        found = np.zeros((len(self.spectra), len(self.centres)))
+        for i, centre in enumerate(tqdm(self.centres, desc="bands", unit="band", disable=None, leave=False)):
+            inside = np.flatnonzero(np.abs(self.nm - centre) <= self.width / 2)
+            if len(inside):
+                found[:, i] = effect(self._occluded(inside))
+        return found
+
+    def _occluded(self, inside: NDArray[np.intp]) -> NDArray[np.float64]:
+        start, stop = max(inside[0] - 1, 0), min(inside[-1] + 1, len(self.nm) - 1)
+        share = (self.nm[inside] - self.nm[start]) / max(self.nm[stop] - self.nm[start], 1e-12)
+        # From edge to edge the straight line that keeps the spectrum in one piece.
+        line = self.other[:, [start]] * (1.0 - share) + self.other[:, [stop]] * share
+        occluded = self.spectra.copy()
+        occluded[:, inside] += self.other[:, inside] - line
+        return occluded
