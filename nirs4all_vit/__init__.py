@@ -17,6 +17,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "SpectralAxisError": "errors",
         "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
+        "SpectralNovelty": "novelty",
         "SpectralRegressor": "finetuning",
         "load_checkpoint": "checkpoint",
         "save_checkpoint": "checkpoint",
@@ -33,3 +34,4 @@ if TYPE_CHECKING:
     from .errors import SpectralInputError as SpectralInputError
     from .finetuning import SpectralClassifier as SpectralClassifier
     from .finetuning import SpectralRegressor as SpectralRegressor
+    from .novelty import SpectralNovelty as SpectralNovelty

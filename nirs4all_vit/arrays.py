@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from .errors import SpectralAxisError, SpectralInputError
+from .spectra import Spectra, to_nanometres
 
 
 def as_table(X: Any) -> NDArray[Any]:
@@ -76,3 +77,34 @@ def check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0)
     raise SpectralInputError(
         f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
     )
+
+
+def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectra]:
+    """Check spectra that come with a grid each."""
+    if wavelengths is None:
+        raise SpectralAxisError("spectra of unequal length need wavelengths=[...], one axis per spectrum.")
+    if len(X) == 0:
+        raise SpectralInputError("X holds no spectrum; at least one is needed.")
+    axes = list(wavelengths) if is_nested(wavelengths) else [wavelengths] * len(X)
+    if len(axes) != len(X):
+        raise SpectralAxisError(f"{len(axes)} wavelength axes for {len(X)} spectra; give one per spectrum.")
+    known: dict[bytes, NDArray[np.float64]] = {}
+    blocks = []
+    for i, (row, given) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
+        if np.ndim(row) != 1:
+            raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
+        values = as_table(np.ma.asanyarray(row)[np.newaxis, :])
+        given = np.asarray(given)
+        key = given.tobytes()
+        if key not in known:
+            try:
+                known[key] = to_nanometres(given, axis_unit)
+            except SpectralAxisError as error:
+                raise SpectralAxisError(f"spectrum {i}: {error}") from error
+        if known[key].size != values.shape[1]:
+            raise SpectralAxisError(
+                f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
+            )
+        check_finite(values, known[key], first_row=i)
+        blocks.append(Spectra.on_grid(values, known[key]))
+    return blocks

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import plugin
 from .adaptation import adapted_scale
-from .arrays import are_column_numbers, as_table, check_finite, check_length, is_nested, is_ragged, is_table
+from .arrays import are_column_numbers, as_table, blocks_on_own_grids, check_finite, check_length, is_nested, is_ragged
 from .cache import clear, embed_once
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
@@ -58,9 +58,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
         processes and sessions. What weights, read-out or grid change is never mixed up.
+    on_outlier : {"ignore", "warn", "raise"}, default="ignore"
+        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`SpectralNovelty` with a
+        confidence of 0.99). `fit` then takes longer, by a second for a thousand spectra, and wants five spectra.
 
     Attributes
     ----------
+    ood_ : SpectralNovelty
+        Unless `on_outlier` is ``"ignore"``.
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
         Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
     checkpoint_name_ : str
@@ -127,6 +132,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         batch_size: int = 32,
         device: str = "auto",
         cache: bool | str | os.PathLike[str] = False,
+        on_outlier: str = "ignore",
     ) -> None:
         self.checkpoint = checkpoint
         self.readout = readout
@@ -136,6 +142,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.batch_size = batch_size
         self.device = device
         self.cache = cache
+        self.on_outlier = on_outlier
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], **parameters: Any) -> SpectralEmbedder:
@@ -211,13 +218,31 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """
         check_is_fitted(self)
         blocks = self._blocks(X, wavelengths, fitting=False)
-        embedded = self._embed(blocks, self._checkpoint())
+        checkpoint = self._checkpoint()
+        if self.on_outlier != "ignore":
+            self.ood_.report(blocks, self.on_outlier)
+        embedded = self._embed(blocks, checkpoint)
         embedded *= self.scale_
         return embedded
+
+    def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return how usual spectra are beside those of `fit` (n_samples,), below 0 for outliers: `ood_.score_samples`.
+
+        Raises
+        ------
+        ValueError
+            Fitted with ``on_outlier="ignore"``, which learns nothing of the kind.
+        """
+        check_is_fitted(self)
+        if self.on_outlier == "ignore":
+            raise ValueError("nothing is known of outliers; fit with on_outlier='warn' or 'raise'.")
+        return self.ood_.score_samples(X, wavelengths=wavelengths)
 
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
         embedded = self._embed(self._fit(X, wavelengths), self._checkpoint())
+        if self.on_outlier != "ignore":
+            self._fit_novelty(X, wavelengths)
         self.scale_ = adapted_scale(embedded) if self.adapt else np.ones(embedded.shape[1], dtype=np.float32)
         embedded *= self.scale_
         return embedded
@@ -233,6 +258,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
+        if self.on_outlier not in ("ignore", "warn", "raise"):
+            raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
             raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
         blocks = self._blocks(X, wavelengths, fitting=True)
@@ -241,6 +268,15 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
         self._n_features_out = checkpoint.encoder.width(self.readout)
         return blocks
+
+    def _fit_novelty(self, X: Any, wavelengths: Any) -> None:
+        from .novelty import SpectralNovelty
+
+        axis = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="no wavelengths were given")
+            self.ood_ = SpectralNovelty(self.checkpoint, confidence=0.99, device=self.device, **axis)
+            self.ood_.fit(X, wavelengths=wavelengths)
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
@@ -277,7 +313,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
                 self.wavelengths_ = None
                 for attribute in ("n_features_in_", "feature_names_in_"):
                     self.__dict__.pop(attribute, None)
-            return self._own_grids(X, wavelengths)
+            return blocks_on_own_grids(X, wavelengths, self.axis_unit)
         labels = getattr(X, "columns", None)
         axis = self._given_axis(wavelengths, labels)
         # Another grid than the fitted one is legal where its wavelengths come with the spectra.
@@ -331,40 +367,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         )
         return assumed_wavelengths(n_points)
 
-    def _own_grids(self, X: Any, wavelengths: Any) -> list[Spectra]:
-        """Check spectra that come with a grid each."""
-        if wavelengths is None:
-            raise SpectralAxisError("spectra of unequal length need wavelengths=[...], one axis per spectrum.")
-        if len(X) == 0:
-            raise SpectralInputError("X holds no spectrum; at least one is needed.")
-        axes = list(wavelengths) if is_nested(wavelengths) else [wavelengths] * len(X)
-        if len(axes) != len(X):
-            raise SpectralAxisError(f"{len(axes)} wavelength axes for {len(X)} spectra; give one per spectrum.")
-        known: dict[bytes, NDArray[np.float64]] = {}
-        blocks = []
-        for i, (row, given) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
-            if np.ndim(row) != 1:
-                raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
-            values = as_table(np.ma.asanyarray(row)[np.newaxis, :])
-            given = np.asarray(given)
-            key = given.tobytes()
-            if key not in known:
-                try:
-                    known[key] = to_nanometres(given, self.axis_unit)
-                except SpectralAxisError as error:
-                    raise SpectralAxisError(f"spectrum {i}: {error}") from error
-            if known[key].size != values.shape[1]:
-                raise SpectralAxisError(
-                    f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
-                )
-            check_finite(values, known[key], first_row=i)
-            blocks.append(Spectra.on_grid(values, known[key]))
-        return blocks
-
     @property
     def _requires_wavelengths(self) -> bool:
         """Tell nirs4all to pass ``wavelengths=`` to `fit`, unless the user has given them already."""
         return self.wavelengths is None and not getattr(self, "_without_host_axis", False)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles of earlier releases know nothing of what came later.
+        super().__setstate__({"on_outlier": "ignore", **state})
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -52,3 +52,7 @@ def test_quoted_results_are_the_committed_ones() -> None:
         f"{len(stable)} smooth sets",
     ):
         assert figure in README, figure
+    faults = pd.read_csv(ROOT / "benchmarks/results/novelty.csv").set_index("fault")
+    assert f"is {np.floor(faults['AUC'].min() * 100) / 100:.2f} or more for each" in README
+    assert f"and {faults.loc['none', 'share flagged']:.0%} of sound spectra".replace("%", " %") in README
+    assert f"mean over {faults.loc['none', 'families']} families" in README

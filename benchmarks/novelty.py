@@ -1,0 +1,155 @@
+"""How well faults are told from spectra like the calibration set: ``python -m benchmarks.novelty --x-bank DIR``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from tqdm import tqdm
+
+from nirs4all_vit import SpectralNovelty
+from nirs4all_vit.spectra import MAX_WAVELENGTH
+
+from .encoders import DEFAULT
+from .problems import Problems
+from .report import write_table
+
+#: A spectrum and its axis in nm, both ascending, made wrong.
+Fault = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
+_SEEDS = (0, 1, 2)
+_MOST_TRAIN, _MOST_TEST = 100, 30
+
+
+def _saturated(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
+    return np.minimum(X, np.quantile(X, 0.7, axis=1, keepdims=True)), nm
+
+
+def _flipped(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
+    return X[:, ::-1].copy(), nm
+
+
+def _wavenumbers_as_nanometres(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
+    return X[:, ::-1].copy(), 1e7 / nm[::-1]
+
+
+def _percent_reflectance(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
+    return 100.0 * 10.0 ** -X.clip(-1.0, 4.0), nm
+
+
+def _dead_channel(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    X = X.copy()
+    X[np.arange(len(X)), rng.integers(1, X.shape[1] - 1, len(X))] = 0.0
+    return X, nm
+
+
+def _dead_block(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    X, n = X.copy(), X.shape[1]
+    width = max(2, n // 100)
+    for row, start in zip(X, rng.integers(0, n - width + 1, len(X)), strict=True):
+        row[start : start + width] = 0.0
+    return X, nm
+
+
+def _noise(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    return rng.normal(size=X.shape), nm
+
+
+def _sines(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    place = np.linspace(0.0, 2 * np.pi, X.shape[1])
+    return np.sin(rng.uniform(3, 30, (len(X), 1)) * place + rng.uniform(0, 6, (len(X), 1))), nm
+
+
+def _random_walk(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    return rng.normal(size=X.shape).cumsum(axis=1), nm
+
+
+def _sharp_peaks(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    """Lines such as Raman spectra or chromatograms have."""
+    place = np.linspace(0.0, 1.0, X.shape[1])
+    shape = (len(X), 20, 1)
+    peaks = np.exp(-0.5 * ((place - rng.uniform(size=shape)) / rng.uniform(0.001, 0.004, shape)) ** 2)
+    return (rng.uniform(0.2, 1.0, shape) * peaks).sum(axis=1), nm
+
+
+FAULTS: dict[str, Fault] = {
+    "saturated": _saturated,
+    "flipped": _flipped,
+    "cm-1 read as nm": _wavenumbers_as_nanometres,
+    "percent reflectance": _percent_reflectance,
+    "dead channel": _dead_channel,
+    "dead block": _dead_block,
+    "white noise": _noise,
+    "sines": _sines,
+    "random walk": _random_walk,
+    "sharp peaks": _sharp_peaks,
+}
+
+
+def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
+    """Return a row per dataset, split and fault: AUC and the share that is found; the fault "none" is for false alarms.
+
+    A detector is fitted on up to 100 spectra, and shown others of the same dataset (none of the same sample), as they are and spoiled.
+    """
+    rows = []
+    for name in tqdm(problems.names, desc="datasets"):
+        found = problems.of(name)
+        if not found:
+            continue
+        problem = found[0]
+        order = np.argsort(problem.wavelengths)
+        nm = np.asarray(problem.wavelengths, dtype=np.float64)[order]
+        for seed in _SEEDS:
+            train, test = (problem.take(part) for part in problem.split(seed, _MOST_TRAIN, _MOST_TEST))
+            calibration, clean = (part.X[:, order].astype(np.float64) for part in (train, test))
+            detector = SpectralNovelty(checkpoint, axis_unit="nm", device="cpu")
+            detector.fit(calibration, wavelengths=nm, groups=train.groups)
+            usual = detector.score_samples(clean, wavelengths=nm)
+            about = {"dataset": name, "family": problem.family, "seed": seed}
+            rows.append({**about, "fault": "none", "found": float((usual < 0).mean())})
+            for fault, spoil in FAULTS.items():
+                X, axis = spoil(clean, nm, np.random.default_rng(seed))
+                if axis[-1] > MAX_WAVELENGTH:  # refused as an axis, no score needed
+                    continue
+                scores = detector.score_samples(X, wavelengths=axis)
+                truth = np.repeat([0, 1], [len(usual), len(scores)])
+                auc = roc_auc_score(truth, -np.concatenate([usual, scores]))
+                rows.append({**about, "fault": fault, "auc": auc, "found": float((scores < 0).mean())})
+    return pd.DataFrame(rows)
+
+
+def summary(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return means over families, each with the same weight, and how its worst tenth fares."""
+    by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "found"]].mean()
+    told = by_family.groupby("fault", sort=False).agg(
+        families=("found", "size"),
+        AUC=("auc", "mean"),
+        worst=("auc", lambda values: values.quantile(0.1)),
+        found=("found", "mean"),
+    )
+    return told.rename(columns={"worst": "AUC of the worst tenth", "found": "share flagged"}).reset_index()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.novelty", description=__doc__)
+    parser.add_argument("--x-bank", type=Path, help="folder of spectra; without one, synthetic sets")
+    parser.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
+    parser.add_argument("--checkpoint", default=DEFAULT, help="encoder (%(default)s)")
+    parser.add_argument("--out", type=Path, default=Path("runs/novelty"), help="folder of the table (%(default)s)")
+    options = parser.parse_args(arguments)
+    rows = measure(Problems(options.x_bank, datasets=tuple(options.datasets)), options.checkpoint)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = summary(rows)
+    write_table(table, options.out / "novelty")
+    print(table.round(3).to_string(index=False))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,199 @@
+"""Hotelling's T2 and Q residuals of embedded spectra."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, OutlierMixin
+from sklearn.decomposition import PCA
+from sklearn.utils.validation import check_is_fitted
+
+from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from ..embedder import SpectralEmbedder
+from ..errors import SpectralInputError
+from ..heads.folds import shuffled_folds
+from ..spectra import Spectra
+from .features import N_SIGNAL, novelty_features
+
+#: Calibration spectra that are looked at, at most: limits do not get better by more.
+_MOST = 1000
+_N_FOLDS = 5
+#: Weight of the numbers on the signal beside the embedding.
+_WEIGHT = 0.1
+
+
+class SpectralNovelty(OutlierMixin, BaseEstimator):
+    """Tell spectra that are unlike the calibration set: Hotelling's T2 within its principal components, Q residuals beside them.
+
+    The components are those of the embedding (local contrast) and of five numbers on the signal itself, so one detector serves any grid. Both limits are
+    quantiles of what calibration spectra have that were left out in five folds, as an F distribution knows nothing of so many
+    columns. A spectrum is an outlier where T2 or Q exceeds its limit.
+
+    Parameters
+    ----------
+    checkpoint : str or path, default="nirs-base-v1"
+        As in `SpectralEmbedder`.
+    n_components : int, default=10
+        Principal components, at most; never more than samples less two.
+    confidence : float, default=0.95
+        Share of spectra like the calibration set that are to pass, between 0 and 1. Limits never lie beyond the most distant calibration
+        spectrum: with 40 spectra 0.95 is about the most that can be told apart.
+    wavelengths, axis_unit, device : as in `SpectralEmbedder`
+
+    Attributes
+    ----------
+    t2_limit_, q_limit_ : float
+    pca_ : sklearn.decomposition.PCA
+    n_features_in_ : int
+
+    Examples
+    --------
+    >>> from nirs4all_vit import SpectralNovelty
+    >>> detector = SpectralNovelty().fit(X)  # doctest: +SKIP
+    >>> detector.predict(X_new)  # 1: like the calibration set, -1: not  # doctest: +SKIP
+    """
+
+    __metadata_request__fit: ClassVar = {"wavelengths": True, "groups": True}
+    __metadata_request__predict: ClassVar = {"wavelengths": True}
+    __metadata_request__score_samples: ClassVar = {"wavelengths": True}
+    __metadata_request__decision_function: ClassVar = {"wavelengths": True}
+
+    def __init__(
+        self,
+        checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
+        *,
+        n_components: int = 10,
+        confidence: float = 0.95,
+        wavelengths: ArrayLike | None = None,
+        axis_unit: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.checkpoint = checkpoint
+        self.n_components = n_components
+        self.confidence = confidence
+        self.wavelengths = wavelengths
+        self.axis_unit = axis_unit
+        self.device = device
+
+    def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None, groups: Any = None) -> Self:  # noqa: ARG002
+        """Learn what the calibration set looks like.
+
+        Parameters
+        ----------
+        X, wavelengths : as in `SpectralEmbedder.fit`
+            Five spectra or more.
+        y : ignored
+        groups : array-like of shape (n_samples,), optional
+            Physical sample of each spectrum: replicates are left out together.
+
+        Raises
+        ------
+        ValueError
+            Too few spectra, or a parameter out of range.
+        SpectralInputError, SpectralAxisError, CheckpointError
+            As in `SpectralEmbedder.fit`.
+        """
+        if not isinstance(self.n_components, (int, np.integer)) or self.n_components < 1:
+            raise ValueError(f"n_components={self.n_components!r} must be a positive integer.")
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence={self.confidence} must lie between 0 and 1.")
+        self._embedder = SpectralEmbedder(
+            self.checkpoint, wavelengths=self.wavelengths, axis_unit=self.axis_unit, device=self.device
+        )
+        blocks = self._embedder._fit(X, wavelengths)
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(self._embedder, name):
+                setattr(self, name, getattr(self._embedder, name))
+        Z = self._features(blocks)
+        if groups is not None:
+            groups = np.unique(np.asarray(groups), return_inverse=True)[1]
+        if len(Z) > _MOST:
+            kept = np.sort(np.random.default_rng(0).choice(len(Z), _MOST, replace=False))
+            Z, groups = Z[kept], None if groups is None else groups[kept]
+        n_samples = len(Z) if groups is None else len(np.unique(groups))
+        if n_samples < _N_FOLDS:
+            raise ValueError(f"n_samples={n_samples}: {_N_FOLDS} are the fewest that tell what is usual.")
+        n_embedded = Z.shape[1] - N_SIGNAL
+        size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
+        self._weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
+        Z = Z * self._weights
+        left_out = []
+        for inside, outside in shuffled_folds(_N_FOLDS, len(Z), groups).split(Z, groups=groups):
+            left_out.append(_t2_and_q(self._components(Z[inside]), Z[outside]))
+        # Two limits: each may refuse half of what both together may.
+        share = (1.0 + self.confidence) / 2
+        t2, q = np.concatenate(left_out, axis=1)
+        self.t2_limit_, self.q_limit_ = (
+            max(float(np.quantile(found, share, method="weibull")), 1e-300) for found in (t2, q)
+        )
+        self.pca_ = self._components(Z)
+        # scikit-learn's convention: outliers lie below.
+        self.offset_ = 0.0
+        return self
+
+    def t2(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return Hotelling's T2 (n_samples,): how far within the calibration set's components."""
+        return self._measured(X, wavelengths)[0]
+
+    def q(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return Q residuals (n_samples,), squared: what the calibration set's components do not hold."""
+        return self._measured(X, wavelengths)[1]
+
+    def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return how usual spectra are (n_samples,): minus the logarithm of T2 or Q over its limit, whichever is larger; below 0: outlier."""
+        return self._scores(self._measured(X, wavelengths))
+
+    def decision_function(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return `score_samples`; negative for outliers."""
+        return self.score_samples(X, wavelengths=wavelengths)
+
+    def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.intp]:
+        """Return 1 for spectra like the calibration set, -1 for others, (n_samples,)."""
+        return np.where(self.score_samples(X, wavelengths=wavelengths) < 0, -1, 1)
+
+    def report(self, blocks: list[Spectra], action: str) -> None:
+        """Warn of outliers among checked spectra, or raise `SpectralInputError`: for `SpectralEmbedder`."""
+        strange = np.flatnonzero(self._scores(self._measure_blocks(blocks)) < 0)
+        if not len(strange):
+            return
+        n = sum(map(len, blocks))
+        message = (
+            f"{len(strange)} of {n} spectra are unlike those of the calibration set, first row {strange[0]}; check them before "
+            "their predictions are believed. score_samples() says how strange each is, ood_.t2() and ood_.q() in what way."
+        )
+        if action == "raise":
+            raise SpectralInputError(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
+
+    def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
+        check_is_fitted(self, "pca_")
+        return self._measure_blocks(self._embedder._blocks(X, wavelengths, fitting=False))
+
+    def _measure_blocks(self, blocks: list[Spectra]) -> NDArray[np.float64]:
+        """Return T2 and Q, (2, n_samples)."""
+        return _t2_and_q(self.pca_, self._features(blocks) * self._weights)
+
+    def _scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        limits = np.array([[self.t2_limit_], [self.q_limit_]])
+        return -np.log(np.maximum(measured / limits, 1e-12)).max(axis=0)
+
+    def _features(self, blocks: list[Spectra]) -> NDArray[np.float32]:
+        from ..inference import resolve_device
+
+        return novelty_features(load_checkpoint(self.checkpoint), blocks, resolve_device(self.device))
+
+    def _components(self, Z: NDArray[np.float32]) -> PCA:
+        n = max(1, min(self.n_components, len(Z) - 2))
+        return PCA(n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
+
+
+def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+    centred = Z.astype(np.float64) - pca.mean_
+    scores = centred @ pca.components_.T
+    variance = np.maximum(pca.explained_variance_, 1e-12 * max(float(pca.explained_variance_.max()), 1e-300))
+    residual = np.square(centred).sum(axis=1) - np.square(scores).sum(axis=1)
+    return np.stack([(np.square(scores) / variance).sum(axis=1), residual.clip(min=0.0)])

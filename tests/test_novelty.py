@@ -1,0 +1,131 @@
+"""Spectra unlike the calibration set."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from nirs4all_vit import SpectralEmbedder, SpectralInputError, SpectralNovelty
+from tests.conftest import make_spectra
+
+NM = np.linspace(1100.0, 2300.0, 200)
+X = make_spectra(NM, 120, 0) + 1e-4 * np.random.default_rng(0).normal(size=(120, 200))
+NEW = make_spectra(NM, 60, 1) + 1e-4 * np.random.default_rng(1).normal(size=(60, 200))
+
+
+def detector(**parameters) -> SpectralNovelty:
+    return SpectralNovelty(**{"wavelengths": NM, **parameters})
+
+
+@parametrize_with_checks([SpectralNovelty()])
+@pytest.mark.filterwarnings("ignore:no wavelengths were given")
+def test_scikit_learn(estimator, check) -> None:
+    check(estimator)
+
+
+def strange(spectra: np.ndarray) -> dict[str, np.ndarray]:
+    dead, saturated = spectra.copy(), spectra.copy()
+    dead[:, 50] = 0.0
+    return {
+        "dead channel": dead,
+        "saturated": np.minimum(saturated, np.quantile(saturated, 0.7, axis=1, keepdims=True)),
+        "flipped": spectra[:, ::-1],
+        "percent reflectance": 100.0 * 10.0**-spectra,
+        "noise": np.random.default_rng(0).normal(size=spectra.shape),
+        "constant": np.full_like(spectra, 0.3),
+        "another material": make_spectra(NM, len(spectra), 2)[:, ::-1] ** 2,
+    }
+
+
+def test_what_is_strange_is_told_from_what_is_not() -> None:
+    fitted = detector().fit(X)
+    assert (fitted.predict(NEW) == 1).mean() >= 0.9
+    for name, spectra in strange(NEW).items():
+        assert (fitted.predict(spectra) == -1).all(), name
+    scores = fitted.score_samples(NEW)
+    assert np.array_equal(fitted.decision_function(NEW), scores)
+    assert np.array_equal(fitted.predict(NEW), np.where(scores < 0, -1, 1))
+    within, beside = fitted.t2(NEW), fitted.q(NEW)
+    assert np.array_equal(scores < 0, (within > fitted.t2_limit_) | (beside > fitted.q_limit_))
+
+
+def test_a_stretch_along_the_components_is_t2_and_another_band_is_q() -> None:
+    fitted = detector(n_components=6).fit(X)
+    band = np.exp(-0.5 * ((NM - 1700.0) / 12.0) ** 2)
+    other = fitted.q(NEW + 0.2 * band) / fitted.q_limit_
+    assert np.median(other) > 3.0
+    assert np.median(other) > 2 * np.median(fitted.t2(NEW + 0.2 * band) / fitted.t2_limit_)
+
+
+def test_confidence_is_what_passes() -> None:
+    for confidence in (0.5, 0.9):
+        passed = []
+        for seed in range(5):
+            mixed = np.random.default_rng(seed).permutation(np.concatenate([X, NEW]))
+            passed.append((detector(confidence=confidence).fit(mixed[:120]).predict(mixed[120:]) == 1).mean())
+        assert np.mean(passed) == pytest.approx((1 + confidence) / 2, abs=0.5 * (1 - confidence) + 0.03)
+
+
+def test_replicates_are_left_out_together() -> None:
+    twice = np.repeat(X[:40], 3, axis=0) + 1e-5 * np.random.default_rng(0).normal(size=(120, 200))
+    alone, together = detector().fit(twice), detector().fit(twice, groups=np.repeat(np.arange(40), 3))
+    assert together.q_limit_ > 1.1 * alone.q_limit_
+    with pytest.raises(ValueError, match="n_samples=4: 5 are the fewest"):
+        detector().fit(twice, groups=np.arange(120) % 4)
+
+
+def test_other_grids_and_many_spectra() -> None:
+    fitted = SpectralNovelty().fit(pd.DataFrame(X, columns=NM))
+    other = np.linspace(1100.0, 2300.0, 150)
+    resampled = np.stack([np.interp(other, NM, row) for row in NEW])
+    assert (fitted.predict(resampled, wavelengths=other) == 1).mean() > 0.8
+    assert fitted.score_samples([NEW[0], resampled[0]], wavelengths=[NM, other]).shape == (2,)
+    many = np.tile(X, (10, 1))
+    assert np.array_equal(detector().fit(many).pca_.mean_, detector().fit(many).pca_.mean_)
+    again = pickle.loads(pickle.dumps(fitted))
+    assert np.array_equal(
+        again.score_samples(pd.DataFrame(NEW, columns=NM)), fitted.score_samples(pd.DataFrame(NEW, columns=NM))
+    )
+
+
+def test_parameters_are_checked() -> None:
+    for parameters, message in (
+        ({"n_components": 0}, "n_components=0 must be a positive integer"),
+        ({"confidence": 95}, "confidence=95 must lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            detector(**parameters).fit(X)
+    with pytest.raises(SpectralInputError, match="NaN at row 0"):
+        detector().fit(np.where(np.arange(120)[:, None] == 0, np.nan, X))
+
+
+def test_the_embedder_says_so() -> None:
+    dead = strange(NEW)["dead channel"]
+    mixed = np.concatenate([X[:5], dead[:3]])
+    for readout in ("contrast", "compact"):
+        embedder = SpectralEmbedder(readout=readout, wavelengths=NM, on_outlier="warn").fit(X)
+        with pytest.warns(UserWarning, match=r"3 of 8 spectra are unlike those of the calibration set, first row 5"):
+            Z = embedder.transform(mixed)
+        plain = SpectralEmbedder(readout=readout, wavelengths=NM).fit(X)
+        assert np.array_equal(Z, plain.transform(mixed))
+        assert ((embedder.score_samples(mixed) < 0) == (np.arange(8) >= 5)).all()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            embedder.transform(X[:5])
+            plain.transform(mixed)
+    with pytest.raises(ValueError, match="nothing is known of outliers; fit with on_outlier='warn'"):
+        plain.score_samples(X)
+    with pytest.raises(ValueError, match="on_outlier='shout' is not known"):
+        SpectralEmbedder(on_outlier="shout", wavelengths=NM).fit(X)
+    strict = make_pipeline(SpectralEmbedder(wavelengths=NM, on_outlier="raise"), Ridge()).fit(X, X[:, 0])
+    assert clone(strict)[0].on_outlier == "raise"
+    with pytest.raises(SpectralInputError, match="1 of 1 spectra are unlike"):
+        strict.predict(dead[:1])
