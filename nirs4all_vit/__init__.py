@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import forking as forking
 from .lazy import lazy_names
 
 __version__ = "0.1.0"

@@ -28,7 +28,7 @@ class BoundedLines(io.RawIOBase):
 
     def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
         super().__init__()
-        self.path, self.longest, self._run, self._line = Path(path), longest, 0, 1
+        self.path, self.longest, self._run, self._line, self._open = Path(path), longest, 0, 1, False
         opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
         self._file = opener(self.path, "rb")
 
@@ -42,18 +42,31 @@ class BoundedLines(io.RawIOBase):
         Raises
         ------
         SpectralInputError
-            A line is too long.
+            A line is too long, or has a quote without its other half.
         """
         content = self._file.read(min(len(buffer), self.longest))
-        end = content.rfind(b"\n")
+        # Old files end lines by \\r alone.
+        first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
+        end = max(content.rfind(b"\n"), content.rfind(b"\r"))
+        if self._run + first > self.longest:
+            self._refuse(f"longer than {self.longest:,} characters; not a table of spectra")
+        if self._open or b'"' in content:
+            self._check_quotes(content)
         self._line += content.count(b"\n")
         self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
-        if self._run > self.longest:
-            raise SpectralInputError(
-                f"{self.path.name}, line {self._line}: longer than {self.longest:,} characters; not a table of spectra."
-            )
         buffer[: len(content)] = content
         return len(content)
+
+    def _check_quotes(self, content: bytes) -> None:
+        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
+        for i, line in enumerate(content.split(b"\n")):
+            if i and self._open:
+                self._line += i - 1
+                self._refuse("a quote that is not closed")
+            self._open ^= line.count(b'"') % 2 == 1
+
+    def _refuse(self, what: str) -> None:
+        raise SpectralInputError(f"{self.path.name}, line {self._line}: {what}.")
 
     def close(self) -> None:
         """Close the file."""

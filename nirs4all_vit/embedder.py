@@ -59,8 +59,9 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
         processes and sessions. What weights, read-out or grid change is never mixed up.
     on_outlier : {"ignore", "warn", "raise"}, default="ignore"
-        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`SpectralNovelty` with a
-        confidence of 0.99). `fit` then takes longer, by a second for a thousand spectra, and wants five spectra.
+        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`ood_`, a `SpectralNovelty` with a
+        confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
+        `fit` wants ten spectra then, and takes longer.
 
     Attributes
     ----------
@@ -220,7 +221,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         blocks = self._blocks(X, wavelengths, fitting=False)
         checkpoint = self._checkpoint()
         if self.on_outlier != "ignore":
-            self.ood_.report(blocks, self.on_outlier)
+            self._novelty().report(blocks, self.on_outlier)
         embedded = self._embed(blocks, checkpoint)
         embedded *= self.scale_
         return embedded
@@ -234,13 +235,17 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             Fitted with ``on_outlier="ignore"``, which learns nothing of the kind.
         """
         check_is_fitted(self)
-        if self.on_outlier == "ignore":
+        return self._novelty().score_samples(X, wavelengths=wavelengths)
+
+    def _novelty(self) -> Any:
+        if not hasattr(self, "ood_"):
             raise ValueError("nothing is known of outliers; fit with on_outlier='warn' or 'raise'.")
-        return self.ood_.score_samples(X, wavelengths=wavelengths)
+        return self.ood_
 
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
         embedded = self._embed(self._fit(X, wavelengths), self._checkpoint())
+        self.__dict__.pop("ood_", None)
         if self.on_outlier != "ignore":
             self._fit_novelty(X, wavelengths)
         self.scale_ = adapted_scale(embedded) if self.adapt else np.ones(embedded.shape[1], dtype=np.float32)

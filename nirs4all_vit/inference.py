@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -147,14 +145,3 @@ def _on_device(encoder: SpectralPerceiver, device: str) -> SpectralPerceiver:
     import copy
 
     return encoder if device == "cpu" else copy.deepcopy(encoder).to(device)
-
-
-def _stay_on_one_thread() -> None:
-    torch = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)
-
-
-# The threads of OpenMP do not survive a fork: a child that asked for them would wait for ever. torch's own workers do the same.
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_stay_on_one_thread)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .bounded_lines import BoundedLines
+from .bounded_lines import LONGEST_LINE, BoundedLines
 from .errors import SpectralAxisError, SpectralInputError
 from .spectra import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 
@@ -158,7 +158,10 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
             f"else, with ',' or ';' between columns."
         )
     if not path.name.lower().endswith(".parquet"):
-        n_first = len(next(csv.reader([first], delimiter=delimiter), []))
+        try:
+            n_first = len(next(csv.reader([first], delimiter=delimiter), []))
+        except csv.Error as error:
+            raise SpectralInputError(f"{path.name}, line 2: a value longer than any number.") from error
         if first.strip() and n_first != len(labels):
             raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {len(labels)} wavelengths.")
     axis, label_unit = parsed
@@ -189,15 +192,24 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     rows = max(1, _CHUNK_VALUES // table.wavelengths.size)
+    # A chunk of lines is held in memory: no number takes so many characters.
+    longest = min(LONGEST_LINE, 4096 + 64 * table.wavelengths.size)
     name = table.path.name
     if name.lower().endswith(".parquet"):
-        for batch in _parquet(table.path).iter_batches(batch_size=rows):
-            yield batch.to_pandas()
+        import pyarrow as pa
+
+        try:
+            for batch in _parquet(table.path).iter_batches(batch_size=rows):
+                # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+                yield batch.to_pandas(ignore_metadata=True)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise SpectralInputError(f"{name} is damaged: {reason}; fetch it again.") from error
         _release()
         return
     try:
         with (
-            io.BufferedReader(BoundedLines(table.path)) as file,
+            io.BufferedReader(BoundedLines(table.path, longest)) as file,
             pd.read_csv(
                 file,
                 sep=table.delimiter,
@@ -241,8 +253,11 @@ def _parquet(path: Path) -> Any:
     try:
         # Unbuffered: a file of one row group would be held in memory as a whole.
         return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
-    except pa.ArrowInvalid as error:
-        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {error}.") from error
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
 
 
 def _release() -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import Ridge, RidgeCV
+from sklearn.linear_model import GammaRegressor, Ridge, RidgeCV
 from sklearn.model_selection import GridSearchCV
-from sklearn.neighbors import KNeighborsRegressor
+from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
+from sklearn.svm import SVC
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.explanation import attention_windows, wavelength_importance
@@ -86,6 +87,43 @@ def test_what_may_be_explained() -> None:
     found = wavelength_importance(other, RidgeCV().fit(Z, y), embedder)
     assert (np.diff(found.wavelengths) > 0).all()
     assert found.peak() == pytest.approx(1680.0, abs=12.0)
+
+
+@pytest.mark.parametrize("method", ["gradient", "occlusion"])
+def test_neither_the_unit_nor_what_else_the_embedder_does_matters(method: str, tmp_path) -> None:
+    X, y = planted(1680.0, 40)
+    expected = None
+    for wavelengths, unit in ((NM, "nm"), (1e7 / NM, "cm-1"), (NM / 1e3, "um")):
+        settings = {"axis_unit": unit, "readout": "contrast", "on_outlier": "raise", "cache": tmp_path / "cache"}
+        model = make_pipeline(SpectralEmbedder(wavelengths=wavelengths, **settings), Ridge(1.0)).fit(X, y)
+        size = (tmp_path / "cache").stat().st_size + sum(path.stat().st_size for path in (tmp_path / "cache").iterdir())
+        found = wavelength_importance(X, model, method=method)
+        assert sum(path.stat().st_size for path in (tmp_path / "cache").iterdir()) <= size
+        assert np.corrcoef(found.outputs, model.predict(X))[0, 1] > 0.9999
+        expected = found.overall() if expected is None else expected
+        np.testing.assert_allclose(found.overall(), expected, atol=0.02 * expected.max())
+
+
+def test_coefficients_that_are_no_slopes() -> None:
+    X, y = planted(1680.0)
+    embedder = SpectralEmbedder(readout="contrast", wavelengths=NM).fit(X)
+    Z = embedder.transform(X)
+    labels = np.searchsorted(np.quantile(y, [0.33, 0.66]), y)
+    # Pairs of classes, and a logarithm in between.
+    for head in (SVC(kernel="linear").fit(Z, labels), GammaRegressor().fit(Z, y)):
+        with pytest.raises(ValueError, match="is not linear; use method='occlusion'"):
+            wavelength_importance(X, head, embedder, method="gradient")
+    several = KNeighborsClassifier().fit(Z, np.c_[labels, labels])
+    with pytest.raises(ValueError, match="several targets of classes; explain a head for each"):
+        wavelength_importance(X, several, embedder)
+
+
+def test_the_ends_of_the_spectrum_count() -> None:
+    nm = np.linspace(1100.0, 2300.0, 13)
+    rng = np.random.default_rng(0)
+    X = 0.5 + 0.1 * rng.normal(size=(60, 13))
+    model = make_spectral_pipeline(make_head("ridge"), nm).fit(X, X[:, 0])
+    assert wavelength_importance(X, model).peak() == 1100.0
 
 
 def test_classes_and_several_outputs() -> None:

@@ -13,8 +13,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from nirs4all_vit import SpectralEmbedder, SpectralInputError, SpectralNovelty
+from nirs4all_vit import CheckpointError, SpectralEmbedder, SpectralInputError, SpectralNovelty
 from tests.conftest import make_spectra
+from tests.golden.inputs import FOLDER
 
 NM = np.linspace(1100.0, 2300.0, 200)
 X = make_spectra(NM, 120, 0) + 1e-4 * np.random.default_rng(0).normal(size=(120, 200))
@@ -78,7 +79,7 @@ def test_replicates_are_left_out_together() -> None:
     twice = np.repeat(X[:40], 3, axis=0) + 1e-5 * np.random.default_rng(0).normal(size=(120, 200))
     alone, together = detector().fit(twice), detector().fit(twice, groups=np.repeat(np.arange(40), 3))
     assert together.q_limit_ > 1.1 * alone.q_limit_
-    with pytest.raises(ValueError, match="n_samples=4: 5 are the fewest"):
+    with pytest.raises(ValueError, match="n_samples=4: 10 are the fewest"):
         detector().fit(twice, groups=np.arange(120) % 4)
 
 
@@ -88,12 +89,30 @@ def test_other_grids_and_many_spectra() -> None:
     resampled = np.stack([np.interp(other, NM, row) for row in NEW])
     assert (fitted.predict(resampled, wavelengths=other) == 1).mean() > 0.8
     assert fitted.score_samples([NEW[0], resampled[0]], wavelengths=[NM, other]).shape == (2,)
+    own = [*NEW[:10], *resampled[10:20]]
+    assert SpectralNovelty().fit_predict(own, wavelengths=[NM] * 10 + [other] * 10).shape == (20,)
     many = np.tile(X, (10, 1))
     assert np.array_equal(detector().fit(many).pca_.mean_, detector().fit(many).pca_.mean_)
     again = pickle.loads(pickle.dumps(fitted))
     assert np.array_equal(
         again.score_samples(pd.DataFrame(NEW, columns=NM)), fitted.score_samples(pd.DataFrame(NEW, columns=NM))
     )
+
+
+def test_other_weights_under_the_same_path_are_refused(own_checkpoint) -> None:
+    fitted = detector(checkpoint=own_checkpoint).fit(X)
+    own_checkpoint.write_bytes((FOLDER / "format-1.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match="fit again or restore the file"):
+        fitted.predict(X)
+
+
+@pytest.mark.parametrize("n", [12, 20, 40])
+def test_few_spectra_flag_few(n: int) -> None:
+    flagged = []
+    for seed in range(8):
+        mixed = np.random.default_rng(seed).permutation(np.concatenate([X, NEW]))
+        flagged.append((detector().fit(mixed[:n]).predict(mixed[n:]) == -1).mean())
+    assert np.mean(flagged) < 3.0 / n + 0.05
 
 
 def test_parameters_are_checked() -> None:
@@ -123,6 +142,9 @@ def test_the_embedder_says_so() -> None:
             plain.transform(mixed)
     with pytest.raises(ValueError, match="nothing is known of outliers; fit with on_outlier='warn'"):
         plain.score_samples(X)
+    with pytest.raises(ValueError, match="nothing is known of outliers"):
+        plain.set_params(on_outlier="warn").transform(X)
+    assert not hasattr(embedder.set_params(on_outlier="ignore").fit(X), "ood_")
     with pytest.raises(ValueError, match="on_outlier='shout' is not known"):
         SpectralEmbedder(on_outlier="shout", wavelengths=NM).fit(X)
     strict = make_pipeline(SpectralEmbedder(wavelengths=NM, on_outlier="raise"), Ridge()).fit(X, X[:, 0])

@@ -90,8 +90,8 @@ class EncoderConfig:
             )
         self._require_integer("n_scales", 0, 6)
         self._require_integer("patch_hidden", 0, 4096)
-        if not isinstance(self.readout_scale, (int, float)) or not 0 < self.readout_scale < float("inf"):
-            raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and finite.")
+        if not isinstance(self.readout_scale, (int, float)) or not 0 < self.readout_scale <= 1e6:
+            raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive, 1e6 at most.")
         if not isinstance(self.categorical, dict) or not all(
             map(_are_names, (self.categorical, *self.categorical.values()))
         ):

@@ -14,6 +14,17 @@ from ..spectra import Spectra
 _ROWS = 64
 
 
+def embed_block(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float64]:
+    """Return what `transform` would, (n, n_columns), without its cache and its look for outliers."""
+    from ..inference import embed, resolve_device
+
+    encoder = embedder._checkpoint().encoder
+    embedded = embed(
+        encoder, [block], embedder.readout, batch_size=embedder.batch_size, device=resolve_device(embedder.device)
+    )
+    return (embedded * embedder.scale_).astype(np.float64)
+
+
 def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Return the gradient of a weighted sum of an embedding's columns with respect to the signal.
 

@@ -12,7 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..embedder import SpectralEmbedder
-from .gradients import input_gradients
+from ..spectra import Spectra
+from .gradients import embed_block, input_gradients
 from .linear import coefficients, outputs
 
 METHODS = ("auto", "gradient", "occlusion")
@@ -43,16 +44,16 @@ class WavelengthImportance:
     spectra: NDArray[np.float64]
 
     def overall(self) -> NDArray[np.float64]:
-        """Return the share of the outputs' variance that goes along with each band, (n_wavelengths,).
+        """Return the covariance of what each band adds with the output, over the output's variance, (n_wavelengths,).
 
-        The covariance of what the band adds with the output, over the output's variance. A strong band that a model merely subtracts adds
-        much to every sample and nothing to this. Bands overlap: shares do not sum to one.
+        A strong band that a model merely subtracts adds much to every sample and nothing to this. Below zero a band works against the
+        output. Bands overlap, and levels and slopes wider than a band belong to none: this does not sum to one.
         """
         centred = self.outputs - self.outputs.mean()
         return centred @ (self.values - self.values.mean(axis=0)) / max(float(centred @ centred), 1e-300)
 
     def peak(self) -> float:
-        """Return the wavelength that matters most, in nm."""
+        """Return the wavelength where `overall` is largest, in nm."""
         return float(self.wavelengths[self.overall().argmax()])
 
     def plot(self, ax: Any = None) -> Any:
@@ -62,7 +63,7 @@ class WavelengthImportance:
         if ax is None:
             ax = plt.figure(figsize=(7, 3.2), layout="constrained").add_subplot()
         ax.fill_between(self.wavelengths, self.overall(), color="tab:orange", alpha=0.5, lw=0, label="importance")
-        ax.set(xlabel="wavelength (nm)", ylabel=f"share of the output's variance ({self.method})")
+        ax.set(xlabel="wavelength (nm)", ylabel=f"covariance with the output ({self.method})")
         twin = ax.twinx()
         twin.plot(self.wavelengths, self.spectra.mean(axis=0), color="black", lw=1, label="mean spectrum")
         twin.set_ylabel("signal")
@@ -130,7 +131,13 @@ def wavelength_importance(
     spectra, nm = np.asarray(blocks[0].values, dtype=np.float64), blocks[0].wavelengths
     if len(spectra) < 2:
         raise ValueError("one spectrum has nothing to be compared with; give two or more, such as the calibration set.")
-    linear = coefficients(head)
+
+    # Past the embedder's own checks and cache: what is embedded here are no spectra of the user's.
+    def embed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        return embed_block(embedder, Spectra(rows, nm))
+
+    embedded = embed(spectra)
+    linear = coefficients(head, embedded)
     if method == "auto":
         method = "occlusion" if linear is None else "gradient"
     bands = _Bands(spectra, nm, width)
@@ -139,12 +146,12 @@ def wavelength_importance(
             raise ValueError(f"{type(head).__name__} is not linear; use method='occlusion'.")
         weights = _chosen(linear, output)
         slopes = input_gradients(embedder, blocks[0], weights)
-        said = embedder.transform(spectra, wavelengths=nm) @ weights
+        said = embedded @ weights
         effects = bands.effects(lambda occluded: ((spectra - occluded) * slopes).sum(axis=1))
     else:
 
         def predict(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-            return _chosen(outputs(head, embedder.transform(rows, wavelengths=nm)).T, output)
+            return _chosen(outputs(head, embed(rows)).T, output)
 
         said = predict(spectra)
         effects = bands.effects(lambda occluded: said - predict(occluded))
@@ -154,7 +161,7 @@ def wavelength_importance(
 
 def _taken_apart(head: Any, embedder: SpectralEmbedder | None) -> tuple[SpectralEmbedder, Any]:
     """Return the embedder and what comes behind it."""
-    head = getattr(head, "best_estimator_", head)
+    head = getattr(head, "best_estimator_", getattr(head, "estimator_", head))
     if embedder is None:
         if not isinstance(head, Pipeline) or not isinstance(head.steps[0][1], SpectralEmbedder):
             raise ValueError("head must be a pipeline that begins with a SpectralEmbedder, or come with embedder=.")
@@ -191,10 +198,17 @@ class _Bands:
         return found
 
     def _occluded(self, inside: NDArray[np.intp]) -> NDArray[np.float64]:
-        start, stop = max(inside[0] - 1, 0), min(inside[-1] + 1, len(self.nm) - 1)
-        share = (self.nm[inside] - self.nm[start]) / max(self.nm[stop] - self.nm[start], 1e-12)
-        # From edge to edge the straight line that keeps the spectrum in one piece.
-        line = self.other[:, [start]] * (1.0 - share) + self.other[:, [stop]] * share
+        # From edge to edge the straight line that keeps the spectrum in one piece; at an end of the spectrum the level of the other edge.
+        before, behind = inside[0] - 1, inside[-1] + 1
+        left = self.other[:, [before]] if before >= 0 else None
+        right = self.other[:, [behind]] if behind < len(self.nm) else None
+        if left is None and right is None:
+            line = np.zeros((len(self.spectra), 1))
+        elif left is None or right is None:
+            line = right if left is None else left
+        else:
+            share = (self.nm[inside] - self.nm[before]) / (self.nm[behind] - self.nm[before])
+            line = left * (1.0 - share) + right * share
         occluded = self.spectra.copy()
         occluded[:, inside] += self.other[:, inside] - line
         return occluded

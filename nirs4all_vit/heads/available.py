@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .head import TASKS, head_names
-from .tabular import LIBRARIES, why_not
+from .tabular import LIBRARIES, weights_here, why_not
 
 
 class HeadNames(tuple[str, ...]):
@@ -25,8 +25,8 @@ class HeadNames(tuple[str, ...]):
 def available_heads(task: str = "regression") -> HeadNames:
     """Return the names that `make_head` takes and that run here; ``.unavailable`` says why others do not.
 
-    Weights that a library would have to download count as there: a name in the result may still want a network at its
-    first `fit`.
+    TabPFN and TabICL run where their weights lie: elsewhere `make_head` makes them all the same, and their first `fit` fetches the weights if
+    there is a network.
 
     Parameters
     ----------
@@ -40,7 +40,17 @@ def available_heads(task: str = "regression") -> HeadNames:
     """
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
-    reasons = {name: why_not(name, task) for name in LIBRARIES}
+    reasons = {name: why_not(name, task) or _without_weights(name, task) for name in LIBRARIES}
     found = HeadNames(name for name in head_names(task) if reasons.get(name) is None)
     found.unavailable = {name: why for name, why in reasons.items() if why is not None}
     return found
+
+
+def _without_weights(library: str, task: str) -> str | None:
+    if weights_here(library, task):
+        return None
+    known = LIBRARIES[library]
+    return (
+        f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where there is a network, or "
+        f"set {known.variables[task]}=/path/to/{known.files[task]}"
+    )

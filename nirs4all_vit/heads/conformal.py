@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.model_selection import check_cv
+from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, has_fit_parameter
 
@@ -77,8 +78,9 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         if isinstance(cv, (int, np.integer)):
             cv = shuffled_folds(int(cv), n, groups)
         # Heads that search their parameters keep replicates together, too.
-        if groups is not None and has_fit_parameter(self.estimator, "groups"):
-            fit_params = {**fit_params, "groups": np.asarray(groups)}
+        name = _groups_parameter(self.estimator)
+        if groups is not None and name is not None:
+            fit_params = {**fit_params, name: np.asarray(groups)}
         residuals = np.full(n, np.nan)
         seen = np.zeros(n, dtype=bool)
         for inside, outside in check_cv(cv).split(X, y, groups):
@@ -125,3 +127,12 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         share = coverage * (self.n_samples_ + 1) / self.n_samples_
         width = np.quantile(self.residuals_, share, method="interpolated_inverted_cdf") if share <= 1 else np.inf
         return np.stack([centre - width, centre + width], axis=1)
+
+
+def _groups_parameter(estimator: Any) -> str | None:
+    """Return what `fit` calls the groups, in a pipeline those of its last step; None where nothing takes any."""
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        inner = _groups_parameter(last)
+        return inner and f"{name}__{inner}"
+    return "groups" if has_fit_parameter(estimator, "groups") else None

@@ -59,6 +59,20 @@ def why_not(library: str, task: str) -> str | None:
     return None
 
 
+def weights_here(library: str, task: str) -> bool:
+    """Tell whether weights lie on this machine: named by a variable, or where the library keeps what it has fetched."""
+    known = LIBRARIES[library]
+    if os.environ.get(known.variables[task]):
+        return True  # `why_not` has looked
+    if library == "tabicl":
+        from huggingface_hub import try_to_load_from_cache
+
+        return isinstance(try_to_load_from_cache("jingang/TabICL", known.files[task]), str)
+    from tabpfn.model_loading import get_cache_dir
+
+    return (Path(get_cache_dir()) / known.files[task]).is_file()
+
+
 class _Tabular(BaseEstimator):
     _task: str
 

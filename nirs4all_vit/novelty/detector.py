@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.decomposition import PCA
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from ..checkpoint import DEFAULT_CHECKPOINT
 from ..embedder import SpectralEmbedder
 from ..errors import SpectralInputError
 from ..heads.folds import shuffled_folds
@@ -22,6 +22,8 @@ from .features import N_SIGNAL, novelty_features
 #: Calibration spectra that are looked at, at most: limits do not get better by more.
 _MOST = 1000
 _N_FOLDS = 5
+#: Samples that tell what is usual, at least; and samples for each component, so that none is a sample's own.
+_FEWEST, _PER_COMPONENT = 10, 3
 #: Weight of the numbers on the signal beside the embedding.
 _WEIGHT = 0.1
 
@@ -38,10 +40,10 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
     checkpoint : str or path, default="nirs-base-v1"
         As in `SpectralEmbedder`.
     n_components : int, default=10
-        Principal components, at most; never more than samples less two.
+        Principal components, at most; never more than a third of the samples of a fold.
     confidence : float, default=0.95
         Share of spectra like the calibration set that are to pass, between 0 and 1. Limits never lie beyond the most distant calibration
-        spectrum: with 40 spectra 0.95 is about the most that can be told apart.
+        spectrum: of n samples, about 2 / (n + 1) are flagged at least, so 0.95 takes 40 and 0.99 takes 200.
     wavelengths, axis_unit, device : as in `SpectralEmbedder`
 
     Attributes
@@ -85,7 +87,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X, wavelengths : as in `SpectralEmbedder.fit`
-            Five spectra or more.
+            Ten samples or more.
         y : ignored
         groups : array-like of shape (n_samples,), optional
             Physical sample of each spectrum: replicates are left out together.
@@ -108,21 +110,23 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self._embedder, name):
                 setattr(self, name, getattr(self._embedder, name))
-        Z = self._features(blocks)
+        codes = np.arange(sum(map(len, blocks)))
         if groups is not None:
-            groups = np.unique(np.asarray(groups), return_inverse=True)[1]
-        if len(Z) > _MOST:
-            kept = np.sort(np.random.default_rng(0).choice(len(Z), _MOST, replace=False))
-            Z, groups = Z[kept], None if groups is None else groups[kept]
-        n_samples = len(Z) if groups is None else len(np.unique(groups))
-        if n_samples < _N_FOLDS:
-            raise ValueError(f"n_samples={n_samples}: {_N_FOLDS} are the fewest that tell what is usual.")
+            check_consistent_length(X, groups)
+            codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+        if len(codes) > _MOST:
+            blocks, codes = _some(blocks, codes)
+        n_samples = len(np.unique(codes))
+        if n_samples < _FEWEST:
+            raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")
+        self._n = max(1, min(self.n_components, (n_samples - -(-n_samples // _N_FOLDS)) // _PER_COMPONENT))
+        Z = self._features(blocks)
         n_embedded = Z.shape[1] - N_SIGNAL
         size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
         self._weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
         Z = Z * self._weights
         left_out = []
-        for inside, outside in shuffled_folds(_N_FOLDS, len(Z), groups).split(Z, groups=groups):
+        for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
             left_out.append(_t2_and_q(self._components(Z[inside]), Z[outside]))
         # Two limits: each may refuse half of what both together may.
         share = (1.0 + self.confidence) / 2
@@ -134,6 +138,10 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         # scikit-learn's convention: outliers lie below.
         self.offset_ = 0.0
         return self
+
+    def fit_predict(self, X: Any, y: Any = None, *, wavelengths: Any = None, groups: Any = None) -> NDArray[np.intp]:
+        """Fit, and tell which of the same spectra stand apart; parameters as in `fit`."""
+        return self.fit(X, y, wavelengths=wavelengths, groups=groups).predict(X, wavelengths=wavelengths)
 
     def t2(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return Hotelling's T2 (n_samples,): how far within the calibration set's components."""
@@ -184,11 +192,23 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
     def _features(self, blocks: list[Spectra]) -> NDArray[np.float32]:
         from ..inference import resolve_device
 
-        return novelty_features(load_checkpoint(self.checkpoint), blocks, resolve_device(self.device))
+        # The embedder notices where the file holds other weights by now.
+        return novelty_features(self._embedder._checkpoint(), blocks, resolve_device(self.device))
 
     def _components(self, Z: NDArray[np.float32]) -> PCA:
-        n = max(1, min(self.n_components, len(Z) - 2))
-        return PCA(n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
+        return PCA(self._n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
+
+
+def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
+    """Return some spectra of all blocks, in order, with the numbers of their samples."""
+    kept = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
+    ends = np.cumsum([len(block) for block in blocks])
+    some = []
+    for block, end in zip(blocks, ends, strict=True):
+        rows = kept[(kept >= end - len(block)) & (kept < end)] - (end - len(block))
+        if len(rows):
+            some.append(Spectra(block.values[rows], block.wavelengths))
+    return some, codes[kept]
 
 
 def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:

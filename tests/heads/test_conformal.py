@@ -8,8 +8,10 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold, RepeatedKFold, ShuffleSplit
 from sklearn.neighbors import KNeighborsRegressor
+from sklearn.pipeline import make_pipeline
 
-from nirs4all_vit.heads import CrossConformalRegressor, make_spectral_pipeline
+from nirs4all_vit.heads import CrossConformalRegressor, make_head, make_spectral_pipeline
+from nirs4all_vit.heads.conformal import _groups_parameter
 from tests.conftest import make_spectra
 
 
@@ -79,6 +81,15 @@ def test_groups_stay_together() -> None:
 
     CrossConformalRegressor(Told(), cv=5).fit(X, y, groups=groups)
     assert [len(found) for found in seen] == [48, 48, 48, 48, 48, 60]
+
+
+def test_a_search_within_a_pipeline_is_told_of_groups() -> None:
+    assert _groups_parameter(make_spectral_pipeline("krr")) == "head__krr__groups"
+    assert _groups_parameter(make_spectral_pipeline("pls")) == "head__groups"
+    assert _groups_parameter(make_spectral_pipeline("ridge")) is None
+    X, y = (np.repeat(part, 2, axis=0) for part in problem(20, 0))
+    model = CrossConformalRegressor(make_pipeline(make_head("pls")), cv=4)
+    assert np.isfinite(model.fit(X, y, groups=np.repeat(np.arange(20), 2)).predict(X)).all()
 
 
 def test_what_has_a_value_per_sample_is_cut_to_the_fold() -> None:
