@@ -58,6 +58,21 @@ def test_quoted_results_are_the_committed_ones() -> None:
         f"{len(stable)} smooth sets",
     ):
         assert figure in README, figure
+    heads = pd.read_csv(ROOT / "benchmarks/results/phase6.csv").set_index("method")["geometric mean"]
+    told = re.sub(r"\s+", " ", README)
+    for name, head in (
+        ("Gaussian process", "gp"),
+        ("kernel ridge", "krr"),
+        ("ridge", "ridge"),
+        ("support vectors", "svr"),
+        ("network", "mlp"),
+        ("PLS", "pls"),
+    ):
+        assert f"{name} {heads[f'{head}@nirs-base-v1']:.3f}" in told
+    tuned = pd.read_csv(ROOT / "benchmarks/results/finetuning.csv").set_index("method").loc["tuned@nirs-base-v1"]
+    assert "the error is {:.3f}, {:.3f} and {:.3f} of the frozen".format(*tuned["geometric mean"]) in told
+    held = pd.read_csv(ROOT / "benchmarks/results/intervals.csv")["coverage"]
+    assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*held) in told
     faults = pd.read_csv(ROOT / "benchmarks/results/novelty.csv").set_index("fault")
     assert f"is {np.floor(faults['AUC'].min() * 100) / 100:.2f} or more for each" in README
     assert f"and {faults.loc['none', 'share flagged']:.0%} of sound spectra".replace("%", " %") in README
