@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import plugin
@@ -226,13 +227,11 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         embedded *= self.scale_
         return embedded
 
+    @available_if(lambda self: self.on_outlier != "ignore")
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return how usual spectra are beside those of `fit` (n_samples,), below 0 for outliers: `ood_.score_samples`.
 
-        Raises
-        ------
-        ValueError
-            Fitted with ``on_outlier="ignore"``, which learns nothing of the kind.
+        There with ``on_outlier="warn"`` and ``"raise"`` only.
         """
         check_is_fitted(self)
         return self._novelty().score_samples(X, wavelengths=wavelengths)

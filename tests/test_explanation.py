@@ -28,14 +28,16 @@ def planted(centre: float, n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.n
     return X + 2e-4 * rng.normal(size=X.shape), 3.0 + 4.0 * amounts[:, 3] + 0.1 * rng.normal(size=n)
 
 
-@pytest.mark.parametrize("centre", [1320.0, 1680.0, 2050.0])
 @pytest.mark.parametrize(
-    ("method", "head", "readout"),
+    ("method", "head", "readout", "centre"),
     [
-        ("gradient", "ridge", "latents"),
-        ("gradient", "ridge", "contrast"),
-        ("occlusion", "ridge", "contrast"),
-        ("occlusion", "gp", "contrast"),
+        *(
+            ("gradient", "ridge", readout, centre)
+            for readout in ("latents", "contrast")
+            for centre in (1320.0, 1680.0, 2050.0)
+        ),
+        ("occlusion", "ridge", "contrast", 2050.0),
+        ("occlusion", "gp", "contrast", 1680.0),
     ],
 )
 def test_a_planted_band_is_found(centre: float, method: str, head: str, readout: str) -> None:
