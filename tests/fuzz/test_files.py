@@ -146,9 +146,10 @@ def test_folders_of_arrays(data: st.DataObject, tmp_path: Path) -> None:
     folder = tmp_path / "bank" / "made"
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "wavelengths.npy", NM)
-    np.save(folder / "X.npy", X.astype(np.float32))
-    (folder / "meta.json").write_text(json.dumps({"dataset_id": "made", "family": "made"}))
-    path = folder / data.draw(st.sampled_from(["wavelengths.npy", "X.npy", "meta.json"]))
+    np.save(folder / "spectra.npy", X.astype(np.float32))
+    (folder / "metadata.json").write_text(json.dumps({"family": "made"}))
+    assert [len(dataset) for dataset in load_x_bank(folder.parent, progress=False)] == [len(X)]
+    path = folder / data.draw(st.sampled_from(["wavelengths.npy", "spectra.npy", "metadata.json"]))
     path.write_bytes(damaged(data, path.read_bytes()))
     with bounded(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
