@@ -45,7 +45,7 @@ class BoundedLines(io.RawIOBase):
             A line is too long, or has a quote without its other half.
         """
         content = self._file.read(min(len(buffer), self.longest))
-        # Old files end lines by \\r alone.
+        # Old files end lines by a carriage return alone.
         first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
         end = max(content.rfind(b"\n"), content.rfind(b"\r"))
         if self._run + first > self.longest:

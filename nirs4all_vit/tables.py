@@ -198,8 +198,9 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     if name.lower().endswith(".parquet"):
         import pyarrow as pa
 
+        file = _parquet(table.path)
         try:
-            for batch in _parquet(table.path).iter_batches(batch_size=rows):
+            for batch in file.iter_batches(batch_size=rows):
                 # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
                 yield batch.to_pandas(ignore_metadata=True)
         except (OSError, ValueError, pa.ArrowException) as error:

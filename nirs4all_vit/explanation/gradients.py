@@ -46,10 +46,6 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     from ..encoder import Grid
 
     encoder: Any = embedder._checkpoint().encoder
-    if len(weights) != len(embedder.scale_):
-        raise ValueError(
-            f"the head has {len(weights)} coefficients for an embedding of {len(embedder.scale_)} columns."
-        )
     direction = torch.from_numpy(np.asarray(weights * embedder.scale_, dtype=np.float64))
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
     # Not as float32: the digits that differ between neighbouring points are the gradient.

@@ -153,7 +153,7 @@ def wavelength_importance(
         def predict(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return _chosen(outputs(head, embed(rows)).T, output)
 
-        said = predict(spectra)
+        said = _chosen(outputs(head, embedded).T, output)
         effects = bands.effects(lambda occluded: said - predict(occluded))
     values = np.stack([np.interp(nm, bands.centres, row) for row in effects])
     return WavelengthImportance(nm, values, method, said, spectra)

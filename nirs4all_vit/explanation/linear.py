@@ -15,9 +15,8 @@ def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | Non
     """Return the change of each output with each column of the embedding, (n_outputs, n_columns); None where it is not constant.
 
     That an estimator has ``coef_`` says little: a link function may stand behind it, or the classes be compared in pairs. So the coefficients have to
-    give, but for a constant, what the head says of `Z`, (n_samples, n_columns). Searches are looked through; PLS-DA counts by its answers.
+    give, but for a constant, what the head says of `Z`, (n_samples, n_columns). PLS-DA counts by its answers.
     """
-    head = getattr(head, "best_estimator_", head)
     head = getattr(head, "pls_", head)
     # Support vector machines have the attribute, and raise where their kernel is not linear.
     found = getattr(head, "coef_", None)
