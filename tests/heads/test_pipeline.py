@@ -99,6 +99,44 @@ def test_in_nirs4all(
     np.testing.assert_allclose(again, np.ravel(result.final["y_pred"]), rtol=1e-3, atol=1e-4)
 
 
+CLASSES = np.digitize(Y, np.quantile(Y, [1 / 3, 2 / 3]))
+
+
+@pytest.mark.parametrize(
+    ("name", "engine"),
+    [
+        *((name, "dag-ml") for name in ("ridge", "logistic", "svc", "plsda", "gp", "mlp")),
+        *((name, "legacy") for name in ("ridge", "plsda")),
+    ],
+)
+def test_classes_in_nirs4all(name: str, engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import nirs4all
+    from nirs4all.data import SpectroDataset
+
+    monkeypatch.chdir(tmp_path)
+    data = SpectroDataset("classes")
+    for partition, rows in (("train", slice(0, 40)), ("test", slice(40, None))):
+        header = {"headers": [f"{v:.6f}" for v in NM], "header_unit": "nm"}
+        data.add_samples(X[rows], {"partition": partition}, **header)
+        data.add_targets(CLASSES[rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = nirs4all.run(
+            [KFold(3), SpectralEmbedder(readout="contrast", cache=True), {"model": make_head(name, "classification")}],
+            dataset=data,
+            engine=engine,
+            verbose=0,
+            save_charts=False,
+            random_state=0,
+        )
+        predicted = np.ravel(result.final["y_pred"])
+        bundle = result.export(str(tmp_path / "model.n4a"))
+        other = None if engine == "dag-ml" else engine
+        again = np.ravel(nirs4all.predict(str(bundle), X[40:], engine=other, verbose=0).y_pred)
+    assert np.mean(predicted == CLASSES[40:]) > 0.7
+    np.testing.assert_array_equal(again, predicted)
+
+
 def test_nirs4all_tunes_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import nirs4all
 
