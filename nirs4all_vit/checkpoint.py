@@ -42,12 +42,15 @@ class BundledWeights:
         Its hash; a damaged installation is noticed at first use.
     licence : str
         Terms of the weights.
+    formerly : tuple of str
+        Hashes of earlier files with the same weights and other statistics: what was fitted on them goes on.
     """
 
     name: str
     file: str
     sha256: str
     licence: str
+    formerly: tuple[str, ...] = ()
 
 
 DEFAULT_CHECKPOINT = "nirs-base-v1"
@@ -57,8 +60,9 @@ BUNDLED = {
         BundledWeights(
             name="nirs-base-v1",
             file="nirs-base-v1.safetensors",
-            sha256="fd167de1fa84704c645c88588a8f316fcfb54ccbea4e694b287116ebe95e6e28",
+            sha256="4278ea5cec41be23b3e7f423f8158013673798841432c9edf5e63f1d161700ee",
             licence="BSD-3-Clause",
+            formerly=("fd167de1fa84704c645c88588a8f316fcfb54ccbea4e694b287116ebe95e6e28",),
         ),
     )
 }
@@ -76,7 +80,7 @@ class Checkpoint:
         ``name``, ``licence``, ``encoder`` (configuration) and ``provenance`` (recipe, seed, commit,
         bank hash, families seen).
     statistics : dict of str to Tensor
-        Mean and covariance of the compact read-out over the pretraining bank.
+        Of the pretraining bank: mean and covariance of the compact read-out, and what `SpectralNovelty.bank_scores` knows.
     path : Path or None
         File it was read from.
     sha256 : str
@@ -93,6 +97,12 @@ class Checkpoint:
     def name(self) -> str:
         """Name and version, such as ``nirs-base-v1``."""
         return str(self.header.get("name", "unnamed"))
+
+    def replaces(self, sha256: str) -> bool:
+        """Tell whether what was fitted with the file of this hash may go on with this one."""
+        return sha256 == self.sha256 or any(
+            self.sha256 == bundled.sha256 and sha256 in bundled.formerly for bundled in BUNDLED.values()
+        )
 
 
 def find_checkpoint(reference: str | os.PathLike[str]) -> Path:

@@ -284,7 +284,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
-        if checkpoint.sha256 != self.checkpoint_sha256_:
+        if not checkpoint.replaces(self.checkpoint_sha256_):
             raise CheckpointError(
                 f"fitted with {self.checkpoint_name_} (SHA-256 {self.checkpoint_sha256_[:12]}), but "
                 f"{self.checkpoint} now holds {checkpoint.sha256[:12]}; fit again or restore the file."

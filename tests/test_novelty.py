@@ -14,6 +14,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, SpectralInputError, SpectralNovelty
+from nirs4all_vit.novelty.bank import bank_coverage, bank_scores, bank_statistics
+from nirs4all_vit.novelty.features import N_SIGNAL, _longest_flat
 from tests.conftest import make_spectra
 from tests.golden.inputs import FOLDER
 
@@ -150,3 +152,66 @@ def test_the_embedder_says_so() -> None:
     assert clone(strict)[0].on_outlier == "raise"
     with pytest.raises(SpectralInputError, match="1 of 1 spectra are unlike"):
         strict.predict(dead[:1])
+
+
+def test_what_is_no_near_infrared_spectrum_is_told_without_a_fit() -> None:
+    assert (detector().bank_scores(X) > 0).mean() > 0.9
+    for name in ("saturated", "percent reflectance", "noise", "constant"):
+        assert (detector().bank_scores(strange(X)[name]) < 0).mean() > 0.9, name
+    mistaken = detector(wavelengths=None, axis_unit="nm").bank_scores(X[:5], wavelengths=1e7 / NM)
+    assert (mistaken < 0).all()
+
+
+def test_bank_scores_are_the_same_before_and_after_a_fit_row_by_row_and_on_any_grid() -> None:
+    scores = detector().bank_scores(X)
+    assert np.array_equal(detector().fit(X).bank_scores(X), scores)
+    assert np.allclose([detector().bank_scores(row[None])[0] for row in X[:5]], scores[:5], rtol=1e-6)
+    nested = detector(wavelengths=None).bank_scores(list(X[:5]), wavelengths=[NM] * 5)
+    assert np.allclose(nested, scores[:5], rtol=1e-4)
+
+
+def test_a_checkpoint_without_a_bank_says_so() -> None:
+    with pytest.raises(CheckpointError, match="says nothing of its bank"):
+        detector(checkpoint=FOLDER / "format-1.safetensors").bank_scores(X)
+
+
+def test_statistics_of_a_bank() -> None:
+    rng = np.random.default_rng(0)
+    families = [f"f{i % 12}" for i in range(24)]
+    embedded = [rng.normal(size=(n, 8)) + 0.1 * i for i, n in enumerate(rng.integers(1, 30, 24))]
+    signals = [rng.normal(size=(len(e), N_SIGNAL)) for e in embedded]
+    known = bank_statistics(embedded, signals, [(1000.0, 1500.0), (1400.0, 2500.0)] * 12, families)
+    assert {v.dtype for v in known.values()} == {np.dtype("float32")}
+    assert bank_coverage(known, 1100, 2400) == 1.0
+    assert bank_coverage(known, 4000, 9000) == bank_coverage(known, 29_999, 30_000) == 0.0
+    assert 0.4 < bank_coverage(known, 2000, 3000) < 0.7
+    assert bank_coverage(known, 1200.0, 1200.0) == 1.0
+    like = bank_scores(known, rng.normal(1.2, 1.0, (500, 8)), rng.normal(size=(500, N_SIGNAL)), np.ones(500))
+    assert (like < 0).mean() < 0.15
+    unlike = bank_scores(known, rng.normal(30.0, 1.0, (50, 8)), rng.normal(size=(50, N_SIGNAL)), np.ones(50))
+    assert (unlike < 0).all()
+    # A family of many datasets weighs no more than others.
+    again = [0, 12] * 5
+    more = bank_statistics(
+        [*embedded, *(embedded[i] for i in again)],
+        [*signals, *(signals[i] for i in again)],
+        [(1000.0, 1500.0)] * 34,
+        [*families, *["f0"] * 10],
+    )
+    assert np.allclose(more["bank_mean"], known["bank_mean"], atol=1e-5)
+    assert np.allclose(more["bank_limit"], known["bank_limit"], atol=1e-4)
+    assert bank_statistics(embedded[:2], signals[:2], [(1000.0, 1500.0)] * 2, families[:2]) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "longest"),
+    [
+        ([[1, 2, 3, 4]], [1]),
+        ([[1, 1, 3, 4], [2, 2, 2, 2], [1, 2, 2, 2]], [2, 4, 3]),
+        ([[5]], [1]),
+        ([[0, 0], [0, 1]], [2, 1]),
+    ],
+)
+def test_the_longest_flat_stretch(rows: list[list[float]], longest: list[int]) -> None:
+    X = np.array(rows, dtype=float)
+    assert np.array_equal(_longest_flat(X), longest)

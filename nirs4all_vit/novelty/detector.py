@@ -12,12 +12,13 @@ from sklearn.base import BaseEstimator, OutlierMixin
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ..checkpoint import DEFAULT_CHECKPOINT
+from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..embedder import SpectralEmbedder
-from ..errors import SpectralInputError
+from ..errors import CheckpointError, SpectralInputError
 from ..heads.folds import shuffled_folds
 from ..spectra import Spectra
-from .features import N_SIGNAL, novelty_features
+from .bank import FEWEST_FAMILIES, bank_coverage, bank_scores
+from .features import N_SIGNAL, novelty_features, signal_numbers
 
 #: Calibration spectra that are looked at, at most: limits do not get better by more.
 _MOST = 1000
@@ -31,9 +32,10 @@ _WEIGHT = 0.1
 class SpectralNovelty(OutlierMixin, BaseEstimator):
     """Tell spectra that are unlike the calibration set: Hotelling's T2 within its principal components, Q residuals beside them.
 
-    The components are those of the embedding (local contrast) and of five numbers on the signal itself, so one detector serves any grid. Both limits are
+    The components are those of the embedding (local contrast) and of six numbers on the signal itself, so one detector serves any grid. Both limits are
     quantiles of what calibration spectra have that were left out in five folds, as an F distribution knows nothing of so many
-    columns. A spectrum is an outlier where T2 or Q exceeds its limit.
+    columns. A spectrum is an outlier where T2 or Q exceeds its limit. Without a calibration set, `bank_scores` tells what is unlike
+    anything that the encoder was pretrained on.
 
     Parameters
     ----------
@@ -103,9 +105,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
             raise ValueError(f"n_components={self.n_components!r} must be a positive integer.")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence={self.confidence} must lie between 0 and 1.")
-        self._embedder = SpectralEmbedder(
-            self.checkpoint, wavelengths=self.wavelengths, axis_unit=self.axis_unit, device=self.device
-        )
+        self._embedder = self._new_embedder()
         blocks = self._embedder._fit(X, wavelengths)
         for name in ("n_features_in_", "feature_names_in_"):
             if hasattr(self._embedder, name):
@@ -163,6 +163,47 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         """Return 1 for spectra like the calibration set, -1 for others, (n_samples,)."""
         return np.where(self.score_samples(X, wavelengths=wavelengths) < 0, -1, 1)
 
+    def bank_scores(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return how usual absorbance spectra are beside those that the encoder was pretrained on; needs no `fit`.
+
+        Distances in the bank's 64 principal components and beside them, the largest kink, the longest flat run, and how much of the
+        wavelength range any family of the bank covers, each over a limit that one in a hundred spectra of left-out families exceeds. It tells
+        what is no near-infrared absorbance, or not on that axis; what is wrong for one material only, a calibration set tells.
+
+        Parameters
+        ----------
+        X, wavelengths : as in `SpectralEmbedder.transform`; before `fit`, as in its `fit`
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            1 and less; below 0: unlike the bank.
+
+        Raises
+        ------
+        CheckpointError
+            A checkpoint that says nothing of its bank.
+        SpectralInputError, SpectralAxisError
+            As in `SpectralEmbedder.fit`.
+        """
+        from ..inference import embed, resolve_device
+
+        checkpoint = load_checkpoint(self.checkpoint)
+        statistics = {key: value.numpy() for key, value in checkpoint.statistics.items() if key.startswith("bank_")}
+        if not statistics:
+            raise CheckpointError(
+                f"{checkpoint.name} says nothing of its bank (made by an earlier release, or of fewer than {FEWEST_FAMILIES} families); "
+                "fit() learns from calibration spectra instead."
+            )
+        fitted = hasattr(self, "pca_")
+        embedder = self._embedder if fitted else self._new_embedder()
+        blocks = embedder._blocks(X, wavelengths, fitting=not fitted)
+        embedded = embed(checkpoint.encoder, blocks, "compact", device=resolve_device(self.device))
+        signals = np.concatenate([signal_numbers(block.values) for block in blocks])
+        ends = [(block.wavelengths[0], block.wavelengths[-1]) for block in blocks]
+        coverage = np.repeat([bank_coverage(statistics, *pair) for pair in ends], [len(block) for block in blocks])
+        return bank_scores(statistics, embedded, signals, coverage)
+
     def report(self, blocks: list[Spectra], action: str) -> None:
         """Warn of outliers among checked spectra, or raise `SpectralInputError`: for `SpectralEmbedder`."""
         strange = np.flatnonzero(self._scores(self._measure_blocks(blocks)) < 0)
@@ -176,6 +217,10 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         if action == "raise":
             raise SpectralInputError(message)
         warnings.warn(message, UserWarning, stacklevel=3)
+
+    def _new_embedder(self) -> SpectralEmbedder:
+        axis = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
+        return SpectralEmbedder(self.checkpoint, device=self.device, **axis)
 
     def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "pca_")

@@ -13,9 +13,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..encoder import SpectralPerceiver
+from ..novelty.bank import bank_statistics
+from ..novelty.features import signal_numbers
 from .config import PretrainingConfig
 from .data.bank import bank_hash
 from .data.dataset import SpectralDataset
@@ -23,6 +26,8 @@ from .scores import embed_rows
 
 #: Ridge penalty over the mean squared distance from the centre, where no episode has said what suits.
 _TYPICAL_PENALTY = 1e-3
+#: Spectra of a dataset that statistics look at.
+_SAMPLED = 64
 
 
 def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> dict[str, Any]:
@@ -66,19 +71,32 @@ def scaled_encoder(
 
 
 def embedding_statistics(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> dict[str, Tensor]:
-    """Mean and covariance of the compact read-out of the signals as published, every dataset counting alike."""
+    """Mean and covariance of the compact read-out of absorbance spectra, every dataset counting alike, and what tells spectra unlike all of them."""
     means, seconds = [], []
+    samples: list[Tensor] = []
     for dataset in datasets:
-        embedded = _sample(encoder, dataset, "compact").double()
+        samples.append(_sample(encoder, dataset, "compact"))
+        embedded = samples[-1].double()
         means.append(embedded.mean(dim=0))
         seconds.append(embedded.T @ embedded / len(embedded))
     mean = torch.stack(means).mean(dim=0)
     covariance = torch.stack(seconds).mean(dim=0) - mean[:, None] * mean
-    return {"compact_mean": mean.float(), "compact_covariance": covariance.float()}
+    bank = bank_statistics(
+        [sample.numpy() for sample in samples],
+        [signal_numbers(dataset.absorbance(_rows(dataset))) for dataset in datasets],
+        [(dataset.wavelengths[0], dataset.wavelengths[-1]) for dataset in datasets],
+        [dataset.family for dataset in datasets],
+    )
+    about = {"compact_mean": mean.float(), "compact_covariance": covariance.float()}
+    return about | {key: torch.from_numpy(value) for key, value in bank.items()}
 
 
-def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str, rows: int = 64) -> Tensor:
-    return embed_rows(encoder, dataset, np.linspace(0, len(dataset) - 1, min(rows, len(dataset))).astype(int), readout)
+def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str) -> Tensor:
+    return embed_rows(encoder, dataset, _rows(dataset), readout)
+
+
+def _rows(dataset: SpectralDataset) -> NDArray[np.intp]:
+    return np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.intp)
 
 
 def _commit() -> str:
