@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test fuzz bank data reproduce-checkpoint benchmark multirocket clean
+.PHONY: demo test test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -12,6 +12,21 @@ demo: $(INSTALLED)
 # All tests, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+# The same with the lowest versions of all dependencies, in an environment of its own.
+test-lowest: .venv-lowest/.installed
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+.venv-lowest/.installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints-lowest.txt --editable '.[tests]'
+	touch $@
+
+# Known weaknesses of the pinned versions; asks a public database.
+audit:
+	$(PYTHON) -m venv .venv-audit
+	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit==2.10.1'
+	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # Ten times the cases that the tests try on inputs and files, new ones each time.
 fuzz: $(INSTALLED)
@@ -48,4 +63,4 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-multirocket build dist *.egg-info runs
+	rm -rf $(VENV) .venv-lowest .venv-audit .venv-multirocket build dist *.egg-info runs
