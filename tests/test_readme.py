@@ -79,7 +79,9 @@ def test_quoted_results_are_the_committed_ones() -> None:
     assert f"mean over {faults.loc['none', 'families']} families" in README
     faults = pd.read_csv(ROOT / "benchmarks/results/novelty_bank.csv").set_index("fault")
     assert f"flags {faults.loc['none', 'share flagged']:.1%} of sound spectra".replace("%", " %") in told
-    assert f"Of spectra in reflectance, {faults.loc['as published', 'share flagged']:.0%} are".replace("%", " %") in told
+    assert (
+        f"Of spectra in reflectance, {faults.loc['as published', 'share flagged']:.0%} are".replace("%", " %") in told
+    )
     weak = faults["AUC"][["dead channel", "dead block", "flipped"]]
     assert "dead channels ({:.2f}), dead blocks ({:.2f}) and flipped spectra ({:.2f})".format(*weak) in told
     assert f"({np.floor(faults['AUC'].drop(weak.index).min() * 100) / 100:.2f} or more each" in told

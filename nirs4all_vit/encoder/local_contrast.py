@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,12 +30,7 @@ _N_LEARNED, _LEARNED_WEIGHT = 16, -1.0
 def _cosines() -> Tensor:
     """Orthonormal cosines (n_bins, n_bins - 1) on the bins of a patch; the constant is left out."""
     place, order = torch.arange(_BINS, dtype=torch.float64) + 0.5, torch.arange(1, _BINS, dtype=torch.float64)
-    return ((place[:, None] * order * torch.pi / _BINS).cos() * (2.0 / _BINS) ** 0.5).float()
-
-
-_COSINES = _cosines()
-# Of a type of their own: the default type is the caller's.
-_RAMP = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float32), dim=0)
+    return (place[:, None] * order * torch.pi / _BINS).cos() * (2.0 / _BINS) ** 0.5
 
 
 class LocalContrast(nn.Module):
@@ -115,34 +112,53 @@ class LocalContrast(nn.Module):
             means = _apply(bins, x)
             if visible is not None:
                 means = means / _apply(bins, visible).clamp_min(1e-3)
-            features = _WEIGHT * torch.cat(self._patches(means.float()), dim=1)
+            features = _WEIGHT * self._features(means.float())
             angle = _TURN * log_deviation.float()
             return torch.cat([features * angle.cos(), features * angle.sin()], dim=1)
 
-    def _patches(self, means: Tensor) -> list[Tensor]:
-        found: list[Tensor] = []
-        ramp, cosines = _RAMP.to(means.device), _COSINES.to(means.device)
-        for k in range(self.n_scales, 0, -1):
-            patches = means.unfold(1, _BINS, _STRIDE)
-            patches = patches - patches.mean(-1, keepdim=True)
-            straight = patches - (patches @ ramp).unsqueeze(-1) * ramp
-            share = (patches.shape[1] * _BINS) ** -0.5
-            for j, (kind, _) in enumerate(_VIEWS):
-                view = straight if kind == "straightened" else patches
-                found.append((share * self._contrast(view @ cosines, j, k - 1)).flatten(1))
-            if self.network is not None:
-                learned = self.network(patches @ cosines, _DEVIATIONS[k], k - 1)
-                found.append((share * self.log_learned[k - 1].exp() * learned).flatten(1))
-            means = means.unflatten(1, (-1, 2)).mean(-1)
-        return found
+    def _features(self, means: Tensor) -> Tensor:
+        """Return features (B, width / 2) of spectra given as means of bins."""
+        coefficients = {
+            kind: (means @ columns.to(means.device)).unflatten(1, (-1, _BINS - 1))
+            for kind, columns in _projections(self.n_scales).items()
+        }
+        counts = [_n_patches(k) for k in range(self.n_scales, 0, -1)]
+        scale = torch.arange(self.n_scales - 1, -1, -1).repeat_interleave(torch.tensor(counts)).to(means.device)
+        found = [self._contrast(coefficients[kind], j, scale) for j, (kind, _) in enumerate(_VIEWS)]
+        if self.network is not None:
+            usual = means.new_tensor(_DEVIATIONS)[scale + 1].unsqueeze(-1)
+            learned = self.network(coefficients["centred"], usual, scale)
+            found.append(self.log_learned.exp()[scale].unsqueeze(-1) * learned)
+        # A scale's patches stand together, view after view; all scales weigh the same.
+        by_scale = zip(*(view.split(counts, dim=1) for view in found), strict=True)
+        parts = [(n * _BINS) ** -0.5 * view for n, views in zip(counts, by_scale, strict=True) for view in views]
+        return torch.cat([part.flatten(1) for part in parts], dim=1)
 
-    def _contrast(self, coefficients: Tensor, view: int, scale: int) -> Tensor:
-        """Divide patches by their contrast; a patch of the usual contrast keeps a mean square near one."""
-        softness = self.log_softness[view, scale].exp()
-        usual = _usual(_VIEWS[view][0], scale + 1)
-        divided = coefficients / (coefficients.square().sum(-1, keepdim=True) / _BINS + softness.square()).sqrt()
-        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view, scale].exp()
-        return divided * (factor * self.log_coefficients[view, scale].exp())
+    def _contrast(self, coefficients: Tensor, view: int, scale: Tensor) -> Tensor:
+        """Divide patches (B, P, n) of scales (P,) by their contrast; one of the usual contrast keeps a mean square near one."""
+        softness = self.log_softness[view].exp()
+        usual = softness.new_tensor([_usual(_VIEWS[view][0], k) for k in range(1, self.n_scales + 1)])
+        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view].exp()
+        factor = factor.unsqueeze(-1) * self.log_coefficients[view].exp()
+        square = coefficients.square().sum(-1, keepdim=True) / _BINS
+        return coefficients * (square + softness[scale].unsqueeze(-1).square()).rsqrt() * factor[scale]
+
+
+@lru_cache(maxsize=8)
+def _projections(n_scales: int) -> dict[str, Tensor]:
+    """Return what turns means of bins into cosine coefficients of all patches, (n_bins, n_patches * 15) for each kind, finest scale first."""
+    # Not of whatever device or mode the first caller is in: the result is everybody's.
+    with torch.inference_mode(False), torch.device("cpu"):
+        cosines = _cosines()
+        ramp = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float64), dim=0)
+        bases = {"centred": cosines, "straightened": cosines - ramp[:, None] * (ramp @ cosines)}
+        pooled = torch.eye(_BINS << n_scales, dtype=torch.float64)
+        columns: dict[str, list[Tensor]] = {kind: [] for kind in bases}
+        for _ in range(n_scales):
+            for kind, basis in bases.items():
+                columns[kind].append((pooled.unfold(1, _BINS, _STRIDE) @ basis).flatten(1))
+            pooled = pooled.unflatten(1, (-1, 2)).mean(-1)
+        return {kind: torch.cat(parts, dim=1).float() for kind, parts in columns.items()}
 
 
 def _usual(kind: str, scale: int) -> float:

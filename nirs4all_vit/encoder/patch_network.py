@@ -36,21 +36,20 @@ class PatchNetwork(nn.Module):
         self.second = nn.Linear(n_hidden, n_hidden)
         self.last = nn.Linear(n_hidden, n_features)
 
-    def forward(self, coefficients: Tensor, usual: float, scale: int) -> Tensor:
+    def forward(self, coefficients: Tensor, usual: Tensor, scale: Tensor) -> Tensor:
         """Return features (B, P, n_features) of patches.
 
         Parameters
         ----------
         coefficients : Tensor of shape (B, P, n_coefficients)
             Of centred patches.
-        usual : float
-            Usual root mean square of a patch at this scale.
-        scale : int
-            Number of the scale.
+        usual : Tensor of shape (P, 1)
+            Usual root mean square of a patch of that scale.
+        scale : int Tensor of shape (P,)
+            Number of each patch's scale.
         """
         # Sixteen bins to a patch: the coefficients' squares sum to sixteen mean squares.
-        n_bins = coefficients.shape[-1] + 1
-        square = coefficients.square().sum(-1, keepdim=True) / n_bins
+        square = coefficients.square().sum(-1, keepdim=True) / (coefficients.shape[-1] + 1)
         contrast = (square + (_FLOOR * usual) ** 2).sqrt()
         ratio = contrast / usual
         inputs = torch.cat([coefficients / contrast, ratio.log(), ratio.clamp(max=5.0)], dim=-1)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
-from nirs4all_vit.encoder.local_contrast import _COSINES, LocalContrast
+from nirs4all_vit.encoder.local_contrast import LocalContrast, _cosines
 from nirs4all_vit.encoder.position_attention import gaussian_weights
 
 from .test_perceiver import build
@@ -107,8 +107,10 @@ def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
 def test_strong_bands_saturate() -> None:
     contrast = LocalContrast(2)
     patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
-    weak, strong = (contrast._contrast(patches * by, 0, 1).norm() for by in (1e-3, 1e3))
-    weaker, stronger = (contrast._contrast(patches * by, 0, 1).norm() for by in (2e-3, 2e3))
+    weak, strong = (contrast._contrast(patches * by, 0, torch.ones(3, dtype=torch.long)).norm() for by in (1e-3, 1e3))
+    weaker, stronger = (
+        contrast._contrast(patches * by, 0, torch.ones(3, dtype=torch.long)).norm() for by in (2e-3, 2e3)
+    )
     assert weaker / weak == pytest.approx(2.0, rel=1e-2)
     assert stronger / strong == pytest.approx(1.0, rel=1e-2)
 
@@ -138,7 +140,7 @@ def test_cosines_tell_a_patch_whole() -> None:
     contrast = LocalContrast(2)
     patches = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(0))
     patches = patches - patches.mean(-1, keepdim=True)
-    found = contrast._contrast(patches @ _COSINES, 1, 0)
+    found = contrast._contrast(patches @ _cosines().float(), 1, torch.zeros(3, dtype=torch.long))
     assert found.shape == (6, 3, 15)
     softness, square = float(contrast.log_softness[1, 0].exp()), patches.square().mean(-1, keepdim=True)
     expected = patches / (square + softness**2).sqrt() * (1 + (softness / 0.655) ** 2) ** 0.5
@@ -148,11 +150,12 @@ def test_cosines_tell_a_patch_whole() -> None:
 def test_the_network_sees_shape_and_contrast() -> None:
     contrast = LocalContrast(2, 8)
     patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
-    small, large = contrast.network(patches, 1.0, 0), contrast.network(3 * patches, 1.0, 0)
+    about = torch.ones(3, 1), torch.zeros(3, dtype=torch.long)
+    small, large = contrast.network(patches, *about), contrast.network(3 * patches, *about)
     assert small.shape == (5, 3, 16)
     assert (small - large).abs().max() > 1e-3
     # Patches far below the usual contrast fade to one answer: they are noise.
-    nothing = contrast.network(1e-6 * patches, 1.0, 0)
+    nothing = contrast.network(1e-6 * patches, *about)
     torch.testing.assert_close(nothing, nothing[:1, :1].expand_as(nothing), rtol=0, atol=1e-3)
 
 
