@@ -133,7 +133,8 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
             "If these are micrometres, say axis_unit='um'."
         )
     nm = {"nm": lambda v: v, "cm-1": lambda v: 1e7 / v, "um": lambda v: 1e3 * v}[resolved](values)
-    outside = (nm < MIN_WAVELENGTH) | (nm > MAX_WAVELENGTH)
+    # The ends themselves are legal in any unit, whatever the conversion rounds.
+    outside = (nm < MIN_WAVELENGTH * (1 - 1e-9)) | (nm > MAX_WAVELENGTH * (1 + 1e-9))
     if outside.any():
         raise SpectralAxisError(
             f"wavelength {values[outside][0]:g} read as {resolved} is {nm[outside][0]:g} nm, outside of "

@@ -105,3 +105,9 @@ def test_wrong_shapes_are_refused() -> None:
 def test_assumed_grid() -> None:
     assert assumed_wavelengths(1) == [1750.0]
     np.testing.assert_array_equal(assumed_wavelengths(3), [1000, 1750, 2500])
+
+
+@pytest.mark.parametrize(("axis", "unit"), [([50_000.000001, 40_000], "cm-1"), ([333.33333333, 1000.0], "cm-1")])
+def test_the_ends_of_the_legal_range_are_legal_in_any_unit(axis: list[float], unit: str) -> None:
+    nm = to_nanometres(axis, unit)
+    assert np.isclose(nm[0], [200.0, 30_000.0], rtol=1e-6).any()

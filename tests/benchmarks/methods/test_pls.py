@@ -45,4 +45,4 @@ def test_classes(calibration: Calibration) -> None:
     train, test = (part.take(rows) for rows in part.split(0))
     predicted = PLS(PreprocessedViews()).fit(train).predict(test)
     assert set(predicted) <= {0, 1, 2}
-    assert (predicted == test.y).mean() > 0.7
+    assert (predicted == test.y).mean() > 0.6
