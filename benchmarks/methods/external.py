@@ -144,17 +144,32 @@ class MultiRocketFeatures(GridViews):
         return (self._features(self.on_grid(part).astype(np.float32)) - self.mean) / self.scale
 
     def _features(self, spectra: NDArray[np.float32]) -> NDArray[np.float32]:
-        python = Path(os.environ.get(MULTIROCKET_PYTHON, _OWN_ENVIRONMENT))
-        if not python.exists():
-            raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
-        with tempfile.TemporaryDirectory() as folder:
-            fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
-            np.save(fitted, self.calibration)
-            np.save(given, spectra)
-            script = Path(__file__).with_name("multirocket_worker.py")
-            command = [str(python), str(script), str(fitted), str(given), str(made)]
-            environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-            done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-            if done.returncode:
-                raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
-            return np.load(made, allow_pickle=False)
+        return _multirocket(self.calibration, spectra, 1)[0]
+
+
+def multirocket_seconds(spectra: NDArray[np.float32], rounds: int) -> float | None:
+    """Return the shortest time of MultiRocket's transform of spectra (n, L), its compilation not counted; None without aeon."""
+    try:
+        return min(_multirocket(spectra, spectra, 1 + rounds)[1][1:])
+    except Unavailable:
+        return None
+
+
+def _multirocket(
+    calibration: NDArray[np.float32], spectra: NDArray[np.float32], times: int
+) -> tuple[NDArray[np.float32], list[float]]:
+    """Return features and the seconds that each of several transforms took."""
+    python = Path(os.environ.get(MULTIROCKET_PYTHON, _OWN_ENVIRONMENT))
+    if not python.exists():
+        raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
+    with tempfile.TemporaryDirectory() as folder:
+        fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
+        np.save(fitted, calibration)
+        np.save(given, spectra)
+        script = Path(__file__).with_name("multirocket_worker.py")
+        command = [str(python), str(script), str(fitted), str(given), str(made), str(times)]
+        environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+        done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+        if done.returncode:
+            raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
+        return np.load(made, allow_pickle=False), [float(line) for line in done.stdout.split()]

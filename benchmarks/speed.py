@@ -1,0 +1,242 @@
+"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks.speed`` writes ``speed*`` to a folder.
+
+All that is compared is timed in turns within one run, and the shortest time counts: what else the machine does makes nothing faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import psutil
+import torch
+from numpy.typing import NDArray
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.decomposition import PCA
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+import nirs4all_vit
+from nirs4all_vit import SpectralEmbedder, load_checkpoint
+from nirs4all_vit.encoder import Grid
+from nirs4all_vit.inference import embed
+from nirs4all_vit.spectra import Spectra
+
+from .encoders import DEFAULT
+from .methods.external import multirocket_seconds
+from .methods.preprocessing import PREPROCESSINGS
+from .report import write_table
+from .textbook import TextbookPerceiver
+
+_LENGTHS = (100, 350, 700, 1400, 2100, 3000)
+_BATCHES = (1, 32, 256)
+_COUNTS = (256, 512, 1024, 2048, 4096)
+_LENGTH, _N = 700, 256
+_MATRICES = (256, 512, 1024, 2048)
+
+Run = Callable[[], Any]
+
+
+def spectra(n: int, length: int, seed: int = 0) -> NDArray[np.float32]:
+    """Return smooth curves (n, length)."""
+    rng = np.random.default_rng(seed)
+    place = np.linspace(0.0, 1.0, length)[:, None] - np.linspace(0.0, 1.0, 24)
+    return (rng.normal(size=(n, 24)) @ np.exp(-0.5 * (place.T / 0.03) ** 2)).astype(np.float32)
+
+
+def shortest(runs: Mapping[Any, Run], rounds: int) -> dict[Any, float]:
+    """Return the shortest of several times of each, in seconds, taken in turns after a first one that does not count."""
+    best = dict.fromkeys(runs, float("inf"))
+    for turn in tqdm(range(rounds + 1), desc="rounds", leave=False):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if turn:
+                best[name] = min(best[name], time.perf_counter() - start)
+    return best
+
+
+def peak_gflops(rounds: int) -> float:
+    """Return the most that products of float32 matrices reach here with as many threads as torch has, in GFLOP/s."""
+    pairs = {n: (torch.randn(n, n), torch.randn(n, n)) for n in _MATRICES}
+    times = shortest({n: lambda a=a, b=b: a @ b for n, (a, b) in pairs.items()}, max(rounds, 5))
+    return max(2 * n**3 / seconds for n, seconds in times.items()) / 1e9
+
+
+def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[str, float]]:
+    """Return spectra per second and the share of the peak by threads, length and batch; and the peaks."""
+    encoder, rows, peaks = load_checkpoint(DEFAULT).encoder, [], {}
+    for n_threads in threads:
+        torch.set_num_threads(n_threads)
+        before = peak_gflops(rounds)
+        runs, flops = {}, {}
+        for length in _LENGTHS:
+            nm, X = np.linspace(1000.0, 2500.0, length), spectra(max(_BATCHES), length)
+            for batch in _BATCHES:
+                block = Spectra(X[:batch], nm)
+                runs[length, batch] = lambda block=block, n=batch: embed(encoder, [block], "latents", batch_size=n)
+            grid = Grid.from_wavelengths(torch.from_numpy(nm))
+            windows, bins = encoder.windows(grid, torch.float64), encoder.bins(grid, torch.float64)
+            with FlopCounterMode(display=False) as counter, torch.inference_mode():
+                encoder.embed(torch.from_numpy(X[:32]), grid, windows=windows, bins=bins)
+            flops[length] = counter.get_total_flops() / 32
+        times = shortest(runs, rounds)
+        peaks[str(n_threads)] = peak = max(before, peak_gflops(rounds))
+        for (length, batch), seconds in times.items():
+            share = flops[length] * batch / seconds / 1e9 / peak
+            rows.append((n_threads, length, batch, batch / seconds, share))
+    names = ["threads", "wavelengths", "spectra at a time", "spectra/s", "share of matmul peak"]
+    return pd.DataFrame(rows, columns=names), peaks
+
+
+def beside_others(rounds: int) -> pd.DataFrame:
+    """Return spectra per second of other transforms of the same spectra, on one thread."""
+    torch.set_num_threads(1)
+    X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
+    y = X[:, 100] - X[:, 300]
+    encoder = load_checkpoint(DEFAULT).encoder
+    textbook = TextbookPerceiver(encoder.config).eval()
+    log_wavelength, x = torch.from_numpy(nm).log().float(), torch.from_numpy(X)
+    pca, snv_sg = PCA(20).fit(X), PREPROCESSINGS["snv+sg1"]
+    pls = PLSRegression(10).fit(snv_sg(X), y)
+
+    def read() -> None:
+        with torch.inference_mode():
+            for part in x.split(32):
+                textbook(part, log_wavelength)
+
+    runs: dict[str, Run] = {
+        f"this encoder, {kind}": lambda kind=kind: embed(encoder, [Spectra(X, nm)], kind)
+        for kind in ("latents", "contrast")
+    }
+    runs |= {
+        "textbook Perceiver of the same size": read,
+        "PCA, 20 components": lambda: pca.transform(X),
+        "SNV + first derivative + PLS": lambda: pls.predict(snv_sg(X)),
+        "AsLS baseline (nirs4all)": lambda: PREPROCESSINGS["asls+snv"](X),
+    }
+    times = shortest(runs, rounds)
+    found = multirocket_seconds(X, rounds)
+    if found is not None:
+        times["MultiRocket (aeon)"] = found
+    own = times["this encoder, latents"]
+    rows = [(name, _N / seconds, seconds / own) for name, seconds in times.items()]
+    return pd.DataFrame(rows, columns=["transform", "spectra/s", "time over this encoder's"])
+
+
+def growth(rounds: int) -> dict[str, float]:
+    """Return the exponent of time over the number of spectra, and what 2,100 wavelengths cost over 700."""
+    torch.set_num_threads(1)
+    encoder = load_checkpoint(DEFAULT).encoder
+    X, nm = spectra(max(_COUNTS), _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
+    times = shortest({n: lambda n=n: embed(encoder, [Spectra(X[:n], nm)], "latents") for n in _COUNTS}, rounds)
+    exponent = float(np.polyfit(np.log(_COUNTS), np.log([times[n] for n in _COUNTS]), 1)[0])
+    blocks = {length: Spectra(spectra(_N, length), np.linspace(1000.0, 2500.0, length)) for length in (700, 2100)}
+    times = shortest({n: lambda block=block: embed(encoder, [block], "latents") for n, block in blocks.items()}, rounds)
+    return {"time ~ N to the power of": exponent, "time at 2,100 wavelengths over 700": times[2100] / times[700]}
+
+
+def cached(rounds: int) -> float:
+    """Return the time of a second call on the same spectra over that of the first, with ``cache=True``."""
+    X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
+    embedder = SpectralEmbedder(wavelengths=nm, cache=True, device="cpu").fit(X[:2])
+    first, second = [], []
+    for _ in range(rounds):
+        embedder.clear_cache()
+        for times in (first, second):
+            start = time.perf_counter()
+            embedder.transform(X)
+            times.append(time.perf_counter() - start)
+    return min(second) / min(first)
+
+
+_MEMORY = """
+import numpy as np, json
+from benchmarks.measure import Measured
+from benchmarks.speed import spectra
+from nirs4all_vit import SpectralEmbedder
+X, nm = spectra({n}, 2100), np.linspace(1000.0, 2500.0, 2100)
+embedder = SpectralEmbedder(wavelengths=nm, adapt=False, device="cpu").fit(X[:2])
+with Measured() as measured:
+    out = embedder.transform(X)
+print(json.dumps({{"seconds": measured.seconds, "MB above the input": measured.peak_mb, "MB of the output": out.nbytes / 2**20}}))
+"""
+_FIRST = """
+import numpy as np
+from nirs4all_vit import SpectralEmbedder
+SpectralEmbedder().fit_transform(np.linspace(0, 1, 700)[None] ** 2, wavelengths=np.linspace(1000, 2500, 700))
+"""
+
+
+def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, str]:
+    """Run a script; returns seconds and what it printed."""
+    environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
+    return time.perf_counter() - start, done.stdout
+
+
+def start_up(rounds: int) -> dict[str, float]:
+    """Return seconds of an import and of the first embedding, in new processes, the interpreter's own start taken off."""
+    scripts = {"bare": "pass", "import nirs4all_vit": "import nirs4all_vit", "first embedding of a process": _FIRST}
+    times = shortest({name: lambda s=script: in_a_new_process(s) for name, script in scripts.items()}, rounds)
+    bare = times.pop("bare")
+    return {name: seconds - bare for name, seconds in times.items()}
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were made on."""
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+    return {
+        "processor": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory (GB)": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "nirs4all_vit": nirs4all_vit.__version__,
+    }
+
+
+def _cpu_lines() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return []
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the tables (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=7, help="times of which the shortest counts (%(default)s)")
+    parser.add_argument("--spectra", type=int, default=15_000, help="of the memory's measurement (%(default)s)")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    rounds = options.rounds
+    table, peaks = encoding(rounds, sorted({1, min(2, os.cpu_count() or 1)}))
+    write_table(table, options.out / "speed_encoding")
+    others = beside_others(rounds)
+    write_table(others, options.out / "speed_others")
+    about: dict[str, Any] = {"machine": machine(), "matmul peak (GFLOP/s), by threads": peaks}
+    about |= growth(rounds)
+    about["second call over the first, cached"] = cached(rounds)
+    about |= start_up(rounds)
+    memory = json.loads(in_a_new_process(_MEMORY.format(n=options.spectra))[1])
+    about[f"{options.spectra} x 2100"] = memory
+    (options.out / "speed.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    print(table.to_string(index=False), others.to_string(index=False), json.dumps(about, indent=2), sep="\n\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
