@@ -176,7 +176,6 @@ def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 -
         if wrong:
             raise ValueError(f"tensors do not fit the configuration: {', '.join(sorted(wrong)[:3])}")
         encoder.load_state_dict({k: v.float() for k, v in encoder_tensors.items()}, assign=True)
-        encoder = _materialise_buffers(encoder, config)
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path.name} is not a usable checkpoint: {error}.") from error
     if not all(torch.isfinite(tensor).all() for tensor in encoder.state_dict().values()):
@@ -279,12 +278,3 @@ def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:
     return tensors[name].shape if name in tensors else None
 
-
-def _materialise_buffers(encoder: SpectralPerceiver, config: Any) -> SpectralPerceiver:
-    """Recompute the buffers that a checkpoint does not hold and "meta" left without data."""
-    from .encoder.positional import WavelengthEncoding
-
-    for module in encoder.modules():
-        if isinstance(module, WavelengthEncoding):
-            module.frequencies = WavelengthEncoding(config.n_frequencies, config.axis_scale).frequencies
-    return encoder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 _ROWS = 32
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
+# Grids whose windows are kept for the next call (a single spectrum costs ten times as much without), of up to so many
+# points: 64 MB in all with the bundled encoder.
+_KEPT_GRIDS, _KEPT_POINTS = 4, 2600
+_KEPT: WeakKeyDictionary[SpectralPerceiver, dict[Any, Any]] = WeakKeyDictionary()
 
 
 def embed(
@@ -96,13 +101,33 @@ def resolve_device(device: str) -> str:
 
 
 def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[Tensor], Tensor]:
-    """Return what embeds spectra of a grid, with what depends on the grid alone computed once."""
-    import torch
-
-    bins = encoder.bins(grid, torch.float64)
+    """Return what embeds spectra of a grid, with what depends on the grid alone computed once, for the latest grids also over calls."""
     # Large on a grid per row, and of no use to local contrast.
-    windows = None if readout == "contrast" else encoder.windows(grid, torch.float64)
+    contrast_only = readout == "contrast"
+    key = _grid_key(encoder, grid, contrast_only)
+    kept = _KEPT.setdefault(encoder, {})
+    found = kept.get(key)
+    if found is None:
+        import torch
+
+        windows = None if contrast_only else encoder.windows(grid, torch.float64)
+        found = windows, encoder.bins(grid, torch.float64)
+        if key is not None:
+            for oldest in list(kept)[: max(0, len(kept) - _KEPT_GRIDS + 1)]:
+                kept.pop(oldest, None)
+            kept[key] = found
+    windows, bins = found
     return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins)
+
+
+def _grid_key(encoder: SpectralPerceiver, grid: Grid, contrast_only: bool) -> bytes | None:
+    """Return all that windows and bins are made of; None for grids that are not kept."""
+    if grid.log_wavelength.dim() != 1 or grid.log_wavelength.numel() > _KEPT_POINTS:
+        return None
+    learned = encoder.attention.parameters() if encoder.config.attention == "position" and not contrast_only else ()
+    parts = [grid.log_wavelength, grid.relative, grid.quadrature, grid.span, *learned]
+    about = f"{grid.log_wavelength.device} {contrast_only} ".encode()
+    return about + b"".join(part.detach().cpu().numpy().tobytes() for part in parts)
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:

@@ -27,7 +27,9 @@ class WavelengthEncoding(nn.Module):
         super().__init__()
         self.axis_scale = axis_scale
         self.n_features = 2 * n_frequencies
-        periods = torch.logspace(math.log10(4.0), math.log10(0.02), n_frequencies, dtype=torch.float32)
+        # On the CPU even where all else is built on "meta": a constant, which no checkpoint holds.
+        ends = math.log10(4.0), math.log10(0.02)
+        periods = torch.logspace(*ends, n_frequencies, dtype=torch.float32, device="cpu")
         self.register_buffer("frequencies", 2 * math.pi / periods, persistent=False)
         self.scale = nn.Parameter(torch.ones(()))
         self.bias = nn.Parameter(torch.zeros(()))

@@ -1,0 +1,44 @@
+"""Running an encoder: what is kept between calls."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from nirs4all_vit import inference
+from nirs4all_vit.checkpoint import load_checkpoint
+from nirs4all_vit.encoder import SpectralPerceiver
+from nirs4all_vit.spectra import Spectra
+from tests.conftest import make_spectra
+
+
+def test_what_is_kept_of_a_grid_is_never_stale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows are computed once per grid and encoder, and anew where either changes."""
+    computed: list[int] = []
+    windows = SpectralPerceiver.windows
+    monkeypatch.setattr(SpectralPerceiver, "windows", lambda *a: computed.append(1) or windows(*a))
+    encoder = copy.deepcopy(load_checkpoint().encoder)
+    grids = [np.linspace(1000.0, 2000.0 + i, 50) for i in range(6)]
+    block = make_spectra(grids[0], 3)
+
+    def run(i: int) -> np.ndarray:
+        return inference.embed(encoder, [Spectra(block, grids[i])], "latents")
+
+    first = run(0)
+    assert np.array_equal(run(0), first)
+    assert len(computed) == 1
+    others = [run(i) for i in range(1, 6)]
+    assert len(computed) == 6
+    assert not any(np.array_equal(first, other) for other in others)
+    assert len(inference._KEPT[encoder]) <= inference._KEPT_GRIDS
+    with torch.no_grad():
+        encoder.attention.offset += 0.2
+    assert not np.array_equal(run(5), others[-1])
+    with torch.no_grad():
+        encoder.attention.offset -= 0.2
+    assert np.allclose(run(5), others[-1], atol=1e-4)
+    inference.embed(encoder, [Spectra(block, grids[5])], "contrast")
+    assert np.allclose(run(5), others[-1], atol=1e-4)
