@@ -78,24 +78,23 @@ def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[st
     encoder, rows, peaks = load_checkpoint(DEFAULT).encoder, [], {}
     for n_threads in threads:
         torch.set_num_threads(n_threads)
-        before = peak_gflops(rounds)
-        runs, flops = {}, {}
+        before, times, flops = peak_gflops(rounds), {}, {}
         for length in _LENGTHS:
             nm, X = np.linspace(1000.0, 2500.0, length), spectra(max(_BATCHES), length)
-            for batch in _BATCHES:
-                block = Spectra(X[:batch], nm)
-                runs[length, batch] = lambda block=block, n=batch: embed(encoder, [block], "latents", batch_size=n)
+            blocks = {(length, n): Spectra(X[:n], nm) for n in _BATCHES}
+            times |= shortest(
+                {key: lambda block=block: embed(encoder, [block], "latents") for key, block in blocks.items()}, rounds
+            )
             grid = Grid.from_wavelengths(torch.from_numpy(nm))
             windows, bins = encoder.windows(grid, torch.float64), encoder.bins(grid, torch.float64)
             with FlopCounterMode(display=False) as counter, torch.inference_mode():
                 encoder.embed(torch.from_numpy(X[:32]), grid, windows=windows, bins=bins)
             flops[length] = counter.get_total_flops() / 32
-        times = shortest(runs, rounds)
         peaks[str(n_threads)] = peak = max(before, peak_gflops(rounds))
         for (length, batch), seconds in times.items():
             share = flops[length] * batch / seconds / 1e9 / peak
             rows.append((n_threads, length, batch, batch / seconds, share))
-    names = ["threads", "wavelengths", "spectra at a time", "spectra/s", "share of matmul peak"]
+    names = ["threads", "wavelengths", "spectra per call", "spectra/s", "share of matmul peak"]
     return pd.DataFrame(rows, columns=names), peaks
 
 
