@@ -1,6 +1,7 @@
 """How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks.speed`` writes ``speed*`` to a folder.
 
-All that is compared is timed in turns within one run, and the shortest time counts: what else the machine does makes nothing faster.
+What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
+what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
 """
 
 from __future__ import annotations

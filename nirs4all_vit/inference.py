@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _ROWS = 32
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
-# Grids whose windows are kept for the next call (a single spectrum costs ten times as much without), of up to so many
-# points: 64 MB in all with the bundled encoder.
+# Latest grids whose windows are kept for the next call (one spectrum of 2,100 points costs four times as much without), of
+# up to so many points: 64 MB in all with the bundled encoder.
 _KEPT_GRIDS, _KEPT_POINTS = 4, 2600
 _KEPT: WeakKeyDictionary[SpectralPerceiver, dict[Any, Any]] = WeakKeyDictionary()
 
@@ -112,22 +112,27 @@ def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[
 
         windows = None if contrast_only else encoder.windows(grid, torch.float64)
         found = windows, encoder.bins(grid, torch.float64)
-        if key is not None:
+        if key is not None:  # room for it
             for oldest in list(kept)[: max(0, len(kept) - _KEPT_GRIDS + 1)]:
                 kept.pop(oldest, None)
-            kept[key] = found
+    if key is not None:
+        # The latest stands last.
+        kept.pop(key, None)
+        kept[key] = found
     windows, bins = found
     return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins)
 
 
 def _grid_key(encoder: SpectralPerceiver, grid: Grid, contrast_only: bool) -> bytes | None:
     """Return all that windows and bins are made of; None for grids that are not kept."""
-    if grid.log_wavelength.dim() != 1 or grid.log_wavelength.numel() > _KEPT_POINTS:
+    u = grid.log_wavelength
+    # Other devices get a copy of the encoder for each call.
+    if u.dim() != 1 or u.numel() > _KEPT_POINTS or u.device.type != "cpu":
         return None
-    learned = encoder.attention.parameters() if encoder.config.attention == "position" and not contrast_only else ()
-    parts = [grid.log_wavelength, grid.relative, grid.quadrature, grid.span, *learned]
-    about = f"{grid.log_wavelength.device} {contrast_only} ".encode()
-    return about + b"".join(part.detach().cpu().numpy().tobytes() for part in parts)
+    made_of = [u, grid.relative, grid.quadrature, grid.span]
+    if encoder.config.attention == "position" and not contrast_only:
+        made_of += encoder.attention.state_dict().values()
+    return b"".join([bytes([contrast_only]), *(part.detach().numpy().tobytes() for part in made_of)])
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:

@@ -40,5 +40,20 @@ def test_what_is_kept_of_a_grid_is_never_stale(monkeypatch: pytest.MonkeyPatch) 
     with torch.no_grad():
         encoder.attention.offset -= 0.2
     assert np.allclose(run(5), others[-1], atol=1e-4)
-    inference.embed(encoder, [Spectra(block, grids[5])], "contrast")
-    assert np.allclose(run(5), others[-1], atol=1e-4)
+    # Local contrast needs no windows, the latents of the same grid do.
+    fresh = np.linspace(1500.0, 2500.0, 50)
+    before = len(computed)
+    inference.embed(encoder, [Spectra(block, fresh)], "contrast")
+    assert len(computed) == before
+    inference.embed(encoder, [Spectra(block, fresh)], "latents")
+    assert len(computed) == before + 1
+    # The grid that was used last is kept longest.
+    for i in (1, 2, 3, 1, 4, 1):
+        run(i)
+    before = len(computed)
+    run(1)
+    assert len(computed) == before
+    with torch.no_grad():
+        encoder.attention.anchor += 0.05
+    run(1)
+    assert len(computed) == before + 1

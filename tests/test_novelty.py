@@ -215,3 +215,18 @@ def test_statistics_of_a_bank() -> None:
 def test_the_longest_flat_stretch(rows: list[list[float]], longest: list[int]) -> None:
     X = np.array(rows, dtype=float)
     assert np.array_equal(_longest_flat(X), longest)
+
+
+def test_a_detector_of_an_earlier_release_goes_on() -> None:
+    fitted = detector().fit(X)
+    fitted._weights = fitted._weights[:-1]
+    fitted.pca_.mean_, fitted.pca_.components_ = fitted.pca_.mean_[:-1], fitted.pca_.components_[:, :-1]
+    assert (pickle.loads(pickle.dumps(fitted)).predict(NEW) == 1).mean() >= 0.9
+
+
+def test_values_beyond_all_measure_are_strange() -> None:
+    fitted = detector().fit(X)
+    for factor in (1e30, 1e160, 1e300):
+        assert (fitted.predict(NEW[:4] * factor) == -1).all()
+        assert (fitted.bank_scores(NEW[:4] * factor) < 0).all()
+    assert np.isfinite(SpectralNovelty(axis_unit="cm-1").bank_scores(X[:, :1], wavelengths=[50_000.000001])).all()

@@ -84,4 +84,5 @@ def test_quoted_results_are_the_committed_ones() -> None:
     )
     weak = faults["AUC"][["dead channel", "dead block", "flipped"]]
     assert "dead channels ({:.2f}), dead blocks ({:.2f}) and flipped spectra ({:.2f})".format(*weak) in told
-    assert f"({np.floor(faults['AUC'].drop(weak.index).min() * 100) / 100:.2f} or more each" in told
+    assert f"curve is {np.floor(faults['AUC'].drop(weak.index).min() * 100) / 100:.2f} or more for saturation" in told
+    assert f"{faults.loc['percent reflectance', 'share flagged']:.0%} of those in percent".replace("%", " %") in told

@@ -172,4 +172,6 @@ def _multirocket(
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
-        return np.load(made, allow_pickle=False), [float(line) for line in done.stdout.split()]
+        return np.load(made, allow_pickle=False), [
+            float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds ")
+        ]

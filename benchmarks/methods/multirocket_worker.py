@@ -19,7 +19,7 @@ def main() -> None:
     for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 1):
         start = time.perf_counter()
         found = transform.transform(given)
-        print(time.perf_counter() - start)
+        print("seconds", time.perf_counter() - start)
     np.save(sys.argv[3], np.asarray(found, dtype=np.float32))
 
 

@@ -105,9 +105,10 @@ def bank_coverage(statistics: _Statistics, low: float, high: float) -> float:
 
 def _inside(low: float, high: float) -> NDArray[np.bool_]:
     """Tell the steps of the axis that a range touches."""
-    first, last = np.searchsorted(_EDGES, np.log([low, high]), side="right") - 1
-    place = np.arange(len(_EDGES) - 1)
-    return (place >= min(first, place[-1])) & (place <= last)
+    n_steps = len(_EDGES) - 1
+    first, last = (np.searchsorted(_EDGES, np.log([low, high]), side="right") - 1).clip(0, n_steps - 1)
+    place = np.arange(n_steps)
+    return (place >= first) & (place <= last)
 
 
 def _components(Z: NDArray[np.float64], weight: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:

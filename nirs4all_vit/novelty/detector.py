@@ -161,14 +161,15 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.intp]:
         """Return 1 for spectra like the calibration set, -1 for others, (n_samples,)."""
-        return np.where(self.score_samples(X, wavelengths=wavelengths) < 0, -1, 1)
+        return np.where(self.score_samples(X, wavelengths=wavelengths) >= 0, 1, -1)
 
     def bank_scores(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return how usual absorbance spectra are beside those that the encoder was pretrained on; needs no `fit`.
 
         Distances in the bank's 64 principal components and beside them, the largest kink, the longest flat run, and how much of the
-        wavelength range any family of the bank covers, each over a limit that one in a hundred spectra of left-out families exceeds. It tells
-        what is no near-infrared absorbance, or not on that axis; what is wrong for one material only, a calibration set tells.
+        wavelength range any family of the bank covers (half at least), each of the others over a limit that 1.25 % of sound spectra of left-out
+        families exceed. It tells what is no near-infrared absorbance, or not on that axis; what is wrong for one material only, a
+        calibration set tells. Spectra rounded to three decimals and less have flat stretches, and may be flagged for them.
 
         Parameters
         ----------
@@ -206,7 +207,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     def report(self, blocks: list[Spectra], action: str) -> None:
         """Warn of outliers among checked spectra, or raise `SpectralInputError`: for `SpectralEmbedder`."""
-        strange = np.flatnonzero(self._scores(self._measure_blocks(blocks)) < 0)
+        strange = np.flatnonzero(~(self._scores(self._measure_blocks(blocks)) >= 0))
         if not len(strange):
             return
         n = sum(map(len, blocks))
@@ -228,7 +229,8 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     def _measure_blocks(self, blocks: list[Spectra]) -> NDArray[np.float64]:
         """Return T2 and Q, (2, n_samples)."""
-        return _t2_and_q(self.pca_, self._features(blocks) * self._weights)
+        # A pickle of an earlier release knows fewer numbers on the signal; new ones come last.
+        return _t2_and_q(self.pca_, self._features(blocks)[:, : len(self._weights)] * self._weights)
 
     def _scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
         limits = np.array([[self.t2_limit_], [self.q_limit_]])

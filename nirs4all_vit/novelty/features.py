@@ -17,6 +17,7 @@ N_SIGNAL = 6
 _EQUAL = 1e-6
 #: Flat stretches below this share of the range are none.
 _SHORTEST = 1e-3
+_LARGEST = 1e100
 
 
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
@@ -32,7 +33,8 @@ def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: 
 
 def signal_numbers(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Return level, size, extremes, how much the largest kink stands out and how long the longest flat run is, of spectra (n, L), as logarithms."""
-    X = values.astype(np.float64)
+    # Squares of what is larger would overflow; it is strange enough.
+    X = values.astype(np.float64).clip(-_LARGEST, _LARGEST)
     n_points = X.shape[1]
     deviation, kink = X.std(axis=1), np.zeros(len(X))
     if n_points > 2:
