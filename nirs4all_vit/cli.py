@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | pretrain | finetune | precompute-asls | info``."""
+"""Command line: ``nirs4all-vit embed | export | pretrain | finetune | precompute-asls | info``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ from pathlib import Path
 from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
-from .files import atomic_path
 from .readouts import READOUTS
 from .spectra import AXIS_UNITS
-from .tables import open_table
-
-_OUTPUTS = (".npy", ".parquet", ".csv")
+from .streaming.file import TARGET_SUFFIXES
+from .streaming.folder import BACKENDS
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -45,13 +43,26 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    embed = commands.add_parser("embed", help="embed the spectra of a CSV file")
-    embed.add_argument("file", type=Path, help="CSV: a header with the axis, then a row per spectrum")
-    embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv")
-    embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the header (default: by range)")
+    embed = commands.add_parser("embed", help="embed a file of spectra of any size, or a folder of files; resumes")
+    embed.add_argument("file", type=Path, help="CSV or Parquet (header: the axis; a row per spectrum), .npy, or a folder")
+    embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv; or a folder")
+    embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
+    embed.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text")
     embed.add_argument("--readout", choices=READOUTS, default="latents")
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
+    folder = embed.add_argument_group("of a folder")
+    folder.add_argument("--format", choices=[s[1:] for s in TARGET_SUFFIXES], default="npy", help="default: npy")
+    folder.add_argument("--jobs", type=int, default=1, metavar="N", help="files at a time (default: 1; -1: all cores)")
+    folder.add_argument("--backend", choices=BACKENDS, default="processes", help="processes here, or a dask cluster")
+    folder.add_argument("--scheduler", metavar="ADDRESS", help="of the dask cluster (default: one on this machine)")
     embed.set_defaults(run=_embed)
+
+    export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
+    export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .onnx")
+    export.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
+    export.add_argument("--readout", choices=READOUTS, default="latents")
+    export.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
+    export.set_defaults(run=_export)
 
     commands.add_parser(
         "pretrain", help="pretrain an encoder: --config RECIPE --data.x_bank DIR --run.out DIR (--help)"
@@ -78,34 +89,37 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    import numpy as np
-    import pandas as pd
+    from .streaming import embed_file, embed_folder
 
-    from .embedder import SpectralEmbedder
-    from .inference import embed, resolve_device
+    chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths")}
+    chosen["progress"] = sys.stderr.isatty()
+    if not options.file.is_dir():
+        n_spectra, n_columns = embed_file(options.file, options.output, **chosen)
+        print(f"{options.output}: {n_spectra} spectra x {n_columns} columns ({options.readout})")
+        return 0
+    spread = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
+    results = embed_folder(options.file, options.output, suffix=f".{options.format}", **spread, **chosen)
+    failed = [result for result in results if result.error is not None]
+    done = [result for result in results if result.n_spectra is not None]
+    for result in failed:
+        print(f"nirs4all-vit: {result.error}", file=sys.stderr)
+    print(
+        f"{options.output}: {len(done)} files embedded ({sum(result.n_spectra or 0 for result in done)} spectra), "
+        f"{len(results) - len(done) - len(failed)} were there, {len(failed)} failed"
+    )
+    return 1 if failed else 0
 
-    if options.output.suffix not in _OUTPUTS:
-        raise SpectralInputError(f"{options.output.name}: write to one of {', '.join(_OUTPUTS)}.")
-    if not options.output.parent.is_dir():
-        raise SpectralInputError(f"{options.output.parent} is not a folder; create it first.")
-    if options.output.is_dir() or options.output.resolve() == options.file.resolve():
-        raise SpectralInputError(f"{options.output} would be overwritten; name another file.")
-    table = open_table(options.file, options.axis_unit)
-    values, wavelengths = table.read(), table.wavelengths
-    embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
-    blocks = embedder._fit(values, wavelengths)
-    encoder = load_checkpoint(options.checkpoint).encoder
-    embedded = embed(encoder, blocks, options.readout, device=resolve_device("auto"), progress=sys.stderr.isatty())
-    with atomic_path(options.output) as target:
-        if options.output.suffix == ".npy":
-            np.save(target, embedded)
-        else:
-            table = pd.DataFrame(embedded, columns=[f"{options.readout}{i}" for i in range(embedded.shape[1])])
-            if options.output.suffix == ".csv":
-                table.to_csv(target, index=False, float_format="%.7g")
-            else:
-                table.to_parquet(target, index=False)
-    print(f"{options.output}: {embedded.shape[0]} spectra x {embedded.shape[1]} columns ({options.readout})")
+
+def _export(options: argparse.Namespace) -> int:
+    from .export import export_onnx
+
+    if options.output.suffix != ".onnx" or not options.output.parent.is_dir():
+        raise SpectralInputError(f"{options.output}: name a .onnx file in a folder that is there.")
+    try:
+        export_onnx(options.output, options.checkpoint, options.readout)
+    except ImportError as error:
+        raise SpectralInputError(str(error)) from error
+    print(f"{options.output}: {options.readout}, {options.output.stat().st_size / 1e6:.1f} MB")
     return 0
 
 

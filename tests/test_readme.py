@@ -35,9 +35,11 @@ def test_blocks_run(unit: str, tmp_path: Path) -> None:
         pd.DataFrame({"y": y[rows]}).to_csv(folder / f"Y{part}.csv", index=False, sep=";")
     (tmp_path / "my_bank").mkdir()
     pd.DataFrame(X, columns=labels).to_csv(tmp_path / "my_bank/grain.csv", index=False)
+    # The unit matters where files are read; what comes after is the same.
+    blocks = BLOCKS if unit == "nm" else BLOCKS[:3]
     # One process, as each would import torch again; every block in a namespace of its own, as a user would paste it.
     run_python(
-        f"for number, block in enumerate({BLOCKS!r}, start=1):\n"
+        f"for number, block in enumerate({blocks!r}, start=1):\n"
         "    print('block', number, flush=True)\n"
         "    exec(compile(block, f'block {number} of the README', 'exec'), {'__name__': '__main__'})",
         cwd=tmp_path,

@@ -62,8 +62,9 @@ class LocalContrast(nn.Module):
         self.n_scales = n_scales
         self.n_bins = _BINS << n_scales
         scales = range(1, n_scales + 1)
-        softness = torch.tensor([[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS])
-        self.log_softness = nn.Parameter(softness.log())
+        with torch.device("cpu"):  # as the windows of `PositionKeyedAttention`
+            softness = torch.tensor([[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS])
+            self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
         self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None

@@ -65,7 +65,7 @@ class SpectralPerceiver(nn.Module):
         self.n_layers = min(2, config.n_blocks)
         self.normalisation = SpectrumNormalisation(config.normalisation)
         self.encoding = WavelengthEncoding(config.n_frequencies, config.axis_scale)
-        self.latents = nn.Parameter(torch.randn(m + 1, d_model) * 0.5)
+        self.latents = _normal(m + 1, d_model, divisor=2.0)
         self.statistics = nn.Linear(2, d_model)
         if config.attention == "position":
             self.attention = PositionKeyedAttention(m, config.n_windows)
@@ -83,7 +83,7 @@ class SpectralPerceiver(nn.Module):
         )
         self.norms = nn.ModuleList([nn.LayerNorm(d_model) for _ in range(self.n_layers)])
         width = self.n_layers * d_model
-        self.compact = nn.Parameter(torch.randn(m, width, config.compact_per_latent) / width**0.5)
+        self.compact = _normal(m, width, config.compact_per_latent, divisor=width**0.5)
         #: Recompute blocks in the backward pass: less memory, more time.
         self.gradient_checkpointing = False
 
@@ -269,7 +269,13 @@ class SpectralPerceiver(nn.Module):
         faded = windows.coverage
         position = (windows.position * faded).sum(-1) / faded.sum(-1).clamp_min(1e-6)
         code = self.encoding(position) * faded.amax(-1, keepdim=True)
-        return self.place(torch.cat([code.expand(len(coverage), -1, -1), coverage], dim=-1))
+        return self.place(torch.cat([code.expand(coverage.shape[0], -1, -1), coverage], dim=-1))
+
+
+def _normal(*shape: int, divisor: float) -> nn.Parameter:
+    """Draw initial values. Not on "meta", for weights from a file: a draw there loads torch's tracer, a second or two."""
+    values = torch.empty(shape)
+    return nn.Parameter(values if values.is_meta else torch.randn(shape) / divisor)
 
 
 def _no_contrast() -> ValueError:

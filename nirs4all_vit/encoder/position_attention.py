@@ -62,18 +62,23 @@ class PositionKeyedAttention(nn.Module):
         super().__init__()
         self.n_latents, self.n_windows = n_latents, n_windows
         self.n_absolute = (n_latents + 1) // 2
+        # Small, and reckoned on the CPU where all else is built on "meta", whose arithmetic loads torch's tracer.
+        with torch.device("cpu"):
+            self._lay_out()
+
+    def _lay_out(self) -> None:
         start, stop = (math.log(v / 1000.0) for v in _ABSOLUTE_RANGE)
         absolute, spacing = _anchors(self.n_absolute, start, stop)
-        relative, relative_spacing = _anchors(n_latents - self.n_absolute, 0.0, 1.0)
+        relative, relative_spacing = _anchors(self.n_latents - self.n_absolute, 0.0, 1.0)
         self.register_buffer("anchor", torch.cat([absolute, relative]).unsqueeze(1))
         spacings = [torch.full_like(absolute, spacing), torch.full_like(relative, relative_spacing)]
         self.register_buffer("spacing", torch.cat(spacings).unsqueeze(1))
-        repeats = -(-n_windows // len(_OFFSETS))
+        repeats = -(-self.n_windows // len(_OFFSETS))
         # Beyond eight windows the layout repeats at half the width.
         widths = [width * 0.5**k for k in range(repeats) for width in _WIDTHS]
         # Learned in units of the spacing: a step of the optimizer moves a window by a small part of its width.
-        self.offset = nn.Parameter(torch.tensor(_OFFSETS * repeats)[:n_windows].repeat(n_latents, 1))
-        self.log_width = nn.Parameter(torch.tensor(widths)[:n_windows].log().repeat(n_latents, 1))
+        self.offset = nn.Parameter(torch.tensor(_OFFSETS * repeats)[: self.n_windows].repeat(self.n_latents, 1))
+        self.log_width = nn.Parameter(torch.tensor(widths)[: self.n_windows].log().repeat(self.n_latents, 1))
 
     def windows(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Windows:
         """Compute the windows of a grid; weights in `dtype`, whatever the ambient precision."""
@@ -124,7 +129,7 @@ class PositionKeyedAttention(nn.Module):
 
     def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:
         values = _apply(windows.weights, x)
-        coverage = windows.coverage.expand(len(x), -1, -1)
+        coverage = windows.coverage.expand(x.shape[0], -1, -1)
         if visible is not None:
             share = _apply(windows.weights, visible)
             values = values / share.clamp_min(1e-4)

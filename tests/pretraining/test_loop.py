@@ -272,7 +272,9 @@ def test_without_baselines_the_run_goes_on(tmp_path: Path) -> None:
 def test_killed_twenty_times(tmp_path: Path) -> None:
     """SIGKILL at random instants: every checkpoint on disk loads, and the result is that of an undisturbed run."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tests.pretraining.test_loop", "nirs4all_vit.pretraining.loop", "jsonargparse"])
+    # All that a run imports: twenty starts at three seconds each are a minute.
+    needed = ["nirs4all_vit.pretraining.loop", "jsonargparse", "torch._dynamo", "nirs4all.synthesis"]
+    context.set_forkserver_preload(["tests.pretraining.test_loop", *needed])
 
     def start(folder: str) -> tuple[multiprocessing.Process, multiprocessing.Event]:
         ready = context.Event()
