@@ -27,6 +27,9 @@ assert not heavy, heavy
 assert seconds < 0.2, seconds
 from nirs4all_vit import SpectralEmbedder
 assert "torch" not in sys.modules and "nirs4all" not in sys.modules
+from nirs4all_vit.checkpoint import load_checkpoint
+load_checkpoint()
+assert "torch._dynamo" not in sys.modules  # a second of every process
 """
     run_python(code)
 
