@@ -17,6 +17,8 @@ from .checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from .files import atomic_path
 from .readouts import READOUTS
 
+__all__ = ["export_onnx"]
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 

@@ -46,8 +46,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
     class_weight : None, "balanced" or dict, default=None
         For the head, and for what counts as better: ``"balanced"`` counts classes alike, whatever their sizes; a
         dictionary gives weights, 1 for classes that it does not name. While tuning, classes count alike.
-    **parameters
-        All others are those of `SpectralRegressor`.
+    readout, tune, lora_rank, max_steps, learning_rate, layer_decay, batch_size, augment, amp, wavelengths, axis_unit, device, random_state, progress
+        As in `SpectralRegressor`.
 
     Attributes
     ----------

@@ -1,0 +1,170 @@
+"""Pages that are made of the code: configuration reference, command line, results, the house."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import io
+import re
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from numpydoc.docscrape import NumpyDocString
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = ROOT / "benchmarks/results"
+
+#: Tables of the results page: file, title, what it says.
+TABLES = (
+    ("phase0", "Calibration, beside what is used today", "Every regression target of the bank that any method predicts."),
+    ("phase0_classes", "Classes", "Error of classification over that of PLS-DA with the best preprocessing."),
+    ("phase3a", "Families that the encoder has not seen", "Five encoders, each scored on the families that it was trained without."),
+    ("phase3a_n25", "The same with 25 calibration samples", ""),
+    ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head."),
+    ("phase6_classes", "Heads for classes", ""),
+    ("finetuning", "Tuned on each calibration set, over the frozen encoder", ""),
+    ("intervals", "Prediction intervals", ""),
+    ("robustness", "Perturbed spectra", "Growth of the error under each perturbation."),
+    ("transfer", "Another instrument", ""),
+    ("novelty", "Faults that are found after a fit", ""),
+    ("novelty_bank", "Faults that are found without a fit", ""),
+    ("phase2", "Ablation: objectives, tasks, attention", ""),
+    ("leak", "Shuffled targets", ""),
+    ("cost", "Cost", ""),
+    ("speed_encoding", "Speed of encoding", ""),
+    ("speed_others", "Other transforms", ""),
+)
+
+#: The house, floor by floor: what stands on a floor imports from the floors below it, and not from those above.
+FLOORS = (
+    (("benchmarks/", "protocol, phases, statistics, results"), ("cli.py", "embed, export, pretrain, finetune, info")),
+    (("plugin.py", "nirs4all hands over the axis"), ("heads/", "ridge, GP, TabPFN, intervals"), ("explanation/", "importance")),
+    (("embedder.py", "SpectralEmbedder"), ("novelty/", "T2, Q, bank"), ("finetuning/", "end to end, LoRA"), ("pretraining/", "data, objectives, loop")),
+    (("streaming/", "files of any size"), ("export.py", "ONNX"), ("cache.py", "encode once"), ("inference.py", "chunks, grids")),
+    (("checkpoint.py", "safetensors, provenance"), ("episodic_ridge.py", "ridge in closed form"), ("weights/", "nirs-base-v1")),
+    (("encoder/", "Spectral Perceiver, pure torch"),),
+    (("spectra.py", "wavelengths in nm, units"), ("tables.py", "CSV, Parquet"), ("errors.py", "what to do")),
+)  # fmt: skip
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """Register with Sphinx."""
+    app.connect("builder-inited", _write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _write(app: Any) -> None:
+    folder = Path(app.srcdir) / "generated"
+    folder.mkdir(exist_ok=True)
+    (Path(app.srcdir) / "_static/house.svg").write_text(house(), "utf-8")
+    pages = {"configuration": configuration(), "command_line": command_line(), "results": results()}
+    for name, text in pages.items():
+        path = folder / f"{name}.md"
+        if not path.exists() or path.read_text("utf-8") != text:
+            path.write_text(text, "utf-8")
+
+
+def house() -> str:
+    """Return the picture of the floors, as SVG."""
+    width, height, gap = 900, 58, 8
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {len(FLOORS) * (height + gap)}" font-family="sans-serif" '
+        'text-anchor="middle">'
+    ]
+    for floor, rooms in enumerate(FLOORS):
+        room = (width - gap * (len(rooms) - 1)) / len(rooms)
+        for i, (name, about) in enumerate(rooms):
+            x, y = i * (room + gap), floor * (height + gap)
+            shade = 96 - 3 * floor
+            parts.append(
+                f'<rect x="{x:.0f}" y="{y}" width="{room:.0f}" height="{height}" rx="6" fill="hsl(210 45% {shade}%)" stroke="#7892ab"/>'
+                f'<text x="{x + room / 2:.0f}" y="{y + 25}" font-size="15" font-weight="bold" fill="#223">{name}</text>'
+                f'<text x="{x + room / 2:.0f}" y="{y + 44}" font-size="12" fill="#223">{about}</text>'
+            )
+    return "\n".join([*parts, "</svg>\n"])
+
+
+def configuration() -> str:
+    """Return the configuration reference: every setting of a recipe and of tuning, from the dataclasses."""
+    from nirs4all_vit.finetuning import FinetuningConfig
+    from nirs4all_vit.pretraining import PretrainingConfig
+
+    parts = [
+        "# Configuration reference\n",
+        "Keys of a recipe (YAML) and options of `nirs4all-vit pretrain`, as in `--optim.steps 500`. `--print-config` shows those of a run. "
+        "What a fitted estimator can be told is in the [API reference](../api.md).\n",
+    ]
+    for prefix, kind in _sections(PretrainingConfig):
+        parts.append(_table(f"`{prefix}`", kind, prefix))
+    parts.append(_table("`nirs4all-vit finetune`", FinetuningConfig, ""))
+    return "\n".join(parts)
+
+
+def _sections(kind: type, prefix: str = "") -> list[tuple[str, type]]:
+    """Return the dataclasses below one, with the prefix of their keys."""
+    found = []
+    for field in dataclasses.fields(kind):
+        nested = field.default_factory if isinstance(field.default_factory, type) else None
+        if nested is not None and dataclasses.is_dataclass(nested):
+            name = f"{prefix}{field.name}"
+            found += _sections(nested, f"{name}.") or []
+            if any(not _is_nested(f) for f in dataclasses.fields(nested)):
+                found.append((name, nested))
+    return found
+
+
+def _is_nested(field: dataclasses.Field) -> bool:
+    return isinstance(field.default_factory, type) and dataclasses.is_dataclass(field.default_factory)
+
+
+def _table(title: str, kind: type, prefix: str) -> str:
+    documented = NumpyDocString(inspect.cleandoc(kind.__doc__ or ""))
+    listed = documented["Parameters"] or documented["Attributes"]
+    meaning = {name: (entry.type, " ".join(entry.desc)) for entry in listed for name in re.split(r",\s*", entry.name)}
+    rows = [f"## {title}\n", " ".join(documented["Summary"]) + "\n", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    for field in dataclasses.fields(kind):
+        if _is_nested(field):
+            continue
+        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+        default = "required" if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING else f"`{default!r}`"
+        type_, text = meaning.get(field.name, (str(field.type), ""))
+        key = f"{prefix}.{field.name}".strip(".")
+        rows.append(f"| `{key}` | {_cell(type_)} | {_cell(default)} | {_cell(text)} |")
+    return "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return re.sub(r"``([^`]*)``", r"`\1`", text).replace("|", "\\|")
+
+
+def command_line() -> str:
+    """Return what `--help` says, command by command."""
+    from nirs4all_vit.cli import main
+
+    parts = ["# Command line\n"]
+    for command in ((), ("embed",), ("export",), ("precompute-asls",), ("info",)):
+        printed = io.StringIO()
+        with redirect_stdout(printed):
+            try:
+                main([*command, "--help"])
+            except SystemExit:
+                pass
+        parts.append(f"## `{' '.join(['nirs4all-vit', *command])}`\n\n```text\n{printed.getvalue().rstrip()}\n```\n")
+    parts.append("`nirs4all-vit pretrain` and `finetune` take the keys of the [configuration reference](configuration.md).\n")
+    return "\n".join(parts)
+
+
+def results() -> str:
+    """Return the committed tables of the benchmark."""
+    parts = [
+        "# Results reporting\n",
+        "Made by the commands of [the benchmark page](../benchmark.md), committed in `benchmarks/results/`; this page is generated from those files.\n",
+    ]
+    for name, title, about in TABLES:
+        path = RESULTS / f"{name}.md"
+        if path.exists():
+            # The file has a title of its own, or none.
+            text = re.sub(r"^#+ .*\n", "", path.read_text("utf-8")).strip()
+            parts.append(f"## {title}\n\n{about}\n\n{text}\n")
+    return "\n".join(parts)
