@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
+.PHONY: demo test test-fast coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -12,6 +12,31 @@ demo: $(INSTALLED)
 # All tests, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+
+# What takes less than a minute.
+test-fast: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto -m 'not slow and not xbank' $(PYTEST_ARGS)
+
+# Branches of the package that the tests take; new processes of theirs do not count.
+coverage: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pytest-cov
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --cov=nirs4all_vit --cov-branch --cov-report=html --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+
+# Style, types, spelling; the pins are those of .pre-commit-config.yaml.
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/codespell
+	$(VENV)/bin/mypy
+
+# These pages: docs/build/html/index.html. A warning is an error, and so is a link or image that does not open in a browser.
+docs: $(VENV)/.docs
+	cd docs && ../$(VENV)/bin/sphinx-build -W --keep-going -q -b html . build/html
+	$(VENV)/bin/python -m pytest -q docs/test_site.py
+
+$(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: $(INSTALLED)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$*]'
+	touch $@
 
 # The same with the lowest versions of all dependencies, in an environment of its own.
 test-lowest: .venv-lowest/.installed
@@ -28,9 +53,9 @@ audit:
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit==2.10.1'
 	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-# Ten times the cases that the tests try on inputs and files, new ones each time.
+# 25 times the cases that the tests try on inputs and files, new ones each time.
 fuzz: $(INSTALLED)
-	FUZZ_FACTOR=10 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto tests/fuzz $(PYTEST_ARGS)
+	FUZZ_FACTOR=25 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto tests/fuzz $(PYTEST_ARGS)
 
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)

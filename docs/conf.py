@@ -31,6 +31,7 @@ myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 suppress_warnings = ["config.cache"]  # the gallery's order is a class
 
+templates_path = ["_templates"]
 html_theme = "furo"
 html_title = f"nirs4all_vit {release}"
 html_static_path = ["_static"]
@@ -46,6 +47,7 @@ sphinx_gallery_conf = {
     "filename_pattern": r"/plot_",
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "show_signature": False,
     "abort_on_example_error": True,
     "reset_modules": ("matplotlib",),

@@ -277,4 +277,3 @@ def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:
     return tensors[name].shape if name in tensors else None
-

@@ -44,7 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     embed = commands.add_parser("embed", help="embed a file of spectra of any size, or a folder of files; resumes")
-    embed.add_argument("file", type=Path, help="CSV or Parquet (header: the axis; a row per spectrum), .npy, or a folder")
+    embed.add_argument(
+        "file", type=Path, help="CSV or Parquet (header: the axis; a row per spectrum), .npy, or a folder"
+    )
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv; or a folder")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
     embed.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text")

@@ -1,4 +1,4 @@
-"""Every Python block of the README runs as it stands; its figures are those of the committed results."""
+"""Every Python block of the README and of the documentation runs as it stands; the README's figures are those of the committed results."""
 
 from __future__ import annotations
 
@@ -12,16 +12,22 @@ import pytest
 from tests.conftest import ROOT, make_spectra, run_python
 
 README = (ROOT / "README.md").read_text("utf-8")
-BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+PAGES = "\n".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
+BLOCKS, PAGES_BLOCKS = (re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL) for text in (README, PAGES))
 
 
 def test_there_are_blocks() -> None:
     assert len(BLOCKS) >= 3
+    assert len(PAGES_BLOCKS) >= 5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("unit", ["nm", "cm-1"])
-def test_blocks_run(unit: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("unit", "blocks"),
+    [("nm", BLOCKS), ("cm-1", BLOCKS[:3]), ("nm", PAGES_BLOCKS)],
+    ids=["nm", "cm-1, where files are read", "documentation"],
+)
+def test_blocks_run(unit: str, blocks: list[str], tmp_path: Path) -> None:
     nm = np.linspace(1100.0, 2498.0, 100)
     X = make_spectra(nm, 50)
     y = X[:, 60] - X[:, 30]
@@ -35,13 +41,11 @@ def test_blocks_run(unit: str, tmp_path: Path) -> None:
         pd.DataFrame({"y": y[rows]}).to_csv(folder / f"Y{part}.csv", index=False, sep=";")
     (tmp_path / "my_bank").mkdir()
     pd.DataFrame(X, columns=labels).to_csv(tmp_path / "my_bank/grain.csv", index=False)
-    # The unit matters where files are read; what comes after is the same.
-    blocks = BLOCKS if unit == "nm" else BLOCKS[:3]
     # One process, as each would import torch again; every block in a namespace of its own, as a user would paste it.
     run_python(
         f"for number, block in enumerate({blocks!r}, start=1):\n"
         "    print('block', number, flush=True)\n"
-        "    exec(compile(block, f'block {number} of the README', 'exec'), {'__name__': '__main__'})",
+        "    exec(compile(block, f'block {number}', 'exec'), {'__name__': '__main__'})",
         cwd=tmp_path,
         network=False,
     )

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import io
 import re
-from contextlib import redirect_stdout
+from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,17 @@ RESULTS = ROOT / "benchmarks/results"
 
 #: Tables of the results page: file, title, what it says.
 TABLES = (
-    ("phase0", "Calibration, beside what is used today", "Every regression target of the bank that any method predicts."),
+    (
+        "phase0",
+        "Calibration, beside what is used today",
+        "Every regression target of the bank that any method predicts.",
+    ),
     ("phase0_classes", "Classes", "Error of classification over that of PLS-DA with the best preprocessing."),
-    ("phase3a", "Families that the encoder has not seen", "Five encoders, each scored on the families that it was trained without."),
+    (
+        "phase3a",
+        "Families that the encoder has not seen",
+        "Five encoders, each scored on the families that it was trained without.",
+    ),
     ("phase3a_n25", "The same with 25 calibration samples", ""),
     ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head."),
     ("phase6_classes", "Heads for classes", ""),
@@ -51,7 +59,13 @@ FLOORS = (
 def setup(app: Any) -> dict[str, Any]:
     """Register with Sphinx."""
     app.connect("builder-inited", _write)
+    app.connect("autodoc-skip-member", _skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _skip(_app: Any, _kind: str, name: str, _member: Any, skip: bool, _options: Any) -> bool | None:
+    """Leave out what scikit-learn adds for its metadata routing, in words of its own documentation."""
+    return True if re.fullmatch(r"set_\w+_request", name) else skip
 
 
 def _write(app: Any) -> None:
@@ -122,16 +136,26 @@ def _table(title: str, kind: type, prefix: str) -> str:
     documented = NumpyDocString(inspect.cleandoc(kind.__doc__ or ""))
     listed = documented["Parameters"] or documented["Attributes"]
     meaning = {name: (entry.type, " ".join(entry.desc)) for entry in listed for name in re.split(r",\s*", entry.name)}
-    rows = [f"## {title}\n", " ".join(documented["Summary"]) + "\n", "| key | type | default | meaning |", "| --- | --- | --- | --- |"]
+    rows = [
+        f"## {title}\n",
+        " ".join(documented["Summary"]) + "\n",
+        "| key | type | default | meaning |",
+        "| --- | --- | --- | --- |",
+    ]
     for field in dataclasses.fields(kind):
         if _is_nested(field):
             continue
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
-        default = "required" if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING else f"`{default!r}`"
+        default = _default(field)
         type_, text = meaning.get(field.name, (str(field.type), ""))
         key = f"{prefix}.{field.name}".strip(".")
         rows.append(f"| `{key}` | {_cell(type_)} | {_cell(default)} | {_cell(text)} |")
     return "\n".join(rows) + "\n"
+
+
+def _default(field: dataclasses.Field) -> str:
+    if field.default is not dataclasses.MISSING:
+        return f"`{field.default!r}`"
+    return f"`{field.default_factory()!r}`" if field.default_factory is not dataclasses.MISSING else "required"
 
 
 def _cell(text: str) -> str:
@@ -145,13 +169,12 @@ def command_line() -> str:
     parts = ["# Command line\n"]
     for command in ((), ("embed",), ("export",), ("precompute-asls",), ("info",)):
         printed = io.StringIO()
-        with redirect_stdout(printed):
-            try:
-                main([*command, "--help"])
-            except SystemExit:
-                pass
+        with redirect_stdout(printed), suppress(SystemExit):
+            main([*command, "--help"])
         parts.append(f"## `{' '.join(['nirs4all-vit', *command])}`\n\n```text\n{printed.getvalue().rstrip()}\n```\n")
-    parts.append("`nirs4all-vit pretrain` and `finetune` take the keys of the [configuration reference](configuration.md).\n")
+    parts.append(
+        "`nirs4all-vit pretrain` and `finetune` take the keys of the [configuration reference](configuration.md).\n"
+    )
     return "\n".join(parts)
 
 

@@ -1,0 +1,62 @@
+"""What surrounds the code says the same in every place."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+
+import yaml
+
+import nirs4all_vit
+from tests.conftest import ROOT
+
+
+def test_pre_commit_has_the_pins_of_make_lint() -> None:
+    pinned = set((ROOT / "constraints.txt").read_text("utf-8").splitlines())
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text("utf-8"))["repos"][0]["hooks"]
+    wanted = [pin for hook in hooks for pin in hook.get("additional_dependencies", [])]
+    assert len(wanted) >= 3
+    assert set(wanted) <= pinned
+    recipe = (ROOT / "Makefile").read_text("utf-8").split("\nlint:")[1].split("\n\n")[0]
+    for hook in hooks:
+        assert hook["entry"].removeprefix(".venv/bin/") in recipe
+
+
+def test_ci_and_its_workflow_are_the_readmes_command() -> None:
+    readme = (ROOT / "README.md").read_text("utf-8")
+    commands = re.findall(r"^(make \w+.*)$", (ROOT / ".ci/run").read_text("utf-8"), flags=re.MULTILINE)
+    assert "make test" in commands
+    assert all(command in readme for command in commands)
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text("utf-8"))
+    assert [step["run"] for step in workflow["jobs"]["test"]["steps"] if "run" in step] == [".ci/run"]
+
+
+def test_versions_agree() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == nirs4all_vit.__version__
+    assert citation["license"] in (ROOT / "pyproject.toml").read_text("utf-8")
+    changes = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    assert changes.startswith("# Changelog")
+    assert re.search(r"^## \[(Unreleased|\d+\.\d+\.\d+)\]", changes, flags=re.MULTILINE)
+
+
+def test_targets_of_make_that_are_named_exist() -> None:
+    """In README, CONTRIBUTING and the documentation."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *(ROOT / "docs").glob("*.md")]
+    named = {
+        name for page in pages for name in re.findall(r"(?:`|^)make ([a-z-]+)", page.read_text("utf-8"), re.MULTILINE)
+    }
+    assert {"test", "demo", "lint", "docs", "coverage"} <= named
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
+    assert named <= targets
+
+
+def test_no_path_of_a_machine_is_committed() -> None:
+    found = subprocess.run(
+        ["git", "grep", "-nIE", r"(^|[^.\w])/(work|root|home)/", "--", ".", ":!tests/test_habits.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout == ""
