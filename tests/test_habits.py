@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 
+import pytest
 import yaml
 
 import nirs4all_vit
@@ -49,6 +50,15 @@ def test_targets_of_make_that_are_named_exist() -> None:
     assert {"test", "demo", "lint", "docs", "coverage"} <= named
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE))
     assert named <= targets
+
+
+def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/_ext"))
+    import generated_pages
+
+    for name in ("configuration", "results"):
+        text = (ROOT / f"docs/{name}.md").read_text("utf-8")
+        assert text == getattr(generated_pages, name)(), "python docs/_ext/generated_pages.py"
 
 
 def test_no_path_of_a_machine_is_committed() -> None:

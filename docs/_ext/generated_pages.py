@@ -1,10 +1,15 @@
-"""Pages that are made of the code: configuration reference, command line, results, the house."""
+"""Pages that are made of the code: configuration reference, command line, results, the house.
+
+They are committed, so that they can be read where nothing is built: ``python docs/_ext/generated_pages.py`` writes them, and so
+does every build.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
 import io
+import os
 import re
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
@@ -38,6 +43,9 @@ TABLES = (
     ("novelty", "Faults that are found after a fit", ""),
     ("novelty_bank", "Faults that are found without a fit", ""),
     ("phase2", "Ablation: objectives, tasks, attention", ""),
+    ("phase4", "Ablation: synthetic spectra", ""),
+    ("phase5", "Ablation: metadata", ""),
+    ("labels", "Tuned on the targets of other families", ""),
     ("leak", "Shuffled targets", ""),
     ("cost", "Cost", ""),
     ("speed_encoding", "Speed of encoding", ""),
@@ -69,12 +77,19 @@ def _skip(_app: Any, _kind: str, name: str, _member: Any, skip: bool, _options: 
 
 
 def _write(app: Any) -> None:
-    folder = Path(app.srcdir) / "generated"
-    folder.mkdir(exist_ok=True)
-    (Path(app.srcdir) / "_static/house.svg").write_text(house(), "utf-8")
-    pages = {"configuration": configuration(), "command_line": command_line(), "results": results()}
+    write(Path(app.srcdir))
+
+
+def write(folder: Path) -> None:
+    """Write the pages, those that have changed."""
+    pages = {
+        "configuration.md": configuration(),
+        "command_line.md": command_line(),
+        "results.md": results(),
+        "_static/house.svg": house(),
+    }
     for name, text in pages.items():
-        path = folder / f"{name}.md"
+        path = folder / name
         if not path.exists() or path.read_text("utf-8") != text:
             path.write_text(text, "utf-8")
 
@@ -107,7 +122,7 @@ def configuration() -> str:
     parts = [
         "# Configuration reference\n",
         "Keys of a recipe (YAML) and options of `nirs4all-vit pretrain`, as in `--optim.steps 500`. `--print-config` shows those of a run. "
-        "What a fitted estimator can be told is in the [API reference](../api.md).\n",
+        "What a fitted estimator can be told is in the [API reference](api.md).\n",
     ]
     for prefix, kind in _sections(PretrainingConfig):
         parts.append(_table(f"`{prefix}`", kind, prefix))
@@ -138,7 +153,7 @@ def _table(title: str, kind: type, prefix: str) -> str:
     meaning = {name: (entry.type, " ".join(entry.desc)) for entry in listed for name in re.split(r",\s*", entry.name)}
     rows = [
         f"## {title}\n",
-        " ".join(documented["Summary"]) + "\n",
+        _cell(" ".join(documented["Summary"])) + "\n",
         "| key | type | default | meaning |",
         "| --- | --- | --- | --- |",
     ]
@@ -159,7 +174,7 @@ def _default(field: dataclasses.Field) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"``([^`]*)``", r"`\1`", text).replace("|", "\\|")
+    return re.sub(r"(?::\w+:)?`+([^`]*)`+", r"`\1`", text).replace("|", "\\|")
 
 
 def command_line() -> str:
@@ -167,6 +182,7 @@ def command_line() -> str:
     from nirs4all_vit.cli import main
 
     parts = ["# Command line\n"]
+    os.environ["COLUMNS"] = "100"
     for command in ((), ("embed",), ("export",), ("precompute-asls",), ("info",)):
         printed = io.StringIO()
         with redirect_stdout(printed), suppress(SystemExit):
@@ -182,7 +198,7 @@ def results() -> str:
     """Return the committed tables of the benchmark."""
     parts = [
         "# Results reporting\n",
-        "Made by the commands of [the benchmark page](../benchmark.md), committed in `benchmarks/results/`; this page is generated from those files.\n",
+        "Made by the commands of [the benchmark page](benchmark.md), committed in `benchmarks/results/`; this page is generated from those files.\n",
     ]
     for name, title, about in TABLES:
         path = RESULTS / f"{name}.md"
@@ -191,3 +207,7 @@ def results() -> str:
             text = re.sub(r"^#+ .*\n", "", path.read_text("utf-8")).strip()
             parts.append(f"## {title}\n\n{about}\n\n{text}\n")
     return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    write(ROOT / "docs")
