@@ -55,6 +55,9 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         memory only.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
+    precision : {"fp32", "bf16"}, default="fp32"
+        ``"bf16"`` halves the digits inside the transformer, for devices that are faster so (a processor without such instructions
+        is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra.
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
@@ -80,10 +83,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
     feature_names_in_ : ndarray of str
         Column names seen in `fit`, where there were any.
-
-    See Also
-    --------
-    sklearn.linear_model.RidgeCV : The head that suits the default read-out.
 
     Notes
     -----
@@ -133,6 +132,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         axis_unit: str = "auto",
         batch_size: int = 32,
         device: str = "auto",
+        precision: str = "fp32",
         cache: bool | str | os.PathLike[str] = False,
         on_outlier: str = "ignore",
     ) -> None:
@@ -143,6 +143,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.axis_unit = axis_unit
         self.batch_size = batch_size
         self.device = device
+        self.precision = precision
         self.cache = cache
         self.on_outlier = on_outlier
 
@@ -262,6 +263,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
+        if self.precision not in ("fp32", "bf16"):
+            raise ValueError(f"precision={self.precision!r} is not known; use 'fp32' or 'bf16'.")
         if self.on_outlier not in ("ignore", "warn", "raise"):
             raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
@@ -295,7 +298,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         from .inference import embed, resolve_device
 
         device = resolve_device(self.device)
-        run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
+        run = partial(
+            embed,
+            checkpoint.encoder,
+            readout=self.readout,
+            batch_size=self.batch_size,
+            device=device,
+            precision=self.precision,
+        )
         if self.cache is False:
             return run(blocks)
         import torch
@@ -303,7 +313,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         from . import __version__
 
         # Another device or release rounds in another way; a folder may outlive a release.
-        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
+        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__} {self.precision}"
         return embed_once(blocks, made_by, checkpoint.encoder.width(self.readout), run, self.cache)
 
     def clear_cache(self) -> None:
@@ -378,7 +388,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickles of earlier releases know nothing of what came later.
-        super().__setstate__({"on_outlier": "ignore", **state})
+        super().__setstate__({"on_outlier": "ignore", "precision": "fp32", **state})
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

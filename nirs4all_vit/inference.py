@@ -34,6 +34,7 @@ def embed(
     *,
     batch_size: int = 32,
     device: str = "cpu",
+    precision: str = "fp32",
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """Embed blocks of spectra, each on a grid of its own, in order.
@@ -51,6 +52,8 @@ def embed(
         numbers do not depend on how many rows came with it.
     device : str
         Torch device.
+    precision : {"fp32", "bf16"}
+        ``"bf16"`` runs the transformer in mixed precision; windows, statistics and local contrast keep theirs.
     progress : bool
         Show a progress bar.
 
@@ -67,7 +70,8 @@ def embed(
     batch_size = -(-batch_size // _ROWS) * _ROWS
     rows = sum(map(len, blocks))
     out = np.empty((rows, encoder.width(readout)), dtype=np.float32)
-    with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
+    mixed = torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16")
+    with torch.inference_mode(), mixed, tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
         for block, targets in _grouped(blocks, batch_size):
             own_grids = block.wavelengths.ndim == 2
             if not own_grids:

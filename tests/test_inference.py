@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from nirs4all_vit import inference
+from nirs4all_vit import SpectralEmbedder, inference
 from nirs4all_vit.checkpoint import load_checkpoint
 from nirs4all_vit.encoder import SpectralPerceiver
 from nirs4all_vit.spectra import Spectra
@@ -57,3 +57,17 @@ def test_what_is_kept_of_a_grid_is_never_stale(monkeypatch: pytest.MonkeyPatch) 
         encoder.attention.anchor += 0.05
     run(1)
     assert len(computed) == before + 1
+
+
+def test_half_precision_moves_little(spectra: np.ndarray, nm: np.ndarray) -> None:
+    whole, half = (
+        SpectralEmbedder(adapt=False, precision=kind).fit_transform(spectra, wavelengths=nm)
+        for kind in ("fp32", "bf16")
+    )
+    deviation = (whole - whole.mean(axis=0)).std()
+    assert 0 < np.sqrt(np.mean((whole - half) ** 2)) < 0.01 * deviation
+    # Local contrast keeps its precision.
+    width = SpectralEmbedder(readout="contrast").fit_transform(spectra, wavelengths=nm).shape[1]
+    np.testing.assert_array_equal(whole[:, -width:], half[:, -width:])
+    with pytest.raises(ValueError, match="precision='fp8' is not known; use 'fp32' or 'bf16'"):
+        SpectralEmbedder(precision="fp8").fit(spectra, wavelengths=nm)
