@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import subprocess
 import sys
 import zipfile
@@ -79,6 +80,24 @@ def test_imports_run_one_way(folder: str, forbidden: tuple[str, ...]) -> None:
         for imported in _imports(path):
             clash = [name for name in forbidden if imported == name or imported.startswith(name + ".")]
             assert not clash, f"{path.name} imports {imported}"
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    modules = {}
+    for path in PACKAGE.rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    graph = {}
+    for name, path in modules.items():
+        package = path.relative_to(ROOT).with_suffix("").parts[:-1]
+        # Those that run when the module is imported.
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = ".".join([*package[: len(package) - node.level + 1], *([node.module] if node.module else [])])
+                wanted = {f"{base}.{alias.name}" for alias in node.names}
+                graph.setdefault(name, set()).update((wanted & modules.keys()) or {base})
+    order = list(graphlib.TopologicalSorter({name: found - {name} for name, found in graph.items()}).static_order())
+    assert len(order) > 100  # a circle would have raised
 
 
 def test_files_stay_readable() -> None:
