@@ -39,9 +39,10 @@ def _described(thing: Any) -> Any:
         members = {
             name: _described(member)
             for name, member in inspect.getmembers(thing)
-            if not name.startswith("_") and _is_ours(thing, name)
+            # scikit-learn makes the latter for metadata routing, in its own way with each release.
+            if not (name.startswith("_") or name.endswith("_request")) and _is_ours(thing, name)
         }
-        bases = [base.__name__ for base in thing.__mro__[1:-1] if not base.__name__.startswith("_")]
+        bases = [base.__name__ for base in thing.__bases__]
         return {"signature": _signature(thing), "bases": bases, "members": members}
     if callable(thing):
         return _signature(thing)

