@@ -53,7 +53,7 @@ def embed_once(
     -------
     ndarray of shape (n_spectra, width), float32
     """
-    store = _MEMORY if cache is True else _Disk(Path(cache))
+    store = _MEMORY if isinstance(cache, bool) else _Disk(Path(cache))
     keys = [key for block in blocks for key in _keys(block, made_by)]
     out = np.empty((len(keys), width), dtype=np.float32)
     known = store.get(list(dict.fromkeys(keys)), width)

@@ -279,7 +279,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     def _fit_novelty(self, X: Any, wavelengths: Any) -> None:
         from .novelty import SpectralNovelty
 
-        axis = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
+        axis: dict[str, Any] = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="no wavelengths were given")
             self.ood_ = SpectralNovelty(self.checkpoint, confidence=0.99, device=self.device, **axis)
@@ -371,7 +371,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return to_nanometres(list(labels), self.axis_unit)
 
     def _fitted_or_assumed_axis(self, n_points: int, fitting: bool) -> NDArray[np.float64]:
-        if not fitting:
+        if not fitting and self.wavelengths_ is not None:
             return self.wavelengths_
         warnings.warn(
             "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "

@@ -87,6 +87,7 @@ def export_onnx(
             dynamic_shapes=({0: torch.export.Dim("n_spectra"), 1: n_wavelengths}, {0: n_wavelengths}),
             custom_translation_table={torch.ops.aten.erf.default: _erf, torch.ops.aten.asinh.default: _asinh},
         )
+    assert program is not None
     program.model.metadata_props.update(
         checkpoint=loaded.name,
         sha256=loaded.sha256,
@@ -131,7 +132,7 @@ def _erf(x: Any) -> Any:
     coefficients = _series()
 
     def number(value: float) -> Any:
-        return op.Constant(value=ir.tensor(np.array(value, dtype=np.float64)))
+        return op.Constant(value=ir.tensor(np.array(value, dtype=np.float64)))  # type: ignore[arg-type]
 
     two, z = number(2.0), op.Abs(x)
     t = op.Div(two, op.Add(z, two))
@@ -149,7 +150,7 @@ def _asinh(x: Any) -> Any:
     from onnxscript import ir
     from onnxscript import opset20 as op
 
-    one = op.Constant(value=ir.tensor(np.array(1.0, dtype=np.float64)))
+    one = op.Constant(value=ir.tensor(np.array(1.0, dtype=np.float64)))  # type: ignore[arg-type] # stubs of opset 19
     size = op.Abs(x)
     return op.Mul(op.Sign(x), op.Log(op.Add(size, op.Sqrt(op.Add(op.Mul(size, size), one)))))
 
@@ -158,7 +159,7 @@ def _series() -> list[float]:
     """Return Chebyshev coefficients, over t in [0, 1], of exp(z^2) erfc(z) / t with z = 2 / t - 2."""
     from scipy.special import erfcx
 
-    def g(place: np.ndarray) -> np.ndarray:
+    def g(place: Any) -> Any:
         t = (place + 1.0) / 2.0
         return erfcx(2.0 / t - 2.0) / t
 

@@ -73,14 +73,14 @@ def embed(
     mixed = torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16")
     with torch.inference_mode(), mixed, tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
         for block, targets in _grouped(blocks, batch_size):
-            own_grids = block.wavelengths.ndim == 2
+            own_grids = block.valid is not None
             if not own_grids:
                 run = _on_grid(encoder, Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device)), readout)
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
             for start in range(0, len(block), size):
                 chunk = slice(start, start + size)
                 x = torch.from_numpy(_filled(block.values[chunk], size)).to(device)
-                if own_grids:
+                if block.valid is not None:
                     valid = torch.from_numpy(_filled(block.valid[chunk], size)).to(device)
                     axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
                     run = _on_grid(encoder, Grid.from_wavelengths(axis, valid), readout)

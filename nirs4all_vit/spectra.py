@@ -56,7 +56,7 @@ def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] 
     for label in labels:
         match = _LABEL.match(str(label))
         unit = match and ("auto" if not match[2] else _UNIT_NAMES.get(match[2].lower()))
-        if not unit:
+        if not match or not unit:
             return None
         values.append(float(match[1]))
         units.add(unit)

@@ -45,8 +45,8 @@ class ContentKeyedAttention(nn.Module):
         seen = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
         if seen is not None:
             bias = bias.masked_fill(~seen, -torch.inf)
-        heads = [self._split(t) for t in (self.query(self.norm(latents)), key, value)]
-        attended = F.scaled_dot_product_attention(*heads, attn_mask=bias.to(x.dtype)[:, None, None, :])
+        query, key, value = (self._split(t) for t in (self.query(self.norm(latents)), key, value))
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(x.dtype)[:, None, None, :])
         return self.output(attended.transpose(1, 2).flatten(2))
 
     def _split(self, t: Tensor) -> Tensor:

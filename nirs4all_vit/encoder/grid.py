@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,8 @@ class Grid:
 
     def rows(self, index: Tensor) -> Grid:
         """Return some rows of a 2-D grid."""
-        return Grid(*(None if part is None else part[index] for part in vars(self).values()))
+        parts: dict[str, Any] = {name: None if part is None else part[index] for name, part in vars(self).items()}
+        return Grid(**parts)
 
     def unique(self) -> tuple[Grid, Tensor] | None:
         """Return the distinct rows of a 2-D grid and the index (B,) of each row's; None where all are distinct."""

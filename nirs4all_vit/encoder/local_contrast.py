@@ -126,7 +126,7 @@ class LocalContrast(nn.Module):
         counts = [_n_patches(k) for k in range(self.n_scales, 0, -1)]
         scale = torch.arange(self.n_scales - 1, -1, -1).repeat_interleave(torch.tensor(counts)).to(means.device)
         found = [self._contrast(coefficients[kind], j, scale) for j, (kind, _) in enumerate(_VIEWS)]
-        if self.network is not None:
+        if self.network is not None and self.log_learned is not None:
             usual = means.new_tensor(_DEVIATIONS)[scale + 1].unsqueeze(-1)
             learned = self.network(coefficients["centred"], usual, scale)
             found.append(self.log_learned.exp()[scale].unsqueeze(-1) * learned)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..readouts import READOUTS
+from ..readouts import READOUTS as READOUTS
 from .block import LatentBlock
 from .config import EncoderConfig
 from .content_attention import ContentKeyedAttention
@@ -99,7 +99,9 @@ class SpectralPerceiver(nn.Module):
     def bins(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Tensor | None:
         """Return the bins of a grid, for local contrast; None without."""
         contrast = self.contrast
-        return contrast and grid.per_distinct(lambda distinct: (contrast.bins(distinct, dtype),))[0]
+        if contrast is None:
+            return None
+        return grid.per_distinct(lambda distinct: (contrast.bins(distinct, dtype),))[0]
 
     def encode(
         self,
@@ -139,6 +141,7 @@ class SpectralPerceiver(nn.Module):
         latents, contrast = self.latents + common, None
         if self.config.attention == "position":
             windows = windows or self.windows(grid)
+            assert windows is not None
             values, coverage = self.attention(x, windows, visible)
             latents = latents + _beside_cls(self._placed(windows, coverage))
         if self.contrast is not None:
@@ -260,8 +263,8 @@ class SpectralPerceiver(nn.Module):
         -------
         Tensor of shape (B, width(readout))
         """
-        if not isinstance(x, Tensor):
-            x, wavelengths, valid = _padded(x, wavelengths)
+        if not isinstance(x, Tensor) or not isinstance(wavelengths, Tensor):
+            x, wavelengths, valid = _padded(list(x), wavelengths)
         return self.embed(x, Grid.from_wavelengths(wavelengths, valid), readout)
 
     def _placed(self, windows: Windows, coverage: Tensor) -> Tensor:

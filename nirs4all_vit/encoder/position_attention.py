@@ -58,6 +58,9 @@ class PositionKeyedAttention(nn.Module):
         Windows per latent (H).
     """
 
+    anchor: Tensor
+    spacing: Tensor
+
     def __init__(self, n_latents: int, n_windows: int) -> None:
         super().__init__()
         self.n_latents, self.n_windows = n_latents, n_windows

@@ -23,6 +23,8 @@ class WavelengthEncoding(nn.Module):
         Encode ln(wavelength) or the wavelength in micrometres.
     """
 
+    frequencies: Tensor
+
     def __init__(self, n_frequencies: int = 16, axis_scale: str = "log") -> None:
         super().__init__()
         self.axis_scale = axis_scale

@@ -202,6 +202,7 @@ class _Bands:
         before, behind = inside[0] - 1, inside[-1] + 1
         left = self.other[:, [before]] if before >= 0 else None
         right = self.other[:, [behind]] if behind < len(self.nm) else None
+        line: Any
         if left is None and right is None:
             line = np.zeros((len(self.spectra), 1))
         elif left is None or right is None:

@@ -98,7 +98,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         tags.classifier_tags.poor_score = True
         return tags
 
-    def _targets(self, y: Any, classes: Any = None) -> NDArray[np.float32]:
+    def _targets(self, y: Any, *, classes: Any = None, **_: Any) -> NDArray[np.float32]:
         if y is None:
             raise ValueError("SpectralClassifier requires y to be passed, but the target y is None.")
         y = column_or_1d(y, warn=True)

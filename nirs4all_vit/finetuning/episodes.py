@@ -19,7 +19,7 @@ _SUPPORT = (0.4, 0.8)
 _SAMPLES = 12
 
 
-class Episodes(Dataset):
+class Episodes(Dataset[Any]):
     """Random samples, some to calibrate on, the others to predict; replicates stay on one side.
 
     Parameters
@@ -76,8 +76,8 @@ class Episodes(Dataset):
                 break
         n_support = int(np.clip(round(self.rng.uniform(*_SUPPORT) * len(drawn)), 2, len(drawn) - 1))
         rows = np.concatenate(drawn)
-        inputs = {"x": self.spectra.values[rows].astype(np.float32)}
-        if self.spectra.wavelengths.ndim == 2:
+        inputs: dict[str, NDArray[Any]] = {"x": self.spectra.values[rows].astype(np.float32)}
+        if self.spectra.valid is not None:
             inputs |= {"wavelengths": self.spectra.wavelengths[rows], "valid": self.spectra.valid[rows]}
         if self.level:
             inputs["x"] = self._disturbed(inputs["x"])

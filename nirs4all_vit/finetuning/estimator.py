@@ -128,7 +128,7 @@ class SpectralEstimator(BaseEstimator):
             new = self.embedder_._blocks(X, wavelengths, fitting=False)
             further = self._further_targets(y)
             check_consistent_length(X, further)
-            blocks, seen, codes = self._seen
+            blocks, seen, codes = self._seen  # type: ignore[has-type] # set by _finish
             blocks = [*blocks, *new]
             targets = np.concatenate([seen, further])
             codes = np.append(codes, codes.max() + 1 + np.arange(len(further)))
@@ -137,7 +137,7 @@ class SpectralEstimator(BaseEstimator):
             tuning = self._tuning(blocks, targets, codes, np.arange(len(targets)))
             self._advance(tuning, _FIRST_CHECK)
             self.encoder_, self.tuned_ = _taken(tuning), True
-            self.n_steps_ += _FIRST_CHECK
+            self.n_steps_ += _FIRST_CHECK  # type: ignore[has-type] # set by _begin
         self._finish(blocks, targets, codes)
         return self
 
@@ -183,7 +183,8 @@ class SpectralEstimator(BaseEstimator):
                 setattr(self, name, getattr(embedder, name))
         origin = load_checkpoint(self.checkpoint)
         self.encoder_, self._origin = copy.deepcopy(origin.encoder), (origin.header, origin.sha256)
-        self.tuned_, self.n_steps_, self.history_ = False, 0, []
+        self.tuned_, self.n_steps_ = False, 0
+        self.history_: list[dict[str, Any]] = []
         return blocks, targets
 
     def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:

@@ -69,7 +69,7 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
             )
         groups = np.arange(len(table)) if column is None else _samples(table[column])
         found = {}
-        for name in [name for name in table if name != column and not name.startswith("meta_")]:
+        for name in [name for name in map(str, table) if name != column and not name.startswith("meta_")]:
             values = _outputs(table[name])
             rows = np.isfinite(values).all(axis=1)
             if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():

@@ -25,6 +25,8 @@ class SpectralModule(nn.Module):
         self, encoder: SpectralPerceiver, readout: str, wavelengths: Tensor | None = None, amp: bool = False
     ) -> None:
         super().__init__()
+        self.wavelengths: Tensor | None
+        self.bins: Tensor | None
         self.encoder, self.readout, self.amp = encoder, readout, amp
         self.register_buffer("wavelengths", wavelengths, persistent=False)
         bins = None if wavelengths is None else encoder.bins(Grid.from_wavelengths(wavelengths))
@@ -41,8 +43,9 @@ class SpectralModule(nn.Module):
         valid : bool Tensor of shape (B, L), optional
             False on padding.
         """
-        shared = wavelengths is None
-        grid = Grid.from_wavelengths(self.wavelengths if shared else wavelengths, valid)
-        bins = self.bins if shared else None
+        bins = self.bins if wavelengths is None else None
+        axis = self.wavelengths if wavelengths is None else wavelengths
+        assert axis is not None
+        grid = Grid.from_wavelengths(axis, valid)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.amp):
             return self.encoder.embed(x, grid, self.readout, bins=bins).float()

@@ -120,7 +120,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         predicted = self._outputs(X, wavelengths) * self.target_deviation_ + self.target_mean_
         return predicted[:, 0] if self.flat_ else predicted
 
-    def _targets(self, y: Any) -> NDArray[np.float32]:
+    def _targets(self, y: Any, **_: Any) -> NDArray[np.float32]:
         y, self.flat_ = self._numbers(y)
         self.target_mean_, deviation = y.mean(axis=0), y.std(axis=0)
         self.target_deviation_ = np.where(deviation > 0, deviation, 1.0)

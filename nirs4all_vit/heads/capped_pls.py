@@ -30,7 +30,7 @@ class CappedPLSRegression(PLSRegression):
 
     def fit(self, X: Any, y: Any) -> CappedPLSRegression:
         """Calibrate on `X` (n_samples, n_columns) and `y` (n_samples,) or (n_samples, n_targets)."""
-        wanted = self.n_components
+        wanted: Any = self.n_components  # type: ignore[has-type] # scikit-learn's
         shape = np.asarray(X).shape
         # What has no samples or columns is scikit-learn's to refuse.
         if isinstance(wanted, (int, np.integer)) and len(shape) == 2 and shape[0] > 1 and shape[1] > 0:

@@ -24,7 +24,7 @@ class TunedHead(GridSearchCV):
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **params: Any) -> TunedHead:
         """Search; `groups` (n_samples,) names the physical sample of each row, where there are replicates."""
-        given = self.cv
+        given: Any = self.cv  # type: ignore[has-type] # scikit-learn's
         if isinstance(given, (int, np.integer)):
             # Made here, not by whoever builds the head: nirs4all's default engine writes parameters down as JSON.
             self.cv = self._folds(int(given), y, groups, _num_samples(X))

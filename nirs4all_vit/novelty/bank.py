@@ -70,7 +70,7 @@ def bank_statistics(
     limit = _quantile(found, weight, 1.0 - _REFUSED / found.shape[1])
     covered = np.zeros(len(_EDGES) - 1)
     for f in range(len(names)):
-        covered += np.any([_inside(*ranges[i]) for i in np.flatnonzero(number == f)], axis=0)
+        covered += np.any([_inside(*ranges[int(i)]) for i in np.flatnonzero(number == f)], axis=0)
     made = {"factors": factors, **_components(Z, weight), "usual": usual, "limit": np.maximum(limit, usual + 1e-3)}
     return {f"bank_{key}": np.asarray(value, dtype=np.float32) for key, value in {**made, "covered": covered}.items()}
 

@@ -220,7 +220,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
         warnings.warn(message, UserWarning, stacklevel=3)
 
     def _new_embedder(self) -> SpectralEmbedder:
-        axis = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
+        axis: dict[str, Any] = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
         return SpectralEmbedder(self.checkpoint, device=self.device, **axis)
 
     def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from .data.bank import load_x_bank
 from .memory import keep_freed_memory
@@ -23,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     keep_freed_memory()
     try:
         progress = sys.stderr.isatty()
-        datasets = []
+        datasets: list[Any] = []
         if config.data.x_bank is not None:
             datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)
         run = Pretraining(config, datasets)

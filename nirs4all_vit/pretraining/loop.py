@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -102,7 +102,8 @@ class Pretraining:
         self._replica: Any = self.model
         if self.processes.world_size > 1:
             self._replica = DistributedDataParallel(self.model, find_unused_parameters=True)
-        self.step_done, self._best, self._worse, self._snapshot = 0, math.inf, 0, None
+        self.step_done, self._best, self._worse = 0, math.inf, 0
+        self._snapshot: Any = None
         self._batches: Iterator[dict[str, Inputs]] | None = None
 
     @property
@@ -175,7 +176,7 @@ class Pretraining:
             with nullcontext() if last or processes.world_size == 1 else self._replica.no_sync(), self._autocast():
                 try:
                     loss, losses = self._replica(prepared)
-                except torch.linalg.LinAlgError as error:  # a ridge on embeddings that are not finite
+                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # a ridge on embeddings that are not finite
                     raise self._not_finite(str(error)) from error
                 self.scaler.scale(loss / local).backward()
             total += float(loss.detach()) / local
@@ -204,7 +205,7 @@ class Pretraining:
             "loss": mean,
             **parts,
             "gradient": float(norm),
-            "learning_rate": rate,
+            "learning_rate": float(rate),
             "spectra": spectra * processes.world_size,
         }
 
@@ -223,7 +224,7 @@ class Pretraining:
             with self._autocast():
                 try:
                     found = self.model(prepared, encoder)[1]
-                except torch.linalg.LinAlgError as error:
+                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                     raise self._not_finite(str(error)) from error
                 for name, loss in found.items():
                     losses.setdefault(name, []).append(float(loss))
@@ -257,7 +258,7 @@ class Pretraining:
     def product(self) -> SpectralPerceiver:
         """Return the encoder that is kept: the moving average of the weights, where there is one."""
         kept = self.average.module if self.average is not None else self.encoder
-        return kept.eval()
+        return cast("SpectralPerceiver", kept.eval())
 
     def _not_finite(self, what: str) -> FloatingPointError:
         return FloatingPointError(

@@ -144,6 +144,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in over.items():
         below = out.get(key)
-        both = isinstance(below, dict) and isinstance(value, dict) and key not in _FREE
-        out[key] = _merged(below, value) if both else value
+        if isinstance(below, dict) and isinstance(value, dict) and key not in _FREE:
+            value = _merged(below, value)
+        out[key] = value
     return out

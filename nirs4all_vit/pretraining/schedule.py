@@ -36,7 +36,9 @@ def parameter_groups(model: nn.Module, weight_decay: float, learning_rate: float
     These are logarithms of factors, a few hundred numbers that every spectrum informs.
     """
     kept = ("encoder.latents", "attention.offset", "attention.log_width")
-    decayed, plain, scales = [], [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
+    scales: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if "contrast.log_" in name:
             scales.append(parameter)

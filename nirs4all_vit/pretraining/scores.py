@@ -80,7 +80,7 @@ def ridge_scores(
         table = pd.read_csv(path)
         group = dataset.metadata.source.get("group")
         groups = table[group].to_numpy() if group in table else np.arange(len(table))
-        for target in [column for column in table if not column.startswith("meta_")]:
+        for target in [column for column in map(str, table) if not column.startswith("meta_")]:
             y = pd.to_numeric(table[target], errors="coerce").to_numpy()
             rows = np.flatnonzero(np.isfinite(y))[:300]
             if len(rows) < 20 or y[rows].std() == 0:

@@ -51,7 +51,8 @@ class Nirs4allOperator:
         if set(self.parameters) - known:
             odd = sorted(set(self.parameters) - known)[0]
             raise ValueError(f"{class_name} has no parameter {odd!r}; it has: {', '.join(sorted(known))}.")
-        self._class, self._seeded = found, "random_state" in known
+        self._class: Any = found
+        self._seeded = "random_state" in known
 
     def __call__(self, spectra: Tensor, batch: SpectralBatch, draw: Draw) -> Tensor:
         """Return spectra of the same shape (n, L)."""

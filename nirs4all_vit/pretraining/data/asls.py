@@ -87,8 +87,9 @@ class BaselineCache:
     def get(self, dataset: SpectralDataset) -> NDArray[np.float32] | None:
         """Return the baseline as a memory map (n_spectra, n_wavelengths), or None if it is not there or broken."""
         baseline = read_checked(self.path(dataset))
-        sound = baseline is not None and baseline.dtype == np.float32
-        return baseline if sound and baseline.shape == (len(dataset), dataset.wavelengths.size) else None
+        if baseline is None or baseline.dtype != np.float32:
+            return None
+        return baseline if baseline.shape == (len(dataset), dataset.wavelengths.size) else None
 
     def precompute(self, datasets: Sequence[SpectralDataset], n_jobs: int = 1, *, progress: bool = True) -> int:
         """Compute what is missing, stale or broken.

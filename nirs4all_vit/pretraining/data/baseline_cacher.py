@@ -71,15 +71,15 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def transform(self, X: ArrayLike) -> NDArray[Any]:
         """Return the corrected spectra or their baselines, (n_spectra, n_wavelengths), float64."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
-        baseline = self._baseline(np.ascontiguousarray(X, dtype=np.float64))
-        return baseline if self.output == "baseline" else X - baseline
+        values: NDArray[Any] = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)
+        baseline = self._baseline(np.ascontiguousarray(values, dtype=np.float64))
+        return baseline if self.output == "baseline" else values - baseline
 
     def _baseline(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.cache is None:
             return asls_baseline(X, self.lam, self.p)
         key = hashlib.sha256(f"{X.shape}:{float(self.lam)!r}:{float(self.p)!r}".encode())
-        key.update(X)
+        key.update(X.data)
         path = Path(self.cache) / f"{key.hexdigest()}.npy"
         cached = read_checked(path)
         if cached is not None and cached.shape == X.shape and cached.dtype == X.dtype:

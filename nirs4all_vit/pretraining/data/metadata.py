@@ -32,7 +32,7 @@ class SpectralMetadata:
 
     categorical: Mapping[str, str]
     numeric: Mapping[str, tuple[float, float]]
-    source: Mapping[str, Any] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> SpectralMetadata:

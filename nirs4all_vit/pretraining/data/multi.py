@@ -111,7 +111,7 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         shares = np.array([(weights or {}).get(d.name, 1.0) for d in self.datasets], dtype=np.float64)
         for part, share in ((slice(0, len(real)), 1.0 - p_synth), (slice(len(real), None), p_synth)):
             shares[part] *= share / max(shares[part].sum(), 1e-300)
-        self.sampler = UniformDatasetSampler([len(d) for d in self.datasets], shares, seed=seed)
+        self.sampler = UniformDatasetSampler([len(d) for d in self.datasets], shares.tolist(), seed=seed)
         self._buckets = _buckets(self.datasets)
 
     def __len__(self) -> int:
@@ -229,6 +229,6 @@ def _padded(parts: Sequence[SpectralBatch]) -> SpectralBatch:
         torch.cat([torch.full((len(part), 1), float(part.deviation)) for part in parts]),
         valid,
         baseline,
-        torch.cat([part.datasets for part in parts]),
-        torch.cat([part.rows for part in parts]),
+        torch.cat([part.datasets for part in parts if part.datasets is not None]),
+        torch.cat([part.rows for part in parts if part.rows is not None]),
     )

@@ -116,7 +116,7 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
     for index, source in enumerate(found.sources()):
         metadata = {"family": dataset_id, "licence": licence}
         label = dataset_id if index == 0 else f"{dataset_id}-{source}"
-        datasets.append(_dataset(label, found.x(source), found.wavelengths(source), "auto", metadata))
+        datasets.append(_dataset(label, np.asarray(found.x(source)), found.wavelengths(source), "auto", metadata))
     return datasets
 
 

@@ -148,8 +148,8 @@ def _take_groups(module: ModuleType) -> None:
     if isinstance(known, dict) and "LeaveOneGroupOut" in known:
         for splitter in (LeaveOneDatasetOut, LODOSplitter, LeaveOneFamilyOut, FamilyKFold):
             known[splitter.__name__] = known["LeaveOneGroupOut"]
-        for splitter in (GroupKennardStone, GroupSPXY):
-            known[splitter.__name__] = known.get("SPXYGFold", known["LeaveOneGroupOut"])
+        for designed in (GroupKennardStone, GroupSPXY):
+            known[designed.__name__] = known.get("SPXYGFold", known["LeaveOneGroupOut"])
 
 
 wrapt.register_post_import_hook(_take_groups, "nirs4all.controllers.splitters.split")

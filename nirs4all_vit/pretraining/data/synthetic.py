@@ -61,7 +61,7 @@ class SyntheticSpectralDataset(SpectralDataset):
         return self.n_spectra, self.wavelengths.size
 
     @cached_property
-    def values(self) -> NDArray[np.float32]:  # type: ignore[override]
+    def values(self) -> NDArray[np.float32]:
         """Signal, (n_spectra, n_wavelengths), float32."""
         library, concentrations = self._material.mix(self.n_spectra)
         absorbance = self._state.measure(self._instrument, library, concentrations)
@@ -160,7 +160,8 @@ class _Material:
         if self._template is not None:
             # The spectra of this call are not used; a grid of few points makes them cheap.
             product = ProductGenerator(self._template, random_state=self._seed, wavelengths=np.linspace(1000, 2500, 8))
-            _, concentrations = product.generate(n_spectra, return_concentrations=True)
+            # Its annotation says a dataset, which it is without the concentrations.
+            _, concentrations = product.generate(n_spectra, return_concentrations=True)  # type: ignore[misc]
             return product.library, concentrations
         generator = np.random.default_rng(self._seed)
         names = self._components or []
@@ -243,7 +244,7 @@ class _State:
             SyntheticNIRSGenerator,
             TemperatureConfig,
         )
-        from nirs4all.synthesis.generator import COMPLEXITY_PARAMS
+        from nirs4all.synthesis.generator import COMPLEXITY_PARAMS  # type: ignore[attr-defined]
 
         usual = COMPLEXITY_PARAMS["realistic"]
         nuisances = {key: usual[key] * self._strength[group] for group, keys in _NUISANCES.items() for key in keys}

@@ -1,5 +1,7 @@
 """Objectives of pretraining, all label-free, one file each."""
 
+from typing import Any
+
 from .baseline_consistency import BaselineConsistency
 from .contrastive import Contrastive
 from .dataset_adversary import DatasetAdversary
@@ -7,7 +9,7 @@ from .episodic_calibration import EpisodicCalibration
 from .masked_modeling import MaskedModeling
 
 #: Objectives by the name of their settings.
-OBJECTIVES = {
+OBJECTIVES: dict[str, Any] = {
     "masked_modeling": MaskedModeling,
     "baseline_consistency": BaselineConsistency,
     "contrastive": Contrastive,

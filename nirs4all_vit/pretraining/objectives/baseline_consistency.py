@@ -32,6 +32,7 @@ class BaselineConsistency(nn.Module):
         if known.sum() < 2:
             return None
         batch = batch if known.all() else batch.take(known)
+        assert batch.baseline is not None
         return Inputs([batch, dataclasses.replace(batch, spectra=batch.spectra - batch.baseline)])
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:

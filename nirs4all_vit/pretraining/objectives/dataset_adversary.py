@@ -48,10 +48,10 @@ class _Reversal(torch.autograd.Function):
     """Identity forwards, minus `factor` times the gradient backwards."""
 
     @staticmethod
-    def forward(context: Any, z: Tensor, factor: float) -> Tensor:  # type: ignore[override]
+    def forward(context: Any, z: Tensor, factor: float) -> Tensor:
         context.factor = factor
         return z.view_as(z)
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return -context.factor * gradient, None
