@@ -3,19 +3,22 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-fast coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
+.PHONY: demo test test-all test-fast coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks.demo $(if $(X_BANK),--x-bank "$(X_BANK)")
 
-# All tests, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
+# All tests but the exhaustive ones, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal -m 'not exhaustive' $(PYTEST_ARGS)
+
+test-all: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
 
 # What takes less than a minute.
 test-fast: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto -m 'not slow and not xbank' $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal -m 'not slow and not xbank' $(PYTEST_ARGS)
 
 # Branches of the package that the tests take; new processes of theirs do not count.
 coverage: $(INSTALLED)
@@ -40,7 +43,7 @@ $(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: $(INSTALLED)
 
 # The same with the lowest versions of all dependencies, in an environment of its own.
 test-lowest: .venv-lowest/.installed
-	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist worksteal $(PYTEST_ARGS)
+	OMP_NUM_THREADS=1 .venv-lowest/bin/python -m pytest --numprocesses auto --dist worksteal -m 'not exhaustive' $(PYTEST_ARGS)
 
 .venv-lowest/.installed: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv .venv-lowest

@@ -20,7 +20,14 @@ ROOT = Path(__file__).resolve().parent.parent
 X_BANK = Path(os.environ.get("X_BANK", ROOT / "../shared/x_bank")).resolve()
 
 
+#: Tests of a second or more, by what `make test-all PYTEST_ARGS=--durations=0` said: `make test-fast` does without.
+SLOW = frozenset((ROOT / "tests/slow.txt").read_text("utf-8").split())
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.nodeid.partition("[")[0] in SLOW:
+            item.add_marker("slow")
     if X_BANK.is_dir():
         return
     skip = pytest.mark.skip(reason=f"no spectra in {X_BANK}; set X_BANK to the folder of the bank")

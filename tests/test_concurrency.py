@@ -49,8 +49,13 @@ if __name__ == "__main__":
 """
 
 
+_ALL = pytest.mark.exhaustive
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("way", ["threads", "fork", "spawn", "loky", "dask"])
+@pytest.mark.parametrize(
+    "way", ["threads", "fork", pytest.param("spawn", marks=_ALL), "loky", pytest.param("dask", marks=_ALL)]
+)
 def test_the_same_numbers(way: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)
     run = f"import runpy, sys; sys.argv = ['script.py', {way!r}]; runpy.run_path('script.py', run_name='__main__')"

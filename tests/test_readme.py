@@ -30,14 +30,14 @@ def test_there_are_blocks() -> None:
 )
 def test_blocks_run(unit: str, blocks: list[str], tmp_path: Path) -> None:
     nm = np.linspace(1100.0, 2498.0, 100)
-    X = make_spectra(nm, 50)
+    X = make_spectra(nm, 40)
     y = X[:, 60] - X[:, 30]
     labels = [f"{v:.2f}" for v in (nm if unit == "nm" else 1e7 / nm)]
     pd.DataFrame(X, columns=labels).to_csv(tmp_path / "spectra.csv", index=False)
     pd.DataFrame({"protein": y}).to_csv(tmp_path / "protein.csv", index=False)
     folder = tmp_path / "my_spectra"
     folder.mkdir()
-    for part, rows in (("cal", slice(0, 35)), ("val", slice(35, None))):
+    for part, rows in (("cal", slice(0, 28)), ("val", slice(28, None))):
         pd.DataFrame(X[rows], columns=labels).to_csv(folder / f"X{part}.csv", index=False, sep=";")
         pd.DataFrame({"y": y[rows]}).to_csv(folder / f"Y{part}.csv", index=False, sep=";")
     (tmp_path / "my_bank").mkdir()

@@ -43,6 +43,7 @@ def test_top1() -> None:
     assert synthetic._top1(z, np.random.default_rng(1).normal(size=(50, 20))) < 0.2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_synthetic_checks_write_their_results(
     small_bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
@@ -56,6 +57,7 @@ def test_the_synthetic_checks_write_their_results(
     assert (tmp_path / "out/synthetic_utility.png").stat().st_size > 10_000
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_costs_are_measured(small_bank: Path, tmp_path: Path) -> None:
     data.main(["--x-bank", str(small_bank), "--out", str(tmp_path)])

@@ -13,6 +13,7 @@ from benchmarks import pretraining_speed
 from tests.conftest import make_spectra
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_speed_and_shares(tmp_path: Path) -> None:
     nm = np.linspace(1100, 1700, 60)

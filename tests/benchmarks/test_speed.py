@@ -38,6 +38,7 @@ def test_the_textbook_perceiver_is_of_the_same_size_and_reads_wavelengths() -> N
         assert not torch.allclose(out, textbook(x, axis + 0.1))
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_the_command_writes_every_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "_LENGTHS", (100, 350))

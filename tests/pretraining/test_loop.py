@@ -269,10 +269,11 @@ def test_without_baselines_the_run_goes_on(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_killed_twenty_times(tmp_path: Path) -> None:
+@pytest.mark.parametrize("times", [5, pytest.param(20, marks=pytest.mark.exhaustive)])
+def test_killed_many_times(times: int, tmp_path: Path) -> None:
     """SIGKILL at random instants: every checkpoint on disk loads, and the result is that of an undisturbed run."""
     context = multiprocessing.get_context("forkserver")
-    # All that a run imports: twenty starts at three seconds each are a minute.
+    # All that a run imports: starts of three seconds each add up.
     needed = ["nirs4all_vit.pretraining.loop", "jsonargparse", "torch._dynamo", "nirs4all.synthesis"]
     context.set_forkserver_preload(["tests.pretraining.test_loop", *needed])
 
@@ -289,7 +290,7 @@ def test_killed_twenty_times(tmp_path: Path) -> None:
 
     end("straight")
     rng, reached = np.random.default_rng(0), []
-    for _ in range(20):
+    for _ in range(times):
         process, ready = start("killed")
         assert ready.wait(timeout=120)
         time.sleep(float(rng.uniform(0.0, 0.4)))

@@ -174,7 +174,7 @@ def test_text_axes(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """The process's peak, for a file of three times the rows, whose embeddings alone are 153 MB more."""
+    """The process's peak, for a file of three times the rows, whose embeddings alone are 92 MB more."""
     code = """
 import resource, sys
 from nirs4all_vit.streaming import embed_file, source
@@ -184,9 +184,9 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 """
     np.save(tmp_path / "axis.npy", np.linspace(1100.0, 2500.0, 700))
     peaks = []
-    for rows in (1_000, 3_000):
+    for rows in (600, 1_800):
         np.save(tmp_path / "s.npy", np.tile(np.linspace(0.0, 1.0, 700, dtype=np.float32), (rows, 1)))
         call = [str(tmp_path / name) for name in ("s.npy", "z.npy", "axis.npy")]
         run = subprocess.run([sys.executable, "-c", code, *call], capture_output=True, text=True, check=True)
         peaks.append(float(run.stdout))
-    assert peaks[1] - peaks[0] < 60, peaks
+    assert peaks[1] - peaks[0] < 40, peaks

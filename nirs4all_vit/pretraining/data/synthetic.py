@@ -235,6 +235,7 @@ class _State:
     ) -> NDArray[np.float64]:
         """Return absorbance (n_spectra, n_wavelengths)."""
         from nirs4all.synthesis import (
+            COMPLEXITY_PARAMS,
             EdgeArtifactsConfig,
             EMSCConfig,
             EnvironmentalEffectsConfig,
@@ -244,7 +245,6 @@ class _State:
             SyntheticNIRSGenerator,
             TemperatureConfig,
         )
-        from nirs4all.synthesis.generator import COMPLEXITY_PARAMS  # type: ignore[attr-defined]
 
         usual = COMPLEXITY_PARAMS["realistic"]
         nuisances = {key: usual[key] * self._strength[group] for group, keys in _NUISANCES.items() for key in keys}
