@@ -56,9 +56,9 @@ audit:
 	.venv-audit/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit==2.10.1'
 	.venv-audit/bin/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-# 25 times the cases that the tests try on inputs and files, new ones each time.
+# Ten times the cases that the tests try on inputs and files, new ones each time.
 fuzz: $(INSTALLED)
-	FUZZ_FACTOR=25 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto tests/fuzz $(PYTEST_ARGS)
+	FUZZ_FACTOR=10 OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto tests/fuzz $(PYTEST_ARGS)
 
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)

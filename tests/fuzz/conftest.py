@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 FACTOR = int(os.environ.get("FUZZ_FACTOR", "1"))
 settings.register_profile(
     "spectra",
-    max_examples=100 * FACTOR,
+    max_examples=250 * FACTOR,
     derandomize=FACTOR == 1,
     print_blob=True,
     deadline=None,

@@ -23,7 +23,7 @@ from nirs4all_vit.tables import open_table
 from tests.fuzz.conftest import FACTOR
 from tests.golden.inputs import FOLDER, shared_grid
 
-FILES = settings(max_examples=20 * FACTOR)
+FILES = settings(max_examples=50 * FACTOR)
 X, NM = shared_grid()
 
 
