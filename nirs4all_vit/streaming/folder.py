@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError
-from ..files import atomic_path
+from ..files import atomic_path, file_sha256
 from .file import TARGET_SUFFIXES, embed_file
 from .source import SOURCE_SUFFIXES
 
@@ -100,7 +100,8 @@ def embed_folder(
         )
     pairs = _pairs(source, target, suffix)
     target.mkdir(parents=True, exist_ok=True)
-    _claim(target, [path for _, path in pairs], load_checkpoint(checkpoint).sha256, readout, axis_unit)
+    made_by = {"checkpoint_sha256": load_checkpoint(checkpoint).sha256, "readout": readout, "axis_unit": axis_unit}
+    _claim(target, [path for _, path in pairs], made_by, None if wavelengths is None else file_sha256(wavelengths))
     options = {
         "checkpoint": checkpoint, "readout": readout, "axis_unit": axis_unit, "wavelengths": wavelengths, "device": device
     }  # fmt: skip
@@ -135,10 +136,10 @@ def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
     return [(path, made) for made, path in pairs.items()]
 
 
-def _claim(target: Path, made: list[Path], sha256: str, readout: str, axis_unit: str) -> None:
+def _claim(target: Path, made: list[Path], made_by: dict[str, str], axis_sha256: str | None) -> None:
     """Write down what makes the embeddings of a folder, or check that it is the same."""
     manifest = target / _MANIFEST
-    wanted = {"checkpoint_sha256": sha256, "readout": readout, "axis_unit": axis_unit}
+    wanted: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
     try:
         known: Any = json.loads(manifest.read_text("utf-8"))
     except FileNotFoundError:
@@ -147,11 +148,15 @@ def _claim(target: Path, made: list[Path], sha256: str, readout: str, axis_unit:
             raise SpectralInputError(f"{target} holds files that would be overwritten; name another folder.") from None
     except ValueError:
         known = None
+    if isinstance(known, dict) and None in (axis_sha256, known.get("wavelengths_sha256", "")):
+        # An axis that came later, or is not needed this time: arrays wait for theirs.
+        wanted["wavelengths_sha256"] = axis = axis_sha256 or known["wavelengths_sha256"]
+        known = {**known, "wavelengths_sha256": axis}
     if known != wanted:
         raise SpectralInputError(
-            f"{target} holds embeddings of another checkpoint, read-out or axis unit ({_MANIFEST}); name another folder."
+            f"{target} holds embeddings of another checkpoint, read-out or axis ({_MANIFEST}); name another folder."
         )
-    if not manifest.exists():
+    if not manifest.exists() or json.loads(manifest.read_text("utf-8")) != wanted:
         with atomic_path(manifest) as path:
             path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
 

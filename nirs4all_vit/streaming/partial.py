@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import SpectralInputError
 from ..files import atomic_path
 
 _ROWS_AT_A_TIME = 2_000_000
@@ -62,6 +63,10 @@ class PartialRows:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        # Nothing done, or a file that has to change before it can be: nothing to go on from.
+        if error is not None and (not self.n_rows or isinstance(error, SpectralInputError)):
+            self._path.unlink(missing_ok=True)
+            self._said.unlink(missing_ok=True)
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add rows; they are on disk when this returns."""

@@ -61,7 +61,25 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, capsys: py
     assert main(command) == 0
     assert "2 files embedded (5 spectra), 2 were there, 0 failed" in capsys.readouterr().out
     assert main([*command[:-3], "cls", *command[-2:]]) == 1
-    assert "another checkpoint, read-out or axis unit (embedding.json); name another folder" in capsys.readouterr().err
+    assert "another checkpoint, read-out or axis (embedding.json); name another folder" in capsys.readouterr().err
+
+
+def test_arrays_and_their_axis(folder: Path, tmp_path: Path) -> None:
+    for path in [*folder.glob("*.csv*"), *folder.glob("*.parquet")]:
+        path.unlink()
+    np.save(folder / "lab.npy", SPECTRA["lab"])
+    np.save(tmp_path / "axis.npy", AXES["lab"])
+    np.save(tmp_path / "other.npy", AXES["lab"] + 5.0)
+    out, options = tmp_path / "out", {"readout": "mean"}
+    (result,) = embed_folder(folder, out, **options)
+    assert "lab.npy holds no axis" in result.error
+    assert sorted(path.name for path in out.iterdir()) == ["embedding.json"]  # nothing half-done is left
+    (result,) = embed_folder(folder, out, wavelengths=tmp_path / "axis.npy", **options)
+    assert (result.n_spectra, result.error) == (4, None)
+    (result,) = embed_folder(folder, out, **options)
+    assert (result.n_spectra, result.error) == (None, None)
+    with pytest.raises(SpectralInputError, match="another checkpoint, read-out or axis"):
+        embed_folder(folder, out, wavelengths=tmp_path / "other.npy", **options)
 
 
 def test_folders_that_cannot_be(folder: Path, tmp_path: Path) -> None:
