@@ -37,7 +37,7 @@ def parsed() -> dict[str, _Page]:
 
 
 def test_the_site_is_built() -> None:
-    for name in ("index", "quickstart", "api", "generated/configuration", "generated/results", "gallery/plot_transfer"):
+    for name in ("index", "quickstart", "api", "configuration", "results", "gallery/plot_transfer"):
         assert f"{name}.html" in PAGES
 
 
