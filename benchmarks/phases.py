@@ -53,7 +53,8 @@ class StrictPhase:
     methods : tuple of str
         Without such an encoder, on the same targets.
     encoders : tuple of str
-        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: another than a ridge's.
+        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: another than a ridge's; ``HEAD@`` before it:
+        another head than a ridge.
     folds : sequence of int
     sizes : tuple of int
         Calibration samples, at most.
@@ -67,7 +68,8 @@ class StrictPhase:
     def named(self, fold: int | None = None) -> list[str]:
         """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
         suffix = "~K" if fold is None else f"~{fold}"
-        return [*self.methods, *(f"ridge@{encoder.replace('~K', suffix)}" for encoder in self.encoders)]
+        named = (encoder if "@" in encoder else f"ridge@{encoder}" for encoder in self.encoders)
+        return [*self.methods, *(method.replace("~K", suffix) for method in named)]
 
 
 #: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
@@ -117,7 +119,11 @@ STRICT = {
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
-        ("untrained", "ablation-mae-windows~K:latents", f"{TRANSFER_RECIPE}~K"),
+        (
+            "untrained",
+            "ablation-mae-windows~K:latents",
+            *(f"{head}@{TRANSFER_RECIPE}~K" for head in ("ridge", "krr", "gp")),
+        ),
         folds=range(N_FOLDS),
         sizes=(200, 25),
     ),
