@@ -16,6 +16,8 @@ from tqdm import tqdm
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.adaptation import adapted_scale
 from nirs4all_vit.files import atomic_path, file_sha256
+from nirs4all_vit.nuisances import insensitivity
+from nirs4all_vit.spectra import Spectra
 
 from .calibrations import Calibration
 from .methods.base import Views
@@ -127,6 +129,31 @@ class EmbeddedView(Views):
         manifest = self.dumps.manifest(self.weights, self.readout)
         about = (manifest or {"datasets": {}})["datasets"].get(dataset)
         return about["seconds"] / about["spectra"] if about else 0.0
+
+
+class RobustView(EmbeddedView):
+    """The embedding as ``SpectralEmbedder(robust=True)`` makes it: little weight on what disturbances move it in."""
+
+    def fit(self, part: Calibration) -> Self:
+        """Adapt to the calibration spectra and to how they follow disturbances."""
+        embedded = self.fit_pooled([part])
+        embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
+        self.insensitivity = insensitivity(
+            [Spectra.on_grid(part.X, part.wavelengths)],
+            lambda blocks: self.scale * np.concatenate([_embed(embedder, block) for block in blocks]),
+            embedded,
+        )
+        return self
+
+    def view(self, part: Calibration, name: str) -> NDArray[np.float32]:
+        """Return (n, width)."""
+        embedded = super().view(part, name)
+        self.insensitivity.apply(embedded)
+        return embedded
+
+
+def _embed(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float32]:
+    return embedder.fit_transform(block.values, wavelengths=block.wavelengths)
 
 
 @lru_cache

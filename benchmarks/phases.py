@@ -163,7 +163,8 @@ PHASE6 = (
     ),
 )
 
-_CLASSICAL, _EMBEDDED = ("snv-pls", "best-pls"), ("ridge@untrained", f"ridge@{DEFAULT}")
+_CLASSICAL = ("snv-pls", "best-pls")
+_EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")
 
 #: Methods of the other splits, with shuffled targets.
 _LEAK_DESIGNED = ("mean", "best-pls", "best-ridge", f"ridge@{DEFAULT}")
@@ -243,7 +244,7 @@ def phase6(problems: Problems) -> Iterator[Task]:
 
 def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Robustness curves: perturbations at test time, in growing strength."""
-    methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}")
+    methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", *_EMBEDDED)
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 

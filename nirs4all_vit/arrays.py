@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import check_array
 
 from .errors import SpectralAxisError, SpectralInputError
-from .spectra import Spectra, to_nanometres
+from .spectra import Spectra, parse_axis_labels, to_nanometres
 
 
 def as_table(X: Any) -> NDArray[Any]:
@@ -33,6 +34,25 @@ def are_column_numbers(labels: NDArray[np.float64]) -> bool:
     """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
     steps = np.diff(labels)
     return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
+
+
+def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.float64] | None:
+    """Return the first axis that is not None, or column names, in nm; None if there is neither."""
+    for given in axes:
+        if given is not None:
+            return to_nanometres(given, axis_unit)
+    if labels is None:
+        return None
+    parsed = parse_axis_labels(labels)
+    if parsed is None:
+        odd = [label for label in labels if parse_axis_labels([label]) is None]
+        # A table of wavelengths with an id in it, not a table without wavelengths.
+        if 0 < len(odd) < len(labels) / 2:
+            raise SpectralAxisError(f"column {str(odd[0])!r} is not a wavelength; drop it, or pass wavelengths=.")
+        return None
+    if are_column_numbers(parsed[0]):
+        return None
+    return to_nanometres(list(labels), axis_unit)
 
 
 def is_table(X: Any) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,10 +51,13 @@ def test_a_planted_band_is_found(centre: float, method: str, head: str, readout:
     assert found.peak() == pytest.approx(centre, abs=10.0)
 
 
-@pytest.mark.parametrize("readout", ["latents", "contrast", "compact"])
-def test_gradients_are_the_slopes_of_predictions(readout: str) -> None:
+@pytest.mark.parametrize(
+    "settings",
+    [{"readout": "latents"}, {"readout": "contrast"}, {"readout": "contrast", "robust": True}, {"readout": "compact"}],
+)
+def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> None:
     X, y = planted(1680.0)
-    model = make_spectral_pipeline(Ridge(1.0), NM, readout=readout).fit(X, y)
+    model = make_spectral_pipeline(Ridge(1.0), NM, **settings).fit(X, y)
     embedder, head = model["embed"], model["head"]
     slopes = input_gradients(embedder, embedder._blocks(X, None, fitting=False)[0], np.ravel(head.coef_))
     # Along a direction with all wavelengths in it, small enough to be straight.

@@ -11,7 +11,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from nirs4all_vit.heads.head import TASKS, head_names
 
 from ..calibrations import Calibration
-from ..embeddings import EmbeddedView, Embeddings
+from ..embeddings import EmbeddedView, Embeddings, RobustView
 from . import external
 from .base import Method, Views
 from .gaussian_process import GaussianProcess
@@ -83,7 +83,11 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
     **{name: _ready_made(name) for name in _READY_MADE},
     "ridge": Ridge,
     "tuned": Tuned,
+    "robust-ridge": Ridge,
 }
+
+#: Those of them that take the embedding of `SpectralEmbedder(robust=True)`.
+_ROBUST = {"robust-ridge"}
 
 #: What they read out where nothing is said: the best features per second.
 _READOUT = "contrast"
@@ -115,7 +119,8 @@ def make_method(name: str, weights: str | None = None, dumps: Embeddings | None 
         return _SPECTRAL[head]()
     if weights is None or dumps is None:
         raise ValueError(f"{name} needs weights.")
-    return _HEADS[head](EmbeddedView(weights, readout, dumps))
+    view = RobustView if head in _ROBUST else EmbeddedView
+    return _HEADS[head](view(weights, readout, dumps))
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:

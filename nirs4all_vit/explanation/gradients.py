@@ -22,7 +22,10 @@ def embed_block(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float6
     embedded = embed(
         encoder, [block], embedder.readout, batch_size=embedder.batch_size, device=resolve_device(embedder.device)
     )
-    return (embedded * embedder.scale_).astype(np.float64)
+    embedded *= embedder.scale_
+    if embedder.robust:
+        embedder.insensitivity_.apply(embedded)
+    return embedded.astype(np.float64)
 
 
 def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
@@ -46,7 +49,11 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     from ..encoder import Grid
 
     encoder: Any = embedder._checkpoint().encoder
-    direction = torch.from_numpy(np.asarray(weights * embedder.scale_, dtype=np.float64))
+    # What takes weight from directions is symmetric: it acts on weights as on rows.
+    weights = np.array(weights, dtype=np.float64)
+    if embedder.robust:
+        embedder.insensitivity_.apply(weights[np.newaxis])
+    direction = torch.from_numpy(weights * embedder.scale_)
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
     # Not as float32: the digits that differ between neighbouring points are the gradient.
     windows, bins = encoder.windows(grid, torch.float64), encoder.bins(grid, torch.float64)
