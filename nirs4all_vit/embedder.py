@@ -85,7 +85,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     scale_ : ndarray of shape (n_columns,), float32
         Factor of each column; ones with ``adapt=False``.
     insensitivity_ : Insensitivity
-        With `robust`: directions that lose weight (`directions`), and the share of their length that is taken (`loss`).
+        With `robust`: directions that lose weight (`directions`), the share of their length that is taken (`loss`), and the `gain` of what is left.
     n_features_in_ : int
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
     feature_names_in_ : ndarray of str

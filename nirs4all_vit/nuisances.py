@@ -35,10 +35,13 @@ class Insensitivity:
         Orthonormal.
     loss : ndarray of shape (n_directions,), float32
         Share of their length that is taken away.
+    gain : float
+        Factor of what is left: the calibration spectra vary as much as before, and the penalties that suit a ridge stay.
     """
 
     directions: NDArray[np.float32]
     loss: NDArray[np.float32]
+    gain: float = 1.0
 
     def apply(self, embedded: NDArray[Any]) -> None:
         """Take it from rows (n, n_columns), in place."""
@@ -47,6 +50,7 @@ class Insensitivity:
             taken = np.einsum("ij,kj->ik", rows, self.directions) * self.loss
             for k, direction in enumerate(self.directions):
                 rows -= taken[:, k, None] * direction
+            rows *= self.gain
 
 
 def insensitivity(
@@ -82,8 +86,10 @@ def insensitivity(
     weight = _STRENGTH * np.clip(squares, 0.0, None) / n / variance if variance > 0 else np.zeros_like(squares)
     loss = 1.0 - 1.0 / np.sqrt(1.0 + weight)
     kept = np.flatnonzero(loss > _NEGLIGIBLE)
-    directions = (mixed[:, kept] / np.sqrt(squares[kept])).T @ moved
-    return Insensitivity(directions.astype(np.float32), loss[kept].astype(np.float32))
+    directions = ((mixed[:, kept] / np.sqrt(squares[kept])).T @ moved).astype(np.float32)
+    lost = float(((1.0 - (1.0 - loss[kept]) ** 2) * (embedded @ directions.T).var(axis=0, dtype=np.float64)).sum())
+    gain = (variance / max(variance - lost, 1e-6 * variance)) ** 0.5 if len(kept) else 1.0
+    return Insensitivity(directions, loss[kept].astype(np.float32), gain)
 
 
 def _spread(blocks: Sequence[Spectra]) -> list[Spectra]:

@@ -73,6 +73,11 @@ def test_a_pickle_holds_the_directions_and_a_refit_replaces_them():
     assert ((loss > 0) & (loss < 1)).all()
     directions = embedder.insensitivity_.directions.astype(np.float64)
     np.testing.assert_allclose(directions @ directions.T, np.eye(len(loss)), atol=1e-4)
+    spread = [
+        SpectralEmbedder(readout="contrast", robust=r, wavelengths=NM).fit_transform(X).var(axis=0).sum()
+        for r in (0, 1)
+    ]
+    assert spread[1] == pytest.approx(spread[0], rel=1e-3)
     again = pickle.loads(pickle.dumps(embedder))
     np.testing.assert_array_equal(again.transform(X), embedder.transform(X))
     plain = embedder.set_params(robust=False).fit(X)
