@@ -50,7 +50,7 @@ print(about["checkpoint"], about["readout"], about["licence"], about["sha256"])
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, rtol=1e-4, atol=1e-4, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_another_checkpoint_and_read_out(own_checkpoint: Path, tmp_path: Path) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     path = export_onnx(tmp_path / "own.onnx", own_checkpoint, "compact")

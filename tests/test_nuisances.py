@@ -75,7 +75,7 @@ def test_a_pickle_holds_the_directions_and_a_refit_replaces_them():
     np.testing.assert_allclose(directions @ directions.T, np.eye(len(loss)), atol=1e-4)
     spread = [
         SpectralEmbedder(readout="contrast", robust=r, wavelengths=NM).fit_transform(X).var(axis=0).sum()
-        for r in (0, 1)
+        for r in (False, True)
     ]
     assert spread[1] == pytest.approx(spread[0], rel=1e-3)
     again = pickle.loads(pickle.dumps(embedder))
@@ -112,6 +112,7 @@ def test_applied_in_place_to_any_precision():
     np.testing.assert_array_equal(rows, [[1.5, 4.0]])
 
 
+@pytest.mark.exhaustive
 @pytest.mark.filterwarnings("ignore:no wavelengths were given")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn():

@@ -133,6 +133,7 @@ def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
     assert pd.read_csv(folder / "not_run.csv")["reason"].tolist() == ["no weights"]
 
 
+@pytest.mark.exhaustive
 def test_the_same_results_give_the_same_bytes(results: Path, built: tuple[Path, set[str]], tmp_path: Path) -> None:
     report.build(results, tmp_path)
     for path in built[0].iterdir():
