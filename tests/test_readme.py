@@ -65,6 +65,16 @@ def test_quoted_results_are_the_committed_ones() -> None:
         pd.read_csv(ROOT / f"benchmarks/results/{name}.csv").set_index("method").loc["ridge@nirs-base-v1~K"]
         for name in ("phase3a", "phase3a_n25")
     )
+    grows = pd.read_csv(ROOT / "benchmarks/results/robustness.csv").set_index("method").round(2)
+    plain, classical, robust = (
+        grows.loc[name] for name in ("ridge@nirs-base-v1", "snv-pls", "robust-ridge@nirs-base-v1")
+    )
+    for name in ("baseline drift", "wavelength shift"):
+        assert f"by {plain[name]:.2f} and {'SNV + PLS by ' * (name == 'baseline drift')}{classical[name]:.2f};" in told
+    assert (
+        f"makes these {robust['baseline drift']:.2f}, {robust['wavelength shift']:.2f} and {robust['scatter']:.2f}."
+        in told
+    )
     assert f"On families that the encoder has not seen the ratio is {unseen['geometric mean']:.3f};" in told
     assert f"with {unseen['wins']:.0%} of the targets won".replace("%", " %") in told
     assert f"with 25 calibration samples {fewer['geometric mean']:.3f}" in told
