@@ -264,6 +264,8 @@ class SpectralPerceiver(nn.Module):
         Tensor of shape (B, width(readout))
         """
         if not isinstance(x, Tensor) or not isinstance(wavelengths, Tensor):
+            if valid is not None:
+                raise ValueError("spectra in a list bring their own lengths; valid= goes with padded tensors.")
             x, wavelengths, valid = _padded(list(x), wavelengths)
         return self.embed(x, Grid.from_wavelengths(wavelengths, valid), readout)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..pretraining.data.dataset import SpectralDataset
+from ..pretraining.data.targets import read_targets
 
 #: Targets measured on fewer samples teach nothing; neither do classes of fewer.
 _FEWEST, _SMALLEST_CLASS = 20, 6
@@ -45,8 +46,7 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
     ----------
     datasets : iterable of SpectralDataset
     y_bank : path
-        Holds ``<dataset_id>.csv``: a column per target, row order as the spectra; columns ``meta_*`` are no targets,
-        the one that the metadata of the dataset names as its ``group`` tells replicates. Text stands for classes.
+        Holds ``<dataset_id>.csv`` as `read_targets` takes it. Text stands for classes.
 
     Raises
     ------
@@ -57,33 +57,15 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
         path = Path(y_bank) / f"{dataset.name}.csv"
         if not path.exists():
             continue
-        with path.open(encoding="utf-8") as file:
-            header = file.readline()
-        table = pd.read_csv(path, sep=";" if header.count(";") > header.count(",") else ",")
-        if len(table) != len(dataset):
-            raise ValueError(f"{path.name} has {len(table)} rows for {len(dataset)} spectra.")
-        column = dataset.metadata.source.get("group")
-        if column is not None and column not in table:
-            raise ValueError(
-                f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group."
-            )
-        groups = np.arange(len(table)) if column is None else _samples(table[column])
+        table, groups = read_targets(path, dataset)
         found = {}
-        for name in [name for name in map(str, table) if name != column and not name.startswith("meta_")]:
+        for name in table:
             values = _outputs(table[name])
             rows = np.isfinite(values).all(axis=1)
             if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
                 found[name] = values
         if found:
             yield LabelledDataset(dataset, found, groups)
-
-
-def _samples(column: pd.Series) -> NDArray[np.intp]:
-    """Number physical samples; a spectrum whose sample nobody named is one of its own."""
-    codes, names = pd.factorize(column)
-    unnamed = codes < 0
-    codes[unnamed] = len(names) + np.arange(unnamed.sum())
-    return codes
 
 
 def _outputs(column: pd.Series) -> NDArray[np.float32]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..encoder import Grid, SpectralPerceiver
 from .data.dataset import SpectralDataset
+from .data.targets import read_targets
 
 #: Spectra per dataset, and datasets, that the stability score looks at.
 _ROWS, _DATASETS = 16, 40
@@ -64,8 +65,7 @@ def ridge_scores(
     datasets : sequence of SpectralDataset
         Datasets with targets.
     folder : path
-        Holds ``<dataset_id>.csv``: a column per target, row order as the spectra; columns ``meta_*`` are
-        not targets.
+        Holds ``<dataset_id>.csv`` as `read_targets` takes it.
 
     Returns
     -------
@@ -77,10 +77,8 @@ def ridge_scores(
         path = Path(folder) / f"{dataset.name}.csv"
         if not path.exists():
             raise FileNotFoundError(f"no targets {path}; name datasets that have some in run.y_datasets.")
-        table = pd.read_csv(path)
-        group = dataset.metadata.source.get("group")
-        groups = table[group].to_numpy() if group in table else np.arange(len(table))
-        for target in [column for column in map(str, table) if not column.startswith("meta_")]:
+        table, groups = read_targets(path, dataset)
+        for target in table:
             y = pd.to_numeric(table[target], errors="coerce").to_numpy()
             rows = np.flatnonzero(np.isfinite(y))[:300]
             if len(rows) < 20 or y[rows].std() == 0:

@@ -77,6 +77,8 @@ def test_lists_of_unequal_spectra(settings: dict, x: torch.Tensor) -> None:
     for i, (row, axis) in enumerate(((x[0], WL), (x[1, :40], WL[:40]), (x[2, ::2], WL[::2]))):
         torch.testing.assert_close(together[i], encoder(row[None], axis)[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(encoder(list(x), [WL] * 5), encoder(x, WL))
+    with pytest.raises(ValueError, match="padded tensors"):
+        encoder(list(x), [WL] * 5, torch.ones(5, len(WL), dtype=torch.bool))
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
