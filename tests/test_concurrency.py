@@ -54,7 +54,7 @@ _ALL = pytest.mark.exhaustive
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "way", ["threads", "fork", pytest.param("spawn", marks=_ALL), "loky", pytest.param("dask", marks=_ALL)]
+    "way", ["threads", "fork", *(pytest.param(way, marks=_ALL) for way in ("spawn", "loky", "dask"))]
 )
 def test_the_same_numbers(way: str, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(_SCRIPT)

@@ -59,6 +59,7 @@ def test_one_method_that_fails_or_cannot_run_stops_nobody(
     assert status.to_dict() == {"mean": "done", "pca-tabpfn": "unavailable", "best-ridge": "failed"}
 
 
+@pytest.mark.exhaustive
 def test_killed_and_started_again(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks", "run", "phase0", *_SMALL, "--jobs", "2", "--out", str(tmp_path)]
     process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)

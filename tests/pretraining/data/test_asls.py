@@ -124,7 +124,7 @@ def write_bank(folder: Path, n_sets: int = 12, n: int = 300) -> None:
         table.to_csv(folder / f"s{i:02d}.csv", index=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_and_started_again(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     """SIGKILL in the middle; the second run does the rest, and the result is that of an undisturbed one."""
     write_bank(tmp_path / "bank")
