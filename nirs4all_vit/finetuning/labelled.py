@@ -59,7 +59,7 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
             continue
         table, groups = read_targets(path, dataset)
         found = {}
-        for name in table:
+        for name in map(str, table):
             values = _outputs(table[name])
             rows = np.isfinite(values).all(axis=1)
             if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():

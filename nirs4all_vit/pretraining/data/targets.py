@@ -44,7 +44,7 @@ def read_targets(path: Path, dataset: SpectralDataset) -> tuple[pd.DataFrame, ND
         raise ValueError(f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group.")
     table = table.rename(columns=str)
     groups = np.arange(len(table)) if column is None else _samples(table[column])
-    return table[[name for name in table if name != column and not name.startswith("meta_")]], groups
+    return table[[name for name in map(str, table) if name != column and not name.startswith("meta_")]], groups
 
 
 def _samples(column: pd.Series) -> NDArray[np.intp]:
