@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,8 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 
+from .axis_labels import check_labels, parse_axis_labels
 from .errors import SpectralAxisError, SpectralInputError
-from .spectra import Spectra, parse_axis_labels, to_nanometres
+from .spectra import Spectra, is_monotonic, to_nanometres
+
+#: Rows below which nothing is taken for an axis that stands upright.
+_SHORTEST_AXIS = 20
 
 
 def as_table(X: Any) -> NDArray[Any]:
@@ -27,7 +33,35 @@ def as_table(X: Any) -> NDArray[Any]:
         return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
     except ValueError as error:
         # scikit-learn prints the array along with some messages; the first line says what is wrong.
-        raise SpectralInputError(str(error).splitlines()[0].rstrip(":.") + ".") from error
+        said = _first_text(X) or str(error).splitlines()[0].rstrip(":.") + "."
+        raise SpectralInputError(said) from error
+
+
+def _first_text(X: Any) -> str:
+    """Name the first value of a table that is not a number, and what it looks like."""
+    values = np.asarray(X, dtype=object)
+    if values.ndim != 2:
+        return ""
+    columns = [str(label) for label in getattr(X, "columns", range(values.shape[1]))]
+    for row, line in enumerate(values):
+        for name, value in zip(columns, line, strict=True):
+            if not isinstance(value, str) or _is_number(value):
+                continue
+            hint = "drop the column or the spectrum"
+            if ";" in value or "\t" in value:
+                hint = f"the separator is another: pd.read_csv(..., sep={';' if ';' in value else chr(9)!r})"
+            elif _is_number(value.replace(",", ".")):
+                hint = "a decimal comma? pd.read_csv(..., decimal=',')"
+            return f"X contains {value[:40]!r} at row {row}, column {name[:40]!r}, which is not a number; {hint}."
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def are_column_numbers(labels: NDArray[np.float64]) -> bool:
@@ -43,16 +77,63 @@ def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.f
             return to_nanometres(given, axis_unit)
     if labels is None:
         return None
+    check_labels(labels)
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = [label for label in labels if parse_axis_labels([label]) is None]
         # A table of wavelengths with an id in it, not a table without wavelengths.
         if 0 < len(odd) < len(labels) / 2:
-            raise SpectralAxisError(f"column {str(odd[0])!r} is not a wavelength; drop it, or pass wavelengths=.")
+            raise SpectralAxisError(
+                f"column {str(odd[0])[:40]!r} is not a wavelength; drop it, make it the index (pd.read_csv(..., index_col=0)), "
+                "or pass wavelengths=."
+            )
         return None
     if are_column_numbers(parsed[0]):
         return None
     return to_nanometres(list(labels), axis_unit)
+
+
+def warn_assumed_axis(X: Any) -> None:
+    """Warn that nothing is known of the wavelengths, naming what looks as if it were meant as such."""
+    labels = getattr(X, "columns", None)
+    names = [] if labels is None else [str(label) for label in labels]
+    hint = ""
+    if names and parse_axis_labels(names) is None:
+        hint = f" Column names such as {names[0][:40]!r} are not read as wavelengths."
+        if _looks_like_axis(getattr(X, "index", ())):
+            hint += " The index looks like an axis: if spectra are columns, turn the table (X.T)."
+        elif _looks_like_axis(np.asarray(X)[:, 0]):
+            hint += f" Column {names[0][:40]!r} looks like an axis: if spectra are columns, X.set_index({names[0][:40]!r}).T."
+    warnings.warn(
+        "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "
+        f"Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...).{hint}",
+        UserWarning,
+        stacklevel=_stacklevel(),
+    )
+
+
+def _looks_like_axis(values: Any) -> bool:
+    parsed = parse_axis_labels(values)
+    if (
+        parsed is None
+        or len(parsed[0]) < _SHORTEST_AXIS
+        or not is_monotonic(parsed[0])
+        or are_column_numbers(parsed[0])
+    ):
+        return False
+    try:
+        to_nanometres(*parsed)
+    except SpectralAxisError:
+        return False
+    return True
+
+
+def _stacklevel() -> int:
+    """Return the level of the first caller outside of this package and scikit-learn, which wraps some of its methods."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("nirs4all_vit", "sklearn"):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def is_table(X: Any) -> bool:
@@ -75,9 +156,10 @@ def is_ragged(X: Any) -> bool:
     return bool(len(rows)) and all(np.ndim(r) == 1 for r in rows) and len({len(r) for r in rows}) > 1
 
 
-def check_length(axis: NDArray[np.float64], X: NDArray[Any]) -> None:
+def check_spectra(X: NDArray[Any], axis: NDArray[np.float64]) -> None:
+    """Refuse spectra of another length than their axis, or with values that are not finite."""
     if axis.size == X.shape[1]:
-        return
+        return check_finite(X, axis)
     hint = ""
     if axis.size == len(X):
         hint = (

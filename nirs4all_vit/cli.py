@@ -10,16 +10,47 @@ from pathlib import Path
 
 from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
-from .errors import CheckpointError, SpectralAxisError, SpectralInputError
+from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
 from .readouts import READOUTS
 from .spectra import AXIS_UNITS
 from .streaming.file import TARGET_SUFFIXES
 from .streaming.folder import BACKENDS
 
+#: What an interrupted command leaves.
+_RESUMES = {
+    "embed": "; the same command goes on.",
+    "precompute-asls": "; the same command goes on.",
+    "pretrain": "; with --run.resume auto the same command goes on.",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = _hyphens(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except MissingPackageError as error:
+        print(f"nirs4all-vit: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"nirs4all-vit: interrupted{_RESUMES.get(''.join(arguments[:1]), '.')}", file=sys.stderr)
+        return 130
+
+
+def _hyphens(arguments: Sequence[str]) -> list[str]:
+    """Take --x-bank and --x_bank alike, where underscores are the names of Python's and where not."""
+    command, *rest = [*arguments] or [""]
+    names = command in ("pretrain", "finetune")
+    out = [command] if arguments else []
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name.startswith("--"):
+            name = "--" + (name[2:].replace("-", "_") if names else name[2:].replace("_", "-"))
+        out.append(name + equals + value)
+    return out
+
+
+def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["pretrain"]:  # its options are those of a recipe
         from .pretraining.__main__ import main as pretrain
 
@@ -50,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv; or a folder")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
     embed.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text")
+    embed.add_argument(
+        "--drop", action="append", default=[], metavar="COLUMN", help="pass over a column of ids or targets; repeatable"
+    )
     embed.add_argument("--readout", choices=READOUTS, default="latents")
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     folder = embed.add_argument_group("of a folder")
@@ -93,7 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 def _embed(options: argparse.Namespace) -> int:
     from .streaming import embed_file, embed_folder
 
-    chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths")}
+    chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
     chosen["progress"] = sys.stderr.isatty()
     if not options.file.is_dir():
         n_spectra, n_columns = embed_file(options.file, options.output, **chosen)
@@ -117,10 +151,7 @@ def _export(options: argparse.Namespace) -> int:
 
     if options.output.suffix != ".onnx" or not options.output.parent.is_dir():
         raise SpectralInputError(f"{options.output}: name a .onnx file in a folder that is there.")
-    try:
-        export_onnx(options.output, options.checkpoint, options.readout)
-    except ImportError as error:
-        raise SpectralInputError(str(error)) from error
+    export_onnx(options.output, options.checkpoint, options.readout)
     print(f"{options.output}: {options.readout}, {options.output.stat().st_size / 1e6:.1f} MB")
     return 0
 
@@ -167,7 +198,6 @@ def _info(options: argparse.Namespace) -> int:
         return _bank_info(options.x_bank)
     checkpoint = load_checkpoint(options.checkpoint)
     encoder, provenance = checkpoint.encoder, checkpoint.header.get("provenance", {})
-    recipe = provenance.get("recipe", {})
     rows = [
         ("checkpoint", checkpoint.name),
         ("file", f"{checkpoint.path} ({checkpoint.path.stat().st_size / 1e6:.2f} MB)" if checkpoint.path else "-"),
@@ -178,8 +208,8 @@ def _info(options: argparse.Namespace) -> int:
         ("encoder", ", ".join(f"{k}={v}" for k, v in encoder.config.to_dict().items() if v not in ({}, ()))),
         ("trained on", f"{provenance.get('n_spectra', '?')} spectra of {len(provenance.get('datasets', []))} datasets, "
                        f"{len(provenance.get('families', []))} families"),
-        ("recipe", f"{recipe.get('name', '?')}, {provenance.get('step', '?')} steps, seed {provenance.get('seed', '?')}, "
-                   f"commit {provenance.get('commit', '?')}"),
+        ("pretraining", f"{provenance.get('step', '?')} steps, seed {provenance.get('seed', '?')}, "
+                        f"commit {provenance.get('commit', '?')}"),
         ("bank hash", provenance.get("bank_hash", "?")),
         ("bundled", ", ".join(BUNDLED)),
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from . import plugin
 from .adaptation import adapted_scale
-from .arrays import as_table, blocks_on_own_grids, check_finite, check_length, given_axis, is_nested, is_ragged
+from .arrays import as_table, blocks_on_own_grids, check_spectra, given_axis, is_nested, is_ragged, warn_assumed_axis
 from .cache import clear, embed_once
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
@@ -364,22 +364,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         if fitting or not own_axis:
             validate_data(self, X, reset=fitting, skip_check_array=True)
         if axis is None:
-            axis = self._fitted_or_assumed_axis(values.shape[1], fitting)
-        check_length(axis, values)
-        check_finite(values, axis)
+            axis = self._fitted_or_assumed_axis(X, values.shape[1], fitting)
+        check_spectra(values, axis)
         if fitting:
             self.wavelengths_ = axis
         return [Spectra.on_grid(values, axis)]
 
-    def _fitted_or_assumed_axis(self, n_points: int, fitting: bool) -> NDArray[np.float64]:
+    def _fitted_or_assumed_axis(self, X: Any, n_points: int, fitting: bool) -> NDArray[np.float64]:
         if not fitting and self.wavelengths_ is not None:
             return self.wavelengths_
-        warnings.warn(
-            "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "
-            "Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...).",
-            UserWarning,
-            stacklevel=5,
-        )
+        warn_assumed_axis(X)
         return assumed_wavelengths(n_points)
 
     @property

@@ -11,5 +11,9 @@ class SpectralAxisError(ValueError):
     """A wavelength axis that cannot be right: unit, range, order, length, duplicates."""
 
 
+class MissingPackageError(ImportError):
+    """A package that only some uses need is not installed; the text says what to install."""
+
+
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, altered or of a newer format."""

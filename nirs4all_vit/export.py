@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from .extras import needed_by
 from .files import atomic_path
 from .readouts import READOUTS
 
@@ -55,16 +56,14 @@ def export_onnx(
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         onnx or onnxscript is missing.
     ValueError
         No such read-out.
     """
-    try:
+    with needed_by("writing ONNX", "nirs4all-vit[onnx]"):
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise ImportError("writing ONNX needs onnx and onnxscript: pip install 'nirs4all-vit[onnx]'.") from error
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
     import torch

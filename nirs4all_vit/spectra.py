@@ -6,14 +6,14 @@ It needs numpy only.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .axis_labels import parse_axis_labels
 from .errors import SpectralAxisError, SpectralInputError
 
 #: Axis units that are understood, with the factor or reciprocal that turns them into nanometres.
@@ -24,45 +24,6 @@ MIN_WAVELENGTH, MAX_WAVELENGTH = 200.0, 30_000.0
 
 #: The even grid (nm) that is assumed where nobody knows the wavelengths.
 ASSUMED_RANGE = (1000.0, 2500.0)
-
-_UNIT_NAMES = {
-    "nm": "nm",
-    "cm-1": "cm-1",
-    "cm^-1": "cm-1",
-    "cm⁻¹": "cm-1",
-    "1/cm": "cm-1",
-    "um": "um",
-    "µm": "um",
-    "μm": "um",
-}
-_LABEL = re.compile(r"^\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*$")
-
-
-def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] | None:
-    """Read column names such as ``"1100"``, ``"1100.0"``, ``"1100nm"`` or ``"9090 cm-1"`` as an axis.
-
-    Parameters
-    ----------
-    labels : iterable
-        Column names; numbers are accepted as they are.
-
-    Returns
-    -------
-    (values, unit) or None
-        The numbers and the unit that the labels carry (``"auto"`` if they carry none). None if any
-        label is not a number with, at most, one and the same unit behind it.
-    """
-    values, units = [], set()
-    for label in labels:
-        match = _LABEL.match(str(label))
-        unit = match and ("auto" if not match[2] else _UNIT_NAMES.get(match[2].lower()))
-        if not match or not unit:
-            return None
-        values.append(float(match[1]))
-        units.add(unit)
-    if not values or len(units) != 1:
-        return None
-    return np.asarray(values), units.pop()
 
 
 def guess_axis_unit(axis: NDArray[np.float64]) -> str:

@@ -7,7 +7,7 @@ import gzip
 import io
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .axis_labels import parse_axis_labels
 from .bounded_lines import LONGEST_LINE, BoundedLines
 from .errors import SpectralAxisError, SpectralInputError
-from .spectra import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .extras import needed_by
+from .spectra import guess_axis_unit, is_monotonic, to_nanometres
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,13 +48,17 @@ class SpectralTable:
         In nm, ascending.
     order : ndarray of int, or None
         Columns of the file in ascending order; None where they already are.
+    kept : ndarray of int, or None
+        Columns of the file that are spectra; None for all.
     delimiter, decimal : str
-        Of a CSV: ``,`` with decimal points, or ``;`` with decimal points or commas.
+        Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
     """
 
     path: Path
     wavelengths: NDArray[np.float64]
     order: NDArray[np.intp] | None
+    kept: NDArray[np.intp] | None = None
+    n_columns: int = 0
     delimiter: str = ","
     decimal: str = "."
 
@@ -81,9 +87,11 @@ class SpectralTable:
         import pandas as pd
 
         n_wavelengths = self.wavelengths.size
-        if frame.shape[1] != n_wavelengths:
+        if frame.shape[1] != self.n_columns:
             where = _place(self.path, done)
-            raise SpectralInputError(f"{where}: {frame.shape[1]} values under {n_wavelengths} wavelengths.")
+            raise SpectralInputError(f"{where}: {frame.shape[1]} values under {self.n_columns} columns.")
+        if self.kept is not None:
+            frame = frame.iloc[:, self.kept]
         numeric = [pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in frame.dtypes]
         if not all(numeric):
             text = frame.iloc[:, numeric.index(False)]
@@ -112,15 +120,17 @@ class SpectralTable:
         return values
 
 
-def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
+def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> SpectralTable:
     """Open a table of spectra and read its axis.
 
     Parameters
     ----------
     path : path
-        ``.csv``, ``.csv.gz`` (delimiter ``,`` or ``;``, UTF-8, a BOM is fine) or ``.parquet``.
+        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
+    drop : sequence of str
+        Columns that are no wavelengths, to be passed over.
 
     Returns
     -------
@@ -135,35 +145,38 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
     """
     path = Path(path)
     delimiter, decimal = ",", "."
-    if path.name.lower().endswith(".parquet"):
+    is_parquet = path.name.lower().endswith(".parquet")
+    if is_parquet:
         labels = [str(label) for label in _parquet(path).schema_arrow.names]
     else:
         header, first = _first_lines(path)
         if not header.strip():
             raise SpectralInputError(f"{path.name} is empty, or its first line is; the header must hold the axis.")
-        delimiter = ";" if ";" in header else ","
+        delimiter = next((d for d in ";\t" if d in header), ",")
         # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
-        decimal = "," if delimiter == ";" and "," in header + first else "."
-        labels = [label.strip().strip('"').replace(decimal, ".") for label in header.split(delimiter)]
+        decimal = "," if delimiter != "," and "," in header + first else "."
+        labels = [label.strip().strip('"') for label in _split(f"{path.name}, line 1", header, delimiter)]
     if len(labels) > MOST_WAVELENGTHS:
         raise SpectralInputError(
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
+    n_columns, kept = len(labels), _kept(path, labels, drop)
+    if kept is not None:
+        labels = [labels[i] for i in kept]
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
+        where = path.name if is_parquet else f"{path.name}, line 1"
+        between = "" if is_parquet else ", with ',', ';' or a tab between columns"
         raise SpectralInputError(
-            f"{path.name}, line 1: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing "
-            f"else, with ',' or ';' between columns."
+            f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
+            f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}."
         )
-    if not path.name.lower().endswith(".parquet"):
-        try:
-            n_first = len(next(csv.reader([first], delimiter=delimiter), []))
-        except csv.Error as error:
-            raise SpectralInputError(f"{path.name}, line 2: a value longer than any number.") from error
-        if first.strip() and n_first != len(labels):
-            raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {len(labels)} wavelengths.")
+    if not is_parquet:
+        n_first = len(_split(f"{path.name}, line 2", first, delimiter))
+        if first.strip() and n_first != n_columns:
+            raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {n_columns} columns.")
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
         raise SpectralAxisError(
@@ -185,15 +198,35 @@ def open_table(path: str | Path, axis_unit: str = "auto") -> SpectralTable:
         )
     warn_if_cut(path)
     order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
-    return SpectralTable(path, wavelengths if order is None else wavelengths[order], order, delimiter, decimal)
+    return SpectralTable(
+        path, wavelengths if order is None else wavelengths[order], order, kept, n_columns, delimiter, decimal
+    )
+
+
+def _split(where: str, line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise SpectralInputError(f"{where}: a value longer than any number.") from error
+
+
+def _kept(path: Path, labels: Sequence[str], drop: Sequence[str]) -> NDArray[np.intp] | None:
+    missing = [name for name in drop if name not in labels]
+    if missing:
+        raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
+    # The index that pandas writes beside the columns, under a name that nobody gave.
+    kept = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
+    if not kept:
+        raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
+    return None if len(kept) == len(labels) else np.asarray(kept, dtype=np.intp)
 
 
 def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
-    rows = max(1, _CHUNK_VALUES // table.wavelengths.size)
+    rows = max(1, _CHUNK_VALUES // table.n_columns)
     # A chunk of lines is held in memory: no number takes so many characters.
-    longest = min(LONGEST_LINE, 4096 + 64 * table.wavelengths.size)
+    longest = min(LONGEST_LINE, 4096 + 64 * table.n_columns)
     name = table.path.name
     if name.lower().endswith(".parquet"):
         import pyarrow as pa
@@ -245,11 +278,9 @@ def _first_lines(path: Path) -> tuple[str, str]:
 
 
 def _parquet(path: Path) -> Any:
-    try:
+    with needed_by(f"reading {path.name}", "pyarrow"):
+        import pyarrow as pa
         import pyarrow.parquet as pq
-    except ImportError as error:
-        raise ImportError(f"reading {path.name} needs pyarrow; pip install pyarrow.") from error
-    import pyarrow as pa
 
     try:
         # Unbuffered: a file of one row group would be held in memory as a whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_axes(axis: np.ndarray, options: list, keywords: dict, tmp_path: Path, e
         ("0.31,0.32,0.31\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
         ("1100,1200\n0.1,abc\n", [], "bad.csv, line 2: 'abc' is not a number"),
         ("1100,1200\n0.1,\n", [], "bad.csv, line 2: value 2 of 2 is missing"),
-        ("1100,1200\n0.1,0.2,0.3\n", [], "bad.csv, line 2: 3 values under 2 wavelengths"),
+        ("1100,1200\n0.1,0.2,0.3\n", [], "bad.csv, line 2: 3 values under 2 columns"),
         ("1100,1200\n", [], "no spectrum below it"),
         ("0.31,0.42,0.33\n0.3,0.3,0.3\n", [], "the header is not a wavelength axis"),
         ("1100,1300,1200\n0.3,0.3,0.3\n", [], "neither ascends nor descends"),
@@ -91,12 +92,48 @@ def test_bad_files_are_named(content: str, options: list, message: str, tmp_path
         (["embed", "nowhere.csv", "-o", "o.npy"], "No such file"),
         (["embed", "nowhere.csv", "-o", "o.xlsx"], "write to one of .npy, .parquet, .csv"),
         (["embed", "nowhere.csv", "-o", "no/folder/o.npy"], "is not a folder"),
+        (["embed", str(Path(__file__).parent), "-o", "o.npy"], "names a file"),
         (["info", "nowhere.safetensors"], "neither a file nor bundled"),
     ],
 )
 def test_bad_arguments(arguments: list, message: str, capsys) -> None:
     assert main(arguments) == 1
     assert message in capsys.readouterr().err
+
+
+def test_missing_packages_are_named(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jsonargparse", None)
+    for command in ("pretrain", "finetune"):
+        assert main([command, "--config", "smoke"]) == 1
+        assert "needs jsonargparse: pip install 'nirs4all-vit[pretraining]'" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    assert main(["embed", str(write(tmp_path / "s.csv")), "-o", str(tmp_path / "o.parquet")]) == 1
+    assert "needs pyarrow: pip install 'pyarrow'" in capsys.readouterr().err
+
+
+def test_interrupted(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nirs4all_vit.streaming.embed_file", stop)
+    assert main(["embed", str(write(tmp_path / "s.csv")), "-o", str(tmp_path / "o.npy")]) == 130
+    assert capsys.readouterr().err == "nirs4all-vit: interrupted; the same command goes on.\n"
+
+
+def test_underscores_and_hyphens_alike(tmp_path: Path, capsys) -> None:
+    for command in (["info", "--x_bank"], ["pretrain", "--config", "smoke", "--data.x-bank"]):
+        assert main([*command, str(tmp_path / "nowhere")]) == 1
+        assert "nowhere" in capsys.readouterr().err
+    assert main(["finetune", "--x-bank", str(tmp_path / "nowhere"), "--y-bank=a", "--out", str(tmp_path / "o")]) == 1
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_ids_are_dropped(tmp_path: Path, expected: np.ndarray) -> None:
+    source = write(tmp_path / "s.csv")
+    lines = source.read_text().splitlines()
+    source.write_text("\n".join(f"{'id' if i == 0 else f's{i}'},{line}" for i, line in enumerate(lines)) + "\n")
+    assert main(["embed", str(source), "-o", str(tmp_path / "o.npy"), "--drop", "id", "--readout", "mean"]) == 0
+    np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_other_encodings_and_overwriting(tmp_path: Path, capsys) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from nirs4all_vit.axis_labels import check_labels, parse_axis_labels
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
-from nirs4all_vit.spectra import Spectra, assumed_wavelengths, guess_axis_unit, parse_axis_labels, to_nanometres
+from nirs4all_vit.spectra import Spectra, assumed_wavelengths, guess_axis_unit, to_nanometres
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,10 @@ from nirs4all_vit.spectra import Spectra, assumed_wavelengths, guess_axis_unit, 
         (["9090 cm-1", "9080cm-1"], [9090, 9080], "cm-1"),
         (["1.1 µm", "1.2 µm"], [1.1, 1.2], "um"),
         ([1100, 1102.5], [1100, 1102.5], "auto"),
+        (["1100,5", "1102,50"], [1100.5, 1102.5], "auto"),
+        (["X1100", "X1102.5"], [1100, 1102.5], "auto"),
+        (["X9090.cm.1", "X9080.5.cm.1"], [9090, 9080.5], "cm-1"),
+        (["X1100.nm", "X1102.nm"], [1100, 1102], "nm"),
     ],
 )
 def test_labels_are_read(labels: list, values: list, unit: str) -> None:
@@ -27,9 +32,31 @@ def test_labels_are_read(labels: list, values: list, unit: str) -> None:
     assert parsed[1] == unit
 
 
-@pytest.mark.parametrize("labels", [["protein", "1100"], ["1100nm", "9000cm-1"], ["x1", "x2"], ["1100 ft"], []])
+@pytest.mark.parametrize(
+    "labels",
+    [["protein", "1100"], ["1100nm", "9000cm-1"], ["x1", "x2"], ["1100 ft"], ["9,090", "9,080"], ["1.5.1"], []],
+)
 def test_labels_that_are_no_axis(labels: list) -> None:
     assert parse_axis_labels(labels) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["1100;1102;1104"], "sep=';'"),
+        (["1100,5", "5;1102,5"], "sep=';'"),
+        (["1100\t1102\t1104"], r"sep='\\t'"),
+        (["1100", "1102", "1102.1", "1104"], "wavelength 1102 occurs twice"),
+    ],
+)
+def test_labels_of_a_table_that_was_not_read_as_meant(labels: list, message: str) -> None:
+    with pytest.raises(SpectralAxisError, match=message):
+        check_labels(labels)
+
+
+def test_fine_grids_have_no_repeats() -> None:
+    check_labels([f"{v:.10g}" for v in np.linspace(1100, 1102, 21)])
+    check_labels(["1100", "1100.1"])
 
 
 @pytest.mark.parametrize(

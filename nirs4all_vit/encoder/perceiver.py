@@ -262,11 +262,22 @@ class SpectralPerceiver(nn.Module):
         Returns
         -------
         Tensor of shape (B, width(readout))
+
+        Raises
+        ------
+        ValueError
+            Spectra and axes of different number or length; `valid` of another shape than the spectra, or beside a list.
         """
         if not isinstance(x, Tensor) or not isinstance(wavelengths, Tensor):
             if valid is not None:
                 raise ValueError("spectra in a list bring their own lengths; valid= goes with padded tensors.")
             x, wavelengths, valid = _padded(list(x), wavelengths)
+        elif valid is not None:
+            if valid.shape != x.shape:
+                raise ValueError(
+                    f"valid has shape {tuple(valid.shape)}, the spectra {tuple(x.shape)}; they must agree."
+                )
+            wavelengths = wavelengths.expand(x.shape)
         return self.embed(x, Grid.from_wavelengths(wavelengths, valid), readout)
 
     def _placed(self, windows: Windows, coverage: Tensor) -> Tensor:
@@ -294,7 +305,14 @@ def _beside_cls(update: Tensor) -> Tensor:
 
 def _padded(spectra: Sequence[Tensor], wavelengths: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Make one matrix of a list of spectra: as it is on one grid, else padded with the last wavelength."""
-    axes = [wavelengths] * len(spectra) if isinstance(wavelengths, Tensor) else list(wavelengths)
+    axes = (
+        [wavelengths] * len(spectra) if isinstance(wavelengths, Tensor) and wavelengths.ndim == 1 else list(wavelengths)
+    )
+    if len(axes) != len(spectra):
+        raise ValueError(f"{len(axes)} axes for {len(spectra)} spectra; give one, or one per spectrum.")
+    for i, (spectrum, axis) in enumerate(zip(spectra, axes, strict=True)):
+        if len(spectrum) != len(axis):
+            raise ValueError(f"spectrum {i} has {len(spectrum)} points, its axis {len(axis)}; they must agree.")
     if all(torch.equal(axis, axes[0]) for axis in axes[1:]):
         return torch.stack(list(spectra)), axes[0], None
     length = max(len(axis) for axis in axes)

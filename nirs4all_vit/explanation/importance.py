@@ -12,6 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..embedder import SpectralEmbedder
+from ..extras import needed_by
 from ..spectra import Spectra
 from .gradients import embed_block, input_gradients
 from .linear import coefficients, outputs
@@ -58,7 +59,8 @@ class WavelengthImportance:
 
     def plot(self, ax: Any = None) -> Any:
         """Draw `overall` under the mean spectrum; returns the axes. Needs matplotlib."""
-        import matplotlib.pyplot as plt
+        with needed_by("a plot", "matplotlib"):
+            import matplotlib.pyplot as plt
 
         if ax is None:
             ax = plt.figure(figsize=(7, 3.2), layout="constrained").add_subplot()

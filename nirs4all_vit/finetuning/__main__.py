@@ -5,15 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from ..extras import needed_by
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tune an encoder on labelled datasets from the command line; returns the exit status."""
     from .multitask_config import FinetuningConfig
 
-    try:
+    with needed_by("finetune", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
-    except ImportError as error:
-        raise ImportError("finetune needs jsonargparse; pip install 'nirs4all-vit[pretraining]'.") from error
     parser = ArgumentParser(
         prog="nirs4all-vit finetune",
         description="Tune an encoder on the targets of many datasets.",

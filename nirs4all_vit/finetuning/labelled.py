@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from ..pretraining.data.dataset import SpectralDataset
-from ..pretraining.data.targets import read_targets
+from ..pretraining.targets import read_targets
 
 #: Targets measured on fewer samples teach nothing; neither do classes of fewer.
 _FEWEST, _SMALLEST_CLASS = 20, 6

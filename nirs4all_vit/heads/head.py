@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.compose import TransformedTargetRegressor
-from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, RidgeCV
-from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
@@ -20,6 +18,7 @@ from sklearn.svm import SVC, SVR
 from .capped_pls import CappedPLSRegression
 from .few_columns import FewColumns
 from .plsda import PLSDA
+from .stopped_early import NetworkClassifier, NetworkRegressor, ProcessClassifier, ProcessRegressor
 from .tabular import HeadUnavailable, TabularClassifier, TabularRegressor, why_not
 from .tuned import TunedHead
 
@@ -44,10 +43,10 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "ridge": (lambda: RidgeCV(ALPHAS, alpha_per_target=True), {}, False),
         "pls": (CappedPLSRegression, {"n_components": _COMPONENTS}, False),
         "krr": (lambda: KernelRidge(kernel="rbf"), {"alpha": np.logspace(-6, 0, 7), "gamma": _GAMMAS}, True),
-        "gp": (lambda: GaussianProcessRegressor(_kernel(), normalize_y=True, random_state=0), {}, False),
+        "gp": (lambda: ProcessRegressor(_kernel(), normalize_y=True, random_state=0), {}, False),
         "svr": (lambda: SVR(epsilon=0.03), {"C": np.logspace(0, 5, 6), "gamma": _GAMMAS}, True),
         "mlp": (
-            lambda: MLPRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
+            lambda: NetworkRegressor(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
             {"alpha": (1e-2, 1e-1, 1.0)},
             True,
         ),
@@ -59,9 +58,9 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "plsda": (PLSDA, {"n_components": _COMPONENTS}, False),
         "logistic": (lambda: LogisticRegression(max_iter=2000), {"C": np.logspace(-1, 5, 7)}, False),
         "svc": (lambda: SVC(), {"C": np.logspace(0, 5, 6), "gamma": _GAMMAS}, False),
-        "gp": (lambda: GaussianProcessClassifier(ConstantKernel(10.0) * RBF(3.0), random_state=0), {}, False),
+        "gp": (lambda: ProcessClassifier(ConstantKernel(10.0) * RBF(3.0), random_state=0), {}, False),
         "mlp": (
-            lambda: MLPClassifier(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
+            lambda: NetworkClassifier(hidden_layer_sizes=(64,), solver="lbfgs", max_iter=200, random_state=0),
             {"alpha": (1e-2, 1e-1, 1.0)},
             False,
         ),

@@ -40,12 +40,19 @@ def make_spectral_pipeline(
     Pipeline
         Unfitted, with the steps ``embed`` and ``head``.
 
+    Raises
+    ------
+    TypeError
+        A task in the place of the wavelengths.
+
     Examples
     --------
     >>> from nirs4all_vit.heads import make_head, make_spectral_pipeline
     >>> model = make_spectral_pipeline("ridge")
     >>> grid = {"head": [make_head("ridge"), make_head("pls")]}
     """
+    if isinstance(wavelengths, str):
+        raise TypeError(f"wavelengths={wavelengths!r} is no axis; a task is given by name, task={wavelengths!r}.")
     parameters = {"cache": True, "wavelengths": wavelengths, **embedder}
     estimator = make_head(head, task) if isinstance(head, str) else head
     return Pipeline([("embed", SpectralEmbedder(**parameters)), ("head", estimator)])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from ..extras import needed_by
 from .config import PretrainingConfig
 
 if TYPE_CHECKING:
@@ -47,10 +48,8 @@ def find_recipe(reference: str | Path) -> Path:
 
 def recipe_parser(**options: Any) -> ArgumentParser:
     """Return the command-line parser of a run: ``--config``, ``--data.batch_size`` and so on."""
-    try:
+    with needed_by("a recipe", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
-    except ImportError as error:
-        raise ImportError("recipes need jsonargparse; pip install 'nirs4all-vit[pretraining]'.") from error
     parser = ArgumentParser(description="Pretrain an encoder without labels.", allow_abbrev=False, **options)
     parser.add_argument("--config", action="config", help="recipe: a bundled name's file or one of your own (YAML)")
     parser.add_class_arguments(PretrainingConfig, as_group=False)
@@ -83,9 +82,9 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> Pretrai
 
 def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConfig:
     """Turn command-line arguments into a configuration; ``--config`` takes a bundled name, too."""
+    parser = recipe_parser(**options)
     from jsonargparse import ArgumentError
 
-    parser = recipe_parser(**options)
     given = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
         # "--config=smoke" as well as "--config smoke".

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..encoder import Grid, SpectralPerceiver
 from .data.dataset import SpectralDataset
-from .data.targets import read_targets
+from .targets import read_targets
 
 #: Spectra per dataset, and datasets, that the stability score looks at.
 _ROWS, _DATASETS = 16, 40

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import SpectralInputError
+from ..extras import needed_by
 from ..readouts import READOUTS
 from ..spectra import Spectra
 from .partial import PartialRows
@@ -25,6 +27,7 @@ def embed_file(
     readout: str = "latents",
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
+    drop: Sequence[str] = (),
     device: str = "auto",
     progress: bool = False,
 ) -> tuple[int, int]:
@@ -47,6 +50,8 @@ def embed_file(
         Unit of the axis; ``"auto"`` goes by labels, then by range.
     wavelengths : path, optional
         File with the axis of a ``.npy``.
+    drop : sequence of str
+        Columns of a table that are no wavelengths (ids, targets), to be passed over; rows keep their order.
     device : str
         Torch device; ``"auto"`` takes a GPU where there is one.
     progress : bool
@@ -72,7 +77,7 @@ def embed_file(
     _check_target(source, target)
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
-    opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None)
+    opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
     loaded, device, status = load_checkpoint(checkpoint), resolve_device(device), source.stat()
     identity = {
         "source": [status.st_size, status.st_mtime_ns],
@@ -103,7 +108,5 @@ def _check_target(source: Path, target: Path) -> None:
     if target.is_dir() or target.resolve() == source.resolve():
         raise SpectralInputError(f"{target} would be overwritten; name another file.")
     if target.suffix == ".parquet":
-        try:
+        with needed_by(f"writing {target.name}", "pyarrow"):
             import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise SpectralInputError(f"writing {target.name} needs pyarrow; pip install pyarrow.") from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError
+from ..extras import needed_by
 from ..files import atomic_path, file_sha256
 from .file import TARGET_SUFFIXES, embed_file
 from .source import SOURCE_SUFFIXES
@@ -49,6 +50,7 @@ def embed_folder(
     readout: str = "latents",
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
+    drop: Sequence[str] = (),
     device: str = "auto",
     jobs: int = 1,
     backend: str = "processes",
@@ -68,7 +70,7 @@ def embed_folder(
         Folder, made if need be. ``embedding.json`` in it says what made the embeddings.
     suffix : {".npy", ".parquet", ".csv"}
         Format of the embeddings.
-    checkpoint, readout, axis_unit, wavelengths, device
+    checkpoint, readout, axis_unit, wavelengths, drop, device
         As for `embed_file`.
     jobs : int
         Files at a time; -1 for as many as there are cores.
@@ -103,7 +105,8 @@ def embed_folder(
     made_by = {"checkpoint_sha256": load_checkpoint(checkpoint).sha256, "readout": readout, "axis_unit": axis_unit}
     _claim(target, [path for _, path in pairs], made_by, None if wavelengths is None else file_sha256(wavelengths))
     options = {
-        "checkpoint": checkpoint, "readout": readout, "axis_unit": axis_unit, "wavelengths": wavelengths, "device": device
+        "checkpoint": checkpoint, "readout": readout, "axis_unit": axis_unit, "wavelengths": wavelengths, "drop": drop,
+        "device": device,
     }  # fmt: skip
     found = {a: FileResult(a, b, None, None) for a, b in pairs}
     to_do = [(a, b) for a, b in pairs if not _is_done(a, b)]
@@ -120,8 +123,8 @@ def embed_folder(
 def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
     if source.resolve() == target.resolve():
         raise SpectralInputError(f"{target} is the folder of the spectra; name another one.")
-    if target.exists() and not target.is_dir():
-        raise SpectralInputError(f"{target} is a file; spectra of a folder are embedded into a folder.")
+    if not target.is_dir() and (target.exists() or target.suffix in TARGET_SUFFIXES):
+        raise SpectralInputError(f"{target} names a file; spectra of a folder are embedded into a folder.")
     pairs: dict[Path, Path] = {}
     for path in sorted(source.iterdir()):
         ending = next((s for s in SOURCE_SUFFIXES if path.name.lower().endswith(s)), None)
@@ -180,10 +183,8 @@ def _backend(backend: str, scheduler: str | None) -> Iterator[None]:
         with joblib.parallel_config("loky"):
             yield
         return
-    try:
+    with needed_by("the dask backend", "distributed"):
         from distributed import Client
-    except ImportError as error:
-        raise SpectralInputError("the dask backend needs distributed: pip install distributed.") from error
     with (
         Client(scheduler) if scheduler else Client(processes=True, threads_per_worker=1),
         joblib.parallel_config("dask"),

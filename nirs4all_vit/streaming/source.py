@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import check_finite
+from ..axis_labels import parse_axis_labels
 from ..errors import SpectralAxisError, SpectralInputError
-from ..spectra import is_monotonic, parse_axis_labels, to_nanometres
+from ..spectra import is_monotonic, to_nanometres
 from ..tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.
@@ -51,7 +52,9 @@ class SpectralArray:
             yield values
 
 
-def open_source(path: Path, axis_unit: str = "auto", wavelengths: Path | None = None) -> SpectralTable | SpectralArray:
+def open_source(
+    path: Path, axis_unit: str = "auto", wavelengths: Path | None = None, drop: Sequence[str] = ()
+) -> SpectralTable | SpectralArray:
     """Open a file of spectra.
 
     Parameters
@@ -62,6 +65,8 @@ def open_source(path: Path, axis_unit: str = "auto", wavelengths: Path | None = 
         Unit of the axis.
     wavelengths : Path, optional
         File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, blanks or lines.
+    drop : sequence of str
+        Columns of a table that are no wavelengths.
 
     Raises
     ------
@@ -71,7 +76,7 @@ def open_source(path: Path, axis_unit: str = "auto", wavelengths: Path | None = 
         No axis, or one that does not fit.
     """
     if not path.name.lower().endswith(".npy"):
-        return open_table(path, axis_unit)
+        return open_table(path, axis_unit, drop)
     values = _mapped(path)
     if values.ndim != 2 or not values.size:
         raise SpectralInputError(f"{path.name}: shape {values.shape}; it must be (spectra, wavelengths).")

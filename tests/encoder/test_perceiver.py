@@ -162,3 +162,22 @@ def test_configuration_round_trip() -> None:
     assert EncoderConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match="unknown encoder settings: depth"):
         EncoderConfig.from_dict({"depth": 3})
+
+
+def test_shapes_that_do_not_fit() -> None:
+    encoder = SpectralPerceiver(EncoderConfig()).eval()
+    axis = torch.linspace(1100, 2300, 40)
+    x = torch.zeros(2, 40)
+    for spectra, axes, message in (
+        ([x[0]], [axis, axis], "2 axes for 1 spectra"),
+        ([x[0], x[1, :9]], [axis, axis], "spectrum 1 has 9 points, its axis 40"),
+        ([x[0], x[1, :9]], axis, "spectrum 1 has 9 points, its axis 40"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            encoder(spectra, axes)
+    with pytest.raises(ValueError, match="valid has shape"):
+        encoder(x, axis, torch.ones(2, 39, dtype=torch.bool))
+    with pytest.raises(ValueError, match="bring their own lengths"):
+        encoder([x[0]], axis, torch.ones(1, 40, dtype=torch.bool))
+    everywhere = encoder(x, axis, torch.ones(2, 40, dtype=torch.bool))
+    torch.testing.assert_close(everywhere, encoder(x, axis), rtol=1e-4, atol=1e-5)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import make_classification, make_regression
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import r2_score
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -186,3 +187,11 @@ def test_unit_spread() -> None:
     assert spread.var(axis=0).sum() == pytest.approx(1.0, rel=1e-5)
     assert np.abs(spread.mean(axis=0)).max() < 1e-5
     np.testing.assert_allclose(UnitSpread().fit_transform(np.full((3, 2), 7.1)), 0.0, atol=1e-12)
+
+
+def test_what_stops_by_design_does_not_warn(recwarn: pytest.WarningsRecorder) -> None:
+    X, y = np.random.default_rng(0).normal(size=(40, 30)), np.arange(40.0)
+    for task, target in (("regression", y), ("classification", y > 20)):
+        clone(make_head("mlp", task, alpha=0.1, max_iter=2)).fit(X, target)
+        make_head("gp", task).fit(X, target)
+    assert not [w for w in recwarn if issubclass(w.category, ConvergenceWarning)]

@@ -156,3 +156,8 @@ def test_nirs4all_tunes_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
             random_state=0,
         )
     assert result.best_rmse < 0.5 * Y.std()
+
+
+def test_a_task_is_no_axis() -> None:
+    with pytest.raises(TypeError, match="task='classification'"):
+        make_spectral_pipeline("ridge", "classification")  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.pretraining.data.dataset import SpectralDataset
 from nirs4all_vit.pretraining.scores import ridge_scores
+from nirs4all_vit.pretraining.targets import read_targets
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2300.0, 60)
@@ -37,3 +38,25 @@ def test_tables_that_do_not_fit(tmp_path: Path) -> None:
     (tmp_path / "grain.csv").write_text("water\n" + "1\n" * 40, "utf-8")
     with pytest.raises(ValueError, match="names as group"):
         ridge_scores(encoder, [_dataset(group="sample")], tmp_path)
+
+
+def _table(path: Path, values: list[str], separator: str = ";") -> Path:
+    rows = (values * 40)[:40]
+    path.write_text("\n".join([f"water{separator}dry", *(f"{v}{separator}1" for v in rows)]), "utf-8")
+    return path
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_are_numbers(separator: str, tmp_path: Path) -> None:
+    table, _ = read_targets(_table(tmp_path / "grain.csv", ["12,5", "1,25e1", "", "-3"], separator), _dataset())
+    np.testing.assert_allclose(table["water"][:4], [12.5, 12.5, np.nan, -3])
+    assert table["water"].dtype == float
+
+
+def test_text_that_is_nearly_numbers_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"column 'water': '<0\.5' is not a number"):
+        read_targets(_table(tmp_path / "grain.csv", ["0.7", "0.9", "<0.5"]), _dataset())
+    with pytest.raises(ValueError, match="write numbers with a decimal point"):
+        read_targets(_table(tmp_path / "grain.csv", ['"0,7"', '"0,9"'], ","), _dataset())
+    table, _ = read_targets(_table(tmp_path / "grain.csv", ["oak", "elm"]), _dataset())
+    assert set(table["water"]) == {"oak", "elm"}

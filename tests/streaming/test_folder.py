@@ -55,7 +55,7 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, capsys: py
     assert main(command) == 1
     printed = capsys.readouterr()
     assert "3 files embedded (12 spectra), 0 were there, 1 failed" in printed.out
-    assert "cut.csv, line 2: 2 values under 3 wavelengths" in printed.err
+    assert "cut.csv, line 2: 2 values under 3 columns" in printed.err
     (folder / "cut.csv").write_text("1100,1101,1102\n1,2,3\n", "utf-8")
     os.utime(folder / "lab.csv")
     assert main(command) == 0
@@ -89,7 +89,7 @@ def test_folders_that_cannot_be(folder: Path, tmp_path: Path) -> None:
         embed_folder(empty, tmp_path / "out")
     with pytest.raises(SpectralInputError, match="is the folder of the spectra"):
         embed_folder(folder, folder)
-    with pytest.raises(SpectralInputError, match="is a file; spectra of a folder"):
+    with pytest.raises(SpectralInputError, match="names a file; spectra of a folder"):
         embed_folder(folder, folder / "lab.csv")
     with pytest.raises(SpectralInputError, match="0 jobs"):
         embed_folder(folder, tmp_path / "out", jobs=0)

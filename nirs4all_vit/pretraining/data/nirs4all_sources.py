@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import SpectralAxisError, SpectralInputError
+from ...extras import needed_by
 from ...spectra import Spectra, guess_axis_unit, to_nanometres
 from .dataset import SpectralDataset
 
@@ -87,17 +88,15 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
 
     Raises
     ------
-    ImportError
+    MissingPackageError
         nirs4all-datasets is not installed.
     FileNotFoundError
         An id that the registry does not hold.
     ConnectionError
         No network, or a dataset that cannot be fetched automatically; the message says where it lies.
     """
-    try:
+    with needed_by("a public dataset", "nirs4all-datasets"):
         import nirs4all_datasets
-    except ImportError as error:
-        raise ImportError("public datasets need nirs4all-datasets; pip install nirs4all-datasets.") from error
     try:
         found = nirs4all_datasets.get(dataset_id, root=root, cache_dir=cache, reproduce=True)
     except FileNotFoundError as error:

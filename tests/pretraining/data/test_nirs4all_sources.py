@@ -118,5 +118,5 @@ def test_unknown_ids_and_a_missing_package(registry: Path, monkeypatch: pytest.M
     ):
         fetch_dataset("nope", registry)
     monkeypatch.setitem(sys.modules, "nirs4all_datasets", None)
-    with pytest.raises(ImportError, match="pip install nirs4all-datasets"):
+    with pytest.raises(ImportError, match="pip install 'nirs4all-datasets'"):
         fetch_dataset(DATASET_ID, registry)
