@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import re
 import threading
 from pathlib import Path
 
@@ -380,49 +379,3 @@ def test_wrong_width_at_transform_says_what_to_do(spectra: np.ndarray, nm: np.nd
     embedder = SpectralEmbedder().fit(spectra, wavelengths=nm)
     with pytest.raises(SpectralInputError, match=r"X has 699 features.*transform\(X, wavelengths=\.\.\.\)"):
         embedder.transform(spectra[:, 1:])
-
-
-def _table(labels: list[str], rows: int = 30) -> pd.DataFrame:
-    return pd.DataFrame(np.random.default_rng(0).normal(size=(rows, len(labels))).cumsum(axis=1), columns=labels)
-
-
-@pytest.mark.parametrize(
-    ("labels", "hint"),
-    [
-        ([f"X{v}" for v in range(1100, 1200, 2)], None),
-        ([f"{v},5" for v in range(1100, 1200, 2)], None),
-        ([f"wl_{v}" for v in range(1100, 1200, 2)], "'wl_1100' are not read as wavelengths.$"),
-        ([f"s{v}" for v in range(50)], "'s0' are not read .* The index looks like an axis"),
-        (["nm", *(f"s{v}" for v in range(50))], r"Column 'nm' looks like an axis: .* X.set_index\('nm'\).T"),
-    ],
-)
-def test_column_names_are_understood_or_named(labels: list[str], hint: str | None, recwarn) -> None:
-    X = _table(labels)
-    if labels[0] == "s0":
-        X.index = np.arange(1100, 1160, 2)
-    if labels[0] == "nm":
-        X["nm"] = np.arange(1100, 1160, 2)
-    embedder = SpectralEmbedder(readout="mean").fit(X)
-    warned = [w for w in recwarn if "no wavelengths" in str(w.message)]
-    if hint is None:
-        assert not warned
-        assert embedder.wavelengths_ is not None
-        assert 1100 <= embedder.wavelengths_[0] < 1101
-        return
-    assert re.search(hint, str(warned[0].message))
-
-
-@pytest.mark.parametrize("call", ["fit", "fit_transform"])
-def test_the_warning_stands_where_it_was_called(call: str) -> None:
-    with pytest.warns(UserWarning, match="no wavelengths") as warned:
-        getattr(SpectralEmbedder(readout="mean"), call)(np.ones((2, 20)))
-    assert warned[0].filename == __file__
-
-
-def test_text_among_numbers_is_named() -> None:
-    X = _table([str(v) for v in range(1100, 1200, 2)], rows=4).astype(object)
-    for text, hint in (("0,31", r"decimal=','"), ("0.1;0.2" * 999, "sep=';'"), ("n/a", "drop the column")):
-        X.iloc[2, 1] = text
-        with pytest.raises(SpectralInputError, match=f"at row 2, column '1102', .*{hint}") as caught:
-            SpectralEmbedder(readout="mean").fit(X)
-        assert len(str(caught.value)) < 200

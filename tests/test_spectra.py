@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from nirs4all_vit.axis_labels import check_labels, parse_axis_labels
+from nirs4all_vit.axis_labels import parse_axis_labels
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
 from nirs4all_vit.spectra import Spectra, assumed_wavelengths, guess_axis_unit, to_nanometres
 
@@ -38,25 +38,6 @@ def test_labels_are_read(labels: list, values: list, unit: str) -> None:
 )
 def test_labels_that_are_no_axis(labels: list) -> None:
     assert parse_axis_labels(labels) is None
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (["1100;1102;1104"], "sep=';'"),
-        (["1100,5", "5;1102,5"], "sep=';'"),
-        (["1100\t1102\t1104"], r"sep='\\t'"),
-        (["1100", "1102", "1102.1", "1104"], "wavelength 1102 occurs twice"),
-    ],
-)
-def test_labels_of_a_table_that_was_not_read_as_meant(labels: list, message: str) -> None:
-    with pytest.raises(SpectralAxisError, match=message):
-        check_labels(labels)
-
-
-def test_fine_grids_have_no_repeats() -> None:
-    check_labels([f"{v:.10g}" for v in np.linspace(1100, 1102, 21)])
-    check_labels(["1100", "1100.1"])
 
 
 @pytest.mark.parametrize(
