@@ -119,13 +119,15 @@ STRICT = {
     # Strict transfer: five encoders, each without one fifth of the families.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
-        (
-            "untrained",
-            "ablation-mae-windows~K:latents",
-            *(f"{head}@{TRANSFER_RECIPE}~K" for head in ("ridge", "krr", "gp")),
-        ),
+        ("untrained", "ablation-mae-windows~K:latents", f"{TRANSFER_RECIPE}~K"),
         folds=range(N_FOLDS),
         sizes=(200, 25),
+    ),
+    # The same encoders with heads that bend.
+    "phase3a-heads": StrictPhase(
+        ("mean", "best-pls", "best-ridge", "gp"),
+        tuple(f"{head}@{TRANSFER_RECIPE}~K" for head in ("ridge", "krr", "gp")),
+        folds=range(N_FOLDS),
     ),
     # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
     "labels": StrictPhase(

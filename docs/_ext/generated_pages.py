@@ -34,6 +34,7 @@ TABLES = (
         "Five encoders, each scored on the families that it was trained without.",
     ),
     ("phase3a_n25", "The same with 25 calibration samples", ""),
+    ("phase3a-heads", "Families that the encoder has not seen, other heads", ""),
     ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head."),
     ("phase6_classes", "Heads for classes", ""),
     ("finetuning", "Tuned on each calibration set, over the frozen encoder", ""),
