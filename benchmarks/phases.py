@@ -126,8 +126,11 @@ STRICT = {
     # The same encoders with heads that bend.
     "phase3a-heads": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
-        tuple(f"{head}@{TRANSFER_RECIPE}~K" for head in ("ridge", "krr", "gp")),
+        tuple(
+            f"{head}@{encoder}" for head in ("ridge", "krr", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
+        ),
         folds=range(N_FOLDS),
+        sizes=(200, 25),
     ),
     # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
     "labels": StrictPhase(
