@@ -309,7 +309,8 @@ CORRUPTIONS = {
     "ragged": _ragged,
     "header": lambda text, _: text.split("\n", 1)[1],
     "nan": _missing_value,
-    "delimiter": lambda text, _: text.replace(",", "\t"),
+    "delimiter": lambda text, _: text.replace(",", "|"),
+    "tab": lambda text, _: text.replace(",", "\t"),
     "bom": lambda text, _: "\ufeff" + text,
     "semicolon": lambda text, _: text.replace(",", ";"),
 }
@@ -326,7 +327,7 @@ def test_a_tenth_of_the_files_corrupted_at_random(seed: int, tmp_path: Path) -> 
         kind = str(rng.choice(list(CORRUPTIONS)))
         path = tmp_path / f"{name}.csv"
         path.write_text(CORRUPTIONS[kind](path.read_text(), rng))
-        if kind not in ("bom", "semicolon"):
+        if kind not in ("bom", "semicolon", "tab"):
             broken.add(str(name))
     bank = load_x_bank(tmp_path, on_error="skip", progress=False) if not broken else _skipping(tmp_path)
     assert {name for name, _ in bank.left_out} == broken
