@@ -98,8 +98,9 @@ def warn_assumed_axis(X: Any) -> None:
     labels = getattr(X, "columns", None)
     names = [] if labels is None else [str(label) for label in labels]
     hint = ""
-    if names and parse_axis_labels(names) is None:
-        hint = f" Column names such as {names[0][:40]!r} are not read as wavelengths."
+    if names:
+        if parse_axis_labels(names) is None:
+            hint = f" Column names such as {names[0][:40]!r} are not read as wavelengths."
         if _looks_like_axis(getattr(X, "index", ())):
             hint += " The index looks like an axis: if spectra are columns, turn the table (X.T)."
         elif _looks_like_axis(np.asarray(X)[:, 0]):

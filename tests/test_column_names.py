@@ -42,12 +42,13 @@ def _table(labels: list[str], rows: int = 30) -> pd.DataFrame:
         ([f"{v},5" for v in range(1100, 1200, 2)], None),
         ([f"wl_{v}" for v in range(1100, 1200, 2)], "'wl_1100' are not read as wavelengths.$"),
         ([f"s{v}" for v in range(50)], "'s0' are not read .* The index looks like an axis"),
+        ([str(v) for v in range(50)], "^no wavelengths .* The index looks like an axis"),
         (["nm", *(f"s{v}" for v in range(50))], r"Column 'nm' looks like an axis: .* X.set_index\('nm'\).T"),
     ],
 )
 def test_column_names_are_understood_or_named(labels: list[str], hint: str | None, recwarn) -> None:
     X = _table(labels)
-    if labels[0] == "s0":
+    if labels[0] in ("s0", "0"):
         X.index = np.arange(1100, 1160, 2)
     if labels[0] == "nm":
         X["nm"] = np.arange(1100, 1160, 2)
