@@ -1,9 +1,17 @@
-"""Train the bundled checkpoint again and compare: ``python -m benchmarks.reproduce --x-bank DIR``."""
+"""Train the bundled checkpoint again and compare: ``python -m benchmarks.reproduce --x-bank DIR``.
+
+Training magnifies the last digit, and a sum taken in another order changes that. So it is done by the source that made the
+checkpoint, the commit in its header, taken from the history of the repository.
+"""
 
 from __future__ import annotations
 
 import argparse
+import io
+import os
+import subprocess
 import sys
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,14 +19,53 @@ from safetensors.torch import load_file
 
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.checkpoint import tensors_sha256
-from nirs4all_vit.pretraining import load_recipe, load_x_bank, pretrain
 
 from .encoders import DEFAULT
 
+_ROOT = Path(__file__).resolve().parent.parent
+
 
 def weights_sha256(path: str | Path) -> str:
-    """Return a hash of a checkpoint's tensors, without what the header says of its making."""
-    return tensors_sha256(load_file(path))
+    """Return a hash of an encoder's tensors, without what the header says of its making and statistics that were added later."""
+    return tensors_sha256({k: v for k, v in load_file(path).items() if not k.startswith("statistics.bank_")})
+
+
+def source_of(commit: str, folder: Path) -> Path:
+    """Unpack the source of a commit of this repository.
+
+    Raises
+    ------
+    FileNotFoundError
+        No history that holds it: not a clone, or a shallow one.
+    """
+    archive = subprocess.run(
+        ["git", "-C", str(_ROOT), "archive", commit, "nirs4all_vit"], capture_output=True, check=False
+    )
+    if archive.returncode:
+        raise FileNotFoundError(
+            f"commit {commit}, which made the checkpoint, is not in the history here ({archive.stderr.decode().strip()}); "
+            "use a full clone: git fetch --unshallow."
+        )
+    target = folder / commit
+    with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
+        packed.extractall(target, filter="data")
+    return target
+
+
+def train(source: Path, x_bank: Path, out: Path) -> Path:
+    """Train by the recipe of that name in some source; returns the checkpoint. Goes on where it was.
+
+    Raises
+    ------
+    ChildProcessError
+        Training failed; what it said stands above.
+    """
+    recipe = ["--config", DEFAULT, "--data.x_bank", str(x_bank.resolve())]
+    run = ["--run.out", str(out.resolve()), "--run.resume", "auto"]
+    command = [sys.executable, "-m", "nirs4all_vit.pretraining", *recipe, *run]
+    if subprocess.run(command, cwd=source, env={**os.environ, "PYTHONPATH": str(source)}, check=False).returncode:
+        raise ChildProcessError(f"training in {source} failed.")
+    return next(out / f"{name}.safetensors" for name in ("best", "last") if (out / f"{name}.safetensors").exists())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,19 +74,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--x-bank", type=Path, required=True, help="the bank that the bundled checkpoint was trained on"
     )
-    parser.add_argument("--out", default=f"runs/{DEFAULT}", help="folder of the run (default: %(default)s); resumes")
+    parser.add_argument(
+        "--out", type=Path, default=Path(f"runs/{DEFAULT}"), help="folder of the run (default: %(default)s); resumes"
+    )
     options = parser.parse_args(arguments)
     bundled = load_checkpoint(DEFAULT)
-    made = pretrain(
-        load_recipe(DEFAULT, [f"--run.out={options.out}", "--run.resume=auto"]), load_x_bank(options.x_bank)
-    )
-    expected, found = weights_sha256(bundled.path), weights_sha256(made.path)
+    commit = bundled.header["provenance"]["commit"]
+    try:
+        source = source_of(commit, options.out)
+        print(f"training with the source of {commit}", flush=True)
+        path = train(source, options.x_bank, options.out / "run")
+    except (FileNotFoundError, ChildProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    expected, found = weights_sha256(bundled.path), weights_sha256(path)
     print(f"bundled weights  {expected}\ntrained weights  {found}")
     if expected == found:
         print("the same, to the last bit.")
         return 0
-    before, after = (c.header["provenance"] for c in (bundled, made))
-    for key in ("bank_hash", "recipe", "versions", "machine", "threads", "commit"):
+    before, after = bundled.header["provenance"], load_checkpoint(path).header["provenance"]
+    for key in ("bank_hash", "recipe", "versions", "machine", "threads"):
         if before[key] != after[key]:
             print(f"{key}: {before[key]} then, {after[key]} now")
     print(

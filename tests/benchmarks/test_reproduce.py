@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 from benchmarks import reproduce
 from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+from tests.conftest import ROOT
 
 
 def _saved(path: Path, seed: int, **provenance: object) -> Path:
@@ -30,11 +32,30 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
     about = {key: "then" for key in ("bank_hash", "recipe", "versions", "machine", "threads")}
     bundled = load_checkpoint(_saved(tmp_path / "bundled.safetensors", 0, commit="one", **about))
     about |= {} if same else {"versions": "now"}
-    made = load_checkpoint(_saved(tmp_path / "made.safetensors", 0 if same else 1, commit="two", **about))
-    monkeypatch.setattr(reproduce, "load_checkpoint", lambda _: bundled)
-    monkeypatch.setattr(reproduce, "load_x_bank", lambda _: [])
-    monkeypatch.setattr(reproduce, "pretrain", lambda *_: made)
-    assert reproduce.main(["--x-bank", str(tmp_path)]) == (0 if same else 1)
+    made = _saved(tmp_path / "made.safetensors", 0 if same else 1, commit="one", **about)
+    monkeypatch.setattr(reproduce, "DEFAULT", bundled.path)
+    monkeypatch.setattr(reproduce, "source_of", lambda commit, _: tmp_path / commit)
+    monkeypatch.setattr(reproduce, "train", lambda source, *_: made if source == tmp_path / "one" else None)
+    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
     printed = capsys.readouterr().out
     assert ("the same, to the last bit" in printed) == same
     assert ("versions: then then, now now" in printed) == (not same)
+
+
+def _has_history() -> bool:
+    commit = load_checkpoint("nirs-base-v1").header["provenance"]["commit"]
+    found = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
+    return found.returncode == 0
+
+
+@pytest.mark.skipif(not _has_history(), reason="needs the repository's history")
+def test_the_source_that_made_the_checkpoint_is_in_the_history(tmp_path: Path) -> None:
+    source = reproduce.source_of(load_checkpoint("nirs-base-v1").header["provenance"]["commit"], tmp_path)
+    assert (source / "nirs4all_vit/pretraining/recipes/nirs-base-v1.yaml").is_file()
+    assert (source / "nirs4all_vit/pretraining/__main__.py").is_file()
+
+
+def test_without_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    monkeypatch.setattr(reproduce, "_ROOT", tmp_path)
+    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert "use a full clone" in capsys.readouterr().err
