@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.checkpoint import tensors_sha256
+from nirs4all_vit.pretraining.product import processor
 
 from .encoders import DEFAULT
 
@@ -65,7 +66,7 @@ def train(source: Path, x_bank: Path, out: Path) -> Path:
     command = [sys.executable, "-m", "nirs4all_vit.pretraining", *recipe, *run]
     if subprocess.run(command, cwd=source, env={**os.environ, "PYTHONPATH": str(source)}, check=False).returncode:
         raise ChildProcessError(f"training in {source} failed.")
-    return next(out / f"{name}.safetensors" for name in ("best", "last") if (out / f"{name}.safetensors").exists())
+    return out / "last.safetensors"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +97,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for key in ("bank_hash", "recipe", "versions", "machine", "threads"):
         if before[key] != after[key]:
             print(f"{key}: {before[key]} then, {after[key]} now")
+    then = before.get("processor", "a processor that its header does not name")
+    if then != processor():
+        print(f"processor: {then} then, {processor()} now")
     print(
         "other weights; on another machine or with other versions the last digits differ, and training magnifies them."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import platform
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -42,8 +43,18 @@ def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -
         "n_spectra": sum(len(dataset) for dataset in datasets),
         "versions": {name: version(name) for name in ("torch", "numpy", "nirs4all", "nirs4all-vit")},
         "machine": platform.machine(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
+
+
+def processor() -> str:
+    """Name the processor and the instructions that torch uses on it: other ones round in another way, which training magnifies."""
+    about = Path("/proc/cpuinfo")
+    said = about.read_text("utf-8", errors="replace") if about.exists() else ""
+    fields = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*:\s*(.*)$", said, re.MULTILINE))
+    name = " ".join(fields[key] for key in ("model name", "cpu family", "model", "stepping") if key in fields)
+    return f"{name or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def scaled_encoder(

@@ -11,6 +11,7 @@ import torch
 from benchmarks import reproduce
 from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+from nirs4all_vit.pretraining.product import processor
 from tests.conftest import ROOT
 
 
@@ -40,6 +41,7 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
     printed = capsys.readouterr().out
     assert ("the same, to the last bit" in printed) == same
     assert ("versions: then then, now now" in printed) == (not same)
+    assert (f"processor: a processor that its header does not name then, {processor()} now" in printed) == (not same)
 
 
 def _has_history() -> bool:
