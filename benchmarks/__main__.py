@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import report
-from .embeddings import Embeddings
+from .embeddings import ADAPTATION, Embeddings
 from .encoders import Encoders, require_unseen
 from .experiments import EXPERIMENTS, Context
 from .leak import VERDICTS, leak_table
@@ -131,7 +131,7 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
             families = {problems.of(name)[0].family for name in names}
             require_unseen(weights[encoder], families)
         dumps.make(weights[encoder], readout, sorted(names), problems.read)
-    hashes = {encoder: file_sha256(path) for encoder, path in weights.items()}
+    hashes = {encoder: f"{ADAPTATION}-{file_sha256(path)}" for encoder, path in weights.items()}
     named = []
     for task in tasks:
         encoder = parse_method(task.method)[1]

@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.adaptation import adapted_scale
+from nirs4all_vit.adaptation import Adaptation
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
 from .encoders import DEFAULT, Encoders
@@ -84,12 +84,16 @@ def compare(
                 (
                     float(np.sqrt(np.mean((y[test] - y[train].mean()) ** 2))),
                     _rmsep(pca, calibration.X.astype(np.float64), y, train, test),
-                    *(_rmsep(RidgeCV(ALPHAS), z * adapted_scale(z[train]), y, train, test) for z in embedded.values()),
+                    *(_rmsep(RidgeCV(ALPHAS), _adapted(z, train), y, train, test) for z in embedded.values()),
                 )
             )
         row = (calibration.dataset, calibration.target, calibration.family, len(calibration.y))
         rows.append((*row, *np.mean(scores, axis=0)))
     return pd.DataFrame(rows, columns=["dataset", "target", "family", "n", "mean", "pca", *embedders])
+
+
+def _adapted(z: NDArray, train: NDArray) -> NDArray:
+    return Adaptation.fit(z[train]).apply(z.copy())
 
 
 def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:

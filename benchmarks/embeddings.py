@@ -14,13 +14,16 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.adaptation import adapted_scale
+from nirs4all_vit.adaptation import Adaptation
 from nirs4all_vit.files import atomic_path, file_sha256
 from nirs4all_vit.nuisances import insensitivity
 from nirs4all_vit.spectra import Spectra
 
 from .calibrations import Calibration
 from .methods.base import Views
+
+#: Raised when what is done to columns after encoding changes: older results with an embedding are told apart from then on.
+ADAPTATION = 2
 
 
 class Embeddings:
@@ -99,7 +102,6 @@ class EmbeddedView(Views):
 
     def __init__(self, weights: str, readout: str, dumps: Embeddings) -> None:
         self.weights, self.readout, self.dumps = weights, readout, dumps
-        self.scale: NDArray[np.float32] | float = 1.0
 
     def fit(self, part: Calibration) -> Self:
         """Adapt to the calibration spectra, as `SpectralEmbedder` does."""
@@ -109,12 +111,12 @@ class EmbeddedView(Views):
     def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
         """Adapt to the spectra of several datasets; returns their embeddings, one below the other."""
         embedded = np.concatenate([self._embedded(part) for part in parts])
-        self.scale = adapted_scale(embedded)
-        return embedded * self.scale
+        self.adaptation = Adaptation.fit(embedded)
+        return self.adaptation.apply(embedded)
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
-        return self._embedded(part) * self.scale
+        return self.adaptation.apply(self._embedded(part))
 
     def _embedded(self, part: Calibration) -> NDArray[np.float32]:
         if part.rows is not None:
@@ -140,7 +142,7 @@ class RobustView(EmbeddedView):
         embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
         self.insensitivity = insensitivity(
             [Spectra.on_grid(part.X, part.wavelengths)],
-            lambda blocks: self.scale * np.concatenate([_embed(embedder, block) for block in blocks]),
+            lambda blocks: self.adaptation.apply(np.concatenate([_embed(embedder, block) for block in blocks])),
             embedded,
         )
         return self

@@ -2,33 +2,140 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
 import numpy as np
 from numpy.typing import NDArray
 
 #: Deviations below this share of the mean one count as this: they are rounding.
 FLOOR = 1e-3
+#: Fewer spectra than this tell how columns vary, but neither what is far out nor what columns share.
+_FEWEST = 10
+#: Deviations from the mean at which a column is drawn in to three quarters of its way, and which none exceeds.
+_LIMIT = 8.0
+#: Deviation to this power is left of a column, and its unique share counts by the other. Between a quarter and a half, and
+#: a half and one, they hardly matter (research log, section 18).
+_DEVIATION_POWER, _UNIQUE_POWER = 0.25, -0.75
+#: Least unique share that counts, and how much more where it is told by few spectra, over their number.
+_LEAST_UNIQUE, _UNCERTAIN = 0.03, 2.0
+#: Spectra that the unique share is told by, at most.
+_MAX_SPECTRA = 300
+#: Rows at a time.
+_ROWS = 256
 
 
-def adapted_scale(embedded: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a factor for each column, one over the root of its deviation over the calibration spectra.
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """What is done to the columns of an embedding, one by one.
 
-    Halfway between the embedding as it is and standardised columns: what hardly varies from one spectrum of this
-    material to the next counts for more, without being blown up. The encoder was pretrained with the same step.
-    The summed variance stays as it was, and with it the penalties that suit a ridge.
+    A column is drawn in towards its mean over the calibration spectra where it is far from it, by a hyperbolic tangent
+    that no value leaves, and multiplied by a factor.
+
+    Attributes
+    ----------
+    scale : ndarray of shape (n_columns,), float32
+        Factors.
+    centre, limit : ndarray of shape (n_columns,), float32, or None
+        Means, and the distances from them that are not exceeded; None where nothing is drawn in.
+    """
+
+    scale: NDArray[np.float32]
+    centre: NDArray[np.float32] | None = None
+    limit: NDArray[np.float32] | None = None
+
+    @classmethod
+    def none(cls, n_columns: int) -> Self:
+        """Return what leaves columns as they are."""
+        return cls(np.ones(n_columns, dtype=np.float32))
+
+    @classmethod
+    def fit(cls, embedded: NDArray[np.float32]) -> Self:
+        """Look at how the columns of calibration spectra vary, and at what they have in common.
+
+        - Beyond eight deviations a column says that a spectrum is odd, not how much of the analyte it holds: it is drawn in.
+        - What varies little in this material counts for more: of a column's deviation the fourth root is left.
+        - What no other column confirms counts for less. The share of a column's variance that the others do not explain
+          (the uniqueness of factor analysis) is taken from a ridge on the whole embedding, each spectrum predicted by the others.
+
+        With fewer than ten spectra columns are divided by the root of their deviation, and that is all. The summed
+        variance stays as it was (about, beyond 300 spectra), and with it the penalties that suit a ridge.
+
+        Parameters
+        ----------
+        embedded : ndarray of shape (n_samples, n_columns)
+            Embedded calibration spectra.
+
+        Returns
+        -------
+        Adaptation
+            One that changes nothing where nothing varies, as with a single spectrum.
+        """
+        n, n_columns = embedded.shape
+        centre = embedded.mean(axis=0, dtype=np.float64)
+        deviation = np.sqrt(sum(np.square(rows - centre).sum(axis=0) for rows in _blocks(embedded)) / n)
+        total = float(np.square(deviation).sum())
+        if not total > 0:
+            return cls.none(n_columns)
+        floor = FLOOR * deviation.mean()
+        usual = deviation + floor
+        if n < _FEWEST:
+            factor = usual**-0.5
+            return cls((factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32))
+        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        drawn = _drawn_in(embedded[rows] - centre, _LIMIT * usual) / usual
+        drawn -= drawn.mean(axis=0)
+        unique = _unique_share(drawn * np.sqrt(usual), floor / np.sqrt(usual))
+        factor = usual**_DEVIATION_POWER * (_LEAST_UNIQUE + _UNCERTAIN / n + unique) ** _UNIQUE_POWER
+        factor *= np.sqrt(total / np.square(drawn * factor).mean(axis=0).sum()) / usual
+        return cls(factor.astype(np.float32), centre.astype(np.float32), (_LIMIT * usual).astype(np.float32))
+
+    def apply(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Do it to rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
+        for start in range(0, len(embedded), _ROWS):
+            rows = embedded[start : start + _ROWS]
+            if self.centre is not None and self.limit is not None:
+                rows -= self.centre
+                rows[...] = _drawn_in(rows, self.limit)
+                rows += self.centre
+            rows *= self.scale
+        return embedded
+
+    def slope(self, embedded: NDArray[Any]) -> NDArray[np.float64]:
+        """Return the derivative (n, n_columns) of what `apply` gives with respect to rows as they came."""
+        scale = np.broadcast_to(self.scale.astype(np.float64), embedded.shape)
+        if self.centre is None or self.limit is None:
+            return scale
+        return scale * (1.0 - np.square(np.tanh((embedded - self.centre.astype(np.float64)) / self.limit)))
+
+
+def _drawn_in(distance: NDArray[Any], limit: NDArray[Any]) -> NDArray[Any]:
+    return limit * np.tanh(distance / limit)
+
+
+def _unique_share(z: NDArray[np.float64], floor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the share of each column's variance that a ridge on all columns leaves, every row predicted by the others.
+
+    The penalty is the mean diagonal of the kernel: what counts as common varies by more than one n-th of the whole.
 
     Parameters
     ----------
-    embedded : ndarray of shape (n_samples, n_columns)
-        Embedded calibration spectra.
-
-    Returns
-    -------
-    ndarray of shape (n_columns,), float32
-        Ones where nothing varies, as with a single spectrum.
+    z : ndarray of shape (n, n_columns)
+        Columns without their mean.
+    floor : ndarray of shape (n_columns,)
+        Deviation that is rounding, of which nothing is common.
     """
-    deviation = embedded.std(axis=0, dtype=np.float64)
-    total = np.square(deviation).sum()
-    if not total > 0:
-        return np.ones(embedded.shape[1], dtype=np.float32)
-    factor = (deviation + FLOOR * deviation.mean()) ** -0.5
-    return (factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32)
+    kernel = z @ z.T
+    penalty = kernel.diagonal().mean()
+    squares, vectors = np.linalg.eigh(kernel)
+    left = penalty / (np.clip(squares, 0.0, None) + penalty)
+    leverage = np.square(vectors) @ (1.0 - left) + 1.0 / len(z)
+    residual = (vectors * left) @ (vectors.T @ z) / (1.0 - leverage).clip(1e-6)[:, np.newaxis]
+    noise = np.square(floor)
+    return ((np.square(residual).mean(axis=0) + noise) / (z.var(axis=0) + noise)).clip(0.0, 4.0)
+
+
+def _blocks(embedded: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
+    for start in range(0, len(embedded), _ROWS):
+        yield embedded[start : start + _ROWS].astype(np.float64)

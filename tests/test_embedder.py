@@ -268,7 +268,7 @@ def test_counts_on_a_high_pedestal_keep_their_signal(spectra: np.ndarray, nm: np
 def test_pickle_holds_no_weights(spectra: np.ndarray, nm: np.ndarray, embedded: np.ndarray, tmp_path: Path) -> None:
     embedder = SpectralEmbedder().fit(spectra, wavelengths=nm)
     content = pickle.dumps(embedder)
-    assert len(content) - embedder.scale_.nbytes < 20_000
+    assert len(content) - 3 * embedder.adaptation_.scale.nbytes < 20_000
     assert b"nirs-base" in content
     np.testing.assert_array_equal(pickle.loads(content).transform(spectra), embedded)
     joblib.dump(embedder, tmp_path / "e.joblib")

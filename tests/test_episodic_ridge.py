@@ -8,7 +8,7 @@ import torch
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
-from nirs4all_vit.adaptation import adapted_scale
+from nirs4all_vit.adaptation import FLOOR
 from nirs4all_vit.episodic_ridge import _ALPHAS, EpisodicRidge
 
 
@@ -27,7 +27,10 @@ def test_penalty_and_loss_equal_scikit_learns(seed: int, noise: float) -> None:
     loss, penalties = EpisodicRidge()(z, y, n)
     support = y[:n].double().numpy()
     y_scaled = (y.double().numpy() - support.mean(0)) / support.std(0, ddof=1)
-    features = z.double().numpy() * adapted_scale(z[:n].numpy())
+    deviation = z[:n].double().numpy().std(axis=0)
+    factor = (deviation + FLOOR * deviation.mean()) ** -0.5
+    kept = np.sqrt(np.square(deviation).sum() / np.square(deviation * factor).sum())
+    features = z.double().numpy() * factor * kept
     centred = features[:n] - features[:n].mean(0)
     grid = np.array(_ALPHAS) * np.mean((centred**2).sum(1))
     errors = []

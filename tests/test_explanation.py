@@ -70,7 +70,7 @@ def test_the_gradient_says_what_occlusion_does() -> None:
     X, y = planted(1680.0)
     model = make_spectral_pipeline("ridge", NM).fit(X, y)
     by_gradient, by_occlusion = (wavelength_importance(X, model, method=m) for m in ("gradient", "occlusion"))
-    assert np.corrcoef(by_gradient.values.ravel(), by_occlusion.values.ravel())[0, 1] > 0.98
+    assert np.corrcoef(by_gradient.values.ravel(), by_occlusion.values.ravel())[0, 1] > 0.95
     shares = by_occlusion.overall()
     assert shares.max() > 0.3
     assert np.abs(shares[np.abs(NM - 1680.0) > 100.0]).max() < 0.3 * shares.max()

@@ -22,7 +22,7 @@ def embed_block(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float6
     embedded = embed(
         encoder, [block], embedder.readout, batch_size=embedder.batch_size, device=resolve_device(embedder.device)
     )
-    embedded *= embedder.scale_
+    embedder.adaptation_.apply(embedded)
     if embedder.robust:
         embedder.insensitivity_.apply(embedded)
     return embedded.astype(np.float64)
@@ -53,7 +53,6 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     weights = np.array(weights, dtype=np.float64)
     if embedder.robust:
         embedder.insensitivity_.apply(weights[np.newaxis])
-    direction = torch.from_numpy(weights * embedder.scale_)
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
     # Not as float32: the digits that differ between neighbouring points are the gradient.
     windows, bins = encoder.windows(grid, torch.float64), encoder.bins(grid, torch.float64)
@@ -61,6 +60,7 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     for start in range(0, len(block), _ROWS):
         x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
         embedded = encoder.embed(x, grid, embedder.readout, windows=windows, bins=bins)
-        (slope,) = torch.autograd.grad((embedded.double() @ direction).sum(), x)
+        direction = torch.from_numpy(weights * embedder.adaptation_.slope(embedded.detach().double().numpy()))
+        (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
         found.append(slope.double().numpy())
     return np.concatenate(found)

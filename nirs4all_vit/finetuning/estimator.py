@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from ..adaptation import adapted_scale
+from ..adaptation import Adaptation
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from ..embedder import SpectralEmbedder
 from ..spectra import Spectra
@@ -190,14 +190,16 @@ class SpectralEstimator(BaseEstimator):
     def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:
         """Fit the head, on all spectra and whichever encoder won."""
         Z = self._embed(self.encoder_, blocks)
-        self.centre_, self.scale_ = Z.mean(axis=0), adapted_scale(Z)
-        self.head_ = self._head((Z - self.centre_) * self.scale_, targets, groups)
+        self.adaptation_ = Adaptation.fit(Z)
+        self.adaptation_.apply(Z)
+        self.centre_ = Z.mean(axis=0)
+        self.head_ = self._head(Z - self.centre_, targets, groups)
         self._seen = (blocks, targets, groups)
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "head_")
         Z = self._embed(self.encoder_, self.embedder_._blocks(X, wavelengths, fitting=False))
-        return self._predicted(self.head_, (Z - self.centre_) * self.scale_)
+        return self._predicted(self.head_, self.adaptation_.apply(Z) - self.centre_)
 
     def _search(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> str:
         """Tune in folds, compare what head and encoder predict outside of each, and tune on all for as long as it helped.
@@ -255,9 +257,11 @@ class SpectralEstimator(BaseEstimator):
         outside: NDArray[np.intp],
     ) -> NDArray[np.float64]:
         """Return losses outside of a fold, of what is delivered: an embedding adapted inside and the head on it."""
-        centre, scale = Z[inside].mean(axis=0), adapted_scale(Z[inside])
-        head = self._head((Z[inside] - centre) * scale, targets[inside], groups[inside])
-        return self._losses(self._predicted(head, (Z[outside] - centre) * scale), targets[outside])
+        adaptation = Adaptation.fit(Z[inside])
+        known, unknown = adaptation.apply(Z[inside]), adaptation.apply(Z[outside])
+        centre = known.mean(axis=0)
+        head = self._head(known - centre, targets[inside], groups[inside])
+        return self._losses(self._predicted(head, unknown - centre), targets[outside])
 
     def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
         from ..inference import embed, resolve_device

@@ -254,8 +254,9 @@ def test_partial_fit() -> None:
     with pytest.raises(ValueError, match="y has 2 targets, but the first call had 1"):
         model.partial_fit(X, np.column_stack([Y, Y]))
     # After a fit, with replicates; and too few to tune on.
-    fitted = small().fit(X[:40], Y[:40], groups=np.arange(40) // 2).partial_fit(X[40:], Y[40:])
-    assert fitted.n_steps_ == 8
+    fitted = small().fit(X[:40], Y[:40], groups=np.arange(40) // 2)
+    n_steps = fitted.n_steps_
+    assert fitted.partial_fit(X[40:], Y[40:]).n_steps_ == n_steps + 8
     assert small().partial_fit(X[:9], Y[:9]).n_steps_ == 0
 
 
