@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -22,8 +21,8 @@ _DEVIATION_POWER, _UNIQUE_POWER = 0.25, -0.75
 _LEAST_UNIQUE, _UNCERTAIN = 0.03, 2.0
 #: Spectra that the unique share is told by, at most.
 _MAX_SPECTRA = 300
-#: Rows at a time.
-_ROWS = 256
+#: Rows at a time: few enough to stay in a processor's cache.
+_ROWS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,7 +73,7 @@ class Adaptation:
         """
         n, n_columns = embedded.shape
         centre = embedded.mean(axis=0, dtype=np.float64)
-        deviation = np.sqrt(sum(np.square(rows - centre).sum(axis=0) for rows in _blocks(embedded)) / n)
+        deviation = np.sqrt(_mean_square(embedded, centre))
         total = float(np.square(deviation).sum())
         if not total > 0:
             return cls.none(n_columns)
@@ -83,13 +82,15 @@ class Adaptation:
         if n < _FEWEST:
             factor = usual**-0.5
             return cls((factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32))
+        centre, limit = centre.astype(np.float32), (_LIMIT * usual).astype(np.float32)
         rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
-        drawn = _drawn_in(embedded[rows] - centre, _LIMIT * usual) / usual
+        # In units of the root of a column's deviation: a column counts half for its size.
+        drawn = _drawn_in(embedded[rows] - centre, limit) * (usual**-0.5).astype(np.float32)
         drawn -= drawn.mean(axis=0)
-        unique = _unique_share(drawn * np.sqrt(usual), floor / np.sqrt(usual))
-        factor = usual**_DEVIATION_POWER * (_LEAST_UNIQUE + _UNCERTAIN / n + unique) ** _UNIQUE_POWER
-        factor *= np.sqrt(total / np.square(drawn * factor).mean(axis=0).sum()) / usual
-        return cls(factor.astype(np.float32), centre.astype(np.float32), (_LIMIT * usual).astype(np.float32))
+        unique, variance = _unique_share(drawn, floor * usual**-0.5)
+        factor = usual ** (_DEVIATION_POWER - 1.0) * (_LEAST_UNIQUE + _UNCERTAIN / n + unique) ** _UNIQUE_POWER
+        factor *= np.sqrt(total / (variance * usual * np.square(factor)).sum())
+        return cls(factor.astype(np.float32), centre, limit)
 
     def apply(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         """Do it to rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
@@ -114,8 +115,8 @@ def _drawn_in(distance: NDArray[Any], limit: NDArray[Any]) -> NDArray[Any]:
     return limit * np.tanh(distance / limit)
 
 
-def _unique_share(z: NDArray[np.float64], floor: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the share of each column's variance that a ridge on all columns leaves, every row predicted by the others.
+def _unique_share(z: NDArray[Any], floor: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the share of each column's variance that a ridge on all columns leaves, every row predicted by the others, and the variance.
 
     The penalty is the mean diagonal of the kernel: what counts as common varies by more than one n-th of the whole.
 
@@ -126,16 +127,18 @@ def _unique_share(z: NDArray[np.float64], floor: NDArray[np.float64]) -> NDArray
     floor : ndarray of shape (n_columns,)
         Deviation that is rounding, of which nothing is common.
     """
-    kernel = z @ z.T
+    kernel = (z @ z.T).astype(np.float64)
     penalty = kernel.diagonal().mean()
     squares, vectors = np.linalg.eigh(kernel)
     left = penalty / (np.clip(squares, 0.0, None) + penalty)
     leverage = np.square(vectors) @ (1.0 - left) + 1.0 / len(z)
-    residual = (vectors * left) @ (vectors.T @ z) / (1.0 - leverage).clip(1e-6)[:, np.newaxis]
-    noise = np.square(floor)
-    return ((np.square(residual).mean(axis=0) + noise) / (z.var(axis=0) + noise)).clip(0.0, 4.0)
+    weights = (vectors * left) @ vectors.T / (1.0 - leverage).clip(1e-6)[:, np.newaxis]
+    residual = weights.astype(z.dtype) @ z
+    noise, left_over, variance = np.square(floor), _mean_square(residual), _mean_square(z)
+    return ((left_over + noise) / (variance + noise)).clip(0.0, 4.0), variance
 
 
-def _blocks(embedded: NDArray[np.float32]) -> Iterator[NDArray[np.float64]]:
-    for start in range(0, len(embedded), _ROWS):
-        yield embedded[start : start + _ROWS].astype(np.float64)
+def _mean_square(z: NDArray[Any], centre: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
+    """Return the mean over rows of the squared distance of each column from its centre."""
+    blocks = (z[start : start + _ROWS] - centre for start in range(0, len(z), _ROWS))
+    return np.asarray(sum(np.square(block, dtype=np.float64).sum(axis=0) for block in blocks) / len(z))

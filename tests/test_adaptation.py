@@ -53,7 +53,9 @@ def test_the_unique_share_is_what_the_other_spectra_leave() -> None:
     penalty = np.square(Z).sum(axis=1).mean()
     predicted = cross_val_predict(Ridge(penalty), Z, Z, cv=LeaveOneOut())
     expected = np.square(Z - predicted).mean(axis=0) / Z.var(axis=0)
-    np.testing.assert_allclose(_unique_share(Z, np.zeros(25)), expected, rtol=1e-6)
+    found, variance = _unique_share(Z, np.zeros(25))
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_allclose(variance, Z.var(axis=0))
 
 
 def test_what_no_other_column_confirms_counts_for_less() -> None:
