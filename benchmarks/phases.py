@@ -127,7 +127,7 @@ STRICT = {
     "phase3a-heads": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         tuple(
-            f"{head}@{encoder}" for head in ("ridge", "krr", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
+            f"{head}@{encoder}" for head in ("ridge", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
         ),
         folds=range(N_FOLDS),
         sizes=(200, 25),
