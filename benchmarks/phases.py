@@ -126,9 +126,7 @@ STRICT = {
     # The same encoders with heads that bend.
     "phase3a-heads": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
-        tuple(
-            f"{head}@{encoder}" for head in ("ridge", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
-        ),
+        tuple(f"{head}@{encoder}" for head in ("ridge", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")),
         folds=range(N_FOLDS),
         sizes=(200, 25),
     ),
