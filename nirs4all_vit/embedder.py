@@ -385,10 +385,10 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Pickles of earlier releases know nothing of what came later.
-        earlier = {"on_outlier": "ignore", "precision": "fp32", "robust": False}
+        state = {"on_outlier": "ignore", "precision": "fp32", "robust": False, **state}
         if "scale_" in state:
-            earlier["adaptation_"] = Adaptation(state.pop("scale_"))
-        super().__setstate__({**earlier, **state})
+            state["adaptation_"] = Adaptation(state.pop("scale_"))
+        super().__setstate__(state)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

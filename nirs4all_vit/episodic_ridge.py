@@ -14,7 +14,7 @@ _ALPHAS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 class EpisodicRidge(nn.Module):
     """Differentiable ridge regression from a support set to a query set.
 
-    Columns are divided by the root of their deviation on the support, halfway to what `SpectralEmbedder` does with those of
+    Columns are divided by the root of their deviation on the support, as `SpectralEmbedder` does with those of fewer than ten
     calibration spectra. The penalty is chosen per target by leave-one-out error on the support (no gradient through the
     choice); the loss is the mean over targets of ``log(MSE + 1e-3)`` on the query, with targets
     standardised on the support and the MSE clipped at 2.

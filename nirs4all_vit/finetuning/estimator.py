@@ -190,10 +190,7 @@ class SpectralEstimator(BaseEstimator):
     def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:
         """Fit the head, on all spectra and whichever encoder won."""
         Z = self._embed(self.encoder_, blocks)
-        self.adaptation_ = Adaptation.fit(Z)
-        self.adaptation_.apply(Z)
-        self.centre_ = Z.mean(axis=0)
-        self.head_ = self._head(Z - self.centre_, targets, groups)
+        self.adaptation_, self.centre_, self.head_ = self._calibrated(Z, targets, groups)
         self._seen = (blocks, targets, groups)
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
@@ -257,11 +254,24 @@ class SpectralEstimator(BaseEstimator):
         outside: NDArray[np.intp],
     ) -> NDArray[np.float64]:
         """Return losses outside of a fold, of what is delivered: an embedding adapted inside and the head on it."""
-        adaptation = Adaptation.fit(Z[inside])
-        known, unknown = adaptation.apply(Z[inside]), adaptation.apply(Z[outside])
-        centre = known.mean(axis=0)
-        head = self._head(known - centre, targets[inside], groups[inside])
-        return self._losses(self._predicted(head, unknown - centre), targets[outside])
+        adaptation, centre, head = self._calibrated(Z[inside], targets[inside], groups[inside])
+        return self._losses(self._predicted(head, adaptation.apply(Z[outside]) - centre), targets[outside])
+
+    def _calibrated(
+        self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]
+    ) -> tuple[Adaptation, NDArray[Any], Any]:
+        """Adapt an embedding, in place, and fit a head on it; returns what was done to columns, their means, and the head."""
+        adaptation = Adaptation.fit(Z)
+        centre = adaptation.apply(Z).mean(axis=0)
+        return adaptation, centre, self._head(Z - centre, targets, groups)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Pickles made before columns were drawn in hold factors, and the means of columns not yet multiplied by them.
+        state = dict(state)
+        if "scale_" in state:
+            factor = state.pop("scale_")
+            state["adaptation_"], state["centre_"] = Adaptation(factor), state["centre_"] * factor
+        super().__setstate__(state)
 
     def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
         from ..inference import embed, resolve_device

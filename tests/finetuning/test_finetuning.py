@@ -260,6 +260,17 @@ def test_partial_fit() -> None:
     assert small().partial_fit(X[:9], Y[:9]).n_steps_ == 0
 
 
+def test_models_pickled_before_columns_were_drawn_in_go_on() -> None:
+    model = small().fit(X[:40], Y[:40])
+    state = model.__getstate__()
+    factor, mean = state.pop("adaptation_").scale, np.full_like(state["centre_"], 0.25)
+    earlier = small()
+    earlier.__setstate__({**state, "scale_": factor, "centre_": mean})
+    Z = earlier._embed(earlier.encoder_, earlier.embedder_._blocks(X, None, fitting=False))
+    expected = earlier._predicted(earlier.head_, (Z - mean) * factor)
+    np.testing.assert_allclose(earlier._outputs(X, None), expected, rtol=1e-3, atol=1e-3)
+
+
 def test_classes() -> None:
     model = SpectralClassifier(wavelengths=NM, max_steps=2, batch_size=16).fit(X[:45], LABELS[:45])
     assert set(model.predict(X)) == set(LABELS)
