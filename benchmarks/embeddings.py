@@ -23,7 +23,7 @@ from .calibrations import Calibration
 from .methods.base import Views
 
 #: Raised when what is done to columns after encoding changes: older results with an embedding are told apart from then on.
-ADAPTATION = 2
+ADAPTATION = 3
 
 
 class Embeddings:

@@ -45,7 +45,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         similarity). An encoder without local contrast has no ``"contrast"``.
     adapt : bool, default=True
         Weigh the columns by the spectra seen in `fit`: what varies little in this material counts for more, what no other
-        column confirms for less, and columns eight deviations from their mean are drawn in. With fewer than ten spectra
+        column confirms for less, and none goes further than six deviations from its mean. With fewer than ten spectra
         only the former. No labels are looked at. With False, vectors of different fits can be compared.
     robust : bool, default=False
         Take weight from the directions that baseline drift, scatter and wavelengths off by a nanometre move the embedding in, found by
@@ -84,8 +84,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     checkpoint_sha256_ : str
         Hash of the weight file; `transform` refuses other weights.
     adaptation_ : Adaptation
-        Factor of each column (`scale`), its mean (`centre`) and the distance from it that is not exceeded (`limit`); ones, None
-        and None with ``adapt=False``.
+        Factor of each column (`scale`) and the bounds that it keeps within (`lower`, `upper`); ones, None and None with ``adapt=False``.
     insensitivity_ : Insensitivity
         With `robust`: directions that lose weight (`directions`), the share of their length that is taken (`loss`), and the `gain` of what is left.
     n_features_in_ : int

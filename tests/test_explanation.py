@@ -66,11 +66,13 @@ def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> No
     np.testing.assert_allclose(slopes @ direction, rise, rtol=0.02, atol=0.01 * np.abs(rise).max())
 
 
-def test_the_gradient_says_what_occlusion_does() -> None:
+# Occlusion takes large steps, which bounds cut short.
+@pytest.mark.parametrize(("adapt", "agreement"), [(False, 0.99), (True, 0.93)])
+def test_the_gradient_says_what_occlusion_does(adapt: bool, agreement: float) -> None:
     X, y = planted(1680.0)
-    model = make_spectral_pipeline("ridge", NM).fit(X, y)
+    model = make_spectral_pipeline("ridge", NM, adapt=adapt).fit(X, y)
     by_gradient, by_occlusion = (wavelength_importance(X, model, method=m) for m in ("gradient", "occlusion"))
-    assert np.corrcoef(by_gradient.values.ravel(), by_occlusion.values.ravel())[0, 1] > 0.95
+    assert np.corrcoef(by_gradient.values.ravel(), by_occlusion.values.ravel())[0, 1] > agreement
     shares = by_occlusion.overall()
     assert shares.max() > 0.3
     assert np.abs(shares[np.abs(NM - 1680.0) > 100.0]).max() < 0.3 * shares.max()

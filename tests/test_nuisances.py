@@ -30,7 +30,7 @@ def _moved(X: np.ndarray, nm: float) -> np.ndarray:
 
 DISTURBED = {"drift": lambda X: X + DRIFT, "scatter": lambda X: 1.2 * X, "shift": lambda X: _moved(X, 4.0)}
 #: How much of the growth of errors may be left.
-LEFT = {"drift": 0.7, "scatter": 0.8, "shift": 0.5}
+LEFT = {"drift": 0.7, "scatter": 0.8, "shift": 0.6}
 
 
 @pytest.fixture(scope="module", params=["contrast", "latents"])
@@ -50,7 +50,7 @@ def errors(request):
 @pytest.mark.parametrize("name", DISTURBED)
 def test_errors_grow_less(errors, name):
     plain, robust = (errors[name, kind] - errors["none", kind] for kind in (False, True))
-    assert plain > 0.003
+    assert plain > 0.002
     assert robust < LEFT[name] * plain
 
 

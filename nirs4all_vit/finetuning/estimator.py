@@ -266,7 +266,7 @@ class SpectralEstimator(BaseEstimator):
         return adaptation, centre, self._head(Z - centre, targets, groups)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles made before columns were drawn in hold factors, and the means of columns not yet multiplied by them.
+        # Pickles made before columns had bounds hold factors, and the means of columns not yet multiplied by them.
         state = dict(state)
         if "scale_" in state:
             factor = state.pop("scale_")

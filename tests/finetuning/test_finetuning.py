@@ -260,7 +260,7 @@ def test_partial_fit() -> None:
     assert small().partial_fit(X[:9], Y[:9]).n_steps_ == 0
 
 
-def test_models_pickled_before_columns_were_drawn_in_go_on() -> None:
+def test_models_pickled_before_columns_had_bounds_go_on() -> None:
     model = small().fit(X[:40], Y[:40])
     state = model.__getstate__()
     factor, mean = state.pop("adaptation_").scale, np.full_like(state["centre_"], 0.25)
