@@ -50,7 +50,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     robust : bool, default=False
         Take weight from the directions that baseline drift, scatter and wavelengths off by a nanometre move the embedding in, found by
         disturbing up to 40 of the spectra seen in `fit` (generalised least squares weighting [3]_). For use on other instruments
-        or over years; where nothing is disturbed the error is the same in the mean, for single materials up to a quarter more. No labels are
+        or over years; where nothing is disturbed the error is the same in the mean, for single materials up to 30 % more. No labels are
         looked at.
     wavelengths : array-like of shape (n_wavelengths,), default=None
         Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
