@@ -12,6 +12,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -178,6 +179,15 @@ from nirs4all_vit import SpectralEmbedder
 SpectralEmbedder().fit_transform(np.linspace(0, 1, 700)[None] ** 2, wavelengths=np.linspace(1000, 2500, 700))
 """
 
+_COMMAND_LINE = """
+import os, sys
+from nirs4all_vit.cli import main
+spectrum, target = {folder!r} + "/spectrum.csv", {folder!r} + "/embedded.npy"
+if os.path.exists(target):
+    os.remove(target)
+sys.exit(main(["embed", spectrum, "-o", target]))
+"""
+
 
 def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, str]:
     """Run a script; returns seconds and what it printed."""
@@ -189,8 +199,16 @@ def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, st
 
 def start_up(rounds: int) -> dict[str, float]:
     """Return seconds of an import and of the first embedding, in new processes, the interpreter's own start taken off."""
-    scripts = {"bare": "pass", "import nirs4all_vit": "import nirs4all_vit", "first embedding of a process": _FIRST}
-    times = shortest({name: lambda s=script: in_a_new_process(s) for name, script in scripts.items()}, rounds)
+    axis = np.linspace(1000, 2500, 700)
+    with tempfile.TemporaryDirectory() as folder:
+        pd.DataFrame((axis / 2500)[None] ** 2, columns=axis).to_csv(Path(folder) / "spectrum.csv", index=False)
+        scripts = {
+            "bare": "pass",
+            "import nirs4all_vit": "import nirs4all_vit",
+            "first embedding of a process": _FIRST,
+            "nirs4all-vit embed, a file of one spectrum": _COMMAND_LINE.format(folder=folder),
+        }
+        times = shortest({name: lambda s=script: in_a_new_process(s) for name, script in scripts.items()}, rounds)
     bare = times.pop("bare")
     return {name: seconds - bare for name, seconds in times.items()}
 

@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 
 from .axis_labels import check_labels, parse_axis_labels
 from .errors import SpectralAxisError, SpectralInputError
-from .spectra import Spectra, is_monotonic, to_nanometres
+from .spectra import Spectra, check_finite, is_monotonic, to_nanometres
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
@@ -168,17 +168,6 @@ def check_spectra(X: NDArray[Any], axis: NDArray[np.float64]) -> None:
             "so give SpectralEmbedder(wavelengths=...) instead"
         )
     raise SpectralAxisError(f"{axis.size} wavelengths for spectra of {X.shape[1]} points{hint}.")
-
-
-def check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
-    finite = np.isfinite(X)
-    if finite.all():
-        return
-    row, column = np.argwhere(~finite)[0]
-    kind = "NaN" if np.isnan(X[row, column]) else "inf"
-    raise SpectralInputError(
-        f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
-    )
 
 
 def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectra]:

@@ -9,6 +9,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import nirs4all_vit
@@ -40,6 +41,18 @@ def test_banks_are_read_without_torch() -> None:
 import sys
 from nirs4all_vit.pretraining import BaselineCache, load_x_bank
 assert "torch" not in sys.modules and "sklearn" not in sys.modules
+""")
+
+
+def test_the_command_line_embeds_without_scikit_learn(tmp_path: Path) -> None:
+    """Its import takes as long as torch's: half of what one file would wait for."""
+    pd.DataFrame([[0.1, 0.4, 0.2, 0.3]], columns=[1100, 1300, 1500, 1700]).to_csv(tmp_path / "one.csv", index=False)
+    run_python(f"""
+import sys
+from nirs4all_vit.cli import main
+assert main(["embed", {str(tmp_path / "one.csv")!r}, "-o", {str(tmp_path / "one.npy")!r}]) == 0
+heavy = {{"sklearn", "scipy.stats", "nirs4all"}} & set(sys.modules)
+assert not heavy, heavy
 """)
 
 

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import check_finite
 from ..axis_labels import parse_axis_labels
 from ..errors import SpectralAxisError, SpectralInputError
-from ..spectra import is_monotonic, to_nanometres
+from ..spectra import check_finite, is_monotonic, to_nanometres
 from ..tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.
