@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _ROWS = 32
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
+# The transformer takes so many spectra at a time on a thread: what is between its layers stays in the cache of a core.
+_CACHED = 32
 # Latest grids whose windows are kept for the next call (one spectrum of 2,100 points costs four times as much without), of
 # up to so many points: 64 MB in all with the bundled encoder.
 _KEPT_GRIDS, _KEPT_POINTS = 4, 2600
@@ -106,14 +108,14 @@ def resolve_device(device: str) -> str:
 
 def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[Tensor], Tensor]:
     """Return what embeds spectra of a grid, with what depends on the grid alone computed once, for the latest grids also over calls."""
+    import torch
+
     # Large on a grid per row, and of no use to local contrast.
     contrast_only = readout == "contrast"
     key = _grid_key(encoder, grid, contrast_only)
     kept = _KEPT.setdefault(encoder, {})
     found = kept.get(key)
     if found is None:
-        import torch
-
         windows = None if contrast_only else encoder.windows(grid, torch.float64)
         found = windows, encoder.bins(grid, torch.float64)
         if key is not None:  # room for it
@@ -124,7 +126,8 @@ def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[
         kept.pop(key, None)
         kept[key] = found
     windows, bins = found
-    return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins)
+    chunk = _CACHED * torch.get_num_threads() if grid.log_wavelength.device.type == "cpu" else None
+    return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins, chunk=chunk)
 
 
 def _grid_key(encoder: SpectralPerceiver, grid: Grid, contrast_only: bool) -> bytes | None:

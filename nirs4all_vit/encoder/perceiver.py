@@ -112,6 +112,7 @@ class SpectralPerceiver(nn.Module):
         bins: Tensor | None = None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
+        chunk: int | None = None,
     ) -> Latents:
         """Encode spectra.
 
@@ -129,6 +130,9 @@ class SpectralPerceiver(nn.Module):
             Points that may be seen (masked modelling).
         metadata : sequence of mappings, optional
             One dictionary per spectrum, each as sparse as it likes.
+        chunk : int, optional
+            Spectra that go through the blocks at a time, so that what is between layers stays in a processor's cache;
+            all by default. Without effect on content-keyed attention.
 
         Returns
         -------
@@ -146,6 +150,19 @@ class SpectralPerceiver(nn.Module):
             latents = latents + _beside_cls(self._placed(windows, coverage))
         if self.contrast is not None:
             contrast = self.contrast(x, statistics[:, 1:], self.bins(grid) if bins is None else bins, visible)
+        if self.config.attention != "position":
+            return Latents(*self._transformed(latents, x, grid, visible), contrast)
+        if chunk is None:
+            return Latents(*self._transformed(latents, values), contrast)
+        parts = zip(latents.split(chunk), values.split(chunk), strict=True)
+        layers, cls = zip(*(self._transformed(*part) for part in parts), strict=True)
+        return Latents(torch.cat(layers), torch.cat(cls), contrast)
+
+    def _transformed(self, latents: Tensor, values: Tensor, *where: Any) -> tuple[Tensor, Tensor]:
+        """Return `layers` and `cls` of `Latents`.
+
+        What cross-attention reads are values of windows, or spectra with their grid and what is visible of them.
+        """
         after: list[Tensor] = []
         # Cross-attention layer j stands before block j * n_blocks / n_cross.
         schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
@@ -156,14 +173,14 @@ class SpectralPerceiver(nn.Module):
                     with torch.autocast(values.device.type, enabled=False):
                         latents = latents + _beside_cls(schedule[i](values))
                 else:
-                    latents = latents + schedule[i](latents, x, grid, visible)
+                    latents = latents + schedule[i](latents, values, *where)
             if self.gradient_checkpointing and self.training:
                 latents = checkpoint(block, latents, use_reentrant=False)
             else:
                 latents = block(latents)
             after.append(latents)
         normed = [norm(state) for norm, state in zip(self.norms, after[-self.n_layers :], strict=True)]
-        return Latents(torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0], contrast)
+        return torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0]
 
     def local_contrast(
         self, x: Tensor, grid: Grid, *, bins: Tensor | None = None, visible: Tensor | None = None
@@ -220,6 +237,7 @@ class SpectralPerceiver(nn.Module):
         windows: Windows | None = None,
         bins: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
+        chunk: int | None = None,
     ) -> Tensor:
         """Encode and read out, with no more work than the read-out needs: local contrast has no use for windows and latents.
 
@@ -227,7 +245,8 @@ class SpectralPerceiver(nn.Module):
         """
         if readout == "contrast":
             return self.local_contrast(x, grid, bins=bins)
-        return self.read_out(self.encode(x, grid, windows=windows, bins=bins, metadata=metadata), readout)
+        latents = self.encode(x, grid, windows=windows, bins=bins, metadata=metadata, chunk=chunk)
+        return self.read_out(latents, readout)
 
     def width(self, kind: str) -> int:
         """Return the number of columns of a read-out."""
