@@ -1,6 +1,8 @@
 # `make demo` and `make test` set everything up themselves.
 PYTHON ?= python3
 VENV := .venv
+# Packages come without bytecode; unless it is kept, every process compiles them again (twice the time to start).
+unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := $(VENV)/.installed
 
 .PHONY: demo test test-all test-fast coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean

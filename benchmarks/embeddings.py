@@ -133,6 +133,16 @@ class EmbeddedView(Views):
         return about["seconds"] / about["spectra"] if about else 0.0
 
 
+class PlainView(EmbeddedView):
+    """The embedding as ``SpectralEmbedder(adapt=False)`` makes it: what an encoder says by itself."""
+
+    def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
+        """Return the embeddings of several datasets as they come, one below the other."""
+        embedded = np.concatenate([self._embedded(part) for part in parts])
+        self.adaptation = Adaptation.none(embedded.shape[1])
+        return embedded
+
+
 class RobustView(EmbeddedView):
     """The embedding as ``SpectralEmbedder(robust=True)`` makes it: little weight on what disturbances move it in."""
 

@@ -26,7 +26,7 @@ LABELLED = {"labelled": ("nirs-base-v1", 1.0), "labelled-tenth": ("nirs-base-v1"
 class Encoders:
     """Weight files by name.
 
-    ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
+    ``untrained`` (seed 0), ``untrained-K``; ``untrained-windows``, without local contrast; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
     the package trained without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on the
     targets of the same families; a path of a ``.safetensors`` file.
 
@@ -52,6 +52,8 @@ class Encoders:
         ValueError
             No such encoder, or no bank to train it on.
         """
+        if name == "untrained-windows":
+            return str(self._untrained(0, "-windows", n_scales=0, patch_hidden=0))
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(int(name.partition("-")[2] or 0)))
         recipe, _, fold = name.partition("~")
@@ -64,19 +66,19 @@ class Encoders:
         except CheckpointError as error:
             raise ValueError(f"no encoder {name!r}: {error}") from error
 
-    def _untrained(self, seed: int) -> Path:
+    def _untrained(self, seed: int, kind: str = "", **settings: int) -> Path:
         import torch
 
         from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 
-        path = self.folder / f"untrained-{seed}.safetensors"
+        path = self.folder / f"untrained-{seed}{kind}.safetensors"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 # The scale of the trained read-outs' order: the penalties of RidgeCV are absolute.
-                encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
-            save_checkpoint(path, encoder, name=f"untrained-{seed}", provenance={"seed": seed})
+                encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0, **settings))
+            save_checkpoint(path, encoder, name=f"untrained-{seed}{kind}", provenance={"seed": seed})
         return path
 
     def _labelled(self, name: str, fold: int) -> Path:

@@ -116,10 +116,18 @@ STRICT = {
         ),
         folds=(0, 1),
     ),
-    # Strict transfer: five encoders, each without one fifth of the families.
+    # Strict transfer: five encoders, each without one fifth of the families. Plain: windows alone, and nothing done to
+    # columns, as the first experiments had it.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
-        ("untrained", "ablation-mae-windows~K:latents", f"{TRANSFER_RECIPE}~K"),
+        (
+            "untrained",
+            "ablation-mae-windows~K:latents",
+            f"{TRANSFER_RECIPE}~K",
+            f"{TRANSFER_RECIPE}~K:windows",
+            "plain-ridge@untrained-windows:latents",
+            "plain-ridge@ablation-mae-windows~K:latents",
+        ),
         folds=range(N_FOLDS),
         sizes=(200, 25),
     ),

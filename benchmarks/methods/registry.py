@@ -11,7 +11,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from nirs4all_vit.heads.head import TASKS, head_names
 
 from ..calibrations import Calibration
-from ..embeddings import EmbeddedView, Embeddings, RobustView
+from ..embeddings import EmbeddedView, Embeddings, PlainView, RobustView
 from . import external
 from .base import Method, Views
 from .gaussian_process import GaussianProcess
@@ -84,10 +84,11 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
     "ridge": Ridge,
     "tuned": Tuned,
     "robust-ridge": Ridge,
+    "plain-ridge": Ridge,
 }
 
-#: Those of them that take the embedding of `SpectralEmbedder(robust=True)`.
-_ROBUST = {"robust-ridge"}
+#: Those of them that do not take the embedding of `SpectralEmbedder()`, but of ``robust=True`` and ``adapt=False``.
+_VIEWS: dict[str, type[EmbeddedView]] = {"robust-ridge": RobustView, "plain-ridge": PlainView}
 
 #: What they read out where nothing is said: the best features per second.
 _READOUT = "contrast"
@@ -119,7 +120,7 @@ def make_method(name: str, weights: str | None = None, dumps: Embeddings | None 
         return _SPECTRAL[head]()
     if weights is None or dumps is None:
         raise ValueError(f"{name} needs weights.")
-    view = RobustView if head in _ROBUST else EmbeddedView
+    view = _VIEWS.get(head, EmbeddedView)
     return _HEADS[head](view(weights, readout, dumps))
 
 

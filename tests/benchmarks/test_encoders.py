@@ -58,6 +58,9 @@ def test_names(tmp_path: Path) -> None:
     assert Path(made.path(DEFAULT)) == load_checkpoint(DEFAULT).path
     first, second = (load_checkpoint(made.path(name)) for name in ("untrained", "untrained-1"))
     assert first.sha256 != second.sha256
+    windows = load_checkpoint(made.path("untrained-windows")).encoder
+    assert windows.contrast is None
+    assert windows.width("latents") == 2 * windows.config.n_latents * windows.config.d_model
     with pytest.raises(ValueError, match="no encoder 'nonsense'"):
         made.path("nonsense")
     with pytest.raises(ValueError, match="name it with --x-bank"):
