@@ -135,7 +135,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self,
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
-        readout: str = "latents",
+        readout: str = "windows",
         adapt: bool = True,
         robust: bool = False,
         wavelengths: ArrayLike | None = None,

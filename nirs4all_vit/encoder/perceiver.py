@@ -20,20 +20,27 @@ from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
 from .positional import WavelengthEncoding
 
+#: Of the latents in the read-out `windows`, beside local contrast. Measured under ridge on the bank: 1.001 of the error of local contrast
+#: alone with 200 samples, 1.007 at full weight.
+_WINDOWS_WEIGHT = 0.5
+
 
 class Latents(NamedTuple):
-    """Layer-normalised states of the encoder.
+    """States of the encoder.
 
     Attributes
     ----------
+    windows : Tensor of shape (B, M, D)
+        Latents that have read the spectrum, before the first block.
     layers : Tensor of shape (B, M, K * D)
-        Latents after each of the last K <= 2 blocks, side by side.
+        Latents after each of the last K <= 2 blocks, layer-normalised, side by side.
     cls : Tensor of shape (B, D)
-        The CLS latent, which reads no window of its own, after the last block.
+        The CLS latent, which reads no window of its own, after the last block, layer-normalised.
     contrast : Tensor of shape (B, C), or None
         Features of local contrast, where the encoder has them.
     """
 
+    windows: Tensor
     layers: Tensor
     cls: Tensor
     contrast: Tensor | None = None
@@ -138,42 +145,64 @@ class SpectralPerceiver(nn.Module):
         -------
         Latents
         """
+        latents, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
+        before = latents[:, 1:]
+        if chunk is None or self.config.attention != "position":
+            return Latents(before, *self._transformed(latents, *source), contrast)
+        parts = zip(latents.split(chunk), source[0].split(chunk), strict=True)
+        layers, cls = zip(*(self._transformed(*part) for part in parts), strict=True)
+        return Latents(before, torch.cat(layers), torch.cat(cls), contrast)
+
+    def _read(
+        self,
+        x: Tensor,
+        grid: Grid,
+        windows: Windows | None,
+        bins: Tensor | None,
+        visible: Tensor | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[Tensor, tuple[Any, ...], Tensor | None]:
+        """Return latents before the first block (B, M + 1, D), what they have read, and `contrast` of `Latents`.
+
+        What they read are values of windows, or spectra with their grid and what is visible of them.
+        """
         x, statistics = self.normalisation(x, grid, visible)
-        common = self.statistics(statistics).unsqueeze(1)
-        if self.metadata is not None:
-            common = common + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)
-        latents, contrast = self.latents + common, None
-        if self.config.attention == "position":
-            windows = windows or self.windows(grid)
-            assert windows is not None
-            values, coverage = self.attention(x, windows, visible)
-            latents = latents + _beside_cls(self._placed(windows, coverage))
+        contrast = None
         if self.contrast is not None:
             contrast = self.contrast(x, statistics[:, 1:], self.bins(grid) if bins is None else bins, visible)
         if self.config.attention != "position":
-            return Latents(*self._transformed(latents, x, grid, visible), contrast)
-        if chunk is None:
-            return Latents(*self._transformed(latents, values), contrast)
-        parts = zip(latents.split(chunk), values.split(chunk), strict=True)
-        layers, cls = zip(*(self._transformed(*part) for part in parts), strict=True)
-        return Latents(torch.cat(layers), torch.cat(cls), contrast)
+            return self._crossed(0, self.latents + self._common(statistics, metadata), x, grid, visible), (x, grid, visible), contrast
+        windows = windows or self.windows(grid)
+        assert windows is not None
+        values, coverage = self.attention(x, windows, visible)
+        # In full precision: small differences between windows carry the chemistry.
+        with torch.autocast(x.device.type, enabled=False):
+            latents = self.latents + _beside_cls(self._placed(windows, coverage)) + self._common(statistics, metadata)
+        return self._crossed(0, latents, values), (values,), contrast
 
-    def _transformed(self, latents: Tensor, values: Tensor, *where: Any) -> tuple[Tensor, Tensor]:
-        """Return `layers` and `cls` of `Latents`.
+    def _common(self, statistics: Tensor, metadata: Sequence[Mapping[str, Any]] | None) -> Tensor:
+        """Return what all latents of a spectrum are told, (B, 1, D)."""
+        common = self.statistics(statistics).unsqueeze(1)
+        if self.metadata is None:
+            return common
+        return common + self.metadata(metadata or [{}] * len(statistics)).unsqueeze(1)
 
-        What cross-attention reads are values of windows, or spectra with their grid and what is visible of them.
-        """
+    def _crossed(self, layer: int, latents: Tensor, values: Tensor, *where: Any) -> Tensor:
+        """Let latents read through a cross-attention layer."""
+        read = self.read[layer]
+        if self.config.attention != "position":
+            return latents + read(latents, values, *where)
+        with torch.autocast(values.device.type, enabled=False):
+            return latents + _beside_cls(read(values))
+
+    def _transformed(self, latents: Tensor, *source: Any) -> tuple[Tensor, Tensor]:
+        """Return `layers` and `cls` of `Latents`."""
         after: list[Tensor] = []
-        # Cross-attention layer j stands before block j * n_blocks / n_cross.
-        schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
+        # Cross-attention layer j stands before block j * n_blocks / n_cross; the first one has read already.
+        schedule = {j * len(self.blocks) // len(self.read): j for j in range(1, len(self.read))}
         for i, block in enumerate(self.blocks):
             if i in schedule:
-                if self.config.attention == "position":
-                    # In full precision: small differences between windows carry the chemistry.
-                    with torch.autocast(values.device.type, enabled=False):
-                        latents = latents + _beside_cls(schedule[i](values))
-                else:
-                    latents = latents + schedule[i](latents, values, *where)
+                latents = self._crossed(schedule[i], latents, *source)
             if self.gradient_checkpointing and self.training:
                 latents = checkpoint(block, latents, use_reentrant=False)
             else:
@@ -208,13 +237,13 @@ class SpectralPerceiver(nn.Module):
         bins = self.bins(grid) if bins is None else bins
         return self.config.readout_scale * self.contrast(x, statistics[:, 1:], bins, visible)
 
-    def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
-        """Turn latents into one row per spectrum: ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
+    def read_out(self, latents: Latents, kind: str = "windows") -> Tensor:
+        """Turn latents into one row per spectrum: ``windows``, ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
         scale = self.config.readout_scale
+        if kind == "windows":
+            return self._windows_read_out(latents.windows, latents.contrast)
         if kind == "latents":
-            layers = latents.layers.flatten(1)
-            layers = layers * (scale / layers.shape[1] ** 0.5)
-            return layers if latents.contrast is None else torch.cat([layers, scale * latents.contrast], dim=1)
+            return self._beside_contrast(scale, latents.layers, latents.contrast)
         if kind == "contrast":
             if latents.contrast is None:
                 raise _no_contrast()
@@ -228,23 +257,36 @@ class SpectralPerceiver(nn.Module):
             return latents.cls
         raise ValueError(f"readout={kind!r}; use one of {', '.join(READOUTS)}.")
 
+    def _windows_read_out(self, before: Tensor, contrast: Tensor | None) -> Tensor:
+        normed = nn.functional.layer_norm(before, before.shape[-1:])
+        return self._beside_contrast(_WINDOWS_WEIGHT * self.config.readout_scale, normed, contrast)
+
+    def _beside_contrast(self, scale: float, latents: Tensor, contrast: Tensor | None) -> Tensor:
+        """Flatten latents (B, M, ...), the expected square of a row's length being that of its scale, and put local contrast beside them."""
+        latents = latents.flatten(1)
+        latents = latents * (scale / latents.shape[1] ** 0.5)
+        return latents if contrast is None else torch.cat([latents, self.config.readout_scale * contrast], dim=1)
+
     def embed(
         self,
         x: Tensor,
         grid: Grid,
-        readout: str = "latents",
+        readout: str = "windows",
         *,
         windows: Windows | None = None,
         bins: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         chunk: int | None = None,
     ) -> Tensor:
-        """Encode and read out, with no more work than the read-out needs: local contrast has no use for windows and latents.
+        """Encode and read out, with no more work than the read-out needs: windows have no use for blocks, local contrast none for latents.
 
         Parameters are those of `encode`; returns (B, width(readout)).
         """
         if readout == "contrast":
             return self.local_contrast(x, grid, bins=bins)
+        if readout == "windows":
+            before, _, contrast = self._read(x, grid, windows, bins, metadata=metadata)
+            return self._windows_read_out(before[:, 1:], contrast)
         latents = self.encode(x, grid, windows=windows, bins=bins, metadata=metadata, chunk=chunk)
         return self.read_out(latents, readout)
 
@@ -253,6 +295,7 @@ class SpectralPerceiver(nn.Module):
         config = self.config
         contrast = self.contrast.width if self.contrast else 0
         return {
+            "windows": config.n_latents * config.d_model + contrast,
             "latents": config.n_latents * self.n_layers * config.d_model + contrast,
             "contrast": contrast,
             "compact": config.n_latents * config.compact_per_latent,
@@ -263,7 +306,7 @@ class SpectralPerceiver(nn.Module):
         x: Tensor | Sequence[Tensor],
         wavelengths: Tensor | Sequence[Tensor],
         valid: Tensor | None = None,
-        readout: str = "latents",
+        readout: str = "windows",
     ) -> Tensor:
         """Encode spectra on wavelengths in nm (ascending) and read them out in one go.
 
@@ -304,7 +347,9 @@ class SpectralPerceiver(nn.Module):
         faded = windows.coverage
         position = (windows.position * faded).sum(-1) / faded.sum(-1).clamp_min(1e-6)
         code = self.encoding(position) * faded.amax(-1, keepdim=True)
-        return self.place(torch.cat([code.expand(coverage.shape[0], -1, -1), coverage], dim=-1))
+        if coverage.dim() > code.dim():
+            code = code.expand(coverage.shape[0], -1, -1)
+        return self.place(torch.cat([code, coverage], dim=-1))
 
 
 def _normal(*shape: int, divisor: float) -> nn.Parameter:

@@ -125,21 +125,21 @@ class PositionKeyedAttention(nn.Module):
         values : Tensor of shape (B, M, H)
             Mean under a latent's first, broadest window, and the amplified differences of the others
             from it, all faded by the coverage.
-        coverage : Tensor of shape (B, M, H)
+        coverage : Tensor of shape (B, M, H), or (M, H) where spectra share it
         """
         with torch.autocast(x.device.type, enabled=False):
             return self._read(x, windows, visible)
 
     def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:
         values = _apply(windows.weights, x)
-        coverage = windows.coverage.expand(x.shape[0], -1, -1)
+        coverage = windows.coverage
         if visible is not None:
             share = _apply(windows.weights, visible)
             values = values / share.clamp_min(1e-4)
             share = share.float()
             # Not from 0, where the slope of the square root is infinite.
-            coverage = coverage * share.reshape(coverage.shape).clamp(1e-6, 1.0).sqrt()
-        values = values.reshape(coverage.shape)
+            coverage = coverage * share.reshape(-1, *coverage.shape[-2:]).clamp(1e-6, 1.0).sqrt()
+        values = values.reshape(-1, *coverage.shape[-2:])
         # The differences are taken in the precision of the windows, before anything is rounded to float32.
         level = values[..., :1]
         values = torch.cat([level, _CONTRAST * (values[..., 1:] - level)], dim=-1)
