@@ -37,7 +37,7 @@ class Latents(NamedTuple):
     cls : Tensor of shape (B, D)
         The CLS latent, which reads no window of its own, after the last block, layer-normalised.
     contrast : Tensor of shape (B, C), or None
-        Features of local contrast, where the encoder has them.
+        The read-out of local contrast, where the encoder has it.
     """
 
     windows: Tensor
@@ -145,13 +145,13 @@ class SpectralPerceiver(nn.Module):
         -------
         Latents
         """
-        latents, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
-        before = latents[:, 1:]
+        cls, others, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
+        latents = torch.cat([cls, others], dim=1)
         if chunk is None or self.config.attention != "position":
-            return Latents(before, *self._transformed(latents, *source), contrast)
+            return Latents(others, *self._transformed(latents, *source), contrast)
         parts = zip(latents.split(chunk), source[0].split(chunk), strict=True)
         layers, cls = zip(*(self._transformed(*part) for part in parts), strict=True)
-        return Latents(before, torch.cat(layers), torch.cat(cls), contrast)
+        return Latents(others, torch.cat(layers), torch.cat(cls), contrast)
 
     def _read(
         self,
@@ -161,24 +161,29 @@ class SpectralPerceiver(nn.Module):
         bins: Tensor | None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
-    ) -> tuple[Tensor, tuple[Any, ...], Tensor | None]:
-        """Return latents before the first block (B, M + 1, D), what they have read, and `contrast` of `Latents`.
+    ) -> tuple[Tensor, Tensor, tuple[Any, ...], Tensor | None]:
+        """Return the CLS latent (B, 1, D) and the others (B, M, D) before the first block, what these have read, and `contrast` of `Latents`.
 
         What they read are values of windows, or spectra with their grid and what is visible of them.
         """
         x, statistics = self.normalisation(x, grid, visible)
         contrast = None
         if self.contrast is not None:
-            contrast = self.contrast(x, statistics[:, 1:], self.bins(grid) if bins is None else bins, visible)
+            bins = self.bins(grid) if bins is None else bins
+            contrast = self.contrast(x, statistics[:, 1:], bins, visible, self.config.readout_scale)
         if self.config.attention != "position":
-            return self._crossed(0, self.latents + self._common(statistics, metadata), x, grid, visible), (x, grid, visible), contrast
+            latents = self.latents + self._common(statistics, metadata)
+            latents = latents + self.read[0](latents, x, grid, visible)
+            return latents[:, :1], latents[:, 1:], (x, grid, visible), contrast
         windows = windows or self.windows(grid)
         assert windows is not None
         values, coverage = self.attention(x, windows, visible)
         # In full precision: small differences between windows carry the chemistry.
         with torch.autocast(x.device.type, enabled=False):
-            latents = self.latents + _beside_cls(self._placed(windows, coverage)) + self._common(statistics, metadata)
-        return self._crossed(0, latents, values), (values,), contrast
+            common = self._common(statistics, metadata)
+            # In place: most of the time goes into memory.
+            others = self.read[0](values).add_(self.latents[1:] + self._placed(windows, coverage)).add_(common)
+            return self.latents[:1] + common, others, (values,), contrast
 
     def _common(self, statistics: Tensor, metadata: Sequence[Mapping[str, Any]] | None) -> Tensor:
         """Return what all latents of a spectrum are told, (B, 1, D)."""
@@ -187,22 +192,18 @@ class SpectralPerceiver(nn.Module):
             return common
         return common + self.metadata(metadata or [{}] * len(statistics)).unsqueeze(1)
 
-    def _crossed(self, layer: int, latents: Tensor, values: Tensor, *where: Any) -> Tensor:
-        """Let latents read through a cross-attention layer."""
-        read = self.read[layer]
-        if self.config.attention != "position":
-            return latents + read(latents, values, *where)
-        with torch.autocast(values.device.type, enabled=False):
-            return latents + _beside_cls(read(values))
-
     def _transformed(self, latents: Tensor, *source: Any) -> tuple[Tensor, Tensor]:
         """Return `layers` and `cls` of `Latents`."""
         after: list[Tensor] = []
         # Cross-attention layer j stands before block j * n_blocks / n_cross; the first one has read already.
-        schedule = {j * len(self.blocks) // len(self.read): j for j in range(1, len(self.read))}
+        schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read) if j}
         for i, block in enumerate(self.blocks):
             if i in schedule:
-                latents = self._crossed(schedule[i], latents, *source)
+                if self.config.attention == "position":
+                    with torch.autocast(latents.device.type, enabled=False):
+                        latents = latents + _beside_cls(schedule[i](*source))
+                else:
+                    latents = latents + schedule[i](latents, *source)
             if self.gradient_checkpointing and self.training:
                 latents = checkpoint(block, latents, use_reentrant=False)
             else:
@@ -235,7 +236,7 @@ class SpectralPerceiver(nn.Module):
             raise _no_contrast()
         x, statistics = self.normalisation(x, grid, visible)
         bins = self.bins(grid) if bins is None else bins
-        return self.config.readout_scale * self.contrast(x, statistics[:, 1:], bins, visible)
+        return self.contrast(x, statistics[:, 1:], bins, visible, self.config.readout_scale)
 
     def read_out(self, latents: Latents, kind: str = "windows") -> Tensor:
         """Turn latents into one row per spectrum: ``windows``, ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
@@ -243,11 +244,13 @@ class SpectralPerceiver(nn.Module):
         if kind == "windows":
             return self._windows_read_out(latents.windows, latents.contrast)
         if kind == "latents":
-            return self._beside_contrast(scale, latents.layers, latents.contrast)
+            layers = latents.layers.flatten(1)
+            layers = layers * (scale / layers.shape[1] ** 0.5)
+            return layers if latents.contrast is None else torch.cat([layers, latents.contrast], dim=1)
         if kind == "contrast":
             if latents.contrast is None:
                 raise _no_contrast()
-            return scale * latents.contrast
+            return latents.contrast
         if kind == "compact":
             compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
             return compact.flatten(1) * (scale / self.width(kind) ** 0.5)
@@ -258,14 +261,13 @@ class SpectralPerceiver(nn.Module):
         raise ValueError(f"readout={kind!r}; use one of {', '.join(READOUTS)}.")
 
     def _windows_read_out(self, before: Tensor, contrast: Tensor | None) -> Tensor:
-        normed = nn.functional.layer_norm(before, before.shape[-1:])
-        return self._beside_contrast(_WINDOWS_WEIGHT * self.config.readout_scale, normed, contrast)
-
-    def _beside_contrast(self, scale: float, latents: Tensor, contrast: Tensor | None) -> Tensor:
-        """Flatten latents (B, M, ...), the expected square of a row's length being that of its scale, and put local contrast beside them."""
-        latents = latents.flatten(1)
-        latents = latents * (scale / latents.shape[1] ** 0.5)
-        return latents if contrast is None else torch.cat([latents, self.config.readout_scale * contrast], dim=1)
+        # Layer norm, written out: on rows so short torch's takes twice as long.
+        before = before.float()
+        centred = before - before.mean(dim=-1, keepdim=True)
+        square = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / self.config.d_model
+        scale = _WINDOWS_WEIGHT * self.config.readout_scale / (self.config.n_latents * self.config.d_model) ** 0.5
+        normed = centred * (scale * (square + 1e-5).rsqrt())
+        return normed.flatten(1) if contrast is None else torch.cat([normed.flatten(1), contrast], dim=1)
 
     def embed(
         self,
@@ -285,8 +287,8 @@ class SpectralPerceiver(nn.Module):
         if readout == "contrast":
             return self.local_contrast(x, grid, bins=bins)
         if readout == "windows":
-            before, _, contrast = self._read(x, grid, windows, bins, metadata=metadata)
-            return self._windows_read_out(before[:, 1:], contrast)
+            _, before, _, contrast = self._read(x, grid, windows, bins, metadata=metadata)
+            return self._windows_read_out(before, contrast)
         latents = self.encode(x, grid, windows=windows, bins=bins, metadata=metadata, chunk=chunk)
         return self.read_out(latents, readout)
 
