@@ -35,7 +35,7 @@ def planted(centre: float, n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.n
     [
         *(
             ("gradient", "ridge", readout, centre)
-            for readout in ("latents", "contrast")
+            for readout in ("windows", "latents", "contrast")
             for centre in (1320.0, 1680.0, 2050.0)
         ),
         ("occlusion", "ridge", "contrast", 2050.0),
@@ -53,7 +53,14 @@ def test_a_planted_band_is_found(centre: float, method: str, head: str, readout:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"readout": "latents"}, {"readout": "contrast"}, {"readout": "contrast", "robust": True}, {"readout": "compact"}],
+    [
+        {"readout": "windows"},
+        {"readout": "windows", "robust": True},
+        {"readout": "latents"},
+        {"readout": "contrast"},
+        {"readout": "contrast", "robust": True},
+        {"readout": "compact"},
+    ],
 )
 def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> None:
     X, y = planted(1680.0)

@@ -33,7 +33,7 @@ DISTURBED = {"drift": lambda X: X + DRIFT, "scatter": lambda X: 1.2 * X, "shift"
 LEFT = {"drift": 0.7, "scatter": 0.8, "shift": 0.6}
 
 
-@pytest.fixture(scope="module", params=["contrast", "latents"])
+@pytest.fixture(scope="module", params=["contrast", "windows", "latents"])
 def errors(request):
     """RMSEP by disturbance, plain and robust."""
     (X, y), (X_test, y_test) = _material(80), _material(60, 1)
