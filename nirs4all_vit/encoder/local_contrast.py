@@ -195,8 +195,10 @@ def _patches(n_scales: int, device: torch.device) -> _Patches:
             torch.cat(columns, dim=1).float().to(device),
             (torch.eye(_BINS - 1, dtype=torch.float64) - torch.outer(slope, slope)).float().to(device),
             scale.to(device),
-            torch.tensor(_DEVIATIONS)[scale + 1].unsqueeze(-1).to(device),
-            torch.tensor([(n * _BINS) ** -0.5 for n in counts])[n_scales - 1 - scale].unsqueeze(-1).to(device),
+            torch.tensor(_DEVIATIONS, dtype=torch.float32)[scale + 1].unsqueeze(-1).to(device),
+            torch.tensor([(n * _BINS) ** -0.5 for n in counts], dtype=torch.float32)[n_scales - 1 - scale]
+            .unsqueeze(-1)
+            .to(device),
             counts,
         )
 
