@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .banded import Banded, weighted
 from .grid import Grid
 from .patch_network import PatchNetwork
 
@@ -97,7 +98,12 @@ class LocalContrast(nn.Module):
         return torch.where(weights.sum(-1, keepdim=True) > 0.5, weights, grid.quadrature.to(dtype).unsqueeze(-2))
 
     def forward(
-        self, x: Tensor, log_deviation: Tensor, bins: Tensor, visible: Tensor | None = None, weight: float = 1.0
+        self,
+        x: Tensor,
+        log_deviation: Tensor,
+        bins: Tensor | Banded,
+        visible: Tensor | None = None,
+        weight: float = 1.0,
     ) -> Tensor:
         """Return features (B, width).
 
@@ -107,7 +113,7 @@ class LocalContrast(nn.Module):
             Normalised spectra, zero where not valid or not visible.
         log_deviation : Tensor of shape (B, 1)
             Logarithm of the deviation that they were divided by.
-        bins : Tensor of shape (n_bins, L) or (B, n_bins, L)
+        bins : Tensor of shape (n_bins, L) or (B, n_bins, L), or Banded
             Of their grid.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen.
@@ -115,9 +121,9 @@ class LocalContrast(nn.Module):
             Factor on the features.
         """
         with torch.autocast(x.device.type, enabled=False):
-            means = _apply(bins, x)
+            means = weighted(bins, x)
             if visible is not None:
-                means = means / _apply(bins, visible).clamp_min(1e-3)
+                means = means / weighted(bins, visible).clamp_min(1e-3)
             angle = _TURN * log_deviation.float()
             turn = (_WEIGHT * weight) * torch.stack([angle.cos(), angle.sin()], dim=1)
             return (turn * self._features(means.float()).unsqueeze(1)).flatten(1)
@@ -220,10 +226,3 @@ def _usual(kind: str, scale: int) -> float:
 
 def _n_patches(scale: int) -> int:
     return ((_BINS << scale) - _BINS) // _STRIDE + 1
-
-
-def _apply(weights: Tensor, x: Tensor) -> Tensor:
-    x = x.to(weights.dtype)
-    if weights.dim() == 2:
-        return x @ weights.T
-    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)

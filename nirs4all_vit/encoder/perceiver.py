@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..readouts import READOUTS as READOUTS
+from .banded import Banded
 from .block import LatentBlock
 from .config import EncoderConfig
 from .content_attention import ContentKeyedAttention
@@ -101,7 +102,8 @@ class SpectralPerceiver(nn.Module):
         """
         if self.config.attention != "position":
             return None
-        return Windows(*grid.per_distinct(lambda distinct: self.attention.windows(distinct, dtype)))
+        parts = grid.per_distinct(lambda distinct: self.attention.windows(distinct, dtype))  # type: ignore[arg-type, return-value] # none is banded
+        return Windows(*parts)
 
     def bins(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Tensor | None:
         """Return the bins of a grid, for local contrast; None without."""
@@ -116,7 +118,7 @@ class SpectralPerceiver(nn.Module):
         grid: Grid,
         *,
         windows: Windows | None = None,
-        bins: Tensor | None = None,
+        bins: Tensor | Banded | None = None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         chunk: int | None = None,
@@ -131,7 +133,7 @@ class SpectralPerceiver(nn.Module):
             One grid for all (L,), or a grid per spectrum (B, L) with its validity mask.
         windows : Windows, optional
             ``self.windows(grid)`` where the caller keeps it; computed otherwise.
-        bins : Tensor, optional
+        bins : Tensor or Banded, optional
             ``self.bins(grid)``, likewise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen (masked modelling).
@@ -145,8 +147,8 @@ class SpectralPerceiver(nn.Module):
         -------
         Latents
         """
-        cls, others, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
-        latents = torch.cat([cls, others], dim=1)
+        first, others, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
+        latents = torch.cat([first, others], dim=1)
         if chunk is None or self.config.attention != "position":
             return Latents(others, *self._transformed(latents, *source), contrast)
         parts = zip(latents.split(chunk), source[0].split(chunk), strict=True)
@@ -158,7 +160,7 @@ class SpectralPerceiver(nn.Module):
         x: Tensor,
         grid: Grid,
         windows: Windows | None,
-        bins: Tensor | None,
+        bins: Tensor | Banded | None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> tuple[Tensor, Tensor, tuple[Any, ...], Tensor | None]:
@@ -213,7 +215,7 @@ class SpectralPerceiver(nn.Module):
         return torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0]
 
     def local_contrast(
-        self, x: Tensor, grid: Grid, *, bins: Tensor | None = None, visible: Tensor | None = None
+        self, x: Tensor, grid: Grid, *, bins: Tensor | Banded | None = None, visible: Tensor | None = None
     ) -> Tensor:
         """Return the ``contrast`` read-out alone, without a pass through the latents.
 
@@ -223,7 +225,7 @@ class SpectralPerceiver(nn.Module):
             Spectra as measured.
         grid : Grid
             As in `encode`.
-        bins : Tensor, optional
+        bins : Tensor or Banded, optional
             ``self.bins(grid)`` where the caller keeps it; computed otherwise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen.
@@ -276,7 +278,7 @@ class SpectralPerceiver(nn.Module):
         readout: str = "windows",
         *,
         windows: Windows | None = None,
-        bins: Tensor | None = None,
+        bins: Tensor | Banded | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         chunk: int | None = None,
     ) -> Tensor:

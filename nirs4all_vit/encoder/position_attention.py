@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .banded import Banded, weighted
 from .grid import Grid
 
 # Layout of the windows around a latent's anchor, in units of the latents' spacing: two broad views of
@@ -29,7 +30,7 @@ class Windows(NamedTuple):
 
     Attributes
     ----------
-    weights : Tensor of shape (M * H, L) or (B, M * H, L)
+    weights : Tensor of shape (M * H, L) or (B, M * H, L), or Banded
         Rows sum to one over the valid points.
     coverage : Tensor of shape (M, H) or (B, M, H)
         1 where points lie under the window, fading to 0 outside of the spectrum's range.
@@ -37,7 +38,7 @@ class Windows(NamedTuple):
         Mean ln(wavelength / 1000 nm) under the window.
     """
 
-    weights: Tensor
+    weights: Tensor | Banded
     coverage: Tensor
     position: Tensor
 
@@ -131,10 +132,10 @@ class PositionKeyedAttention(nn.Module):
             return self._read(x, windows, visible)
 
     def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:
-        values = _apply(windows.weights, x)
+        values = weighted(windows.weights, x)
         coverage = windows.coverage
         if visible is not None:
-            share = _apply(windows.weights, visible)
+            share = weighted(windows.weights, visible)
             values = values / share.clamp_min(1e-4)
             share = share.float()
             # Not from 0, where the slope of the square root is infinite.
@@ -174,13 +175,6 @@ def gaussian_weights(u: Tensor, centre: Tensor, width: Tensor) -> Tensor:
     weights = torch.cat([slope, below[..., -1:]], -1) - torch.cat([below[..., :1], slope], -1)
     # Far from the centre only rounding is left.
     return nn.functional.threshold(weights, _NEGLIGIBLE, 0.0)
-
-
-def _apply(weights: Tensor, x: Tensor) -> Tensor:
-    x = x.to(weights.dtype)
-    if weights.dim() == 2:
-        return x @ weights.T
-    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)
 
 
 def _anchors(n: int, start: float, stop: float) -> tuple[Tensor, float]:
