@@ -37,12 +37,12 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     ----------
     checkpoint : str or path, default="nirs-base-v1"
         Name of a bundled checkpoint or path of a ``.safetensors`` file.
-    readout : {"latents", "contrast", "compact", "mean", "cls"}, default="latents"
-        What is read out of the encoder: all latents of the last two blocks and local contrast (19,120
-        columns with the bundled checkpoint), local contrast alone (6,832; three times faster and as good
-        where all spectra cover one range, which it is relative to), a few hundred learned dimensions (256;
-        for heads that want few columns), the mean of the latents or the CLS latent (96 each; for maps and
-        similarity). An encoder without local contrast has no ``"contrast"``.
+    readout : {"windows", "latents", "contrast", "compact", "mean", "cls"}, default="windows"
+        What is read out of the encoder: the latents as they have read the spectrum through their windows, and local contrast (12,976
+        columns with the bundled checkpoint); all latents of the last two blocks, and local contrast (19,120; slower, and no better
+        under linear heads); local contrast alone (6,832; faster still, and as good where all spectra cover one range, which it is
+        relative to); a few hundred learned dimensions (256; for heads that want few columns); the mean of the latents or the CLS
+        latent (96 each; for maps and similarity). An encoder without local contrast has no ``"contrast"``.
     adapt : bool, default=True
         Weigh the columns by the spectra seen in `fit`: what varies little in this material counts for more, what no other
         column confirms for less, and none goes further than six deviations from its mean. With fewer than ten spectra
@@ -62,7 +62,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
     precision : {"fp32", "bf16"}, default="fp32"
-        ``"bf16"`` halves the digits inside the transformer, for devices that are faster so (a processor without such instructions
+        ``"bf16"`` halves the digits inside the transformer, which ``"windows"`` and ``"contrast"`` do not use, for devices that are faster so (a processor without such instructions
         is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra.
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
@@ -135,7 +135,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self,
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
-        readout: str = "latents",
+        readout: str = "windows",
         adapt: bool = True,
         robust: bool = False,
         wavelengths: ArrayLike | None = None,

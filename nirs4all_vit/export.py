@@ -33,7 +33,7 @@ _TERMS = 30
 def export_onnx(
     path: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "latents",
+    readout: str = "windows",
 ) -> Path:
     """Write an encoder as an ONNX graph that takes spectra on any grid.
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .encoder import Grid, SpectralPerceiver
+    from .encoder.banded import Banded
+    from .encoder.position_attention import Windows
 
 # Matrix products of fewer rows are summed in another order: batches are rounded up to a multiple of this, so that
 # their size changes nothing, to the last bit.
@@ -117,7 +119,7 @@ def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[
     found = kept.get(key)
     if found is None:
         windows = None if contrast_only else encoder.windows(grid, torch.float64)
-        found = windows, encoder.bins(grid, torch.float64)
+        found = _cut(windows, encoder.bins(grid, torch.float64), grid)
         if key is not None:  # room for it
             for oldest in list(kept)[: max(0, len(kept) - _KEPT_GRIDS + 1)]:
                 kept.pop(oldest, None)
@@ -128,6 +130,17 @@ def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[
     windows, bins = found
     chunk = _CACHED * torch.get_num_threads() if grid.log_wavelength.device.type == "cpu" else None
     return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins, chunk=chunk)
+
+
+def _cut(windows: Windows | None, bins: Tensor | None, grid: Grid) -> tuple[Windows | None, Tensor | Banded | None]:
+    """Leave out most zeros of what spectra are multiplied by, where they share a grid and multiplications take time."""
+    from .encoder.banded import banded
+
+    if grid.log_wavelength.dim() > 1 or grid.log_wavelength.device.type != "cpu":
+        return windows, bins
+    if windows is not None:
+        windows = windows._replace(weights=banded(windows.weights))
+    return windows, None if bins is None else banded(bins)
 
 
 def _grid_key(encoder: SpectralPerceiver, grid: Grid, contrast_only: bool) -> bytes | None:

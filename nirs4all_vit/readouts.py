@@ -1,4 +1,4 @@
 """Names that the encoder, the embedder and the command line share; nothing heavy is imported for them."""
 
 #: Read-outs of the encoder, each one row of fixed width per spectrum.
-READOUTS = ("latents", "contrast", "compact", "mean", "cls")
+READOUTS = ("windows", "latents", "contrast", "compact", "mean", "cls")

@@ -153,7 +153,7 @@ def test_info(capsys) -> None:
     for part in (
         "nirs-base-v1",
         "sha256",
-        "latents 19120, contrast 6832, compact 256, mean 96, cls 96",
+        "windows 12976, latents 19120, contrast 6832, compact 256, mean 96, cls 96",
         "trained on",
         "seed 0",
         "MB",
@@ -170,7 +170,7 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
         "except SystemExit as end:\n    assert end.code == 0",
         network=False,
     )
-    assert np.load(tmp_path / "o.npy").shape == (5, 19120)
+    assert np.load(tmp_path / "o.npy").shape == (5, 12976)
 
 
 def test_info_on_a_bank(tmp_path: Path, capsys) -> None:

@@ -124,16 +124,19 @@ def test_rows_do_not_depend_on_the_batch(
     np.testing.assert_array_equal(z, embedded)
 
 
-def test_rows_do_not_depend_on_their_company(spectra: np.ndarray, nm: np.ndarray, embedded: np.ndarray) -> None:
-    embedder = SpectralEmbedder(wavelengths=nm).fit(spectra)
+@pytest.mark.parametrize("readout", READOUTS)
+def test_rows_do_not_depend_on_their_company(readout: str, spectra: np.ndarray, nm: np.ndarray) -> None:
+    embedder = SpectralEmbedder(readout=readout, wavelengths=nm)
+    embedded = embedder.fit_transform(spectra)
     order = np.random.default_rng(0).permutation(len(spectra))
     assert relative_error(embedder.transform(spectra[order]), embedded[order]) < 1e-6
     for i in (0, 5):
         assert relative_error(embedder.transform(spectra[i : i + 1]), embedded[i : i + 1]) < 1e-6
 
 
-def test_rows_do_not_depend_on_padding(spectra: np.ndarray, nm: np.ndarray) -> None:
-    embedder = SpectralEmbedder(adapt=False)
+@pytest.mark.parametrize("readout", READOUTS)
+def test_rows_do_not_depend_on_padding(readout: str, spectra: np.ndarray, nm: np.ndarray) -> None:
+    embedder = SpectralEmbedder(readout=readout, adapt=False)
     embedded = embedder.fit_transform(spectra, wavelengths=nm)
     grids = [nm, np.linspace(350, 2500, 2151), np.linspace(908, 1676, 125), np.linspace(850, 1050, 100)]
     rows = [spectra[0], *(make_spectra(g, 1)[0] for g in grids[1:]), spectra[1]]

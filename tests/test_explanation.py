@@ -35,7 +35,7 @@ def planted(centre: float, n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.n
     [
         *(
             ("gradient", "ridge", readout, centre)
-            for readout in ("latents", "contrast")
+            for readout in ("windows", "latents", "contrast")
             for centre in (1320.0, 1680.0, 2050.0)
         ),
         ("occlusion", "ridge", "contrast", 2050.0),
@@ -53,7 +53,14 @@ def test_a_planted_band_is_found(centre: float, method: str, head: str, readout:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"readout": "latents"}, {"readout": "contrast"}, {"readout": "contrast", "robust": True}, {"readout": "compact"}],
+    [
+        {"readout": "windows"},
+        {"readout": "windows", "robust": True},
+        {"readout": "latents"},
+        {"readout": "contrast"},
+        {"readout": "contrast", "robust": True},
+        {"readout": "compact"},
+    ],
 )
 def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> None:
     X, y = planted(1680.0)
@@ -67,10 +74,12 @@ def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> No
 
 
 # Occlusion takes large steps, which bounds cut short.
-@pytest.mark.parametrize(("adapt", "agreement"), [(False, 0.99), (True, 0.93)])
-def test_the_gradient_says_what_occlusion_does(adapt: bool, agreement: float) -> None:
+@pytest.mark.parametrize(
+    ("readout", "adapt", "agreement"), [("windows", False, 0.99), ("windows", True, 0.88), ("latents", True, 0.93)]
+)
+def test_the_gradient_says_what_occlusion_does(readout: str, adapt: bool, agreement: float) -> None:
     X, y = planted(1680.0)
-    model = make_spectral_pipeline("ridge", NM, adapt=adapt).fit(X, y)
+    model = make_spectral_pipeline("ridge", NM, readout=readout, adapt=adapt).fit(X, y)
     by_gradient, by_occlusion = (wavelength_importance(X, model, method=m) for m in ("gradient", "occlusion"))
     assert np.corrcoef(by_gradient.values.ravel(), by_occlusion.values.ravel())[0, 1] > agreement
     shares = by_occlusion.overall()

@@ -31,7 +31,7 @@ def test_old_pickles_load(path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         old = pickle.loads(path.read_bytes())
-    new = SpectralEmbedder(wavelengths=nm, axis_unit="nm").fit(X)
+    new = SpectralEmbedder(readout=old.readout, wavelengths=nm, axis_unit="nm").fit(X)
     assert old.transform(X).shape == (4, len(new.get_feature_names_out()))
     # Those of other weights tell other numbers, and find them still.
     if old.checkpoint == new.checkpoint:

@@ -61,7 +61,7 @@ def test_what_is_kept_of_a_grid_is_never_stale(monkeypatch: pytest.MonkeyPatch) 
 
 def test_half_precision_moves_little(spectra: np.ndarray, nm: np.ndarray) -> None:
     whole, half = (
-        SpectralEmbedder(adapt=False, precision=kind).fit_transform(spectra, wavelengths=nm)
+        SpectralEmbedder(readout="latents", adapt=False, precision=kind).fit_transform(spectra, wavelengths=nm)
         for kind in ("fp32", "bf16")
     )
     deviation = (whole - whole.mean(axis=0)).std()
@@ -69,5 +69,11 @@ def test_half_precision_moves_little(spectra: np.ndarray, nm: np.ndarray) -> Non
     # Local contrast keeps its precision.
     width = SpectralEmbedder(readout="contrast").fit_transform(spectra, wavelengths=nm).shape[1]
     np.testing.assert_array_equal(whole[:, -width:], half[:, -width:])
+    # So do windows.
+    whole, half = (
+        SpectralEmbedder(readout="windows", adapt=False, precision=kind).fit_transform(spectra, wavelengths=nm)
+        for kind in ("fp32", "bf16")
+    )
+    np.testing.assert_array_equal(whole, half)
     with pytest.raises(ValueError, match="precision='fp8' is not known; use 'fp32' or 'bf16'"):
         SpectralEmbedder(precision="fp8").fit(spectra, wavelengths=nm)

@@ -147,4 +147,4 @@ def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(unpacked)},
     )
     assert printed.startswith(str(unpacked))
-    assert "(3, 19120)" in printed
+    assert "(3, 12976)" in printed

@@ -40,11 +40,11 @@ class EncoderConfig:
         Learned dimensions per latent in the compact read-out.
     n_scales : int
         Scales of local contrast, from half of the range down, that the ``contrast`` read-out holds and the
-        ``latents`` read-out beside the latents; none with 0.
+        ``windows`` and ``latents`` read-outs beside the latents; none with 0.
     patch_hidden : int
         Units per hidden layer of the network that all patches of local contrast share; none with 0.
     readout_scale : float
-        Factor on the ``latents`` and ``compact`` read-outs, set after pretraining so that a ridge
+        Factor on all read-outs but ``mean`` and ``cls``, set after pretraining so that a ridge
         penalty near 1 suits them.
     categorical : dict of str to tuple of str
         Metadata fields with their known categories; anything else is UNKNOWN.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .banded import Banded, weighted
 from .grid import Grid
 from .patch_network import PatchNetwork
 
@@ -95,7 +97,14 @@ class LocalContrast(nn.Module):
         # A single point, or an axis without extent: it fills all bins.
         return torch.where(weights.sum(-1, keepdim=True) > 0.5, weights, grid.quadrature.to(dtype).unsqueeze(-2))
 
-    def forward(self, x: Tensor, log_deviation: Tensor, bins: Tensor, visible: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        log_deviation: Tensor,
+        bins: Tensor | Banded,
+        visible: Tensor | None = None,
+        weight: float = 1.0,
+    ) -> Tensor:
         """Return features (B, width).
 
         Parameters
@@ -104,62 +113,110 @@ class LocalContrast(nn.Module):
             Normalised spectra, zero where not valid or not visible.
         log_deviation : Tensor of shape (B, 1)
             Logarithm of the deviation that they were divided by.
-        bins : Tensor of shape (n_bins, L) or (B, n_bins, L)
+        bins : Tensor of shape (n_bins, L) or (B, n_bins, L), or Banded
             Of their grid.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen.
+        weight : float
+            Factor on the features.
         """
         with torch.autocast(x.device.type, enabled=False):
-            means = _apply(bins, x)
+            means = weighted(bins, x)
             if visible is not None:
-                means = means / _apply(bins, visible).clamp_min(1e-3)
-            features = _WEIGHT * self._features(means.float())
+                means = means / weighted(bins, visible).clamp_min(1e-3)
             angle = _TURN * log_deviation.float()
-            return torch.cat([features * angle.cos(), features * angle.sin()], dim=1)
+            turn = (_WEIGHT * weight) * torch.stack([angle.cos(), angle.sin()], dim=1)
+            return (turn * self._features(means.float()).unsqueeze(1)).flatten(1)
 
     def _features(self, means: Tensor) -> Tensor:
         """Return features (B, width / 2) of spectra given as means of bins."""
-        coefficients = {
-            kind: (means @ columns.to(means.device)).unflatten(1, (-1, _BINS - 1))
-            for kind, columns in _projections(self.n_scales).items()
+        patches = _patches(self.n_scales, means.device)
+        centred = (means @ patches.columns).unflatten(1, (-1, _BINS - 1))
+        straightened = centred @ patches.straightening
+        views = {
+            "centred": (centred, _mean_square(centred)),
+            "straightened": (straightened, _mean_square(straightened)),
         }
-        counts = [_n_patches(k) for k in range(self.n_scales, 0, -1)]
-        scale = torch.arange(self.n_scales - 1, -1, -1).repeat_interleave(torch.tensor(counts)).to(means.device)
-        found = [self._contrast(coefficients[kind], j, scale) for j, (kind, _) in enumerate(_VIEWS)]
+        softness, factor = self._settings(patches.scale)
+        factor = factor * patches.weight
+        found = [_contrast(*views[kind], softness[j], factor[j]) for j, (kind, _) in enumerate(_VIEWS)]
         if self.network is not None and self.log_learned is not None:
-            usual = means.new_tensor(_DEVIATIONS)[scale + 1].unsqueeze(-1)
-            learned = self.network(coefficients["centred"], usual, scale)
-            found.append(self.log_learned.exp()[scale].unsqueeze(-1) * learned)
-        # A scale's patches stand together, view after view; all scales weigh the same.
-        by_scale = zip(*(view.split(counts, dim=1) for view in found), strict=True)
-        parts = [(n * _BINS) ** -0.5 * view for n, views in zip(counts, by_scale, strict=True) for view in views]
-        return torch.cat([part.flatten(1) for part in parts], dim=1)
+            learned = self.network(*views["centred"], patches.usual, patches.scale)
+            found.append(self.log_learned.exp()[patches.scale].unsqueeze(-1) * patches.weight * learned)
+        # A scale's patches stand together, view after view.
+        by_scale = zip(*(view.split(patches.counts, dim=1) for view in found), strict=True)
+        return torch.cat([view.flatten(1) for views in by_scale for view in views], dim=1)
 
-    def _contrast(self, coefficients: Tensor, view: int, scale: Tensor) -> Tensor:
-        """Divide patches (B, P, n) of scales (P,) by their contrast; one of the usual contrast keeps a mean square near one."""
-        softness = self.log_softness[view].exp()
-        usual = softness.new_tensor([_usual(_VIEWS[view][0], k) for k in range(1, self.n_scales + 1)])
-        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight[view].exp()
-        factor = factor.unsqueeze(-1) * self.log_coefficients[view].exp()
-        square = coefficients.square().sum(-1, keepdim=True) / _BINS
-        return coefficients * (square + softness[scale].unsqueeze(-1).square()).rsqrt() * factor[scale]
+    def _settings(self, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Return for each view the square of the softness (V, P, 1) of patches of scales (P,), and factors (V, P, n) that keep one of the usual contrast at a mean square near one."""
+        softness = self.log_softness.exp()
+        scales = range(1, self.n_scales + 1)
+        usual = softness.new_tensor([[_usual(kind, k) for k in scales] for kind, _ in _VIEWS])
+        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight.exp()
+        factor = factor.unsqueeze(-1) * self.log_coefficients.exp()
+        return softness.square()[:, scale].unsqueeze(-1), factor[:, scale]
+
+
+class _Patches(NamedTuple):
+    """What all spectra's patches (P) share, finest scale first.
+
+    Attributes
+    ----------
+    columns : Tensor of shape (n_bins, P * n)
+        Turn means of bins into cosine coefficients.
+    straightening : Tensor of shape (n, n)
+        Takes the slope out of coefficients.
+    scale : int Tensor of shape (P,)
+        Number of each patch's scale.
+    usual : Tensor of shape (P, 1)
+        Usual root mean square of a patch of that scale.
+    weight : Tensor of shape (P, 1)
+        Makes all scales weigh the same.
+    counts : list of int
+        Patches of each scale.
+    """
+
+    columns: Tensor
+    straightening: Tensor
+    scale: Tensor
+    usual: Tensor
+    weight: Tensor
+    counts: list[int]
 
 
 @lru_cache(maxsize=8)
-def _projections(n_scales: int) -> dict[str, Tensor]:
-    """Return what turns means of bins into cosine coefficients of all patches, (n_bins, n_patches * 15) for each kind, finest scale first."""
+def _patches(n_scales: int, device: torch.device) -> _Patches:
     # Not of whatever device or mode the first caller is in: the result is everybody's.
     with torch.inference_mode(False), torch.device("cpu"):
         cosines = _cosines()
-        ramp = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float64), dim=0)
-        bases = {"centred": cosines, "straightened": cosines - ramp[:, None] * (ramp @ cosines)}
+        slope = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float64), dim=0) @ cosines
         pooled = torch.eye(_BINS << n_scales, dtype=torch.float64)
-        columns: dict[str, list[Tensor]] = {kind: [] for kind in bases}
+        columns = []
         for _ in range(n_scales):
-            for kind, basis in bases.items():
-                columns[kind].append((pooled.unfold(1, _BINS, _STRIDE) @ basis).flatten(1))
+            columns.append((pooled.unfold(1, _BINS, _STRIDE) @ cosines).flatten(1))
             pooled = pooled.unflatten(1, (-1, 2)).mean(-1)
-        return {kind: torch.cat(parts, dim=1).float() for kind, parts in columns.items()}
+        counts = [_n_patches(k) for k in range(n_scales, 0, -1)]
+        scale = torch.arange(n_scales - 1, -1, -1).repeat_interleave(torch.tensor(counts))
+        return _Patches(
+            torch.cat(columns, dim=1).float().to(device),
+            (torch.eye(_BINS - 1, dtype=torch.float64) - torch.outer(slope, slope)).float().to(device),
+            scale.to(device),
+            torch.tensor(_DEVIATIONS, dtype=torch.float32)[scale + 1].unsqueeze(-1).to(device),
+            torch.tensor([(n * _BINS) ** -0.5 for n in counts], dtype=torch.float32)[n_scales - 1 - scale]
+            .unsqueeze(-1)
+            .to(device),
+            counts,
+        )
+
+
+def _mean_square(coefficients: Tensor) -> Tensor:
+    """Return (B, P, 1) of patches (B, P, n); what they are coefficients of has one number more."""
+    return coefficients.square().sum(-1, keepdim=True) / _BINS
+
+
+def _contrast(coefficients: Tensor, square: Tensor, softness: Tensor, factor: Tensor) -> Tensor:
+    """Divide patches (B, P, n) of mean squares (B, P, 1) by their contrast; `softness` is a square."""
+    return coefficients * (square + softness).rsqrt() * factor
 
 
 def _usual(kind: str, scale: int) -> float:
@@ -169,10 +226,3 @@ def _usual(kind: str, scale: int) -> float:
 
 def _n_patches(scale: int) -> int:
     return ((_BINS << scale) - _BINS) // _STRIDE + 1
-
-
-def _apply(weights: Tensor, x: Tensor) -> Tensor:
-    x = x.to(weights.dtype)
-    if weights.dim() == 2:
-        return x @ weights.T
-    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)

@@ -48,7 +48,7 @@ class SpectrumNormalisation(nn.Module):
         seen = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
         if seen is not None:
             x = torch.where(seen, x, torch.zeros_like(x))
-        scale = x.abs().amax(dim=1, keepdim=True)
+        scale = torch.linalg.vector_norm(x, torch.inf, dim=1, keepdim=True)
         scale = torch.where(scale > 0, scale, torch.ones_like(scale))
         x = x / scale
         if self.kind == "standard":
@@ -66,7 +66,7 @@ class SpectrumNormalisation(nn.Module):
             spread = 1.4826 * (nan - location).abs().nanmedian(dim=1, keepdim=True).values
         # Below this, relative to the largest value, the spread is the rounding of float32 data.
         varies = spread > 1e-7
-        normalised = torch.where(varies, centred / torch.where(varies, spread, 1.0), torch.zeros_like(x))
+        normalised = centred * torch.where(varies, 1.0 / torch.where(varies, spread, 1.0), 0.0)
         if seen is not None:
             normalised = torch.where(seen, normalised, torch.zeros_like(x))
         # MAD is zero when half of the points agree; what sticks out then must not explode.
@@ -80,10 +80,11 @@ def _mean_square(x: Tensor, grid: Grid, seen: Tensor | None) -> Tensor:
     """Return the mean square (B, 1) of curves that are straight between their points."""
     a, b = x[:, :-1], x[:, 1:]
     gap = grid.log_wavelength.double().diff(dim=-1)
-    square, share = a.square() + a * b + b.square(), 3.0 * gap.expand_as(a)
+    squares = x.square()
+    square, share = squares[:, :-1] + squares[:, 1:] + a * b, 3.0 * gap
     if seen is not None:
         # Of a segment with one end hidden the other end counts alone.
         left, right = seen[..., :-1].to(x.dtype), seen[..., 1:].to(x.dtype)
         square = a.square() * left + a * b * left * right + b.square() * right
         share = gap * (left + left * right + right)
-    return (square * gap).sum(dim=1, keepdim=True) / share.sum(dim=1, keepdim=True).clamp_min(1e-30)
+    return (square * gap).sum(dim=1, keepdim=True) / share.sum(dim=-1, keepdim=True).clamp_min(1e-30)

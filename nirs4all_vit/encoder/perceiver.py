@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..readouts import READOUTS as READOUTS
+from .banded import Banded
 from .block import LatentBlock
 from .config import EncoderConfig
 from .content_attention import ContentKeyedAttention
@@ -20,20 +21,27 @@ from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
 from .positional import WavelengthEncoding
 
+#: Of the latents in the read-out `windows`, beside local contrast. Measured under ridge on the bank: 1.001 of the error of local contrast
+#: alone with 200 samples, 1.007 at full weight.
+_WINDOWS_WEIGHT = 0.5
+
 
 class Latents(NamedTuple):
-    """Layer-normalised states of the encoder.
+    """States of the encoder.
 
     Attributes
     ----------
+    windows : Tensor of shape (B, M, D)
+        Latents that have read the spectrum, before the first block.
     layers : Tensor of shape (B, M, K * D)
-        Latents after each of the last K <= 2 blocks, side by side.
+        Latents after each of the last K <= 2 blocks, layer-normalised, side by side.
     cls : Tensor of shape (B, D)
-        The CLS latent, which reads no window of its own, after the last block.
+        The CLS latent, which reads no window of its own, after the last block, layer-normalised.
     contrast : Tensor of shape (B, C), or None
-        Features of local contrast, where the encoder has them.
+        The read-out of local contrast, where the encoder has it.
     """
 
+    windows: Tensor
     layers: Tensor
     cls: Tensor
     contrast: Tensor | None = None
@@ -94,7 +102,8 @@ class SpectralPerceiver(nn.Module):
         """
         if self.config.attention != "position":
             return None
-        return Windows(*grid.per_distinct(lambda distinct: self.attention.windows(distinct, dtype)))
+        parts = grid.per_distinct(lambda distinct: self.attention.windows(distinct, dtype))  # type: ignore[arg-type, return-value] # none is banded
+        return Windows(*parts)
 
     def bins(self, grid: Grid, dtype: torch.dtype = torch.float32) -> Tensor | None:
         """Return the bins of a grid, for local contrast; None without."""
@@ -109,7 +118,7 @@ class SpectralPerceiver(nn.Module):
         grid: Grid,
         *,
         windows: Windows | None = None,
-        bins: Tensor | None = None,
+        bins: Tensor | Banded | None = None,
         visible: Tensor | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         chunk: int | None = None,
@@ -124,7 +133,7 @@ class SpectralPerceiver(nn.Module):
             One grid for all (L,), or a grid per spectrum (B, L) with its validity mask.
         windows : Windows, optional
             ``self.windows(grid)`` where the caller keeps it; computed otherwise.
-        bins : Tensor, optional
+        bins : Tensor or Banded, optional
             ``self.bins(grid)``, likewise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen (masked modelling).
@@ -138,42 +147,65 @@ class SpectralPerceiver(nn.Module):
         -------
         Latents
         """
-        x, statistics = self.normalisation(x, grid, visible)
-        common = self.statistics(statistics).unsqueeze(1)
-        if self.metadata is not None:
-            common = common + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)
-        latents, contrast = self.latents + common, None
-        if self.config.attention == "position":
-            windows = windows or self.windows(grid)
-            assert windows is not None
-            values, coverage = self.attention(x, windows, visible)
-            latents = latents + _beside_cls(self._placed(windows, coverage))
-        if self.contrast is not None:
-            contrast = self.contrast(x, statistics[:, 1:], self.bins(grid) if bins is None else bins, visible)
-        if self.config.attention != "position":
-            return Latents(*self._transformed(latents, x, grid, visible), contrast)
-        if chunk is None:
-            return Latents(*self._transformed(latents, values), contrast)
-        parts = zip(latents.split(chunk), values.split(chunk), strict=True)
+        first, others, source, contrast = self._read(x, grid, windows, bins, visible, metadata)
+        latents = torch.cat([first, others], dim=1)
+        if chunk is None or self.config.attention != "position":
+            return Latents(others, *self._transformed(latents, *source), contrast)
+        parts = zip(latents.split(chunk), source[0].split(chunk), strict=True)
         layers, cls = zip(*(self._transformed(*part) for part in parts), strict=True)
-        return Latents(torch.cat(layers), torch.cat(cls), contrast)
+        return Latents(others, torch.cat(layers), torch.cat(cls), contrast)
 
-    def _transformed(self, latents: Tensor, values: Tensor, *where: Any) -> tuple[Tensor, Tensor]:
-        """Return `layers` and `cls` of `Latents`.
+    def _read(
+        self,
+        x: Tensor,
+        grid: Grid,
+        windows: Windows | None,
+        bins: Tensor | Banded | None,
+        visible: Tensor | None = None,
+        metadata: Sequence[Mapping[str, Any]] | None = None,
+    ) -> tuple[Tensor, Tensor, tuple[Any, ...], Tensor | None]:
+        """Return the CLS latent (B, 1, D) and the others (B, M, D) before the first block, what these have read, and `contrast` of `Latents`.
 
-        What cross-attention reads are values of windows, or spectra with their grid and what is visible of them.
+        What they read are values of windows, or spectra with their grid and what is visible of them.
         """
+        x, statistics = self.normalisation(x, grid, visible)
+        contrast = None
+        if self.contrast is not None:
+            bins = self.bins(grid) if bins is None else bins
+            contrast = self.contrast(x, statistics[:, 1:], bins, visible, self.config.readout_scale)
+        if self.config.attention != "position":
+            latents = self.latents + self._common(statistics, metadata)
+            latents = latents + self.read[0](latents, x, grid, visible)
+            return latents[:, :1], latents[:, 1:], (x, grid, visible), contrast
+        windows = windows or self.windows(grid)
+        assert windows is not None
+        values, coverage = self.attention(x, windows, visible)
+        # In full precision: small differences between windows carry the chemistry.
+        with torch.autocast(x.device.type, enabled=False):
+            common = self._common(statistics, metadata)
+            # In place: most of the time goes into memory.
+            others = self.read[0](values).add_(self.latents[1:] + self._placed(windows, coverage)).add_(common)
+            return self.latents[:1] + common, others, (values,), contrast
+
+    def _common(self, statistics: Tensor, metadata: Sequence[Mapping[str, Any]] | None) -> Tensor:
+        """Return what all latents of a spectrum are told, (B, 1, D)."""
+        common = self.statistics(statistics).unsqueeze(1)
+        if self.metadata is None:
+            return common
+        return common + self.metadata(metadata or [{}] * len(statistics)).unsqueeze(1)
+
+    def _transformed(self, latents: Tensor, *source: Any) -> tuple[Tensor, Tensor]:
+        """Return `layers` and `cls` of `Latents`."""
         after: list[Tensor] = []
-        # Cross-attention layer j stands before block j * n_blocks / n_cross.
-        schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read)}
+        # Cross-attention layer j stands before block j * n_blocks / n_cross; the first one has read already.
+        schedule = {j * len(self.blocks) // len(self.read): layer for j, layer in enumerate(self.read) if j}
         for i, block in enumerate(self.blocks):
             if i in schedule:
                 if self.config.attention == "position":
-                    # In full precision: small differences between windows carry the chemistry.
-                    with torch.autocast(values.device.type, enabled=False):
-                        latents = latents + _beside_cls(schedule[i](values))
+                    with torch.autocast(latents.device.type, enabled=False):
+                        latents = latents + _beside_cls(schedule[i](*source))
                 else:
-                    latents = latents + schedule[i](latents, values, *where)
+                    latents = latents + schedule[i](latents, *source)
             if self.gradient_checkpointing and self.training:
                 latents = checkpoint(block, latents, use_reentrant=False)
             else:
@@ -183,7 +215,7 @@ class SpectralPerceiver(nn.Module):
         return torch.cat([state[:, 1:] for state in normed], dim=-1), normed[-1][:, 0]
 
     def local_contrast(
-        self, x: Tensor, grid: Grid, *, bins: Tensor | None = None, visible: Tensor | None = None
+        self, x: Tensor, grid: Grid, *, bins: Tensor | Banded | None = None, visible: Tensor | None = None
     ) -> Tensor:
         """Return the ``contrast`` read-out alone, without a pass through the latents.
 
@@ -193,7 +225,7 @@ class SpectralPerceiver(nn.Module):
             Spectra as measured.
         grid : Grid
             As in `encode`.
-        bins : Tensor, optional
+        bins : Tensor or Banded, optional
             ``self.bins(grid)`` where the caller keeps it; computed otherwise.
         visible : bool Tensor of shape (B, L), optional
             Points that may be seen.
@@ -206,19 +238,21 @@ class SpectralPerceiver(nn.Module):
             raise _no_contrast()
         x, statistics = self.normalisation(x, grid, visible)
         bins = self.bins(grid) if bins is None else bins
-        return self.config.readout_scale * self.contrast(x, statistics[:, 1:], bins, visible)
+        return self.contrast(x, statistics[:, 1:], bins, visible, self.config.readout_scale)
 
-    def read_out(self, latents: Latents, kind: str = "latents") -> Tensor:
-        """Turn latents into one row per spectrum: ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
+    def read_out(self, latents: Latents, kind: str = "windows") -> Tensor:
+        """Turn latents into one row per spectrum: ``windows``, ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
         scale = self.config.readout_scale
+        if kind == "windows":
+            return self._windows_read_out(latents.windows, latents.contrast)
         if kind == "latents":
             layers = latents.layers.flatten(1)
             layers = layers * (scale / layers.shape[1] ** 0.5)
-            return layers if latents.contrast is None else torch.cat([layers, scale * latents.contrast], dim=1)
+            return layers if latents.contrast is None else torch.cat([layers, latents.contrast], dim=1)
         if kind == "contrast":
             if latents.contrast is None:
                 raise _no_contrast()
-            return scale * latents.contrast
+            return latents.contrast
         if kind == "compact":
             compact = torch.einsum("bmd,mdk->bmk", latents.layers, self.compact)
             return compact.flatten(1) * (scale / self.width(kind) ** 0.5)
@@ -228,23 +262,35 @@ class SpectralPerceiver(nn.Module):
             return latents.cls
         raise ValueError(f"readout={kind!r}; use one of {', '.join(READOUTS)}.")
 
+    def _windows_read_out(self, before: Tensor, contrast: Tensor | None) -> Tensor:
+        # Layer norm, written out: on rows so short torch's takes twice as long.
+        before = before.float()
+        centred = before - before.mean(dim=-1, keepdim=True)
+        square = torch.linalg.vector_norm(centred, dim=-1, keepdim=True).square() / self.config.d_model
+        scale = _WINDOWS_WEIGHT * self.config.readout_scale / (self.config.n_latents * self.config.d_model) ** 0.5
+        normed = centred * (scale * (square + 1e-5).rsqrt())
+        return normed.flatten(1) if contrast is None else torch.cat([normed.flatten(1), contrast], dim=1)
+
     def embed(
         self,
         x: Tensor,
         grid: Grid,
-        readout: str = "latents",
+        readout: str = "windows",
         *,
         windows: Windows | None = None,
-        bins: Tensor | None = None,
+        bins: Tensor | Banded | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
         chunk: int | None = None,
     ) -> Tensor:
-        """Encode and read out, with no more work than the read-out needs: local contrast has no use for windows and latents.
+        """Encode and read out, with no more work than the read-out needs: windows have no use for blocks, local contrast none for latents.
 
         Parameters are those of `encode`; returns (B, width(readout)).
         """
         if readout == "contrast":
             return self.local_contrast(x, grid, bins=bins)
+        if readout == "windows":
+            _, before, _, contrast = self._read(x, grid, windows, bins, metadata=metadata)
+            return self._windows_read_out(before, contrast)
         latents = self.encode(x, grid, windows=windows, bins=bins, metadata=metadata, chunk=chunk)
         return self.read_out(latents, readout)
 
@@ -253,6 +299,7 @@ class SpectralPerceiver(nn.Module):
         config = self.config
         contrast = self.contrast.width if self.contrast else 0
         return {
+            "windows": config.n_latents * config.d_model + contrast,
             "latents": config.n_latents * self.n_layers * config.d_model + contrast,
             "contrast": contrast,
             "compact": config.n_latents * config.compact_per_latent,
@@ -263,7 +310,7 @@ class SpectralPerceiver(nn.Module):
         x: Tensor | Sequence[Tensor],
         wavelengths: Tensor | Sequence[Tensor],
         valid: Tensor | None = None,
-        readout: str = "latents",
+        readout: str = "windows",
     ) -> Tensor:
         """Encode spectra on wavelengths in nm (ascending) and read them out in one go.
 
@@ -304,7 +351,9 @@ class SpectralPerceiver(nn.Module):
         faded = windows.coverage
         position = (windows.position * faded).sum(-1) / faded.sum(-1).clamp_min(1e-6)
         code = self.encoding(position) * faded.amax(-1, keepdim=True)
-        return self.place(torch.cat([code.expand(coverage.shape[0], -1, -1), coverage], dim=-1))
+        if coverage.dim() > code.dim():
+            code = code.expand(coverage.shape[0], -1, -1)
+        return self.place(torch.cat([code, coverage], dim=-1))
 
 
 def _normal(*shape: int, divisor: float) -> nn.Parameter:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .banded import Banded, weighted
 from .grid import Grid
 
 # Layout of the windows around a latent's anchor, in units of the latents' spacing: two broad views of
@@ -29,7 +30,7 @@ class Windows(NamedTuple):
 
     Attributes
     ----------
-    weights : Tensor of shape (M * H, L) or (B, M * H, L)
+    weights : Tensor of shape (M * H, L) or (B, M * H, L), or Banded
         Rows sum to one over the valid points.
     coverage : Tensor of shape (M, H) or (B, M, H)
         1 where points lie under the window, fading to 0 outside of the spectrum's range.
@@ -37,7 +38,7 @@ class Windows(NamedTuple):
         Mean ln(wavelength / 1000 nm) under the window.
     """
 
-    weights: Tensor
+    weights: Tensor | Banded
     coverage: Tensor
     position: Tensor
 
@@ -125,21 +126,21 @@ class PositionKeyedAttention(nn.Module):
         values : Tensor of shape (B, M, H)
             Mean under a latent's first, broadest window, and the amplified differences of the others
             from it, all faded by the coverage.
-        coverage : Tensor of shape (B, M, H)
+        coverage : Tensor of shape (B, M, H), or (M, H) where spectra share it
         """
         with torch.autocast(x.device.type, enabled=False):
             return self._read(x, windows, visible)
 
     def _read(self, x: Tensor, windows: Windows, visible: Tensor | None) -> tuple[Tensor, Tensor]:
-        values = _apply(windows.weights, x)
-        coverage = windows.coverage.expand(x.shape[0], -1, -1)
+        values = weighted(windows.weights, x)
+        coverage = windows.coverage
         if visible is not None:
-            share = _apply(windows.weights, visible)
+            share = weighted(windows.weights, visible)
             values = values / share.clamp_min(1e-4)
             share = share.float()
             # Not from 0, where the slope of the square root is infinite.
-            coverage = coverage * share.reshape(coverage.shape).clamp(1e-6, 1.0).sqrt()
-        values = values.reshape(coverage.shape)
+            coverage = coverage * share.reshape(-1, *coverage.shape[-2:]).clamp(1e-6, 1.0).sqrt()
+        values = values.reshape(-1, *coverage.shape[-2:])
         # The differences are taken in the precision of the windows, before anything is rounded to float32.
         level = values[..., :1]
         values = torch.cat([level, _CONTRAST * (values[..., 1:] - level)], dim=-1)
@@ -174,13 +175,6 @@ def gaussian_weights(u: Tensor, centre: Tensor, width: Tensor) -> Tensor:
     weights = torch.cat([slope, below[..., -1:]], -1) - torch.cat([below[..., :1], slope], -1)
     # Far from the centre only rounding is left.
     return nn.functional.threshold(weights, _NEGLIGIBLE, 0.0)
-
-
-def _apply(weights: Tensor, x: Tensor) -> Tensor:
-    x = x.to(weights.dtype)
-    if weights.dim() == 2:
-        return x @ weights.T
-    return torch.bmm(weights, x.unsqueeze(-1)).squeeze(-1)
 
 
 def _anchors(n: int, start: float, stop: float) -> tuple[Tensor, float]:

@@ -36,6 +36,10 @@ def _layers(encoder: SpectralPerceiver, readout: str) -> list[list[nn.Parameter]
     contrast = list(encoder.contrast.parameters()) if encoder.contrast is not None else []
     if readout == "contrast":
         return [contrast]
+    if readout == "windows":
+        beyond = {id(p) for part in (encoder.blocks, encoder.norms, encoder.read[1:]) for p in part.parameters()}
+        beyond |= {id(p) for p in (encoder.compact, *contrast)}
+        return [[p for p in encoder.parameters() if id(p) not in beyond], contrast]
     blocks = [list(block.parameters()) for block in encoder.blocks]
     last = [*encoder.norms.parameters(), *contrast]
     inside = {id(p) for part in (*blocks, last) for p in part}

@@ -24,7 +24,7 @@ def embed_file(
     target: str | os.PathLike[str],
     *,
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "latents",
+    readout: str = "windows",
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),

@@ -47,7 +47,7 @@ def embed_folder(
     *,
     suffix: str = ".npy",
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "latents",
+    readout: str = "windows",
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),

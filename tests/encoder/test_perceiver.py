@@ -54,47 +54,76 @@ def test_readouts_are_finite_and_of_declared_width(settings: dict, readout: str,
 
 def test_unknown_readout(x: torch.Tensor) -> None:
     encoder = build()
-    with pytest.raises(ValueError, match="readout='median'; use one of latents, contrast, compact, mean, cls"):
+    with pytest.raises(ValueError, match="readout='median'; use one of windows, latents, contrast, compact, mean, cls"):
         encoder(x, WL, readout="median")
+
+
+def test_windows_are_the_default() -> None:
+    """Layer-normalised latents before the first block; local contrast at full weight beside them at half."""
+    encoder, x = build(n_scales=2), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    out, states = encoder(x, WL), encoder.encode(x, Grid.from_wavelengths(WL))
+    assert out.shape == (3, 8 * 16 + encoder.width("contrast"))
+    assert torch.equal(out, encoder(x, WL, readout="windows"))
+    torch.testing.assert_close(out, encoder.read_out(states, "windows"))
+    normed = torch.nn.functional.layer_norm(states.windows, (16,)).flatten(1)
+    torch.testing.assert_close(out[:, : 8 * 16], 0.5 * normed / (8 * 16) ** 0.5)
+    assert torch.equal(out[:, 8 * 16 :], encoder.local_contrast(x, Grid.from_wavelengths(WL)))
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
 @torch.no_grad()
-def test_padding_changes_nothing(settings: dict, x: torch.Tensor) -> None:
+def test_windows_run_no_block(settings: dict, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder, grid = build(**settings), Grid.from_wavelengths(WL)
+    expected = encoder.read_out(encoder.encode(x, grid), "windows")
+    monkeypatch.setattr(type(encoder.blocks[0]), "forward", lambda *_: pytest.fail("a block was run"))
+    torch.testing.assert_close(encoder.embed(x, grid, "windows", chunk=2), expected)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder.embed(x, grid, "windows")
+    torch.testing.assert_close(half, expected, rtol=0.0, atol=0.02 if settings.get("attention") == "content" else 1e-6)
+
+
+@pytest.mark.parametrize("settings", VARIANTS)
+@pytest.mark.parametrize("readout", ["windows", "latents"])
+@torch.no_grad()
+def test_padding_changes_nothing(settings: dict, readout: str, x: torch.Tensor) -> None:
     encoder = build(**settings)
-    alone = encoder(x, WL)
+    alone = encoder(x, WL, readout=readout)
     padded = torch.cat([x, torch.full((5, 30), 7.0)], dim=1)
     axis = torch.cat([WL, WL[-1:].expand(30)]).expand(5, -1)
     valid = torch.arange(90).expand(5, -1) < 60
-    torch.testing.assert_close(encoder(padded, axis, valid), alone, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(padded, axis, valid, readout), alone, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("settings", VARIANTS[:2])
+@pytest.mark.parametrize("readout", ["windows", "latents"])
 @torch.no_grad()
-def test_lists_of_unequal_spectra(settings: dict, x: torch.Tensor) -> None:
+def test_lists_of_unequal_spectra(settings: dict, readout: str, x: torch.Tensor) -> None:
     encoder = build(**settings)
-    together = encoder([x[0], x[1, :40], x[2, ::2]], [WL, WL[:40], WL[::2]])
+    together = encoder([x[0], x[1, :40], x[2, ::2]], [WL, WL[:40], WL[::2]], readout=readout)
     for i, (row, axis) in enumerate(((x[0], WL), (x[1, :40], WL[:40]), (x[2, ::2], WL[::2]))):
-        torch.testing.assert_close(together[i], encoder(row[None], axis)[0], rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(encoder(list(x), [WL] * 5), encoder(x, WL))
+        torch.testing.assert_close(together[i], encoder(row[None], axis, readout=readout)[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(encoder(list(x), [WL] * 5, readout=readout), encoder(x, WL, readout=readout))
     with pytest.raises(ValueError, match="padded tensors"):
         encoder(list(x), [WL] * 5, torch.ones(5, len(WL), dtype=torch.bool))
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
+@pytest.mark.parametrize("readout", ["windows", "latents"])
 @torch.no_grad()
-def test_hidden_points_do_not_leak(settings: dict, x: torch.Tensor) -> None:
+def test_hidden_points_do_not_leak(settings: dict, readout: str, x: torch.Tensor) -> None:
     encoder = build(**settings)
     grid = Grid.from_wavelengths(WL)
     visible = torch.ones(5, 60, dtype=torch.bool)
     visible[:, 20:45] = False
     other = torch.where(visible, x, x + 100.0 * torch.rand_like(x))
-    a, b = (encoder.read_out(encoder.encode(v, grid, visible=visible)) for v in (x, other))
+    a, b = (encoder.read_out(encoder.encode(v, grid, visible=visible), readout) for v in (x, other))
     torch.testing.assert_close(a, b)
-    double = encoder.read_out(encoder.encode(x, grid, windows=encoder.windows(grid, torch.float64), visible=visible))
+    double = encoder.read_out(
+        encoder.encode(x, grid, windows=encoder.windows(grid, torch.float64), visible=visible), readout
+    )
     torch.testing.assert_close(double, a, rtol=1e-4, atol=1e-4)
-    everything = encoder.read_out(encoder.encode(x, grid, visible=torch.ones_like(visible)))
-    torch.testing.assert_close(everything, encoder.read_out(encoder.encode(x, grid)), rtol=1e-3, atol=1e-4)
+    everything = encoder.read_out(encoder.encode(x, grid, visible=torch.ones_like(visible)), readout)
+    torch.testing.assert_close(everything, encoder.read_out(encoder.encode(x, grid), readout), rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
-from nirs4all_vit.encoder.local_contrast import LocalContrast, _cosines
+from nirs4all_vit.encoder.local_contrast import LocalContrast, _contrast, _cosines, _mean_square
 from nirs4all_vit.encoder.position_attention import gaussian_weights
 
 from .test_perceiver import build
@@ -103,14 +103,17 @@ def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
     torch.testing.assert_close(stretched, turned, rtol=1e-3, atol=1e-5)
 
 
+def _divided(contrast: LocalContrast, patches: torch.Tensor, view: int, scale: int) -> torch.Tensor:
+    softness, factor = contrast._settings(torch.full((patches.shape[1],), scale))
+    return _contrast(patches, _mean_square(patches), softness[view], factor[view])
+
+
 @torch.no_grad()
 def test_strong_bands_saturate() -> None:
     contrast = LocalContrast(2)
     patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
-    weak, strong = (contrast._contrast(patches * by, 0, torch.ones(3, dtype=torch.long)).norm() for by in (1e-3, 1e3))
-    weaker, stronger = (
-        contrast._contrast(patches * by, 0, torch.ones(3, dtype=torch.long)).norm() for by in (2e-3, 2e3)
-    )
+    weak, strong = (_divided(contrast, patches * by, 0, 1).norm() for by in (1e-3, 1e3))
+    weaker, stronger = (_divided(contrast, patches * by, 0, 1).norm() for by in (2e-3, 2e3))
     assert weaker / weak == pytest.approx(2.0, rel=1e-2)
     assert stronger / strong == pytest.approx(1.0, rel=1e-2)
 
@@ -123,7 +126,8 @@ def test_contrast_alone_is_what_stands_beside_the_latents() -> None:
     latents = encoder.encode(x, grid)
     assert alone.shape == (4, encoder.width("contrast"))
     assert torch.equal(alone, encoder.read_out(latents, "contrast"))
-    assert torch.equal(alone, encoder.read_out(latents, "latents")[:, -alone.shape[1] :])
+    for beside in ("windows", "latents"):
+        assert torch.equal(alone, encoder.read_out(latents, beside)[:, -alone.shape[1] :])
     own = Grid.from_wavelengths(AXIS.expand(4, -1), torch.ones(4, 60, dtype=torch.bool))
     torch.testing.assert_close(encoder.local_contrast(x, own), alone, rtol=1e-3, atol=1e-5)
     bare = build(n_scales=0)
@@ -140,7 +144,7 @@ def test_cosines_tell_a_patch_whole() -> None:
     contrast = LocalContrast(2)
     patches = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(0))
     patches = patches - patches.mean(-1, keepdim=True)
-    found = contrast._contrast(patches @ _cosines().float(), 1, torch.zeros(3, dtype=torch.long))
+    found = _divided(contrast, patches @ _cosines().float(), 1, 0)
     assert found.shape == (6, 3, 15)
     softness, square = float(contrast.log_softness[1, 0].exp()), patches.square().mean(-1, keepdim=True)
     expected = patches / (square + softness**2).sqrt() * (1 + (softness / 0.655) ** 2) ** 0.5
@@ -151,11 +155,11 @@ def test_the_network_sees_shape_and_contrast() -> None:
     contrast = LocalContrast(2, 8)
     patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
     about = torch.ones(3, 1), torch.zeros(3, dtype=torch.long)
-    small, large = contrast.network(patches, *about), contrast.network(3 * patches, *about)
+    small, large = (contrast.network(p, _mean_square(p), *about) for p in (patches, 3 * patches))
     assert small.shape == (5, 3, 16)
     assert (small - large).abs().max() > 1e-3
     # Patches far below the usual contrast fade to one answer: they are noise.
-    nothing = contrast.network(1e-6 * patches, *about)
+    nothing = contrast.network(1e-6 * patches, _mean_square(1e-6 * patches), *about)
     torch.testing.assert_close(nothing, nothing[:1, :1].expand_as(nothing), rtol=0, atol=1e-3)
 
 

@@ -195,7 +195,7 @@ def test_a_sample_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("readout", ["contrast", "latents", "compact"])
+@pytest.mark.parametrize("readout", ["contrast", "windows", "latents", "compact"])
 @pytest.mark.parametrize("tune", ["all", "lora"])
 def test_what_is_tuned_changes_and_nothing_else(tune: str, readout: str) -> None:
     model = small(tune=tune, readout=readout, max_steps=1).fit(X[:24], Y[:24])
@@ -208,7 +208,8 @@ def test_what_is_tuned_changes_and_nothing_else(tune: str, readout: str) -> None
     if readout == "contrast":
         assert all(name.startswith("contrast.") for name in changed)
     else:
-        assert any(name.startswith("blocks.") for name in changed)
+        assert any(name.startswith("blocks.") for name in changed) == (readout != "windows")
+        assert any(name.startswith("read.") for name in changed)
     assert not any(p.requires_grad for p in model.encoder_.parameters())
     assert np.isfinite(model.predict(X)).all()
     # The encoder that everybody shares is not touched.
@@ -322,6 +323,10 @@ def test_the_nearer_to_the_spectrum_the_slower() -> None:
         [1e-3 * 0.1 ** (i + 1) for i in range(len(by_block))]
     )
     assert rates["latents"] == pytest.approx(1e-3 * 0.1 ** (len(by_block) + 1))
+    windows = learning_rates(encoder, "windows", 1e-3, 0.1)
+    assert windows["latents"] == windows["read.0.weight"] == 1e-4
+    assert windows["contrast.log_weight"] == 1e-3
+    assert not [name for name in windows if name.startswith(("blocks.", "norms.", "compact"))]
     contrast = learning_rates(encoder, "contrast", 1e-3, 0.1)
     assert set(contrast.values()) == {1e-3}
     assert all(name.startswith("contrast.") for name in contrast)
