@@ -58,12 +58,13 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Unit of every axis given to this object; ``"auto"`` tells them apart by range.
     batch_size : int, default=32
         Spectra per pass through the encoder, rounded up to a multiple of 32; a matter of speed and
-        memory only.
+        memory only. 32 stays in a processor's cache; a GPU is faster with 256.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
     precision : {"fp32", "bf16"}, default="fp32"
-        ``"bf16"`` halves the digits inside the transformer, which ``"windows"`` and ``"contrast"`` do not use, for devices that are faster so (a processor without such instructions
-        is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra.
+        ``"bf16"`` halves the digits inside the transformer, for devices that are faster so (a processor without such instructions
+        is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra. ``"windows"`` and
+        ``"contrast"`` do not use the transformer and stay as they are.
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
