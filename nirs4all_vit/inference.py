@@ -27,7 +27,7 @@ _PADDED_POINTS = 16_384
 _CACHED = 32
 # Latest grids whose windows are kept for the next call (one spectrum of 2,100 points costs four times as much without), of
 # up to so many points: 64 MB in all with the bundled encoder.
-_KEPT_GRIDS, _KEPT_POINTS = 4, 2600
+_KEPT_GRIDS, _KEPT_POINTS = 4, 5200
 _KEPT: WeakKeyDictionary[SpectralPerceiver, dict[Any, Any]] = WeakKeyDictionary()
 
 

@@ -9,10 +9,12 @@ from torch import Tensor
 
 # Fewer columns are multiplied sooner than cut.
 _FEWEST, _N_BLOCKS = 256, 8
+# Rows that are means sum to one: what lies below is rounding, strewn over all columns.
+_ROUNDING = 1e-10
 
 
 class Banded(NamedTuple):
-    """Weights (n, L) as dense blocks of neighbouring rows, without most zeros.
+    """Weights (n, L) of means as dense blocks of neighbouring rows, without most zeros.
 
     Attributes
     ----------
@@ -29,7 +31,7 @@ def banded(weights: Tensor | Banded) -> Tensor | Banded:
         return weights
     blocks = []
     for rows in weights.tensor_split(_N_BLOCKS):
-        used = (rows != 0).any(dim=0).nonzero().flatten()
+        used = (rows.abs() > _ROUNDING).any(dim=0).nonzero().flatten()
         start, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
         blocks.append((start, rows[:, start:stop].contiguous()))
     return Banded(blocks)
