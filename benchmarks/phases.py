@@ -122,6 +122,7 @@ STRICT = {
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
         (
             "untrained",
+            "untrained:windows",
             "ablation-mae-windows~K:latents",
             f"{TRANSFER_RECIPE}~K",
             f"{TRANSFER_RECIPE}~K:windows",
@@ -293,7 +294,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     """
     chosen = _one_per_family(problems)
     permuted = partial(_calibrations, chosen, seeds=SEEDS[:1], permuted=True)
-    readouts = [f"ridge@{DEFAULT}:{name}" for name in ("latents", *_NARROW)]
+    readouts = [f"ridge@{DEFAULT}:{name}" for name in ("windows", "latents", *_NARROW)]
     yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
     few = chosen[: max(1, len(chosen) // 4)]
     yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)

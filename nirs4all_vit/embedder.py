@@ -40,8 +40,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
     readout : {"windows", "latents", "contrast", "compact", "mean", "cls"}, default="windows"
         What is read out of the encoder: the latents as they have read the spectrum through their windows, and local contrast (12,976
         columns with the bundled checkpoint); all latents of the last two blocks, and local contrast (19,120; slower, and no better
-        under linear heads); local contrast alone (6,832; faster still, and as good where all spectra cover one range, which it is
-        relative to); a few hundred learned dimensions (256; for heads that want few columns); the mean of the latents or the CLS
+        under linear heads); local contrast alone (6,832; faster still, and a little better where all spectra cover one range, which
+        it is relative to); a few hundred learned dimensions (256; for heads that want few columns); the mean of the latents or the CLS
         latent (96 each; for maps and similarity). An encoder without local contrast has no ``"contrast"``.
     adapt : bool, default=True
         Weigh the columns by the spectra seen in `fit`: what varies little in this material counts for more, what no other
@@ -58,13 +58,13 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Unit of every axis given to this object; ``"auto"`` tells them apart by range.
     batch_size : int, default=32
         Spectra per pass through the encoder, rounded up to a multiple of 32; a matter of speed and
-        memory only. 32 stays in a processor's cache; a GPU is faster with 256.
+        memory only. 32 stays in a processor's cache; a GPU wants more, such as 256.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
     precision : {"fp32", "bf16"}, default="fp32"
         ``"bf16"`` halves the digits inside the transformer, for devices that are faster so (a processor without such instructions
         is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra. ``"windows"`` and
-        ``"contrast"`` do not use the transformer and stay as they are.
+        ``"contrast"`` of the bundled checkpoint do not use it and stay as they are.
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several

@@ -26,7 +26,7 @@ _PADDED_POINTS = 16_384
 # The transformer takes so many spectra at a time on a thread: what is between its layers stays in the cache of a core.
 _CACHED = 32
 # Latest grids whose windows are kept for the next call (one spectrum of 2,100 points costs four times as much without), of
-# up to so many points: 64 MB in all with the bundled encoder.
+# up to so many points: up to 70 MB in all with the bundled encoder.
 _KEPT_GRIDS, _KEPT_POINTS = 4, 5200
 _KEPT: WeakKeyDictionary[SpectralPerceiver, dict[Any, Any]] = WeakKeyDictionary()
 

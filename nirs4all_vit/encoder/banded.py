@@ -33,7 +33,8 @@ def banded(weights: Tensor | Banded) -> Tensor | Banded:
     for rows in weights.tensor_split(_N_BLOCKS):
         used = (rows.abs() > _ROUNDING).any(dim=0).nonzero().flatten()
         start, stop = (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 1)
-        blocks.append((start, rows[:, start:stop].contiguous()))
+        # A copy: a view would keep the whole matrix alive.
+        blocks.append((start, rows[:, start:stop].clone(memory_format=torch.contiguous_format)))
     return Banded(blocks)
 
 

@@ -67,8 +67,8 @@ def scaled_encoder(
     embeddings' mean variance counts as typical.
     """
     scale = {}
-    for readout, related in (("latents", "contrast"), ("compact", "latents")):
-        history = penalties.get(readout) or penalties.get(related)
+    for readout, related in (("latents", ("contrast", "windows")), ("compact", ("latents",))):
+        history = next((penalties[name] for name in (readout, *related) if penalties.get(name)), None)
         if history:
             scale[readout] = float(np.exp(-0.5 * np.median(history[-max(1, len(history) // 5) :])))
         else:

@@ -86,7 +86,7 @@ def test_the_product_says_where_it_comes_from(tmp_path: Path) -> None:
     assert 0 < scores[-1]["stability"] <= 1.0 + 1e-9
     assert (tmp_path / "loss.png").stat().st_size > 5000
     z = SpectralEmbedder.from_run(tmp_path).fit_transform(datasets[0].values, wavelengths=datasets[0].wavelengths)
-    assert z.shape == (30, 8 * 32 + 366)
+    assert z.shape == (30, 8 * 16 + 366)
     assert np.isfinite(z).all()
 
 

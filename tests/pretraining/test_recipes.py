@@ -92,7 +92,7 @@ def test_ablations_build_on_each_other() -> None:
         ("data: {augmentation: {magic: {}}}", "data.augmentation: no augmentation 'magic'"),
         ("objectives: {episodic_calibration: {weight: 0}}", "every weight is 0"),
         ("objectives: {episodic_calibration: {tasks: {magic: {}}}}", r"episodic_calibration.tasks: no task 'magic'"),
-        ("objectives: {episodic_calibration: {readouts: {median: 1}}}", r"positive weights for one or more of latents"),
+        ("objectives: {episodic_calibration: {readouts: {median: 1}}}", r"positive weights for one or more of windows"),
         (
             "objectives: {masked_modeling: {ratio: [0.8, 0.6]}}",
             r"masked_modeling.ratio=\(0.8, 0.6\) must be two shares",
