@@ -111,8 +111,11 @@ class EmbeddedView(Views):
     def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
         """Adapt to the spectra of several datasets; returns their embeddings, one below the other."""
         embedded = np.concatenate([self._embedded(part) for part in parts])
-        self.adaptation = Adaptation.fit(embedded)
+        self.adaptation = self._adaptation(embedded)
         return self.adaptation.apply(embedded)
+
+    def _adaptation(self, embedded: NDArray[np.float32]) -> Adaptation:
+        return Adaptation.fit(embedded)
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
@@ -136,11 +139,8 @@ class EmbeddedView(Views):
 class PlainView(EmbeddedView):
     """The embedding as ``SpectralEmbedder(adapt=False)`` makes it: what an encoder says by itself."""
 
-    def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
-        """Return the embeddings of several datasets as they come, one below the other."""
-        embedded = np.concatenate([self._embedded(part) for part in parts])
-        self.adaptation = Adaptation.none(embedded.shape[1])
-        return embedded
+    def _adaptation(self, embedded: NDArray[np.float32]) -> Adaptation:
+        return Adaptation.none(embedded.shape[1])
 
 
 class RobustView(EmbeddedView):

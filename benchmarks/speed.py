@@ -40,7 +40,7 @@ from .report import write_table
 from .textbook import TextbookPerceiver
 
 #: The default of `SpectralEmbedder`.
-_READOUT = "windows"
+_READOUT = SpectralEmbedder().readout
 #: That, and one that goes through the transformer.
 _BOTH = (_READOUT, "latents")
 _LENGTHS = (100, 350, 700, 1400, 2100, 3000)

@@ -11,7 +11,7 @@ from pathlib import Path
 from . import __version__
 from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
-from .readouts import READOUTS
+from .readouts import DEFAULT_READOUT, READOUTS
 from .spectra import AXIS_UNITS
 from .streaming.file import TARGET_SUFFIXES
 from .streaming.folder import BACKENDS
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument(
         "--drop", action="append", default=[], metavar="COLUMN", help="pass over a column of ids or targets; repeatable"
     )
-    embed.add_argument("--readout", choices=READOUTS, default="windows")
+    embed.add_argument("--readout", choices=READOUTS, default=DEFAULT_READOUT)
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     folder = embed.add_argument_group("of a folder")
     folder.add_argument("--format", choices=[s[1:] for s in TARGET_SUFFIXES], default="npy", help="default: npy")
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .onnx")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
-    export.add_argument("--readout", choices=READOUTS, default="windows")
+    export.add_argument("--readout", choices=READOUTS, default=DEFAULT_READOUT)
     export.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     export.set_defaults(run=_export)
 

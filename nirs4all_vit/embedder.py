@@ -22,7 +22,7 @@ from .cache import clear, embed_once
 from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
 from .nuisances import insensitivity
-from .readouts import READOUTS
+from .readouts import DEFAULT_READOUT, READOUTS
 from .spectra import AXIS_UNITS, Spectra, assumed_wavelengths
 
 
@@ -136,7 +136,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self,
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
-        readout: str = "windows",
+        readout: str = DEFAULT_READOUT,
         adapt: bool = True,
         robust: bool = False,
         wavelengths: ArrayLike | None = None,

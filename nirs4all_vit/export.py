@@ -16,7 +16,7 @@ import numpy as np
 from .checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from .extras import needed_by
 from .files import atomic_path
-from .readouts import READOUTS
+from .readouts import DEFAULT_READOUT, READOUTS
 
 __all__ = ["export_onnx"]
 
@@ -33,7 +33,7 @@ _TERMS = 30
 def export_onnx(
     path: str | os.PathLike[str],
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "windows",
+    readout: str = DEFAULT_READOUT,
 ) -> Path:
     """Write an encoder as an ONNX graph that takes spectra on any grid.
 

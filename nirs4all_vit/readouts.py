@@ -2,3 +2,5 @@
 
 #: Read-outs of the encoder, each one row of fixed width per spectrum.
 READOUTS = ("windows", "latents", "contrast", "compact", "mean", "cls")
+#: What is read out where nothing is said.
+DEFAULT_READOUT = "windows"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from ..readouts import DEFAULT_READOUT
 from ..readouts import READOUTS as READOUTS
 from .banded import Banded
 from .block import LatentBlock
@@ -240,7 +241,7 @@ class SpectralPerceiver(nn.Module):
         bins = self.bins(grid) if bins is None else bins
         return self.contrast(x, statistics[:, 1:], bins, visible, self.config.readout_scale)
 
-    def read_out(self, latents: Latents, kind: str = "windows") -> Tensor:
+    def read_out(self, latents: Latents, kind: str = DEFAULT_READOUT) -> Tensor:
         """Turn latents into one row per spectrum: ``windows``, ``latents``, ``contrast``, ``compact``, ``mean`` or ``cls``."""
         scale = self.config.readout_scale
         if kind == "windows":
@@ -275,7 +276,7 @@ class SpectralPerceiver(nn.Module):
         self,
         x: Tensor,
         grid: Grid,
-        readout: str = "windows",
+        readout: str = DEFAULT_READOUT,
         *,
         windows: Windows | None = None,
         bins: Tensor | Banded | None = None,
@@ -310,7 +311,7 @@ class SpectralPerceiver(nn.Module):
         x: Tensor | Sequence[Tensor],
         wavelengths: Tensor | Sequence[Tensor],
         valid: Tensor | None = None,
-        readout: str = "windows",
+        readout: str = DEFAULT_READOUT,
     ) -> Tensor:
         """Encode spectra on wavelengths in nm (ascending) and read them out in one go.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import SpectralInputError
 from ..extras import needed_by
-from ..readouts import READOUTS
+from ..readouts import DEFAULT_READOUT, READOUTS
 from ..spectra import Spectra
 from .partial import PartialRows
 from .source import open_source
@@ -24,7 +24,7 @@ def embed_file(
     target: str | os.PathLike[str],
     *,
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "windows",
+    readout: str = DEFAULT_READOUT,
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),

@@ -13,6 +13,7 @@ from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError
 from ..extras import needed_by
 from ..files import atomic_path, file_sha256
+from ..readouts import DEFAULT_READOUT
 from .file import TARGET_SUFFIXES, embed_file
 from .source import SOURCE_SUFFIXES
 
@@ -47,7 +48,7 @@ def embed_folder(
     *,
     suffix: str = ".npy",
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
-    readout: str = "windows",
+    readout: str = DEFAULT_READOUT,
     axis_unit: str = "auto",
     wavelengths: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),
