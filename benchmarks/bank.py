@@ -22,7 +22,7 @@ from sklearn.pipeline import Pipeline
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.adaptation import Adaptation
+from nirs4all_vit.embedding.column_weighting import ColumnWeighting
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
 from .encoders import DEFAULT, Encoders
@@ -93,7 +93,7 @@ def compare(
 
 
 def _adapted(z: NDArray, train: NDArray) -> NDArray:
-    return Adaptation.fit(z[train]).apply(z.copy())
+    return ColumnWeighting.fit(z[train]).apply(z.copy())
 
 
 def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:

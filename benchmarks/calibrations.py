@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
 from nirs4all_vit.pretraining import GroupKennardStone, GroupSPXY
-from nirs4all_vit.spectra import to_nanometres
+from nirs4all_vit.spectra.data import to_nanometres
 
 #: The bank beside the checkout, where there is one.
 DEFAULT_X_BANK = Path("../shared/x_bank")

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.adaptation import Adaptation
+from nirs4all_vit.embedding.column_weighting import ColumnWeighting
+from nirs4all_vit.embedding.glsw import fit_glsw
 from nirs4all_vit.files import atomic_path, file_sha256
-from nirs4all_vit.nuisances import insensitivity
-from nirs4all_vit.spectra import Spectra
+from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import Calibration
 from .methods.base import Views
@@ -114,8 +114,8 @@ class EmbeddedView(Views):
         self.adaptation = self._adaptation(embedded)
         return self.adaptation.apply(embedded)
 
-    def _adaptation(self, embedded: NDArray[np.float32]) -> Adaptation:
-        return Adaptation.fit(embedded)
+    def _adaptation(self, embedded: NDArray[np.float32]) -> ColumnWeighting:
+        return ColumnWeighting.fit(embedded)
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
@@ -139,8 +139,8 @@ class EmbeddedView(Views):
 class PlainView(EmbeddedView):
     """The embedding as ``SpectralEmbedder(adapt=False)`` makes it: what an encoder says by itself."""
 
-    def _adaptation(self, embedded: NDArray[np.float32]) -> Adaptation:
-        return Adaptation.none(embedded.shape[1])
+    def _adaptation(self, embedded: NDArray[np.float32]) -> ColumnWeighting:
+        return ColumnWeighting.none(embedded.shape[1])
 
 
 class RobustView(EmbeddedView):
@@ -150,7 +150,7 @@ class RobustView(EmbeddedView):
         """Adapt to the calibration spectra and to how they follow disturbances."""
         embedded = self.fit_pooled([part])
         embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
-        self.insensitivity = insensitivity(
+        self.glsw = fit_glsw(
             [Spectra.on_grid(part.X, part.wavelengths)],
             lambda blocks: self.adaptation.apply(np.concatenate([_embed(embedder, block) for block in blocks])),
             embedded,
@@ -160,7 +160,7 @@ class RobustView(EmbeddedView):
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:
         """Return (n, width)."""
         embedded = super().view(part, name)
-        self.insensitivity.apply(embedded)
+        self.glsw.apply(embedded)
         return embedded
 
 

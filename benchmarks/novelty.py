@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder, SpectralNovelty
-from nirs4all_vit.novelty.bank import bank_coverage, bank_scores, bank_statistics
-from nirs4all_vit.novelty.features import signal_numbers
+from nirs4all_vit.embedding.bank import bank_coverage, bank_scores, bank_statistics
+from nirs4all_vit.embedding.signal import signal_numbers
 from nirs4all_vit.pretraining import load_x_bank
-from nirs4all_vit.spectra import MAX_WAVELENGTH
+from nirs4all_vit.spectra.data import MAX_WAVELENGTH
 
 from .encoders import DEFAULT
 from .problems import Problems

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nirs4all_vit.spectra import to_nanometres
+from nirs4all_vit.spectra.data import to_nanometres
 
 from .calibrations import Calibration, make_calibration
 

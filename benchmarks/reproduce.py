@@ -18,7 +18,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from nirs4all_vit import load_checkpoint
-from nirs4all_vit.checkpoint import tensors_sha256
+from nirs4all_vit.encoder.checkpoint import tensors_sha256
 from nirs4all_vit.pretraining.product import processor
 
 from .encoders import DEFAULT

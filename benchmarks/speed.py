@@ -30,8 +30,8 @@ from tqdm import tqdm
 
 import nirs4all_vit
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
-from nirs4all_vit.inference import embed
-from nirs4all_vit.spectra import Spectra
+from nirs4all_vit.embedding.inference import embed
+from nirs4all_vit.spectra.data import Spectra
 
 from .encoders import DEFAULT
 from .methods.external import multirocket_seconds

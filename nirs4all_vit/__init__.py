@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import forking as forking
+from .embedding import forking as forking
 from .lazy import lazy_names
 
 __version__ = "0.1.0"
@@ -18,21 +18,21 @@ __all__, __getattr__, __dir__ = lazy_names(
         "SpectralAxisError": "errors",
         "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
-        "SpectralNovelty": "novelty",
+        "SpectralNovelty": "diagnostics",
         "SpectralRegressor": "finetuning",
-        "load_checkpoint": "checkpoint",
-        "save_checkpoint": "checkpoint",
+        "load_checkpoint": "encoder.checkpoint",
+        "save_checkpoint": "encoder.checkpoint",
     },
 )
 __all__ += ["__version__"]
 
 if TYPE_CHECKING:
-    from .checkpoint import load_checkpoint as load_checkpoint
-    from .checkpoint import save_checkpoint as save_checkpoint
+    from .diagnostics import SpectralNovelty as SpectralNovelty
     from .embedder import SpectralEmbedder as SpectralEmbedder
+    from .encoder.checkpoint import load_checkpoint as load_checkpoint
+    from .encoder.checkpoint import save_checkpoint as save_checkpoint
     from .errors import CheckpointError as CheckpointError
     from .errors import SpectralAxisError as SpectralAxisError
     from .errors import SpectralInputError as SpectralInputError
     from .finetuning import SpectralClassifier as SpectralClassifier
     from .finetuning import SpectralRegressor as SpectralRegressor
-    from .novelty import SpectralNovelty as SpectralNovelty

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from . import __version__
-from .checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
+from .embedding.file import TARGET_SUFFIXES
+from .embedding.folder import BACKENDS
+from .encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
+from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
-from .readouts import DEFAULT_READOUT, READOUTS
-from .spectra import AXIS_UNITS
-from .streaming.file import TARGET_SUFFIXES
-from .streaming.folder import BACKENDS
+from .spectra.data import AXIS_UNITS
 
 #: What an interrupted command leaves.
 _RESUMES = {
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _embed(options: argparse.Namespace) -> int:
-    from .streaming import embed_file, embed_folder
+    from .embedding import embed_file, embed_folder
 
     chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
     chosen["progress"] = sys.stderr.isatty()
@@ -147,7 +147,7 @@ def _embed(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
-    from .export import export_onnx
+    from .encoder.export import export_onnx
 
     if options.output.suffix != ".onnx" or not options.output.parent.is_dir():
         raise SpectralInputError(f"{options.output}: name a .onnx file in a folder that is there.")

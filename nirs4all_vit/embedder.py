@@ -9,21 +9,29 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+import wrapt
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from . import plugin
-from .adaptation import Adaptation
-from .arrays import as_table, blocks_on_own_grids, check_spectra, given_axis, is_nested, is_ragged, warn_assumed_axis
-from .cache import clear, embed_once
-from .checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
+from .embedding.cache import clear, embed_once
+from .embedding.column_weighting import ColumnWeighting
+from .embedding.glsw import fit_glsw
+from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
+from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralAxisError, SpectralInputError
-from .nuisances import insensitivity
-from .readouts import DEFAULT_READOUT, READOUTS
-from .spectra import AXIS_UNITS, Spectra, assumed_wavelengths
+from .spectra.data import AXIS_UNITS, Spectra, assumed_wavelengths
+from .spectra.resolver import (
+    as_table,
+    blocks_on_own_grids,
+    check_spectra,
+    given_axis,
+    is_nested,
+    is_ragged,
+    warn_assumed_axis,
+)
 
 
 class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
@@ -84,9 +92,9 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         Name and version of the weights.
     checkpoint_sha256_ : str
         Hash of the weight file; `transform` refuses other weights.
-    adaptation_ : Adaptation
+    column_weighting_ : ColumnWeighting
         Factor of each column (`scale`) and the bounds that it keeps within (`lower`, `upper`); ones, None and None with ``adapt=False``.
-    insensitivity_ : Insensitivity
+    glsw_ : GLSW
         With `robust`: directions that lose weight (`directions`), the share of their length that is taken (`loss`), and the `gain` of what is left.
     n_features_in_ : int
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
@@ -236,9 +244,9 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         checkpoint = self._checkpoint()
         if self.on_outlier != "ignore":
             self._novelty().report(blocks, self.on_outlier)
-        embedded = self.adaptation_.apply(self._embed(blocks, checkpoint))
+        embedded = self.column_weighting_.apply(self._embed(blocks, checkpoint))
         if self.robust:
-            self.insensitivity_.apply(embedded)
+            self.glsw_.apply(embedded)
         return embedded
 
     @available_if(lambda self: self.on_outlier != "ignore")
@@ -260,21 +268,19 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         blocks = self._fit(X, wavelengths)
         checkpoint = self._checkpoint()
         embedded = self._embed(blocks, checkpoint)
-        for attribute in ("ood_", "insensitivity_"):
+        for attribute in ("ood_", "glsw_"):
             self.__dict__.pop(attribute, None)
         if self.on_outlier != "ignore":
             self._fit_novelty(X, wavelengths)
-        adaptation = Adaptation.fit(embedded) if self.adapt else Adaptation.none(embedded.shape[1])
-        self.adaptation_, embedded = adaptation, adaptation.apply(embedded)
+        adaptation = ColumnWeighting.fit(embedded) if self.adapt else ColumnWeighting.none(embedded.shape[1])
+        self.column_weighting_, embedded = adaptation, adaptation.apply(embedded)
         if self.robust:
-            self.insensitivity_ = insensitivity(
-                blocks, lambda b: adaptation.apply(self._embed(b, checkpoint)), embedded
-            )
-            self.insensitivity_.apply(embedded)
+            self.glsw_ = fit_glsw(blocks, lambda b: adaptation.apply(self._embed(b, checkpoint)), embedded)
+            self.glsw_.apply(embedded)
         return embedded
 
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
-        from .inference import resolve_device
+        from .embedding.inference import resolve_device
 
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
@@ -298,7 +304,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return blocks
 
     def _fit_novelty(self, X: Any, wavelengths: Any) -> None:
-        from .novelty import SpectralNovelty
+        from .diagnostics import SpectralNovelty
 
         axis: dict[str, Any] = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
         with warnings.catch_warnings():
@@ -308,7 +314,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
-        if not checkpoint.replaces(self.checkpoint_sha256_):
+        if checkpoint.sha256 != self.checkpoint_sha256_:
             raise CheckpointError(
                 f"fitted with {self.checkpoint_name_} (SHA-256 {self.checkpoint_sha256_[:12]}), but "
                 f"{self.checkpoint} now holds {checkpoint.sha256[:12]}; fit again or restore the file."
@@ -316,7 +322,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         return checkpoint
 
     def _embed(self, blocks: list[Spectra], checkpoint: Checkpoint) -> NDArray[np.float32]:
-        from .inference import embed, resolve_device
+        from .embedding.inference import embed, resolve_device
 
         device = resolve_device(self.device)
         run = partial(
@@ -383,17 +389,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Tell nirs4all to pass ``wavelengths=`` to `fit`, unless the user has given them already."""
         return self.wavelengths is None and not getattr(self, "_without_host_axis", False)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles of earlier releases know nothing of what came later.
-        state = {"on_outlier": "ignore", "precision": "fp32", "robust": False, **state}
-        if "scale_" in state:
-            state["adaptation_"] = Adaptation(state.pop("scale_"))
-        super().__setstate__(state)
-
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
         return tags
 
 
-plugin.install()
+# By name: the host's part is imported when nirs4all is, and not before.
+wrapt.register_post_import_hook("nirs4all_vit.nirs4all_host.hooks:register_embedder", "nirs4all.controllers")
+wrapt.register_post_import_hook(
+    "nirs4all_vit.nirs4all_host.hooks:tolerate_missing_axis", "nirs4all.pipeline.dagml.node_runner"
+)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class SpectralInputError(ValueError):
     """Spectra that cannot be embedded: wrong shape, NaN, infinities, no rows."""
@@ -17,3 +20,25 @@ class MissingPackageError(ImportError):
 
 class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, altered or of a newer format."""
+
+
+@contextmanager
+def needed_by(what: str, install: str) -> Iterator[None]:
+    """Import packages that may be missing, and say then what to install.
+
+    Parameters
+    ----------
+    what : str
+        What cannot be done without.
+    install : str
+        What pip is to install: an extra of this package, or another package.
+
+    Raises
+    ------
+    MissingPackageError
+        One of them is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(f"{what} needs {error.name}: pip install '{install}'.") from error

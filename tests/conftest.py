@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from nirs4all_vit.checkpoint import save_checkpoint
+from nirs4all_vit.encoder.checkpoint import save_checkpoint
 
 ROOT = Path(__file__).resolve().parent.parent
 X_BANK = Path(os.environ.get("X_BANK", ROOT / "../shared/x_bank")).resolve()
@@ -135,7 +135,7 @@ def make_registry(
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of spectra that went through the encoder, call by call; the cache's memory starts empty."""
-    from nirs4all_vit import cache, inference
+    from nirs4all_vit.embedding import cache, inference
 
     cache.clear(True)
     counts: list[int] = []

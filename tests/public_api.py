@@ -14,14 +14,12 @@ COMMITTED = Path(__file__).with_name("public_api.json")
 #: Modules whose names are the users'.
 MODULES = (
     "nirs4all_vit",
+    "nirs4all_vit.diagnostics",
+    "nirs4all_vit.embedding",
     "nirs4all_vit.encoder",
-    "nirs4all_vit.explanation",
-    "nirs4all_vit.export",
     "nirs4all_vit.finetuning",
     "nirs4all_vit.heads",
-    "nirs4all_vit.novelty",
     "nirs4all_vit.pretraining",
-    "nirs4all_vit.streaming",
 )
 
 

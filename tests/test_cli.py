@@ -115,7 +115,7 @@ def test_interrupted(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) ->
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("nirs4all_vit.streaming.embed_file", stop)
+    monkeypatch.setattr("nirs4all_vit.embedding.embed_file", stop)
     assert main(["embed", str(write(tmp_path / "s.csv")), "-o", str(tmp_path / "o.npy")]) == 130
     assert capsys.readouterr().err == "nirs4all-vit: interrupted; the same command goes on.\n"
 

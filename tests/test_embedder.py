@@ -271,7 +271,7 @@ def test_counts_on_a_high_pedestal_keep_their_signal(spectra: np.ndarray, nm: np
 def test_pickle_holds_no_weights(spectra: np.ndarray, nm: np.ndarray, embedded: np.ndarray, tmp_path: Path) -> None:
     embedder = SpectralEmbedder().fit(spectra, wavelengths=nm)
     content = pickle.dumps(embedder)
-    assert len(content) - 3 * embedder.adaptation_.scale.nbytes < 20_000
+    assert len(content) - 3 * embedder.column_weighting_.scale.nbytes < 20_000
     assert b"nirs-base" in content
     np.testing.assert_array_equal(pickle.loads(content).transform(spectra), embedded)
     joblib.dump(embedder, tmp_path / "e.joblib")
@@ -372,7 +372,7 @@ def test_bad_input_is_one_clear_sentence(
     def no_work(*_: object, **__: object) -> None:
         raise AssertionError("embedding began before the input was checked")
 
-    monkeypatch.setattr("nirs4all_vit.inference.embed", no_work)
+    monkeypatch.setattr("nirs4all_vit.embedding.inference.embed", no_work)
     with pytest.raises(error, match=message) as caught:
         SpectralEmbedder(**parameters).fit_transform(X, wavelengths=wavelengths)
     assert "\n" not in str(caught.value)

@@ -10,7 +10,7 @@ import pytest
 from sklearn.exceptions import InconsistentVersionWarning
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
-from nirs4all_vit.checkpoint import BUNDLED, FORMAT_VERSION
+from nirs4all_vit.encoder.checkpoint import BUNDLED, FORMAT_VERSION
 from tests.golden.inputs import FOLDER, embeddings, shared_grid
 
 

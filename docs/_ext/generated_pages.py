@@ -55,13 +55,13 @@ TABLES = (
 
 #: The house, floor by floor: what stands on a floor imports from the floors below it, and not from those above.
 FLOORS = (
-    (("benchmarks/", "protocol, phases, statistics, results"), ("cli.py", "embed, export, pretrain, finetune, info")),
-    (("plugin.py", "nirs4all hands over the axis"), ("heads/", "ridge, GP, TabPFN, intervals"), ("explanation/", "importance")),
-    (("embedder.py", "SpectralEmbedder"), ("novelty/", "T2, Q, bank"), ("finetuning/", "end to end, LoRA"), ("pretraining/", "data, objectives, loop")),
-    (("streaming/", "files of any size"), ("export.py", "ONNX"), ("cache.py", "encode once"), ("inference.py", "chunks, grids")),
-    (("checkpoint.py", "safetensors, provenance"), ("episodic_ridge.py", "ridge in closed form"), ("weights/", "nirs-base-v1")),
-    (("encoder/", "Spectral Perceiver, pure torch"),),
-    (("spectra.py", "wavelengths in nm, units"), ("tables.py", "CSV, Parquet"), ("errors.py", "what to do")),
+    (("cli.py", "embed, export, pretrain, finetune, info"), ("benchmarks/", "protocol, phases, statistics, results")),
+    (("finetuning/", "end to end, many tasks"), ("nirs4all_host/", "hands over the axis"), ("diagnostics/", "novelty, importance")),
+    (("pretraining/", "data, tasks, objectives, loop"), ("heads/", "ridge, GP, TabPFN, intervals")),
+    (("embedder.py", "SpectralEmbedder"),),
+    (("embedding/", "inference, cache, column weighting, GLSW, files of any size"),),
+    (("encoder/", "Spectral Perceiver in pure torch, checkpoints, ONNX"), ("weights/", "nirs-base-v1")),
+    (("spectra/", "values and wavelengths in nm, axes, tables, checks"), ("errors.py", "what to do")),
 )  # fmt: skip
 
 

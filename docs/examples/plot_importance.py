@@ -9,7 +9,7 @@ seen embeddings.
 import matplotlib.pyplot as plt
 import numpy as np
 
-from nirs4all_vit.explanation import wavelength_importance
+from nirs4all_vit.diagnostics import wavelength_importance
 from nirs4all_vit.heads import make_spectral_pipeline
 
 nm = np.linspace(1100.0, 2498.0, 350)

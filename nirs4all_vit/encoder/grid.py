@@ -20,8 +20,6 @@ class Grid:
         ln(wavelength / 1000 nm).
     relative : Tensor of shape (..., L)
         Position within the spectrum's own range on the same logarithmic axis, 0 to 1.
-    step : Tensor of shape (..., L)
-        Larger distance to a neighbour, in ln(wavelength).
     span : Tensor of shape (..., 1)
         Length of the range in ln(wavelength), at least 1e-6.
     quadrature : Tensor of shape (..., L)
@@ -32,7 +30,6 @@ class Grid:
 
     log_wavelength: Tensor
     relative: Tensor
-    step: Tensor
     span: Tensor
     quadrature: Tensor
     valid: Tensor | None = None
@@ -57,7 +54,6 @@ class Grid:
         return cls(
             log_wavelength=u.float(),
             relative=relative.float(),
-            step=torch.maximum(left, right).float(),
             span=span.clamp_min(1e-6).float(),
             quadrature=quadrature.float(),
             valid=valid,

@@ -9,8 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ..readouts import DEFAULT_READOUT
-from ..readouts import READOUTS as READOUTS
 from .banded import Banded
 from .block import LatentBlock
 from .config import EncoderConfig
@@ -21,6 +19,8 @@ from .metadata import MetadataEmbedding
 from .normalisation import SpectrumNormalisation
 from .position_attention import PositionKeyedAttention, Windows
 from .positional import WavelengthEncoding
+from .readouts import DEFAULT_READOUT
+from .readouts import READOUTS as READOUTS
 
 #: Of the latents in the read-out `windows`, beside local contrast. Between a twentieth and twice as much a ridge tells no difference
 #: (research log, sections 21 and 24).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from ..extras import needed_by
+from ..errors import needed_by
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

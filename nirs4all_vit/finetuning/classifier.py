@@ -17,7 +17,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
-from ..checkpoint import DEFAULT_CHECKPOINT
+from ..encoder.checkpoint import DEFAULT_CHECKPOINT
 from ..heads.folds import shuffled_folds
 from ..heads.head import make_head
 from .estimator import _N_FOLDS, SpectralEstimator

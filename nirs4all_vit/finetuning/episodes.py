@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from ..episodic_ridge import EpisodicRidge
-from ..spectra import Spectra
+from ..pretraining.episodic_ridge import EpisodicRidge
+from ..spectra.data import Spectra
 
 #: Share of an episode's samples that the ridge is fitted on.
 _SUPPORT = (0.4, 0.8)

@@ -16,10 +16,10 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from ..adaptation import Adaptation
-from ..checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from ..embedder import SpectralEmbedder
-from ..spectra import Spectra
+from ..embedding.column_weighting import ColumnWeighting
+from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from ..spectra.data import Spectra
 
 #: With fewer calibration samples nothing can be tuned and checked.
 _FEWEST = 20
@@ -190,13 +190,13 @@ class SpectralEstimator(BaseEstimator):
     def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:
         """Fit the head, on all spectra and whichever encoder won."""
         Z = self._embed(self.encoder_, blocks)
-        self.adaptation_, self.centre_, self.head_ = self._calibrated(Z, targets, groups)
+        self.column_weighting_, self.centre_, self.head_ = self._calibrated(Z, targets, groups)
         self._seen = (blocks, targets, groups)
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "head_")
         Z = self._embed(self.encoder_, self.embedder_._blocks(X, wavelengths, fitting=False))
-        return self._predicted(self.head_, self.adaptation_.apply(Z) - self.centre_)
+        return self._predicted(self.head_, self.column_weighting_.apply(Z) - self.centre_)
 
     def _search(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> str:
         """Tune in folds, compare what head and encoder predict outside of each, and tune on all for as long as it helped.
@@ -259,22 +259,14 @@ class SpectralEstimator(BaseEstimator):
 
     def _calibrated(
         self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]
-    ) -> tuple[Adaptation, NDArray[Any], Any]:
+    ) -> tuple[ColumnWeighting, NDArray[Any], Any]:
         """Adapt an embedding, in place, and fit a head on it; returns what was done to columns, their means, and the head."""
-        adaptation = Adaptation.fit(Z)
+        adaptation = ColumnWeighting.fit(Z)
         centre = adaptation.apply(Z).mean(axis=0)
         return adaptation, centre, self._head(Z - centre, targets, groups)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Pickles made before columns had bounds hold factors, and the means of columns not yet multiplied by them.
-        state = dict(state)
-        if "scale_" in state:
-            factor = state.pop("scale_")
-            state["adaptation_"], state["centre_"] = Adaptation(factor), state["centre_"] * factor
-        super().__setstate__(state)
-
     def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
-        from ..inference import embed, resolve_device
+        from ..embedding.inference import embed, resolve_device
 
         return embed(encoder, blocks, self.readout, device=resolve_device(self.device))
 
@@ -285,7 +277,7 @@ class SpectralEstimator(BaseEstimator):
         import torch
         from skorch import NeuralNet
 
-        from ..inference import resolve_device
+        from ..embedding.inference import resolve_device
         from .episodes import Episodes, EpisodicLoss
         from .layers import learning_rates
         from .lora import add_lora

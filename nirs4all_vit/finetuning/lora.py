@@ -19,7 +19,7 @@ class LoRALinear(nn.Module):
 
     References
     ----------
-    Hu, E. J. et al. (2022). LoRA: Low-Rank Adaptation of Large Language Models. ICLR.
+    Hu, E. J. et al. (2022). LoRA: Low-Rank ColumnWeighting of Large Language Models. ICLR.
     """
 
     def __init__(self, linear: nn.Linear, rank: int, generator: torch.Generator) -> None:

@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..checkpoint import load_checkpoint, save_checkpoint
+from ..embedding.inference import resolve_device
 from ..encoder import SpectralPerceiver
-from ..episodic_ridge import EpisodicRidge
+from ..encoder.checkpoint import load_checkpoint, save_checkpoint
 from ..files import atomic_path
-from ..inference import resolve_device
 from ..pretraining.data.bank import load_x_bank
 from ..pretraining.data.batch import SpectralBatch
 from ..pretraining.draw import Draw
+from ..pretraining.episodic_ridge import EpisodicRidge
 from ..pretraining.objectives.inputs import Inputs
 from ..pretraining.schedule import learning_rate_factor
 from ..pretraining.tasks.hidden_components import HiddenComponents
-from ..spectra import Spectra
+from ..spectra.data import Spectra
 from .episodes import Episodes
 from .labelled import LabelledDataset, load_labelled
 from .layers import learning_rates

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from ..checkpoint import DEFAULT_CHECKPOINT
-from ..readouts import READOUTS
+from ..encoder.checkpoint import DEFAULT_CHECKPOINT
+from ..encoder.readouts import READOUTS
 
 
 @dataclass

@@ -12,9 +12,9 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array
 
-from ..heads.few_columns import FewColumns
 from ..heads.folds import shuffled_folds
 from ..heads.head import make_head
+from ..heads.pca_columns import PCAColumns
 from ..heads.tuned import TunedHead
 from .estimator import _N_FOLDS, SpectralEstimator
 
@@ -149,7 +149,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         Z, targets = Z.astype(np.float64), targets.astype(np.float64)
         if len(np.unique(groups)) == len(groups):
             return make_head("ridge").fit(Z, targets)
-        columns = FewColumns(len(Z))
+        columns = PCAColumns(len(Z))
         search = TunedHead(Ridge(), {"alpha": _ALPHAS}, cv=5, scoring="neg_mean_squared_error")
         search.fit(columns.fit_transform(Z), targets, groups=groups)
         return Pipeline([("columns", columns), ("ridge", search.best_estimator_)])

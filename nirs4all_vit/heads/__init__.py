@@ -11,10 +11,10 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "CappedPLSRegression": "capped_pls",
         "CrossConformalRegressor": "conformal",
-        "FewColumns": "few_columns",
+        "PCAColumns": "pca_columns",
         "HeadUnavailable": "tabular",
         "PLSDA": "plsda",
-        "UnitSpread": "unit_spread",
+        "BlockScaler": "block_scaler",
         "available_heads": "available",
         "make_head": "head",
         "make_spectral_pipeline": "pipeline",
@@ -23,11 +23,11 @@ __all__, __getattr__, __dir__ = lazy_names(
 
 if TYPE_CHECKING:
     from .available import available_heads as available_heads
+    from .block_scaler import BlockScaler as BlockScaler
     from .capped_pls import CappedPLSRegression as CappedPLSRegression
     from .conformal import CrossConformalRegressor as CrossConformalRegressor
-    from .few_columns import FewColumns as FewColumns
     from .head import make_head as make_head
+    from .pca_columns import PCAColumns as PCAColumns
     from .pipeline import make_spectral_pipeline as make_spectral_pipeline
     from .plsda import PLSDA as PLSDA
     from .tabular import HeadUnavailable as HeadUnavailable
-    from .unit_spread import UnitSpread as UnitSpread

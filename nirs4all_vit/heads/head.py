@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 
 from .capped_pls import CappedPLSRegression
-from .few_columns import FewColumns
+from .pca_columns import PCAColumns
 from .plsda import PLSDA
 from .stopped_early import NetworkClassifier, NetworkRegressor, ProcessClassifier, ProcessRegressor
 from .tabular import HeadUnavailable, TabularClassifier, TabularRegressor, why_not
@@ -133,7 +133,7 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
         )
     if name in _AS_IT_IS:
         return core
-    return Pipeline([("columns", FewColumns()), (name, core)])
+    return Pipeline([("columns", PCAColumns()), (name, core)])
 
 
 def check_head(name: str, task: str) -> None:

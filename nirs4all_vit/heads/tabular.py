@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .few_columns import FewColumns
+from .pca_columns import PCAColumns
 
 
 class HeadUnavailable(RuntimeError):
@@ -105,7 +105,7 @@ class _Tabular(BaseEstimator):
             missing = f"model_path={str(path)!r} is no file"
         if missing:
             raise HeadUnavailable(f"{missing}. {self._advice()}")
-        self.columns_ = FewColumns(self.n_columns)
+        self.columns_ = PCAColumns(self.n_columns)
         few = self.columns_.fit_transform(X)
         model = self._model(path)
         try:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from ..encoder import EncoderConfig
-from ..readouts import READOUTS
+from ..encoder.readouts import READOUTS
 
 #: Spectra that an episode of calibration needs at least.
 SMALLEST_EPISODE = 12

@@ -17,8 +17,8 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from ..checkpoint import save_checkpoint
 from ..encoder import SpectralPerceiver
+from ..encoder.checkpoint import save_checkpoint
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
 from .data.bank import load_x_bank
@@ -380,7 +380,7 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     Checkpoint
         The last one; `Checkpoint.path` is its file.
     """
-    from ..checkpoint import load_checkpoint
+    from ..encoder.checkpoint import load_checkpoint
 
     if not datasets and config.data.x_bank is not None:
         datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)

@@ -17,9 +17,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..embedding.bank import bank_statistics
+from ..embedding.signal import signal_numbers
 from ..encoder import SpectralPerceiver
-from ..novelty.bank import bank_statistics
-from ..novelty.features import signal_numbers
 from .config import PretrainingConfig
 from .data.bank import bank_hash
 from .data.dataset import SpectralDataset

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..extras import needed_by
+from ..errors import needed_by
 from .config import PretrainingConfig
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ from sklearn.base import clone
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit import SpectralClassifier, SpectralEmbedder, SpectralRegressor, load_checkpoint, save_checkpoint
-from nirs4all_vit.checkpoint import Checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+from nirs4all_vit.encoder.checkpoint import Checkpoint
 from nirs4all_vit.finetuning.episodes import Episodes, EpisodicLoss
 from nirs4all_vit.finetuning.estimator import SpectralEstimator
 from nirs4all_vit.finetuning.layers import learning_rates
 from nirs4all_vit.finetuning.lora import LoRALinear, add_lora, merge_lora
 from nirs4all_vit.heads import make_head
-from nirs4all_vit.spectra import Spectra
+from nirs4all_vit.spectra.data import Spectra
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2300.0, 90)
@@ -259,17 +259,6 @@ def test_partial_fit() -> None:
     n_steps = fitted.n_steps_
     assert fitted.partial_fit(X[40:], Y[40:]).n_steps_ == n_steps + 8
     assert small().partial_fit(X[:9], Y[:9]).n_steps_ == 0
-
-
-def test_models_pickled_before_columns_had_bounds_go_on() -> None:
-    model = small().fit(X[:40], Y[:40])
-    state = model.__getstate__()
-    factor, mean = state.pop("adaptation_").scale, np.full_like(state["centre_"], 0.25)
-    earlier = small()
-    earlier.__setstate__({**state, "scale_": factor, "centre_": mean})
-    Z = earlier._embed(earlier.encoder_, earlier.embedder_._blocks(X, None, fitting=False))
-    expected = earlier._predicted(earlier.head_, (Z - mean) * factor)
-    np.testing.assert_allclose(earlier._outputs(X, None), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_classes() -> None:

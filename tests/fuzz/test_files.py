@@ -19,7 +19,7 @@ from safetensors.torch import load, save_file
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
 from nirs4all_vit.pretraining import load_recipe, load_x_bank
-from nirs4all_vit.tables import open_table
+from nirs4all_vit.spectra.tables import open_table
 from tests.fuzz.conftest import FACTOR
 from tests.golden.inputs import FOLDER, shared_grid
 

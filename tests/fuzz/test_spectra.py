@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.readouts import READOUTS
+from nirs4all_vit.encoder.readouts import READOUTS
 from tests.fuzz.strategies import axes, clothed, spoiled, tables
 from tests.golden.inputs import FOLDER
 

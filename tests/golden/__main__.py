@@ -12,9 +12,9 @@ import numpy as np
 import torch
 
 from nirs4all_vit import SpectralEmbedder, __version__, save_checkpoint
-from nirs4all_vit.checkpoint import BUNDLED, FORMAT_VERSION
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
-from nirs4all_vit.readouts import READOUTS
+from nirs4all_vit.encoder.checkpoint import BUNDLED, FORMAT_VERSION
+from nirs4all_vit.encoder.readouts import READOUTS
 from tests.golden.inputs import FOLDER, embeddings, shared_grid
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.readouts import READOUTS
+from nirs4all_vit.encoder.readouts import READOUTS
 
 FOLDER = Path(__file__).parent
 

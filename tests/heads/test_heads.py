@@ -15,10 +15,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit.heads import (
     PLSDA,
+    BlockScaler,
     CappedPLSRegression,
-    FewColumns,
     HeadUnavailable,
-    UnitSpread,
+    PCAColumns,
     available_heads,
     make_head,
 )
@@ -47,7 +47,7 @@ def by_its_name(estimator) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [UnitSpread(), FewColumns(5), CappedPLSRegression(3), PLSDA(3)], expected_failed_checks=by_its_name
+    [BlockScaler(), PCAColumns(5), CappedPLSRegression(3), PLSDA(3)], expected_failed_checks=by_its_name
 )
 def test_scikit_learn(estimator, check) -> None:
     check(estimator)
@@ -173,20 +173,20 @@ def test_capped_components() -> None:
     fitted = CappedPLSRegression(20).fit(X, y)
     assert fitted.n_components == 20
     assert fitted.x_scores_.shape == (6, 5)
-    few = FewColumns(256).fit(X)
+    few = PCAColumns(256).fit(X)
     assert few.transform(X).shape == (6, 5)
-    distances = [np.linalg.norm(Z[0] - Z[1:], axis=1) for Z in (few.transform(X), UnitSpread().fit_transform(X))]
+    distances = [np.linalg.norm(Z[0] - Z[1:], axis=1) for Z in (few.transform(X), BlockScaler().fit_transform(X))]
     np.testing.assert_allclose(*distances, rtol=1e-3)
     with pytest.raises(ValueError, match="n_columns=0 must be a positive integer"):
-        FewColumns(0).fit(X)
+        PCAColumns(0).fit(X)
 
 
 def test_unit_spread() -> None:
     X, _ = embedded()
-    spread = UnitSpread().fit_transform(X)
+    spread = BlockScaler().fit_transform(X)
     assert spread.var(axis=0).sum() == pytest.approx(1.0, rel=1e-5)
     assert np.abs(spread.mean(axis=0)).max() < 1e-5
-    np.testing.assert_allclose(UnitSpread().fit_transform(np.full((3, 2), 7.1)), 0.0, atol=1e-12)
+    np.testing.assert_allclose(BlockScaler().fit_transform(np.full((3, 2), 7.1)), 0.0, atol=1e-12)
 
 
 def test_what_stops_by_design_does_not_warn(recwarn: pytest.WarningsRecorder) -> None:

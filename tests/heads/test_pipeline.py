@@ -15,7 +15,7 @@ from sklearn.model_selection import GridSearchCV, KFold
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.heads import make_head, make_spectral_pipeline
 from tests.conftest import X_BANK
-from tests.test_plugin import NM, X, Y, dataset
+from tests.nirs4all_host.test_hooks import NM, X, Y, dataset
 
 SMALL = {
     "ridge": {},

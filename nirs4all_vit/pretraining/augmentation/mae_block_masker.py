@@ -9,7 +9,7 @@ import torch
 from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
-from ...spectra import assumed_wavelengths
+from ...spectra.data import assumed_wavelengths
 from ..draw import Draw
 from .masking import block_mask, check_bounds
 

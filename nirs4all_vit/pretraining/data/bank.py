@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, read_checked, write_checksum
-from ...tables import TABLE_SUFFIXES, open_table, warn_if_cut
+from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
 from .folders import (
     METADATA,

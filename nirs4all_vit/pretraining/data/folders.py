@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
-from ...spectra import is_monotonic, to_nanometres
+from ...spectra.data import is_monotonic, to_nanometres
 from .dataset import SpectralDataset, row_blocks
 from .metadata import SpectralMetadata, value_and_mask
 

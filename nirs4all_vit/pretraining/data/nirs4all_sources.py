@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import SpectralAxisError, SpectralInputError
-from ...extras import needed_by
-from ...spectra import Spectra, guess_axis_unit, to_nanometres
+from ...errors import SpectralAxisError, SpectralInputError, needed_by
+from ...spectra.data import Spectra, guess_axis_unit, to_nanometres
 from .dataset import SpectralDataset
 
 #: nirs4all's signal types as modes; percent and fraction are told apart by the values.

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ...encoder import SpectralPerceiver
-from ...episodic_ridge import EpisodicRidge
 from ..config import SMALLEST_EPISODE, EpisodicCalibrationConfig
+from ..episodic_ridge import EpisodicRidge
 from ..tasks import corrupt, make_tasks
 from .inputs import Inputs, Source
 

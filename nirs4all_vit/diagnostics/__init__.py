@@ -1,0 +1,23 @@
+"""Whether a spectrum is unlike the calibration set, and which wavelengths drive a prediction."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy_names
+
+__all__, __getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "SpectralNovelty": "novelty",
+        "WavelengthImportance": "importance",
+        "attention_windows": "windows",
+        "wavelength_importance": "importance",
+    },
+)
+
+if TYPE_CHECKING:
+    from .importance import WavelengthImportance as WavelengthImportance
+    from .importance import wavelength_importance as wavelength_importance
+    from .novelty import SpectralNovelty as SpectralNovelty
+    from .windows import attention_windows as attention_windows

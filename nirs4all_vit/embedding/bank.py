@@ -1,0 +1,143 @@
+"""Whether spectra are unlike those of all materials that an encoder was pretrained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spectra.data import MAX_WAVELENGTH, MIN_WAVELENGTH
+
+_N_COMPONENTS = 64
+#: Left-out families, in so many parts, set the limits; of fewer families there is nothing to be said.
+_N_FOLDS, FEWEST_FAMILIES = 10, 3
+#: Sound spectra of new families that may lie beyond one of the four limits.
+_REFUSED = 0.05
+#: Weight of level, size and extremes beside an embedding of size one. Kinks and flat runs have limits of their own.
+_WEIGHT, _N_BESIDE = 0.1, 4
+#: Steps of 1 % in wavelength.
+_EDGES = np.linspace(np.log(MIN_WAVELENGTH), np.log(MAX_WAVELENGTH), 502)
+#: Share of a spectrum's range that no family covers, beyond which the spectrum is an outlier.
+_UNCOVERED = 0.5
+
+_Statistics = Mapping[str, NDArray[np.floating]]
+
+
+def bank_statistics(
+    embedded: Sequence[NDArray[np.floating]],
+    signals: Sequence[NDArray[np.floating]],
+    ranges: Sequence[tuple[float, float]],
+    families: Sequence[str],
+) -> dict[str, NDArray[np.float32]]:
+    """Return what `bank_scores` needs to know of a bank; every family counts alike.
+
+    Parameters
+    ----------
+    embedded : sequence of arrays of shape (n_spectra, n_columns)
+        Compact read-out of some spectra of each dataset.
+    signals : sequence of arrays of shape (n_spectra, 6)
+        `signal_numbers` of the same.
+    ranges : sequence of (float, float)
+        First and last wavelength of each dataset, in nm.
+    families : sequence of str
+        Family of each dataset.
+
+    Returns
+    -------
+    dict of str to float32 ndarray
+        Empty where there are fewer than three families.
+    """
+    names, number = np.unique(np.asarray(families, dtype=str), return_inverse=True)
+    if len(names) < FEWEST_FAMILIES:
+        return {}
+    datasets = np.bincount(number)
+    weight = np.concatenate(
+        [np.full(len(e), 1.0 / (len(e) * datasets[f])) for e, f in zip(embedded, number, strict=True)]
+    )
+    weight /= weight.sum()
+    family = np.concatenate([np.full(len(e), f) for e, f in zip(embedded, number, strict=True)])
+    E, S = np.concatenate(embedded).astype(np.float64), np.concatenate(signals).astype(np.float64)
+    size = float(np.sqrt(weight @ np.square(E).sum(axis=1))) or 1.0
+    factors = np.r_[np.full(E.shape[1], 1.0 / size), np.full(_N_BESIDE, _WEIGHT)]
+    Z = np.hstack([E, S[:, :_N_BESIDE]]) * factors
+    left_out = np.empty((len(Z), 2))
+    for fold in range(min(_N_FOLDS, len(names))):
+        outside = family % _N_FOLDS == fold
+        left_out[outside] = _distances(_components(Z[~outside], weight[~outside]), Z[outside])
+    found = np.hstack([left_out, S[:, _N_BESIDE:]])
+    usual = _quantile(found, weight, 0.5)
+    limit = _quantile(found, weight, 1.0 - _REFUSED / found.shape[1])
+    covered = np.zeros(len(_EDGES) - 1)
+    for f in range(len(names)):
+        covered += np.any([_inside(*ranges[int(i)]) for i in np.flatnonzero(number == f)], axis=0)
+    made = {"factors": factors, **_components(Z, weight), "usual": usual, "limit": np.maximum(limit, usual + 1e-3)}
+    return {f"bank_{key}": np.asarray(value, dtype=np.float32) for key, value in {**made, "covered": covered}.items()}
+
+
+def bank_scores(
+    statistics: _Statistics,
+    embedded: NDArray[np.floating],
+    signals: NDArray[np.floating],
+    coverage: NDArray[np.floating],
+) -> NDArray[np.float64]:
+    """Return how usual spectra are beside a bank (n,): 1 for the most usual, below 0 beyond a limit.
+
+    Parameters
+    ----------
+    statistics : mapping
+        Made by `bank_statistics`.
+    embedded, signals : as in `bank_statistics`, of one block
+    coverage : ndarray of shape (n,)
+        `bank_coverage` of their ranges.
+    """
+    about = {key.removeprefix("bank_"): np.asarray(value, dtype=np.float64) for key, value in statistics.items()}
+    Z = np.hstack([embedded, signals[:, :_N_BESIDE]]) * about["factors"]
+    found = np.hstack([_distances(about, Z), signals[:, _N_BESIDE:]])
+    beyond = (found - about["usual"]) / (about["limit"] - about["usual"])
+    return 1.0 - np.maximum(beyond.max(axis=1).clip(min=0.0), (1.0 - coverage) / _UNCOVERED)
+
+
+def bank_coverage(statistics: _Statistics, low: float, high: float) -> float:
+    """Return the share of a wavelength range (nm) that spectra of the bank cover, 0 to 1."""
+    return float((np.asarray(statistics["bank_covered"])[_inside(low, high)] > 0).mean())
+
+
+def _inside(low: float, high: float) -> NDArray[np.bool_]:
+    """Tell the steps of the axis that a range touches."""
+    n_steps = len(_EDGES) - 1
+    first, last = (np.searchsorted(_EDGES, np.log([low, high]), side="right") - 1).clip(0, n_steps - 1)
+    place = np.arange(n_steps)
+    return (place >= first) & (place <= last)
+
+
+def _components(Z: NDArray[np.float64], weight: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    weight = weight / weight.sum()
+    mean = weight @ Z
+    centred = Z - mean
+    variances, vectors = np.linalg.eigh((centred * weight[:, None]).T @ centred)
+    variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1].T
+    n = min(_N_COMPONENTS, len(variances) - 1)
+    floor = 1e-12 * float(variances[0]) + 1e-300
+    return {
+        "mean": mean,
+        "components": vectors[:n],
+        "variances": np.maximum(variances[:n], floor),
+        "rest": np.array([max(float(variances[n:].sum()), floor)]),
+    }
+
+
+def _distances(about: Mapping[str, NDArray[np.float64]], Z: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return logarithms of T2 and Q over what is usual, (n, 2)."""
+    centred = Z - about["mean"]
+    scores = centred @ about["components"].T
+    t2 = (np.square(scores) / about["variances"]).mean(axis=1)
+    q = np.square(centred - scores @ about["components"]).sum(axis=1) / about["rest"]
+    return np.log(np.stack([t2, q], axis=1).clip(min=1e-12))
+
+
+def _quantile(found: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """Return quantiles of columns whose rows have weights."""
+    order = np.argsort(found, axis=0, kind="stable")
+    reached = np.cumsum(weight[order], axis=0) >= share * weight.sum() - 1e-12
+    return np.take_along_axis(found, np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0), axis=0)[0]

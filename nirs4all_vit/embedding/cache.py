@@ -1,0 +1,203 @@
+"""Embedding each spectrum once: rows that were encoded before, in memory or on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+import threading
+import warnings
+import zlib
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..spectra.data import Spectra
+
+#: Bytes of embeddings that one process keeps.
+_MEMORY_LIMIT = 512 * 2**20
+#: SQLite takes no more than so many values in one question everywhere.
+_ASKED = 500
+_FILE = "embeddings.sqlite"
+
+_Key = tuple[bytes, bytes]
+
+
+def embed_once(
+    blocks: Sequence[Spectra],
+    made_by: str,
+    width: int,
+    compute: Callable[[Sequence[Spectra]], NDArray[np.float32]],
+    cache: bool | str | os.PathLike[str],
+) -> NDArray[np.float32]:
+    """Embed blocks of spectra, computing only rows that the cache does not hold.
+
+    Parameters
+    ----------
+    blocks : sequence of Spectra
+        With a 1-D grid each.
+    made_by : str
+        What decides an embedding beside spectrum and grid: weights and read-out.
+    width : int
+        Columns of an embedding.
+    compute : callable
+        Embeds blocks; row i of its result depends on spectrum i alone.
+    cache : True or path
+        The memory of this process, or a folder that processes share.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra, width), float32
+    """
+    store = _MEMORY if isinstance(cache, bool) else _Disk(Path(cache))
+    keys = [key for block in blocks for key in _keys(block, made_by)]
+    out = np.empty((len(keys), width), dtype=np.float32)
+    known = store.get(list(dict.fromkeys(keys)), width)
+    missing = {key for key in keys if key not in known}
+    if missing:
+        picked: list[Spectra] = []
+        order: list[_Key] = []
+        start = 0
+        for block in blocks:
+            # The first of equal rows is computed for all of them.
+            rows = []
+            for i, key in enumerate(keys[start : start + len(block)]):
+                if key in missing:
+                    missing.discard(key)
+                    rows.append(i)
+                    order.append(key)
+            if rows:
+                picked.append(Spectra(block.values[rows], block.wavelengths))
+            start += len(block)
+        found = dict(zip(order, compute(picked), strict=True))
+        store.put(found)
+        known.update(found)
+    for i, key in enumerate(keys):
+        out[i] = known[key]
+    return out
+
+
+def clear(cache: bool | str | os.PathLike[str]) -> None:
+    """Forget all embeddings in memory (True), or in a folder."""
+    if cache is True:
+        _MEMORY.clear()
+    elif cache is not False:
+        _Disk(Path(cache)).clear()
+
+
+def _keys(block: Spectra, made_by: str) -> Iterator[_Key]:
+    """Yield a key per row: what embeds it and on which grid, and its numbers."""
+    space = hashlib.sha256(f"{made_by} {block.values.dtype.str}".encode())
+    space.update(np.ascontiguousarray(block.wavelengths).tobytes())
+    digest = space.digest()
+    values = np.ascontiguousarray(block.values)
+    return ((digest, hashlib.sha256(row).digest()) for row in values)
+
+
+class _Memory:
+    """The latest embeddings of this process, as many as fit."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit, self.size = limit, 0
+        self.rows: OrderedDict[_Key, NDArray[np.float32]] = OrderedDict()
+        self.lock = threading.Lock()
+
+    def get(self, keys: Sequence[_Key], width: int) -> dict[_Key, NDArray[np.float32]]:  # noqa: ARG002
+        found = {}
+        with self.lock:
+            for key in keys:
+                if key in self.rows:
+                    self.rows.move_to_end(key)
+                    found[key] = self.rows[key]
+        return found
+
+    def put(self, found: dict[_Key, NDArray[np.float32]]) -> None:
+        with self.lock:
+            for key, row in found.items():
+                if key not in self.rows:
+                    # A copy: a view would keep the whole batch alive.
+                    self.rows[key] = row.copy()
+                    self.size += row.nbytes
+            while self.size > self.limit:
+                self.size -= self.rows.popitem(last=False)[1].nbytes
+
+    def clear(self) -> None:
+        with self.lock:
+            self.rows.clear()
+            self.size = 0
+
+
+_MEMORY = _Memory(_MEMORY_LIMIT)
+# A fork while another thread held the lock would leave it locked for ever.
+os.register_at_fork(after_in_child=lambda: setattr(_MEMORY, "lock", threading.Lock()))
+
+
+class _Disk:
+    """Embeddings in an SQLite file: several processes may read and write, one that is killed leaves no half row."""
+
+    def __init__(self, folder: Path) -> None:
+        folder = folder.expanduser()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"cache={str(folder)!r} must be a folder that can be written to: {error}.") from error
+        self.path = folder / _FILE
+
+    def _open(self) -> sqlite3.Connection:
+        # Opened for each use: a connection must not cross a fork.
+        connection = sqlite3.connect(self.path, timeout=60.0)
+        connection.execute(
+            "CREATE TABLE IF NOT EXISTS rows (space BLOB, row BLOB, vector BLOB, checksum INTEGER, "
+            "PRIMARY KEY (space, row)) WITHOUT ROWID"
+        )
+        return connection
+
+    def get(self, keys: Sequence[_Key], width: int) -> dict[_Key, NDArray[np.float32]]:
+        found = {}
+        by_space: dict[bytes, list[bytes]] = {}
+        for space, row in keys:
+            by_space.setdefault(space, []).append(row)
+        try:
+            with closing(self._open()) as connection:
+                for space, rows in by_space.items():
+                    for start in range(0, len(rows), _ASKED):
+                        asked = rows[start : start + _ASKED]
+                        marks = ",".join("?" * len(asked))
+                        answer = connection.execute(
+                            f"SELECT row, vector, checksum FROM rows WHERE space = ? AND row IN ({marks})",
+                            (space, *asked),
+                        )
+                        for row, vector, checksum in answer:
+                            # What was damaged counts as missing.
+                            if len(vector) == 4 * width and zlib.crc32(vector) == checksum:
+                                found[space, row] = np.frombuffer(vector, dtype="<f4")
+        except sqlite3.DatabaseError as error:
+            self._complain(error)
+            return {}
+        return found
+
+    def put(self, found: dict[_Key, NDArray[np.float32]]) -> None:
+        rows = []
+        for (space, row), vector in found.items():
+            blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
+            rows.append((space, row, blob, zlib.crc32(blob)))
+        try:
+            with closing(self._open()) as connection, connection:
+                connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.DatabaseError as error:
+            self._complain(error)
+
+    def clear(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def _complain(self, error: sqlite3.DatabaseError) -> None:
+        warnings.warn(
+            f"the embedding cache {self.path} cannot be used ({error}); spectra are encoded again. See that it can be "
+            "written to; if it is damaged, remove it with SpectralEmbedder(cache=...).clear_cache().",
+            UserWarning,
+            stacklevel=6,
+        )

@@ -1,0 +1,269 @@
+"""Checkpoints: one safetensors file with configuration and provenance in its header. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CheckpointError
+from ..files import atomic_path, file_sha256
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from . import SpectralPerceiver
+
+#: Version of the file layout that this release writes and the newest that it reads.
+FORMAT_VERSION = 1
+_HEADER_KEY = "nirs4all_vit"
+_ENCODER_PREFIX = "encoder."
+#: Entry of the header that holds the hash of all else.
+_CONTENT = "content_sha256"
+
+
+@dataclass(frozen=True)
+class BundledWeights:
+    """A weight file that ships with the package.
+
+    Attributes
+    ----------
+    name : str
+        What users write, ``SpectralEmbedder(checkpoint=name)``.
+    file : str
+        File in ``nirs4all_vit/weights/``.
+    sha256 : str
+        Its hash; a damaged installation is noticed at first use.
+    licence : str
+        Terms of the weights.
+    """
+
+    name: str
+    file: str
+    sha256: str
+    licence: str
+
+
+DEFAULT_CHECKPOINT = "nirs-base-v1"
+BUNDLED = {
+    weights.name: weights
+    for weights in (
+        BundledWeights(
+            name="nirs-base-v1",
+            file="nirs-base-v1.safetensors",
+            sha256="4278ea5cec41be23b3e7f423f8158013673798841432c9edf5e63f1d161700ee",
+            licence="BSD-3-Clause",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """An encoder with what is known of its making.
+
+    Attributes
+    ----------
+    encoder : SpectralPerceiver
+        In evaluation mode, on the CPU, gradients off.
+    header : dict
+        ``name``, ``licence``, ``encoder`` (configuration) and ``provenance`` (recipe, seed, commit,
+        bank hash, families seen).
+    statistics : dict of str to Tensor
+        Of the pretraining bank: mean and covariance of the compact read-out, and what `SpectralNovelty.bank_scores` knows.
+    path : Path or None
+        File it was read from.
+    sha256 : str
+        Of the file; the empty string for one that was never written.
+    """
+
+    encoder: SpectralPerceiver
+    header: dict[str, Any]
+    statistics: dict[str, Tensor] = field(default_factory=dict)
+    path: Path | None = None
+    sha256: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name and version, such as ``nirs-base-v1``."""
+        return str(self.header.get("name", "unnamed"))
+
+
+def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
+    """Return the file of a bundled name or of a path.
+
+    Raises
+    ------
+    CheckpointError
+        Neither a bundled name nor a file.
+    """
+    bundled = BUNDLED.get(str(reference))
+    try:
+        path = Path(str(resources.files("nirs4all_vit") / "weights" / bundled.file)) if bundled else Path(reference)
+        found = path.is_file()
+    except (TypeError, OSError):
+        found = False
+    if not found:
+        raise CheckpointError(
+            f"checkpoint {str(reference)[:200]!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
+        )
+    return path
+
+
+def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> Checkpoint:
+    """Load a checkpoint by bundled name or path.
+
+    The same file is read once per process; every caller shares one frozen encoder.
+
+    Parameters
+    ----------
+    reference : str or path
+        A bundled name (``nirs-base-v1``) or the path of a ``.safetensors`` file.
+
+    Raises
+    ------
+    CheckpointError
+        Missing, damaged, not one of ours, or of a newer format.
+    """
+    path = find_checkpoint(reference).resolve()
+    stat = path.stat()
+    checkpoint = _load(path, stat.st_size, stat.st_mtime_ns)
+    bundled = BUNDLED.get(str(reference))
+    if bundled and checkpoint.sha256 != bundled.sha256:
+        raise CheckpointError(f"{path} is not the file that was released; install nirs4all_vit again.")
+    return checkpoint
+
+
+@lru_cache(maxsize=4)
+def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 - size and time are the cache's key
+    import torch
+    from safetensors import SafetensorError, safe_open
+
+    from . import EncoderConfig, SpectralPerceiver
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = _read_header(path, file.metadata())
+            # Copied out of the memory map: a file that is overwritten in place would kill the process.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
+            _require_whole(path, header, tensors)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path.name} is damaged or not a safetensors file ({error}); fetch it again.") from error
+    encoder_tensors = {k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)}
+    try:
+        config = EncoderConfig.from_dict(header["encoder"])
+        # Built on "meta": allocates nothing and draws no random number, whatever the file declares.
+        with torch.device("meta"):
+            encoder = SpectralPerceiver(config)
+        expected = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
+        wrong = [name for name in {*expected, *encoder_tensors} if _shape(encoder_tensors, name) != expected.get(name)]
+        if wrong:
+            raise ValueError(f"tensors do not fit the configuration: {', '.join(sorted(wrong)[:3])}")
+        encoder.load_state_dict({k: v.float() for k, v in encoder_tensors.items()}, assign=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path.name} is not a usable checkpoint: {error}.") from error
+    if not all(torch.isfinite(tensor).all() for tensor in encoder.state_dict().values()):
+        raise CheckpointError(f"{path.name} holds NaN or infinite weights; fetch it again.")
+    encoder.eval().requires_grad_(False)
+    statistics = {k.removeprefix("statistics."): v for k, v in tensors.items() if k.startswith("statistics.")}
+    return Checkpoint(encoder, header, statistics, path, file_sha256(path))
+
+
+def save_checkpoint(
+    path: str | os.PathLike[str],
+    encoder: SpectralPerceiver,
+    *,
+    name: str,
+    provenance: Mapping[str, Any],
+    statistics: Mapping[str, Tensor] | None = None,
+    licence: str = "BSD-3-Clause",
+) -> Path:
+    """Write an encoder with its provenance, atomically.
+
+    Parameters
+    ----------
+    path : path
+        Target, ``.safetensors``; replaced in one step if it exists.
+    encoder : SpectralPerceiver
+        Weights and configuration to keep.
+    name : str
+        Name and version.
+    provenance : mapping
+        Recipe, seed, commit, bank hash, families seen: anything JSON can hold.
+    statistics : mapping of str to Tensor, optional
+        Pretraining statistics of the embeddings.
+    licence : str
+        Terms of the weights.
+
+    Returns
+    -------
+    Path
+    """
+    from safetensors.torch import save
+
+    header = {
+        "format_version": FORMAT_VERSION,
+        "name": name,
+        "licence": licence,
+        "encoder": encoder.config.to_dict(),
+        "provenance": dict(provenance),
+    }
+    # Cloned: content-keyed layers share one wavelength encoding, which the format does not do.
+    tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous().clone() for k, v in encoder.state_dict().items()}
+    tensors |= {f"statistics.{k}": v.detach().cpu().contiguous() for k, v in (statistics or {}).items()}
+    header[_CONTENT] = _content_sha256(header, tensors)
+    content = save(tensors, metadata={_HEADER_KEY: json.dumps(header, sort_keys=True)})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _read_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, Any]:
+    try:
+        header = json.loads((metadata or {})[_HEADER_KEY])
+        version = int(header["format_version"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path.name} is not a nirs4all_vit checkpoint: its header says nothing of it."
+        ) from error
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path.name} has format {version}, this release reads up to {FORMAT_VERSION}; upgrade nirs4all_vit."
+        )
+    return header
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of tensors: names, types, shapes and bytes."""
+    import torch
+
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _content_sha256(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """Return a hash of all that a checkpoint says, but for this hash."""
+    said = json.dumps({k: v for k, v in header.items() if k != _CONTENT}, sort_keys=True)
+    return hashlib.sha256(f"{said}\n{tensors_sha256(tensors)}".encode()).hexdigest()
+
+
+def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a file of which a bit has changed since it was written; the first ones of format 1 do not tell."""
+    if _CONTENT in header and header[_CONTENT] != _content_sha256(header, tensors):
+        raise CheckpointError(f"{path.name} is damaged: its content is not what was written; fetch it again.")
+
+
+def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:
+    return tensors[name].shape if name in tensors else None

@@ -1,0 +1,181 @@
+"""The encoder as an ONNX graph, for machines without torch."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import needed_by
+from ..files import atomic_path
+from .checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from .readouts import DEFAULT_READOUT, READOUTS
+
+__all__ = ["export_onnx"]
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from . import SpectralPerceiver
+
+_OPSET = 20
+# Terms of the series of erfcx: what is left out is below the rounding of float64.
+_TERMS = 30
+
+
+def export_onnx(
+    path: str | os.PathLike[str],
+    checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
+    readout: str = DEFAULT_READOUT,
+) -> Path:
+    """Write an encoder as an ONNX graph that takes spectra on any grid.
+
+    The graph has two inputs, ``spectra`` (n_spectra, n_wavelengths) in float32 and ``wavelengths`` (n_wavelengths,) in
+    nm, float64, in any order, at least three of them; and one output, ``embedding`` (n_spectra, n_columns), float32. The numbers are
+    those of ``SpectralEmbedder(adapt=False)`` to 1e-4. Its metadata name the checkpoint, its SHA-256, licence and read-out.
+
+    Parameters
+    ----------
+    path : path
+        ``.onnx`` file to write.
+    checkpoint : str or path
+        Bundled name or ``.safetensors`` file.
+    readout : str
+        One of ``READOUTS``.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    MissingPackageError
+        onnx or onnxscript is missing.
+    ValueError
+        No such read-out.
+    """
+    with needed_by("writing ONNX", "nirs4all-vit[onnx]"):
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    if readout not in READOUTS:
+        raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
+    import torch
+
+    path, loaded = Path(path), load_checkpoint(checkpoint)
+    model = _embedding(loaded.encoder, readout)
+    example = torch.rand(5, 64), torch.linspace(1000.0, 2000.0, 64, dtype=torch.float64)
+    with torch.inference_mode():
+        model(*example)  # constants that are made once must not be made while tracing
+    n_wavelengths = torch.export.Dim("n_wavelengths", min=3)
+    with _quiet(), torch.no_grad():
+        program = torch.onnx.export(
+            model,
+            example,
+            dynamo=True,
+            verbose=False,
+            opset_version=_OPSET,
+            input_names=["spectra", "wavelengths"],
+            output_names=["embedding"],
+            dynamic_shapes=({0: torch.export.Dim("n_spectra"), 1: n_wavelengths}, {0: n_wavelengths}),
+            custom_translation_table={torch.ops.aten.erf.default: _erf, torch.ops.aten.asinh.default: _asinh},
+        )
+    assert program is not None
+    program.model.metadata_props.update(
+        checkpoint=loaded.name,
+        sha256=loaded.sha256,
+        licence=str(loaded.header.get("licence", "UNKNOWN")),
+        readout=readout,
+    )
+    with atomic_path(path) as target:
+        program.save(target, external_data=False)
+    return path
+
+
+def _embedding(encoder: SpectralPerceiver, readout: str) -> nn.Module:
+    import torch
+    from torch import nn
+
+    from . import Grid
+
+    class Embedding(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+
+        def forward(self, spectra: Tensor, wavelengths: Tensor) -> Tensor:
+            wavelengths, order = torch.sort(wavelengths)
+            grid = Grid.from_wavelengths(wavelengths)
+            # In float64, as `inference.embed` has them.
+            windows = None if readout == "contrast" else self.encoder.windows(grid, torch.float64)
+            bins = self.encoder.bins(grid, torch.float64)
+            return self.encoder.embed(spectra[:, order], grid, readout, windows=windows, bins=bins)
+
+    return Embedding().eval()
+
+
+def _erf(x: Any) -> Any:
+    """Translate erf, which onnxruntime has in single precision only, while windows are integrated in double."""
+    from onnxscript import ir
+    from onnxscript import opset20 as op
+
+    if x.dtype != ir.DataType.DOUBLE:
+        return op.Erf(x)
+    # 1 - exp(-z^2) t g(t) with t = 2 / (2 + z), z = |x|, and g by Clenshaw's recurrence.
+    coefficients = _series()
+
+    def number(value: float) -> Any:
+        return op.Constant(value=ir.tensor(np.array(value, dtype=np.float64)))  # type: ignore[arg-type]
+
+    two, z = number(2.0), op.Abs(x)
+    t = op.Div(two, op.Add(z, two))
+    argument = op.Sub(op.Mul(number(4.0), t), two)  # twice the place in [-1, 1]
+    following, latest = number(0.0), number(coefficients[-1])
+    for coefficient in coefficients[-2:0:-1]:
+        following, latest = latest, op.Add(op.Sub(op.Mul(argument, latest), following), number(coefficient))
+    g = op.Add(op.Sub(op.Mul(op.Mul(argument, number(0.5)), latest), following), number(coefficients[0]))
+    tail = op.Mul(op.Mul(op.Exp(op.Neg(op.Mul(z, z))), t), g)
+    return op.Mul(op.Sign(x), op.Sub(number(1.0), tail))
+
+
+def _asinh(x: Any) -> Any:
+    """Translate asinh, another one that onnxruntime has in single precision only."""
+    from onnxscript import ir
+    from onnxscript import opset20 as op
+
+    one = op.Constant(value=ir.tensor(np.array(1.0, dtype=np.float64)))  # type: ignore[arg-type] # stubs of opset 19
+    size = op.Abs(x)
+    return op.Mul(op.Sign(x), op.Log(op.Add(size, op.Sqrt(op.Add(op.Mul(size, size), one)))))
+
+
+def _series() -> list[float]:
+    """Return Chebyshev coefficients, over t in [0, 1], of exp(z^2) erfc(z) / t with z = 2 / t - 2."""
+    from scipy.special import erfcx
+
+    def g(place: Any) -> Any:
+        t = (place + 1.0) / 2.0
+        return erfcx(2.0 / t - 2.0) / t
+
+    return [float(c) for c in np.polynomial.chebyshev.chebinterpolate(g, _TERMS)]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's talk of its own stages and of packages that nobody needs to itself."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.CRITICAL)
+        with warnings.catch_warnings(), redirect_stdout(StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

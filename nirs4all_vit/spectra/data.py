@@ -1,0 +1,187 @@
+"""Spectra on their wavelength axis: units, order, checks.
+
+Everything below works in nanometres, ascending; this module is where any other axis becomes one.
+It needs numpy only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import SpectralAxisError, SpectralInputError
+from .axes import parse_axis_labels
+
+#: Axis units that are understood, with the factor or reciprocal that turns them into nanometres.
+AXIS_UNITS = ("auto", "nm", "cm-1", "um")
+
+#: Wavelengths outside of this range (nm) are taken for a mistake: mid-UV to mid-infrared.
+MIN_WAVELENGTH, MAX_WAVELENGTH = 200.0, 30_000.0
+
+#: The even grid (nm) that is assumed where nobody knows the wavelengths.
+ASSUMED_RANGE = (1000.0, 2500.0)
+
+
+def guess_axis_unit(axis: NDArray[np.float64]) -> str:
+    """Tell the unit of an axis from its range: micrometres, nanometres or wavenumbers.
+
+    Near-infrared axes do not overlap in practice: they end by 3 um, by 3,000 nm or, in wavenumbers,
+    well above 3,500 cm-1.
+    """
+    largest = float(np.max(axis))
+    if largest < 100:
+        return "um"
+    return "nm" if largest <= 3500 else "cm-1"
+
+
+def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
+    """Convert a wavelength axis to nanometres, in its own order, after checking it.
+
+    Parameters
+    ----------
+    axis : array-like of shape (n_wavelengths,)
+        Wavelengths or wavenumbers, in any order.
+    unit : {"auto", "nm", "cm-1", "um"}, default="auto"
+        Unit of `axis`; ``"auto"`` decides by its range.
+
+    Returns
+    -------
+    ndarray of shape (n_wavelengths,), float64
+        Wavelengths in nm.
+
+    Raises
+    ------
+    SpectralAxisError
+        Values that are not numbers, not finite, not positive, duplicated, or outside of
+        200 to 30,000 nm; or an unknown unit.
+    """
+    if unit not in AXIS_UNITS:
+        raise SpectralAxisError(f"axis_unit={unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}.")
+    try:
+        values = np.array(axis, dtype=np.float64)  # a copy: the caller may change theirs
+    except (TypeError, ValueError):
+        parsed = parse_axis_labels(np.ravel(np.asarray(axis, dtype=object)))
+        if parsed is None:
+            raise SpectralAxisError(
+                "wavelengths must be numbers; pass the axis as a 1-D array of nm or cm-1."
+            ) from None
+        values, label_unit = parsed
+        if "auto" not in (unit, label_unit) and unit != label_unit:
+            raise SpectralAxisError(f"axis_unit={unit!r}, but the wavelengths are written in {label_unit}.") from None
+        unit = label_unit if unit == "auto" else unit
+    if values.ndim != 1 or values.size == 0:
+        raise SpectralAxisError(f"wavelengths must be a non-empty 1-D array, got shape {values.shape}.")
+    if not np.isfinite(values).all():
+        raise SpectralAxisError(
+            f"wavelengths hold {values[~np.isfinite(values)][0]}; every value must be a finite number."
+        )
+    if (values <= 0).any():
+        raise SpectralAxisError(f"wavelengths hold {values[values <= 0][0]:g}; every value must be positive.")
+    unique, counts = np.unique(values, return_counts=True)
+    if unique.size < values.size:
+        raise SpectralAxisError(
+            f"wavelength {unique[counts > 1][0]:g} occurs more than once; merge or drop the duplicates."
+        )
+    resolved = guess_axis_unit(values) if unit == "auto" else unit
+    # The first spectrum of a table without a header would pass for micrometres: absorbances of 0.3 to 2.
+    if unit == "auto" and resolved == "um" and not is_monotonic(values):
+        raise SpectralAxisError(
+            "the axis is neither ascending nor descending and holds no wavelength in nm; a table without a header? "
+            "If these are micrometres, say axis_unit='um'."
+        )
+    nm = {"nm": lambda v: v, "cm-1": lambda v: 1e7 / v, "um": lambda v: 1e3 * v}[resolved](values)
+    # The ends themselves are legal in any unit, whatever the conversion rounds.
+    outside = (nm < MIN_WAVELENGTH * (1 - 1e-9)) | (nm > MAX_WAVELENGTH * (1 + 1e-9))
+    if outside.any():
+        raise SpectralAxisError(
+            f"wavelength {values[outside][0]:g} read as {resolved} is {nm[outside][0]:g} nm, outside of "
+            f"{MIN_WAVELENGTH:g} to {MAX_WAVELENGTH:,.0f} nm; check the axis, or set axis_unit."
+        )
+    return nm
+
+
+def is_monotonic(axis: NDArray[np.float64]) -> bool:
+    """Tell whether an axis ascends or descends throughout."""
+    steps = np.diff(axis)
+    return bool((steps > 0).all() or (steps < 0).all())
+
+
+def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:
+    """Return the even grid that stands in for unknown wavelengths (nm)."""
+    if n_wavelengths == 1:
+        return np.array([sum(ASSUMED_RANGE) / 2])
+    return np.linspace(*ASSUMED_RANGE, n_wavelengths)
+
+
+@dataclass(frozen=True)
+class Spectra:
+    """A block of spectra with their wavelengths.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_spectra, n_wavelengths)
+        Absorbance, reflectance or any other signal, float32 or float64.
+    wavelengths : ndarray of shape (n_wavelengths,) or (n_spectra, n_wavelengths), float64
+        Wavelengths in nm, ascending; 2-D where every spectrum has a grid of its own. Padding repeats
+        the last wavelength of its row.
+    valid : ndarray of bool, shape (n_spectra, n_wavelengths), or None
+        False on padding; None where every point is real.
+    """
+
+    values: NDArray[Any]
+    wavelengths: NDArray[np.float64]
+    valid: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def on_grid(cls, values: NDArray[Any], wavelengths: NDArray[np.float64]) -> Spectra:
+        """Put spectra that share one grid (nm, any order) into ascending order."""
+        if values.shape[1] != wavelengths.size:
+            raise SpectralAxisError(f"{wavelengths.size} wavelengths for spectra of {values.shape[1]} points.")
+        if wavelengths.size > 1 and (np.diff(wavelengths) < 0).any():
+            order = np.argsort(wavelengths)
+            return cls(values[:, order], wavelengths[order])
+        return cls(values, wavelengths)
+
+    @classmethod
+    def pad(cls, blocks: Sequence[Spectra]) -> Spectra:
+        """Stack blocks of different grids into one padded block with a grid per row."""
+        length = max(block.wavelengths.size for block in blocks)
+        rows = sum(len(block.values) for block in blocks)
+        dtype = np.result_type(*(block.values.dtype for block in blocks))
+        values = np.zeros((rows, length), dtype=dtype)
+        wavelengths = np.empty((rows, length))
+        valid = np.zeros((rows, length), dtype=bool)
+        start = 0
+        for block in blocks:
+            stop, size = start + len(block.values), block.wavelengths.size
+            values[start:stop, :size] = block.values
+            wavelengths[start:stop, :size] = block.wavelengths
+            wavelengths[start:stop, size:] = block.wavelengths[-1]
+            valid[start:stop, :size] = True
+            start = stop
+        return cls(values, wavelengths, valid)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2:
+            raise SpectralInputError(
+                f"spectra must be a 2-D array (spectra x wavelengths), got shape {self.values.shape}."
+            )
+
+
+def check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
+    """Raise `SpectralInputError` that names the first value which is NaN or infinite; `first_row` is the number of the first row."""
+    finite = np.isfinite(X)
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0]
+    kind = "NaN" if np.isnan(X[row, column]) else "inf"
+    raise SpectralInputError(
+        f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
+    )

@@ -1,0 +1,118 @@
+"""Files of spectra, opened: axis read, values still on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralAxisError, SpectralInputError
+from .axes import parse_axis_labels
+from .data import check_finite, is_monotonic, to_nanometres
+from .tables import TABLE_SUFFIXES, SpectralTable, open_table
+
+#: Suffixes that are read.
+SOURCE_SUFFIXES = (*TABLE_SUFFIXES, ".npy")
+
+# Values taken at a time (8 MB), and characters that a file of wavelengths may have.
+_CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
+
+
+@dataclass(frozen=True)
+class SpectralArray:
+    """An opened ``.npy`` file: a row per spectrum, with an axis from elsewhere.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        In nm, in the order of the columns.
+    values : ndarray of shape (n_spectra, n_wavelengths)
+        Mapped from disk.
+    """
+
+    path: Path
+    wavelengths: NDArray[np.float64]
+    values: NDArray[np.generic]
+
+    def chunks(self) -> Iterator[NDArray[np.float64]]:
+        """Yield blocks of checked spectra, float64."""
+        rows = max(1, _CHUNK_VALUES // self.wavelengths.size)
+        for start in range(0, len(self.values), rows):
+            values = np.asarray(self.values[start : start + rows], dtype=np.float64)
+            try:
+                check_finite(values, self.wavelengths, start)
+            except SpectralInputError as error:
+                raise SpectralInputError(f"{self.path.name}: {error}") from error
+            yield values
+
+
+def open_source(
+    path: Path, axis_unit: str = "auto", wavelengths: Path | None = None, drop: Sequence[str] = ()
+) -> SpectralTable | SpectralArray:
+    """Open a file of spectra.
+
+    Parameters
+    ----------
+    path : Path
+        A table (see `open_table`) or ``.npy``, a 2-D array of numbers with a row per spectrum.
+    axis_unit : {"auto", "nm", "cm-1", "um"}
+        Unit of the axis.
+    wavelengths : Path, optional
+        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, blanks or lines.
+    drop : sequence of str
+        Columns of a table that are no wavelengths.
+
+    Raises
+    ------
+    SpectralInputError
+        Not a file of spectra.
+    SpectralAxisError
+        No axis, or one that does not fit.
+    """
+    if not path.name.lower().endswith(".npy"):
+        return open_table(path, axis_unit, drop)
+    values = _mapped(path)
+    if values.ndim != 2 or not values.size:
+        raise SpectralInputError(f"{path.name}: shape {values.shape}; it must be (spectra, wavelengths).")
+    if wavelengths is None:
+        raise SpectralAxisError(f"{path.name} holds no axis; give a file that does: --wavelengths FILE.")
+    axis = _read_axis(wavelengths, axis_unit)
+    if axis.size != values.shape[1]:
+        raise SpectralAxisError(f"{path.name}: {values.shape[1]} columns, but {wavelengths.name} has {axis.size}.")
+    return SpectralArray(path, axis, values)
+
+
+def _mapped(path: Path) -> NDArray[np.generic]:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise SpectralInputError(f"{path.name} is cut or not a .npy file of numbers.") from error
+    if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiu":
+        raise SpectralInputError(f"{path.name} is not an array of numbers.")
+    return values
+
+
+def _read_axis(path: Path, axis_unit: str) -> NDArray[np.float64]:
+    unit = axis_unit
+    if path.name.lower().endswith(".npy"):
+        axis = np.asarray(_mapped(path), dtype=np.float64).ravel()
+    else:
+        with open(path, encoding="utf-8-sig", errors="replace") as file:
+            words = file.read(_LONGEST_AXIS).replace(",", " ").replace(";", " ").split()
+        parsed = parse_axis_labels(words)
+        if parsed is None:
+            raise SpectralAxisError(f"{path.name} does not hold wavelengths: numbers and nothing else.")
+        axis, written = parsed
+        unit = written if axis_unit == "auto" else axis_unit
+    try:
+        nanometres = to_nanometres(axis, unit)
+    except SpectralAxisError as error:
+        raise SpectralAxisError(f"{path.name}: {error}") from error
+    if not is_monotonic(nanometres):
+        raise SpectralAxisError(f"{path.name} neither ascends nor descends.")
+    return nanometres

@@ -1,0 +1,324 @@
+"""Tables of spectra on disk: CSV or Parquet, header = axis, a row per spectrum."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import warnings
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralAxisError, SpectralInputError, needed_by
+from .axes import parse_axis_labels
+from .data import guess_axis_unit, is_monotonic, to_nanometres
+from .lines import LONGEST_LINE, BoundedLines
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Suffixes that are read, longest first.
+TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
+
+#: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
+MOST_WAVELENGTHS = 50_000
+
+#: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
+_CHUNK_VALUES = 2_000_000
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class SpectralTable:
+    """An opened table: its axis is read and checked, its values are not read yet.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        In nm, ascending.
+    order : ndarray of int, or None
+        Columns of the file in ascending order; None where they already are.
+    kept : ndarray of int, or None
+        Columns of the file that are spectra; None for all.
+    delimiter, decimal : str
+        Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
+    """
+
+    path: Path
+    wavelengths: NDArray[np.float64]
+    order: NDArray[np.intp] | None
+    kept: NDArray[np.intp] | None = None
+    n_columns: int = 0
+    delimiter: str = ","
+    decimal: str = "."
+
+    def chunks(self) -> Iterator[NDArray[np.float64]]:
+        """Yield blocks of checked spectra, float64, in ascending order of wavelength.
+
+        Raises
+        ------
+        SpectralInputError
+            A row that is too short or too long, a value that is missing, not finite or not a number; the
+            message names the file and the line.
+        """
+        done = 0
+        for frame in _frames(self):
+            values = self._checked(frame, done)
+            done += len(values)
+            yield values if self.order is None else values[:, self.order]
+        if not done:
+            raise SpectralInputError(f"{self.path.name}: there is a header and no spectrum below it.")
+
+    def read(self) -> NDArray[np.float64]:
+        """Return all spectra, float64, in ascending order of wavelength."""
+        return np.concatenate(list(self.chunks()))
+
+    def _checked(self, frame: pd.DataFrame, done: int) -> NDArray[np.float64]:
+        import pandas as pd
+
+        n_wavelengths = self.wavelengths.size
+        if frame.shape[1] != self.n_columns:
+            where = _place(self.path, done)
+            raise SpectralInputError(f"{where}: {frame.shape[1]} values under {self.n_columns} columns.")
+        if self.kept is not None:
+            frame = frame.iloc[:, self.kept]
+        numeric = [pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in frame.dtypes]
+        if not all(numeric):
+            text = frame.iloc[:, numeric.index(False)]
+            written = text.astype(str)
+            bad = pd.to_numeric(written.str.replace(self.decimal, ".", regex=False), errors="coerce").isna()
+            if self.decimal == ",":
+                bad |= written.str.contains(".", regex=False)
+            bad &= text.notna()
+            row = int(np.flatnonzero(bad)[0]) if bad.any() else 0
+            odd = {",": ".", ".": ","}[self.decimal] in written.iloc[row]
+            hint = (
+                f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
+            )
+            raise SpectralInputError(
+                f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
+            )
+        values = frame.to_numpy(dtype=np.float64)
+        # What single precision cannot hold would become infinite later, where no line is known.
+        finite = np.abs(values) <= _LARGEST
+        if not finite.all():
+            row, column = (int(i[0]) for i in np.nonzero(~finite))
+            what = "is missing" if np.isnan(values[row, column]) else "is not finite in single precision"
+            raise SpectralInputError(
+                f"{_place(self.path, done + row)}: value {column + 1} of {n_wavelengths} {what} (a cut or ragged row?)."
+            )
+        return values
+
+
+def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> SpectralTable:
+    """Open a table of spectra and read its axis.
+
+    Parameters
+    ----------
+    path : path
+        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
+    axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
+        Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
+    drop : sequence of str
+        Columns that are no wavelengths, to be passed over.
+
+    Returns
+    -------
+    SpectralTable
+
+    Raises
+    ------
+    SpectralInputError
+        Not a table whose header is numbers.
+    SpectralAxisError
+        A header that cannot be a wavelength axis.
+    """
+    path = Path(path)
+    delimiter, decimal = ",", "."
+    is_parquet = path.name.lower().endswith(".parquet")
+    if is_parquet:
+        labels = [str(label) for label in _parquet(path).schema_arrow.names]
+    else:
+        header, first = _first_lines(path)
+        if not header.strip():
+            raise SpectralInputError(f"{path.name} is empty, or its first line is; the header must hold the axis.")
+        delimiter = next((d for d in ";\t" if d in header), ",")
+        # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
+        decimal = "," if delimiter != "," and "," in header + first else "."
+        labels = [label.strip().strip('"') for label in _split(f"{path.name}, line 1", header, delimiter)]
+    if len(labels) > MOST_WAVELENGTHS:
+        raise SpectralInputError(
+            f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
+            "a spectrum: turn the table if they are columns."
+        )
+    n_columns, kept = len(labels), _kept(path, labels, drop)
+    if kept is not None:
+        labels = [labels[i] for i in kept]
+    parsed = parse_axis_labels(labels)
+    if parsed is None:
+        odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
+        where = path.name if is_parquet else f"{path.name}, line 1"
+        between = "" if is_parquet else ", with ',', ';' or a tab between columns"
+        raise SpectralInputError(
+            f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
+            f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}."
+        )
+    if not is_parquet:
+        n_first = len(_split(f"{path.name}, line 2", first, delimiter))
+        if first.strip() and n_first != n_columns:
+            raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {n_columns} columns.")
+    axis, label_unit = parsed
+    if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
+        raise SpectralAxisError(
+            f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}."
+        )
+    if axis_unit == label_unit == "auto" and guess_axis_unit(axis) == "um":
+        # A table without a header: its first spectrum, where it only rises, would pass for an axis.
+        raise SpectralAxisError(
+            f"{path.name}: the header is not a wavelength axis in nm or cm-1 (no header at all?); "
+            "if it is in micrometres, say so: axis_unit um, or 1.1um, 1.2um, ... in the header."
+        )
+    try:
+        wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
+    except SpectralAxisError as error:
+        raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
+    if not is_monotonic(wavelengths):
+        raise SpectralAxisError(
+            f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
+        )
+    warn_if_cut(path)
+    order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
+    return SpectralTable(
+        path, wavelengths if order is None else wavelengths[order], order, kept, n_columns, delimiter, decimal
+    )
+
+
+def _split(where: str, line: str, delimiter: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=delimiter), [])
+    except csv.Error as error:
+        raise SpectralInputError(f"{where}: a value longer than any number.") from error
+
+
+def _kept(path: Path, labels: Sequence[str], drop: Sequence[str]) -> NDArray[np.intp] | None:
+    missing = [name for name in drop if name not in labels]
+    if missing:
+        raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
+    # The index that pandas writes beside the columns, under a name that nobody gave.
+    kept = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
+    if not kept:
+        raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
+    return None if len(kept) == len(labels) else np.asarray(kept, dtype=np.intp)
+
+
+def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
+    import pandas as pd
+
+    rows = max(1, _CHUNK_VALUES // table.n_columns)
+    # A chunk of lines is held in memory: no number takes so many characters.
+    longest = min(LONGEST_LINE, 4096 + 64 * table.n_columns)
+    name = table.path.name
+    if name.lower().endswith(".parquet"):
+        import pyarrow as pa
+
+        file = _parquet(table.path)
+        try:
+            for batch in file.iter_batches(batch_size=rows):
+                # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+                yield batch.to_pandas(ignore_metadata=True)
+        except (OSError, ValueError, pa.ArrowException) as error:
+            reason = str(error).splitlines()[0].rstrip(".")
+            raise SpectralInputError(f"{name} is damaged: {reason}; fetch it again.") from error
+        _release()
+        return
+    try:
+        with (
+            io.BufferedReader(BoundedLines(table.path, longest)) as file,
+            pd.read_csv(
+                file,
+                sep=table.delimiter,
+                decimal=table.decimal,
+                skiprows=1,
+                header=None,
+                encoding="utf-8-sig",
+                chunksize=rows,
+                low_memory=False,
+            ) as reader,
+        ):
+            yield from reader
+    except pd.errors.EmptyDataError:
+        return
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{name} is not UTF-8 text; save it as CSV in UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SpectralInputError(f"{name} is cut or not a gzip file: {error}.") from error
+    except pd.errors.ParserError as error:
+        reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
+        raise SpectralInputError(f"{name}: {reason}.") from error
+
+
+def _first_lines(path: Path) -> tuple[str, str]:
+    try:
+        with io.TextIOWrapper(io.BufferedReader(BoundedLines(path)), encoding="utf-8-sig") as file:
+            return file.readline().rstrip("\r\n"), file.readline().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SpectralInputError(f"{path.name} is cut or not a gzip file: {error}.") from error
+
+
+def _parquet(path: Path) -> Any:
+    with needed_by(f"reading {path.name}", "pyarrow"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+    try:
+        # Unbuffered: a file of one row group would be held in memory as a whole.
+        return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
+
+
+def _release() -> None:
+    """Give back what pyarrow keeps for its next file."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
+def warn_if_cut(path: Path) -> None:
+    """Warn of a text file whose last line has no end: cut there, its last value is wrong and nothing else tells."""
+    if not path.name.lower().endswith(".csv") or not path.stat().st_size:
+        return
+    with open(path, "rb") as file:
+        file.seek(-1, io.SEEK_END)
+        if file.read(1) not in b"\r\n":
+            message = f"{path.name}: the last line has no end; if the file was cut, its last value is wrong."
+            warnings.warn(message, stacklevel=3)
+
+
+def _place(path: Path, row: int) -> str:
+    """Name the line of the file that holds a spectrum: the parser skips blank lines, an editor does not."""
+    if path.name.lower().endswith(".parquet"):
+        return f"{path.name}, row {row + 1}"
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
+        file.readline()
+        seen = -1
+        for number, line in enumerate(file, start=2):
+            seen += bool(line.strip())
+            if seen == row:
+                return f"{path.name}, line {number}"
+    return f"{path.name}, line {row + 2}"

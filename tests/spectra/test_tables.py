@@ -1,0 +1,188 @@
+"""Tables of spectra: every way a file can be fine, and every way it can be broken."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
+from nirs4all_vit.spectra import tables
+from nirs4all_vit.spectra.tables import open_table
+
+NM = np.linspace(1100.0, 1300.0, 11)
+X = np.random.default_rng(0).normal(0.5, 0.1, (7, 11)).round(6)
+
+
+def frame(axis: np.ndarray = NM, values: np.ndarray = X) -> pd.DataFrame:
+    return pd.DataFrame(values, columns=[f"{v:.8g}" for v in axis])
+
+
+def test_formats_agree(tmp_path: Path) -> None:
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    frame().to_csv(tmp_path / "b.csv.gz", index=False)
+    frame().to_parquet(tmp_path / "c.parquet")
+    decimal = frame().rename(columns=lambda name: f"{float(name):.1f}".replace(".", ","))
+    decimal.to_csv(tmp_path / "d.csv", index=False, sep=";", decimal=",")
+    frame().to_csv(tmp_path / "e.csv", index=False, encoding="utf-8-sig", lineterminator="\r\n")
+    frame(1e7 / NM).to_csv(tmp_path / "f.csv", index=False)
+    frame(NM[::-1], X[:, ::-1]).to_parquet(tmp_path / "g.parquet")
+    for name in ("a.csv", "b.csv.gz", "c.parquet", "d.csv", "e.csv", "f.csv", "g.parquet"):
+        table = open_table(tmp_path / name)
+        np.testing.assert_allclose(table.wavelengths, NM, rtol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(table.read(), X, err_msg=name)
+
+
+def test_columns_of_ids_are_passed_over(tmp_path: Path) -> None:
+    beside = frame().assign(protein=1.5)
+    beside.insert(0, "id, local", [f"a,{i}" for i in range(len(X))])
+    beside.to_csv(tmp_path / "a.csv", index=False)
+    beside.to_csv(tmp_path / "b.csv", index=False, sep="\t", decimal=",")
+    beside.to_parquet(tmp_path / "c.parquet")
+    for name in ("a.csv", "b.csv", "c.parquet"):
+        np.testing.assert_array_equal(
+            open_table(tmp_path / name, drop=["protein", "id, local"]).read(), X, err_msg=name
+        )
+        with pytest.raises(SpectralInputError, match=r"column 'id, local' is not a wavelength; .* --drop 'id, local'"):
+            open_table(tmp_path / name)
+        with pytest.raises(SpectralInputError, match="has no column 'ID' to drop"):
+            open_table(tmp_path / name, drop=["ID"])
+    frame().set_index(pd.Index(range(1, 8))).to_parquet(tmp_path / "d.parquet")  # an index of pandas is a column there
+    np.testing.assert_array_equal(open_table(tmp_path / "d.parquet").read(), X)
+    (tmp_path / "e.csv").write_text("1100,id\n1,2\n1,2,3\n")
+    with pytest.raises(SpectralInputError, match="line 3"):
+        open_table(tmp_path / "e.csv", drop=["id"]).read()
+    with pytest.raises(SpectralInputError, match="all columns are dropped"):
+        open_table(tmp_path / "e.csv", drop=["id", "1100"])
+
+
+def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    frame().to_csv(tmp_path / "a.csv", index=False)
+    frame().to_parquet(tmp_path / "a.parquet")
+    monkeypatch.setattr(tables, "_CHUNK_VALUES", 2 * NM.size)
+    for name in ("a.csv", "a.parquet"):
+        chunks = list(open_table(tmp_path / name).chunks())
+        assert [len(chunk) for chunk in chunks] == [2, 2, 2, 1]
+        np.testing.assert_array_equal(np.concatenate(chunks), X)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1100,1200\n1,2\n3,x\n", r"t.csv, line 3: 'x' is not a number"),
+        ("1100,1200\n1,2\n\n\n3,x\n", r"t.csv, line 5: 'x' is not a number"),
+        ("1100,1200\n1,2\n3,\n", r"t.csv, line 3: value 2 of 2 is missing"),
+        ("1100,1200\n1,2\n3\n", r"t.csv, line 3: value 2 of 2 is missing \(a cut or ragged row"),
+        ("1100,1200\n1,2\nNaN,2\n", r"t.csv, line 3: value 1 of 2 is missing"),
+        ("1100,1200\n1,2\n1,inf\n", r"t.csv, line 3: value 2 of 2 is not finite"),
+        ("1100,1200\n1,2,3\n", r"t.csv, line 2: 3 values under 2 columns"),
+        ("1100,1200\n1,2,\n", r"t.csv, line 2: 3 values under 2 columns"),
+        ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
+        ("1100,1200\n1,2\nTrue,2\n", r"t.csv, line 3: 'True' is not a number"),
+        ("1100,1200\nTrue,2\n", r"t.csv, line 2: 'True' is not a number"),
+        ("1100,1200\n", r"t.csv: there is a header and no spectrum below it"),
+        ("1100;1200\n1,234.5;2\n", r"t.csv, line 2: '1,234.5' is not a number"),
+        ("id,1200\n1,2\n", r"t.csv, line 1: column 'id' is not a wavelength"),
+        ("", r"t.csv is empty"),
+        ("1100,1200\n3\n1,2\n", r"t.csv, line 2: 1 values under 2 columns"),
+        ("1100,0;1102,0\n0,31;0,32\n0,31;0.32\n", r"t.csv, line 3: '0.32' is not a number; .* decimal comma"),
+        ("1100,1200\n1,2\n1,1e39\n", r"t.csv, line 3: value 2 of 2 is not finite in single precision"),
+    ],
+)
+def test_broken_tables_name_the_line(text: str, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text.replace("\\t", "\t"))
+    with pytest.raises(SpectralInputError, match=message):
+        open_table(path).read()
+
+
+def test_text_in_a_later_chunk_names_its_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "_CHUNK_VALUES", 4)
+    path = tmp_path / "t.csv"
+    path.write_text("1100,1200\n" + "1,2\n" * 9 + "1,oops\n" + "1,2\n" * 3)
+    with pytest.raises(SpectralInputError, match=r"t.csv, line 11: 'oops'"):
+        open_table(path).read()
+    path.write_text("1100,1200\n" + "1,2\n" * 9 + "1,2,3\n")
+    with pytest.raises(SpectralInputError, match=r"line 11"):
+        open_table(path).read()
+
+
+def test_axes_that_cannot_be(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("1100,1300,1200\n1,2,3\n")
+    with pytest.raises(SpectralAxisError, match=r"t.csv: the header is not a wavelength axis: it neither ascends"):
+        open_table(path)
+    path.write_text("1100 nm,1200 nm\n1,2\n")
+    # A spectrum that only rises, where the header should be.
+    path.write_text("0.301,0.35,0.48\n0.3,0.4,0.5\n")
+    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, say so"):
+        open_table(path)
+    np.testing.assert_allclose(open_table(path, "um").wavelengths, [301, 350, 480])
+    path.write_text("1.1um,1.2um\n0.3,0.4\n")
+    np.testing.assert_allclose(open_table(path).wavelengths, [1100, 1200])
+    path.write_text("1100 nm,1200 nm\n1,2\n")
+    with pytest.raises(SpectralAxisError, match=r"said to be cm-1, but the header is in nm"):
+        open_table(path, "cm-1")
+
+
+def test_cut_files(tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "whole.csv.gz", "wt") as file:
+        frame().to_csv(file, index=False)
+    whole = (tmp_path / "whole.csv.gz").read_bytes()
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    frame().to_parquet(tmp_path / "whole.parquet")
+    whole = (tmp_path / "whole.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "no.csv.gz").write_text("1100,1200\n1,2\n")
+    (tmp_path / "utf16.csv").write_text("1100,1200\n1,2\n", encoding="utf-16")
+    for name, message in (
+        ("cut.csv.gz", r"cut.csv.gz is cut or not a gzip file"),
+        ("no.csv.gz", r"no.csv.gz is cut or not a gzip file"),
+        ("cut.parquet", r"cut.parquet is cut or not a Parquet file"),
+        ("utf16.csv", r"utf16.csv is not UTF-8 text"),
+    ):
+        with pytest.raises(SpectralInputError, match=message):
+            open_table(tmp_path / name).read()
+    (tmp_path / "open.csv").write_text("1100,1200\n1,2\n3,4")
+    with pytest.warns(UserWarning, match=r"open.csv: the last line has no end"):
+        assert open_table(tmp_path / "open.csv").read().shape == (2, 2)
+
+
+@pytest.mark.filterwarnings("ignore:.*the last line has no end")
+def test_bombs(tmp_path: Path) -> None:
+    line = b"1" * (1 << 24)
+    header = ",".join(map(str, range(1000, 1100))).encode()
+    for name, content in (("header.csv", line), ("row.csv", b"1100,1200\n1,2\n3," + line)):
+        (tmp_path / name).write_bytes(content)
+        # Sixteen megabytes in as many kilobytes.
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
+        for path in (tmp_path / name, tmp_path / f"{name}.gz"):
+            with pytest.raises(SpectralInputError, match=r"line [13]: longer than 4,(194,304|224)"):
+                open_table(path).read()
+    # Lines of two megabytes under two columns, a million of which would be a chunk; a quote that swallows all lines below it.
+    for name, content, message in (
+        (
+            "padded.csv.gz",
+            b"1100,1200\n" + (b"0" * (1 << 21) + b"1,2\n") * 3,
+            r"line 2: a value longer than any number",
+        ),
+        ("below.csv.gz", b"1100,1200\n1,2\n" + (b"0" * (1 << 21) + b"1,2\n") * 3, r"line 3: longer than 4,224"),
+        ("quote.csv.gz", b'1100,1200\n1,2\n"3' + b"\n" * (1 << 22), r"line 3: a quote that is not closed"),
+    ):
+        (tmp_path / name).write_bytes(gzip.compress(content))
+        with pytest.raises(SpectralInputError, match=message):
+            open_table(tmp_path / name).read()
+    (tmp_path / "fine.csv").write_text('"1100","1200"\r"1","2"\r"3","4"\r')
+    assert open_table(tmp_path / "fine.csv").read().tolist() == [[1, 2], [3, 4]]
+    (tmp_path / "wide.csv").write_bytes(b",".join([header] * 600) + b"\n")
+    with pytest.raises(SpectralInputError, match="60,000 columns; a table of spectra has 50,000 wavelengths at most"):
+        open_table(tmp_path / "wide.csv")
+
+
+def test_parquet_columns_of_text(tmp_path: Path) -> None:
+    pd.DataFrame({"1100": [0.1, 0.2], "1200": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(SpectralInputError, match=r"t.parquet, row 1: 'a' is not a number"):
+        open_table(tmp_path / "t.parquet").read()
