@@ -119,7 +119,7 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
-    encoders, dumps, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
+    encoders, kept, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
     wanted: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
         _, encoder, readout = parse_method(task.method)
@@ -130,14 +130,14 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
         if "~" in encoder:
             families = {problems.of(name)[0].family for name in names}
             require_unseen(weights[encoder], families)
-        dumps.make(weights[encoder], readout, sorted(names), problems.read)
+        kept.make(weights[encoder], readout, sorted(names), problems.read)
     hashes = {encoder: f"{ADAPTATION}-{file_sha256(path)}" for encoder, path in weights.items()}
     named = []
     for task in tasks:
         encoder = parse_method(task.method)[1]
         extra = {"weights": hashes[encoder]} if encoder is not None else {}
         named.append(dataclasses.replace(task, options={**task.options, **extra}))
-    return named, Context(problems, dumps, weights)
+    return named, Context(problems, kept, weights)
 
 
 def _told(results: Results, tasks: Sequence[Task]) -> int:

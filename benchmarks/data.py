@@ -64,7 +64,7 @@ def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
 
     def step(batch: Any) -> None:
         encoder.zero_grad(set_to_none=True)
-        encoder.read_out(encoder.encode(batch.spectra, batch.grid()), "latents").square().mean().backward()
+        encoder.encode(batch.spectra, batch.grid()).square().mean().backward()
 
     def forward(batch: Any) -> None:
         with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Embeddings of whole datasets, made once and kept beside the results."""
+"""Embeddings as methods of the benchmark see them: `SpectralEmbedder` with a cache beside the results."""
 
 from __future__ import annotations
 
@@ -14,10 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.embedding.column_weighting import ColumnWeighting
-from nirs4all_vit.embedding.glsw import fit_glsw
 from nirs4all_vit.files import atomic_path, file_sha256
-from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import Calibration
 from .methods.base import Views
@@ -27,7 +24,7 @@ ADAPTATION = 3
 
 
 class Embeddings:
-    """A folder of dumps: ``<weights' hash>-<readout>/<dataset>.npy`` and a ``manifest.json`` for each encoder.
+    """A folder in which each spectrum's embedding is kept, and what encoding cost.
 
     Parameters
     ----------
@@ -38,10 +35,15 @@ class Embeddings:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "embeddings"
 
+    def embedder(self, weights: str, readout: str, **parameters: Any) -> SpectralEmbedder:
+        """Return an embedder, unfitted, that reads and writes the folder."""
+        cache = str(self.folder / _sha256(weights)[:12])
+        return SpectralEmbedder(weights, readout=readout, axis_unit="nm", cache=cache, **parameters)
+
     def make(
         self, weights: str, readout: str, names: Sequence[str], read: Callable[[str], tuple[NDArray, NDArray]]
     ) -> None:
-        """Embed datasets that are not there yet.
+        """Embed datasets that are not there yet, by one process before several use them.
 
         Parameters
         ----------
@@ -54,39 +56,31 @@ class Embeddings:
         read : callable
             Returns spectra (n, L) and wavelengths (L,) in nm of one of them.
         """
-        folder = self._folder(weights, readout)
-        folder.mkdir(parents=True, exist_ok=True)
-        embedder = SpectralEmbedder(weights, readout=readout, adapt=False, axis_unit="nm")
-        manifest = self.manifest(weights, readout) or {"readout": readout, "sha256": _sha256(weights), "datasets": {}}
-        missing = [name for name in names if name not in manifest["datasets"] or not (folder / f"{name}.npy").exists()]
+        known = self._seconds(weights, readout)
+        missing = [name for name in names if name not in known]
         for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
             spectra, wavelengths = read(name)
             start = time.perf_counter()
-            embedded = embedder.fit_transform(spectra, wavelengths=wavelengths)
-            seconds = time.perf_counter() - start
-            with atomic_path(folder / f"{name}.npy") as target:
-                np.save(target, embedded)
-            manifest["checkpoint"] = embedder.checkpoint_name_
-            manifest["datasets"][name] = {"spectra": len(spectra), "points": len(wavelengths), "seconds": seconds}
-            with atomic_path(folder / "manifest.json") as target:
-                target.write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
+            self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)
+            known[name] = (time.perf_counter() - start) / len(spectra)
+            with atomic_path(self._record(weights, readout)) as target:
+                target.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
 
-    def manifest(self, weights: str, readout: str) -> dict[str, Any] | None:
-        """Return what is said of an encoder's dumps; None where there are none."""
-        path = self._folder(weights, readout) / "manifest.json"
-        return json.loads(path.read_text("utf-8")) if path.exists() else None
+    def seconds_per_spectrum(self, weights: str, readout: str, dataset: str) -> float:
+        """Return what encoding took when a dataset was embedded, on all cores; 0 where it was not."""
+        return self._seconds(weights, readout).get(dataset, 0.0)
 
-    def load(self, weights: str, readout: str, dataset: str) -> NDArray[np.float32] | None:
-        """Return a dump as a memory map; None where there is none."""
-        path = self._folder(weights, readout) / f"{dataset}.npy"
-        return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    def _seconds(self, weights: str, readout: str) -> dict[str, float]:
+        path = self._record(weights, readout)
+        return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
-    def _folder(self, weights: str, readout: str) -> Path:
-        return self.folder / f"{_sha256(weights)[:12]}-{readout}"
+    def _record(self, weights: str, readout: str) -> Path:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / f"{_sha256(weights)[:12]}-{readout}.json"
 
 
 class EmbeddedView(Views):
-    """The embedding: from the dump where the spectra are the dataset's own, else computed.
+    """The embedding, as `SpectralEmbedder` with these parameters makes it.
 
     Parameters
     ----------
@@ -94,78 +88,35 @@ class EmbeddedView(Views):
         Checkpoint file.
     readout : str
         Of the encoder.
-    dumps : Embeddings
-        Dumps of whole datasets.
+    kept : Embeddings
+        Where embeddings are kept.
+    **parameters
+        Of `SpectralEmbedder`.
     """
 
     names = ("embedding",)
 
-    def __init__(self, weights: str, readout: str, dumps: Embeddings) -> None:
-        self.weights, self.readout, self.dumps = weights, readout, dumps
+    def __init__(self, weights: str, readout: str, kept: Embeddings, **parameters: Any) -> None:
+        self.weights, self.readout, self.kept = weights, readout, kept
+        self.embedder = kept.embedder(weights, readout, **parameters)
 
     def fit(self, part: Calibration) -> Self:
-        """Adapt to the calibration spectra, as `SpectralEmbedder` does."""
-        self.fit_pooled([part])
+        """Fit the embedder on the calibration spectra."""
+        self.embedder.fit(part.X, wavelengths=part.wavelengths)
         return self
 
     def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
-        """Adapt to the spectra of several datasets; returns their embeddings, one below the other."""
-        embedded = np.concatenate([self._embedded(part) for part in parts])
-        self.adaptation = self._adaptation(embedded)
-        return self.adaptation.apply(embedded)
-
-    def _adaptation(self, embedded: NDArray[np.float32]) -> ColumnWeighting:
-        return ColumnWeighting.fit(embedded)
+        """Fit the embedder on the spectra of several datasets; returns their embeddings, one below the other."""
+        spectra = [row for part in parts for row in part.X]
+        return self.embedder.fit_transform(spectra, wavelengths=[p.wavelengths for p in parts for _ in range(len(p))])
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
-        return self.adaptation.apply(self._embedded(part))
-
-    def _embedded(self, part: Calibration) -> NDArray[np.float32]:
-        if part.rows is not None:
-            dumped = self.dumps.load(self.weights, self.readout, part.dataset)
-            if dumped is not None:
-                return np.asarray(dumped[part.rows])
-        embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
-        return embedder.fit_transform(part.X, wavelengths=part.wavelengths)
+        return self.embedder.transform(part.X, wavelengths=part.wavelengths)
 
     def seconds_per_spectrum(self, dataset: str) -> float:
-        """Return what encoding took when the dump was made, on all cores."""
-        manifest = self.dumps.manifest(self.weights, self.readout)
-        about = (manifest or {"datasets": {}})["datasets"].get(dataset)
-        return about["seconds"] / about["spectra"] if about else 0.0
-
-
-class PlainView(EmbeddedView):
-    """The embedding as ``SpectralEmbedder(adapt=False)`` makes it: what an encoder says by itself."""
-
-    def _adaptation(self, embedded: NDArray[np.float32]) -> ColumnWeighting:
-        return ColumnWeighting.none(embedded.shape[1])
-
-
-class RobustView(EmbeddedView):
-    """The embedding as ``SpectralEmbedder(robust=True)`` makes it: little weight on what disturbances move it in."""
-
-    def fit(self, part: Calibration) -> Self:
-        """Adapt to the calibration spectra and to how they follow disturbances."""
-        embedded = self.fit_pooled([part])
-        embedder = SpectralEmbedder(self.weights, readout=self.readout, adapt=False, axis_unit="nm")
-        self.glsw = fit_glsw(
-            [Spectra.on_grid(part.X, part.wavelengths)],
-            lambda blocks: self.adaptation.apply(np.concatenate([_embed(embedder, block) for block in blocks])),
-            embedded,
-        )
-        return self
-
-    def view(self, part: Calibration, name: str) -> NDArray[np.float32]:
-        """Return (n, width)."""
-        embedded = super().view(part, name)
-        self.glsw.apply(embedded)
-        return embedded
-
-
-def _embed(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float32]:
-    return embedder.fit_transform(block.values, wavelengths=block.wavelengths)
+        """Return what encoding took when the dataset was embedded."""
+        return self.kept.seconds_per_spectrum(self.weights, self.readout, dataset)
 
 
 @lru_cache

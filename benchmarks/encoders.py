@@ -20,13 +20,13 @@ DEFAULT = SpectralEmbedder().checkpoint
 N_FOLDS = 5
 
 #: Tuned on the targets of the families outside of a fold: where from, and the share of labels in the loss.
-LABELLED = {"labelled": ("nirs-base-v1", 1.0), "labelled-tenth": ("nirs-base-v1", 0.1)}
+LABELLED = {"labelled": ("nirs-base-v2", 1.0), "labelled-tenth": ("nirs-base-v2", 0.1)}
 
 
 class Encoders:
     """Weight files by name.
 
-    ``untrained`` (seed 0), ``untrained-K``; ``untrained-windows``, without local contrast; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
+    ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
     the package trained without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on the
     targets of the same families; a path of a ``.safetensors`` file.
 
@@ -52,8 +52,6 @@ class Encoders:
         ValueError
             No such encoder, or no bank to train it on.
         """
-        if name == "untrained-windows":
-            return str(self._untrained(0, "-windows", n_scales=0, patch_hidden=0))
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(int(name.partition("-")[2] or 0)))
         recipe, _, fold = name.partition("~")
@@ -66,19 +64,19 @@ class Encoders:
         except CheckpointError as error:
             raise ValueError(f"no encoder {name!r}: {error}") from error
 
-    def _untrained(self, seed: int, kind: str = "", **settings: int) -> Path:
+    def _untrained(self, seed: int) -> Path:
         import torch
 
         from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 
-        path = self.folder / f"untrained-{seed}{kind}.safetensors"
+        path = self.folder / f"untrained-{seed}.safetensors"
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 # The scale of the trained read-outs' order: the penalties of RidgeCV are absolute.
-                encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0, **settings))
-            save_checkpoint(path, encoder, name=f"untrained-{seed}{kind}", provenance={"seed": seed})
+                encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
+            save_checkpoint(path, encoder, name=f"untrained-{seed}", provenance={"seed": seed})
         return path
 
     def _labelled(self, name: str, fold: int) -> Path:
@@ -124,6 +122,9 @@ class Encoders:
                 # One cache for all: a baseline that is there is not computed again.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
+            if recipe == DEFAULT:
+                # The second step stands on the first, which has seen no more.
+                config.optim.contrast_from = str(self._trained("local-contrast", fold))
             config.data.without_families = self._left_out(fold)
             pretrain(config, bank)
             (out / "done").touch()

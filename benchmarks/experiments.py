@@ -37,19 +37,19 @@ class Context:
     Attributes
     ----------
     problems : Problems
-    dumps : Embeddings
+    kept : Embeddings
     weights : dict of str to str
         Weight file by encoder name.
     """
 
     problems: Problems
-    dumps: Embeddings
+    kept: Embeddings
     weights: dict[str, str]
 
     def method(self, name: str) -> Any:
         """Return a method, unfitted."""
         encoder = name.partition("@")[2].partition(":")[0]
-        return make_method(name, self.weights.get(encoder), self.dumps)
+        return make_method(name, self.weights.get(encoder), self.kept)
 
 
 def calibration(task: Task, context: Context) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def shuffled(problem: Calibration, seed: int) -> Calibration:
 
 
 def _encoding(method: Any, train: Calibration, test: Calibration) -> float:
-    """Return the seconds that a dump saved this task: what encoding its spectra took when it was made."""
+    """Return the seconds that kept embeddings saved this task: what encoding its spectra took."""
     views = getattr(method, "views", None)
     if not isinstance(views, EmbeddedView):
         return 0.0
@@ -139,7 +139,7 @@ def intervals(task: Task, context: Context) -> dict[str, Any]:
     """Fit a head with conformal intervals on the embedding; how many of the test set's answers do they hold?"""
     train, test, about = parts(task, context)
     head, encoder, readout = parse_method(task.method)
-    view = EmbeddedView(context.weights[encoder], readout, context.dumps).fit(train)
+    view = EmbeddedView(context.weights[encoder], readout, context.kept).fit(train)
     fitted = CrossConformalRegressor(make_head(head))
     fitted.fit(view.view(train, "embedding"), train.y, groups=train.groups)
     embedded = view.view(test, "embedding")
@@ -191,7 +191,7 @@ def pooled(task: Task, context: Context) -> dict[str, Any]:
     if task.options["training"] == "covering":
         training = covering(training, test)
     _, encoder, readout = parse_method(task.method)
-    view = None if encoder is None else EmbeddedView(context.weights[encoder], readout, context.dumps)
+    view = None if encoder is None else EmbeddedView(context.weights[encoder], readout, context.kept)
     predicted = predict_left_out(task.method, training, test, view, task.seed)
     # Replicates of a local sample are not predicted.
     samples = np.random.default_rng(task.seed).permutation(np.unique(test.groups))

@@ -41,7 +41,7 @@ PHASE0 = (
 SEEDS = (0, 1, 2)
 
 #: Recipe of the encoders of strict transfer.
-TRANSFER_RECIPE = "nirs-base-v1"
+TRANSFER_RECIPE = DEFAULT
 
 
 @dataclass(frozen=True)
@@ -76,25 +76,23 @@ class StrictPhase:
 _OBJECTIVE, _NARROW = "ablation-hidden-components~K", ("compact", "mean", "cls")
 
 
-def _latents(*names: str) -> tuple[str, ...]:
-    """Return encoders of ablations, read out as latents: whatever an objective changes is in there."""
-    return tuple(f"{name if name == 'untrained' else f'ablation-{name}'}:latents" for name in names)
+def _ablations(*names: str, readouts: Sequence[str] = ("contrast", "mean")) -> tuple[str, ...]:
+    """Return encoders of ablations, each with several read-outs: of the patches themselves, and of the Perceiver."""
+    encoders = (name if name == "untrained" else f"ablation-{name}" for name in names)
+    return tuple(f"{encoder}:{readout}" for encoder in encoders for readout in readouts)
 
 
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
-    "phase1": StrictPhase(
-        ("mean", "best-pls", "pca-ridge"), _latents("untrained", "mae~K", "mae-windows~K", "episodic~K")
-    ),
-    # Ablation: objectives, task generators, kind of attention, all read out as latents with local contrast; and read-outs.
+    "phase1": StrictPhase(("mean", "best-pls", "pca-ridge"), _ablations("untrained", "mae~K", "episodic~K")),
+    # Ablation: objectives, task generators, kind of tokens; and read-outs.
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         (
-            *_latents(
+            *_ablations(
                 "untrained",
                 "mae~K",
-                "mae-windows~K",
                 "augmentation~K",
                 "baseline~K",
                 "contrastive~K",
@@ -106,28 +104,24 @@ STRICT = {
                 "nonlinear-functionals~K",
                 "region-to-region~K",
                 "hidden-components~K",
-                "content-keyed~K",
             ),
-            "untrained",
-            _OBJECTIVE,
+            *_ablations("mae-points~K", "points~K", readouts=("compact", "mean")),
             # The bundled recipe: its objective on local contrast, three times the steps.
             f"{TRANSFER_RECIPE}~K",
-            *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in _NARROW),
+            *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in ("compact", "cls")),
         ),
         folds=(0, 1),
     ),
-    # Strict transfer: five encoders, each without one fifth of the families. Plain: windows alone, and nothing done to
-    # columns, as the first experiments had it.
+    # Strict transfer: five encoders, each without one fifth of the families. Plain: columns as they come.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
         (
             "untrained",
-            "untrained:windows",
-            "ablation-mae-windows~K:latents",
+            "untrained:compact",
             f"{TRANSFER_RECIPE}~K",
-            f"{TRANSFER_RECIPE}~K:windows",
-            "plain-ridge@untrained-windows:latents",
-            "plain-ridge@ablation-mae-windows~K:latents",
+            f"{TRANSFER_RECIPE}~K:compact",
+            f"{TRANSFER_RECIPE}~K:mean",
+            "plain-ridge@untrained",
         ),
         folds=range(N_FOLDS),
         sizes=(200, 25),
@@ -148,13 +142,13 @@ STRICT = {
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(
         ("mean", "best-pls"),
-        _latents("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"),
+        _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"),
         folds=(0, 1),
     ),
     # Metadata in pretraining: none, always, half of the time; always absent when it counts.
     "phase5": StrictPhase(
         ("mean", "best-pls"),
-        _latents("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
+        _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
         folds=(0, 1),
     ),
 }
@@ -294,7 +288,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     """
     chosen = _one_per_family(problems)
     permuted = partial(_calibrations, chosen, seeds=SEEDS[:1], permuted=True)
-    readouts = [f"ridge@{DEFAULT}:{name}" for name in ("windows", "latents", *_NARROW)]
+    readouts = [f"ridge@{DEFAULT}:{name}" for name in _NARROW]
     yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
     few = chosen[: max(1, len(chosen) // 4)]
     yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)

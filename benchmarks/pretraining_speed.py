@@ -44,18 +44,18 @@ _PRODUCTS = (
 
 def per_sample(run: Pretraining, steps: int) -> float:
     """Train with spectra going through the encoder one at a time; returns spectra per second."""
-    encode, from_wavelengths = run.encoder.encode, Grid.from_wavelengths
+    encode, from_wavelengths = run.encoder.forward, Grid.from_wavelengths
 
     def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
         nm = 1000.0 * grid.log_wavelength.double().exp()
         parts = [encode(x[i : i + 1], from_wavelengths(nm), **options) for i in range(len(x))]
-        return type(parts[0])(*(torch.cat(part) for part in zip(*parts, strict=True)))
+        return torch.cat(parts)
 
-    run.encoder.encode = one_by_one
+    run.encoder.forward = one_by_one
     try:
         return measured(run, steps)
     finally:
-        del run.encoder.encode
+        del run.encoder.forward
 
 
 def measured(run: Pretraining, steps: int) -> float:

@@ -29,7 +29,7 @@ Tables = dict[str, pd.DataFrame]
 _FOLD = re.compile(r"~(\d+)")
 
 #: What methods are compared with besides.
-_OTHERS = ("best-ridge", "gp", "ridge@untrained", "ridge@untrained:latents")
+_OTHERS = ("best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}~K")
 
 
 def build(out: Path, to: Path) -> list[Path]:

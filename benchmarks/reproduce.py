@@ -1,7 +1,8 @@
 """Train the bundled checkpoint again and compare: ``python -m benchmarks.reproduce --x-bank DIR``.
 
 Training magnifies the last digit, and a sum taken in another order changes that. So it is done by the source that made the
-checkpoint, the commit in its header, taken from the history of the repository.
+checkpoint, the commit in its header, taken from the history of the repository. The step that is done again is the second one, the
+Perceiver on a local contrast that is there; that one is of `nirs-base-v1`, whose commit and recipe the header names, too.
 """
 
 from __future__ import annotations
@@ -53,8 +54,8 @@ def source_of(commit: str, folder: Path) -> Path:
     return target
 
 
-def train(source: Path, x_bank: Path, out: Path) -> Path:
-    """Train by the recipe of that name in some source; returns the checkpoint. Goes on where it was.
+def train(source: Path, x_bank: Path, out: Path, contrast_from: Path) -> Path:
+    """Train by the recipe of that name in some source, on a given local contrast; returns the checkpoint. Goes on where it was.
 
     Raises
     ------
@@ -62,6 +63,7 @@ def train(source: Path, x_bank: Path, out: Path) -> Path:
         Training failed; what it said stands above.
     """
     recipe = ["--config", DEFAULT, "--data.x_bank", str(x_bank.resolve())]
+    recipe += ["--optim.contrast_from", str(contrast_from)]
     run = ["--run.out", str(out.resolve()), "--run.resume", "auto"]
     command = [sys.executable, "-m", "nirs4all_vit.pretraining", *recipe, *run]
     if subprocess.run(command, cwd=source, env={**os.environ, "PYTHONPATH": str(source)}, check=False).returncode:
@@ -84,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         source = source_of(commit, options.out)
         print(f"training with the source of {commit}", flush=True)
-        path = train(source, options.x_bank, options.out / "run")
+        path = train(source, options.x_bank, options.out / "run", bundled.path)
     except (FileNotFoundError, ChildProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

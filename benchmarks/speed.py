@@ -31,18 +31,18 @@ from tqdm import tqdm
 import nirs4all_vit
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
+from nirs4all_vit.encoder import Grid, SpectralPerceiver
 from nirs4all_vit.spectra.data import Spectra
 
 from .encoders import DEFAULT
 from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
 from .report import write_table
-from .textbook import TextbookPerceiver
 
 #: The default of `SpectralEmbedder`.
 _READOUT = SpectralEmbedder().readout
 #: That, and one that goes through the transformer.
-_BOTH = (_READOUT, "latents")
+_BOTH = (_READOUT, "mean")
 _LENGTHS = (100, 350, 700, 1400, 2100, 3000)
 _BATCHES = (1, 32, 256)
 _COUNTS = (256, 512, 1024, 2048, 4096)
@@ -108,19 +108,20 @@ def beside_others(rounds: int) -> pd.DataFrame:
     X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
     y = X[:, 100] - X[:, 300]
     encoder = load_checkpoint(DEFAULT).encoder
-    textbook = TextbookPerceiver(encoder.config).eval()
-    log_wavelength, x = torch.from_numpy(nm).log().float(), torch.from_numpy(X)
+    sizes = {name: getattr(encoder.config, name) for name in ("d_model", "n_latents", "n_heads", "n_self_layers")}
+    textbook = SpectralPerceiver(**sizes).eval()
+    grid, x = Grid.from_wavelengths(torch.from_numpy(nm)), torch.from_numpy(X)
     pca, snv_sg = PCA(20).fit(X), PREPROCESSINGS["snv+sg1"]
     pls = PLSRegression(10).fit(snv_sg(X), y)
 
     def read() -> None:
         with torch.inference_mode():
             for part in x.split(32):
-                textbook(part, log_wavelength)
+                textbook(part, grid, readout="mean")
 
     runs: dict[str, Run] = {
         f"this encoder, {kind}": lambda kind=kind: embed(encoder, [Spectra(X, nm)], kind)
-        for kind in (*_BOTH, "contrast")
+        for kind in (*_BOTH, "compact")
     }
     runs |= {
         "textbook Perceiver of the same size": read,

@@ -204,7 +204,7 @@ def _info(options: argparse.Namespace) -> int:
         ("sha256", checkpoint.sha256),
         ("licence", checkpoint.header.get("licence", "UNKNOWN")),
         ("parameters", f"{sum(p.numel() for p in encoder.parameters()):,}"),
-        ("read-outs", ", ".join(f"{kind} {encoder.width(kind)}" for kind in READOUTS)),
+        ("read-outs", ", ".join(f"{kind} {encoder.width(kind)}" for kind in encoder.readouts())),
         ("encoder", ", ".join(f"{k}={v}" for k, v in encoder.config.to_dict().items() if v not in ({}, ()))),
         ("trained on", f"{provenance.get('n_spectra', '?')} spectra of {len(provenance.get('datasets', []))} datasets, "
                        f"{len(provenance.get('families', []))} families"),

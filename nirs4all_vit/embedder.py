@@ -43,14 +43,12 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     Parameters
     ----------
-    checkpoint : str or path, default="nirs-base-v1"
+    checkpoint : str or path, default="nirs-base-v2"
         Name of a bundled checkpoint or path of a ``.safetensors`` file.
-    readout : {"windows", "latents", "contrast", "compact", "mean", "cls"}, default="windows"
-        What is read out of the encoder: the latents as they have read the spectrum through their windows, and local contrast (12,976
-        columns with the bundled checkpoint); all latents of the last two blocks, and local contrast (19,120; slower, and no better
-        under linear heads); local contrast alone (6,832; faster still, and a little better where all spectra cover one range, which
-        it is relative to); a few hundred learned dimensions (256; for heads that want few columns); the mean of the latents or the CLS
-        latent (96 each; for maps and similarity). An encoder without local contrast has no ``"contrast"``.
+    readout : {"contrast", "compact", "mean", "cls"}, default="contrast"
+        What is read out of the encoder: the patches of the spectrum at four scales, each relative to its own contrast (6,832 columns
+        with the bundled checkpoint); a linear code of these patches (512; for heads that want few columns, maps and search); the mean
+        of the Perceiver's latents or its CLS latent (96 each). An encoder of points has no ``"contrast"``.
     adapt : bool, default=True
         Weigh the columns by the spectra seen in `fit`: what varies little in this material counts for more, what no other
         column confirms for less, and none goes further than six deviations from its mean. With fewer than ten spectra
@@ -69,10 +67,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         memory only. 32 stays in a processor's cache; a GPU wants more, such as 256.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
-    precision : {"fp32", "bf16"}, default="fp32"
-        ``"bf16"`` halves the digits inside the transformer, for devices that are faster so (a processor without such instructions
-        is not: six times slower); it moves the embedding by some 0.2 % of its deviation over spectra. ``"windows"`` and
-        ``"contrast"`` of the bundled checkpoint do not use it and stay as they are.
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
@@ -116,8 +110,8 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
 
     With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
 
-    The encoder is a Perceiver [1]_ whose cross-attention depends on wavelength only; it and its
-    pretraining, ridge regressions solved in closed form [2]_, are described in
+    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining,
+    ridge regressions solved in closed form [2]_, are described in
     ``nirs4all_vit/weights/MODEL_CARD.md``.
 
     References
@@ -151,7 +145,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         axis_unit: str = "auto",
         batch_size: int = 32,
         device: str = "auto",
-        precision: str = "fp32",
         cache: bool | str | os.PathLike[str] = False,
         on_outlier: str = "ignore",
     ) -> None:
@@ -163,7 +156,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         self.axis_unit = axis_unit
         self.batch_size = batch_size
         self.device = device
-        self.precision = precision
         self.cache = cache
         self.on_outlier = on_outlier
 
@@ -290,8 +282,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
-        if self.precision not in ("fp32", "bf16"):
-            raise ValueError(f"precision={self.precision!r} is not known; use 'fp32' or 'bf16'.")
         if self.on_outlier not in ("ignore", "warn", "raise"):
             raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
@@ -331,7 +321,6 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             readout=self.readout,
             batch_size=self.batch_size,
             device=device,
-            precision=self.precision,
         )
         if self.cache is False:
             return run(blocks)
@@ -340,7 +329,7 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         from . import __version__
 
         # Another device or release rounds in another way; a folder may outlive a release.
-        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__} {self.precision}"
+        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
         return embed_once(blocks, made_by, checkpoint.encoder.width(self.readout), run, self.cache)
 
     def clear_cache(self) -> None:

@@ -72,7 +72,7 @@ def own_checkpoint(tmp_path: Path) -> Path:
 
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        encoder = SpectralPerceiver(EncoderConfig(n_latents=8, d_model=16, n_blocks=1, n_heads=2))
+        encoder = SpectralPerceiver(EncoderConfig(n_latents=8, d_model=16, n_self_layers=1, n_heads=2))
     return save_checkpoint(tmp_path / "own.safetensors", encoder, name="own-v1", provenance={"seed": 1})
 
 

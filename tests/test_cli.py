@@ -151,9 +151,9 @@ def test_info(capsys) -> None:
     assert main(["info"]) == 0
     printed = capsys.readouterr().out
     for part in (
-        "nirs-base-v1",
+        "nirs-base-v2",
         "sha256",
-        "windows 12976, latents 19120, contrast 6832, compact 256, mean 96, cls 96",
+        "contrast 6832, compact 512, mean 96, cls 96",
         "trained on",
         "seed 0",
         "MB",
@@ -170,7 +170,7 @@ def test_as_a_module_without_network(tmp_path: Path) -> None:
         "except SystemExit as end:\n    assert end.code == 0",
         network=False,
     )
-    assert np.load(tmp_path / "o.npy").shape == (5, 12976)
+    assert np.load(tmp_path / "o.npy").shape == (5, 6832)
 
 
 def test_info_on_a_bank(tmp_path: Path, capsys) -> None:

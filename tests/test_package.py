@@ -138,7 +138,7 @@ def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(unpacked)
-    for part in ("weights/nirs-base-v1.safetensors", "weights/MODEL_CARD.md", "py.typed", "recipes/nirs-base-v1.yaml"):
+    for part in ("weights/nirs-base-v2.safetensors", "weights/MODEL_CARD.md", "py.typed", "recipes/nirs-base-v2.yaml"):
         assert any(name.endswith(part) for name in names), part
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
@@ -151,4 +151,4 @@ def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
         env={"PYTHONPATH": str(unpacked)},
     )
     assert printed.startswith(str(unpacked))
-    assert "(3, 12976)" in printed
+    assert "(3, 6832)" in printed

@@ -54,7 +54,7 @@ def test_blocks_run(unit: str, blocks: list[str], tmp_path: Path) -> None:
 
 def test_quoted_results_are_the_committed_ones() -> None:
     told = re.sub(r"\s+", " ", README + FINDINGS)
-    first = pd.read_csv(ROOT / "benchmarks/results/phase0.csv").set_index("method").loc["ridge@nirs-base-v1"]
+    first = pd.read_csv(ROOT / "benchmarks/results/phase0.csv").set_index("method").loc["ridge@nirs-base-v2"]
     kept = pd.read_csv(ROOT / "benchmarks/results/phase0_targets.csv").merge(
         pd.read_csv(ROOT / "benchmarks/results/phase0_unpredictable.csv"), how="left", indicator=True
     )
@@ -67,12 +67,12 @@ def test_quoted_results_are_the_committed_ones() -> None:
     assert 0.86 < first["geometric mean"] < 0.885  # an eighth less
     assert 0.845 < first["wins"] < 0.87  # six targets of seven
     unseen, fewer = (
-        pd.read_csv(ROOT / f"benchmarks/results/{name}.csv").set_index("method").loc["ridge@nirs-base-v1~K"]
+        pd.read_csv(ROOT / f"benchmarks/results/{name}.csv").set_index("method").loc["ridge@nirs-base-v2~K"]
         for name in ("phase3a", "phase3a_n25")
     )
     grows = pd.read_csv(ROOT / "benchmarks/results/robustness.csv").set_index("method").round(2)
     plain, classical, robust = (
-        grows.loc[name] for name in ("ridge@nirs-base-v1", "snv-pls", "robust-ridge@nirs-base-v1")
+        grows.loc[name] for name in ("ridge@nirs-base-v2", "snv-pls", "robust-ridge@nirs-base-v2")
     )
     for name in ("baseline drift", "wavelength shift"):
         assert f"by {plain[name]:.2f} and {'SNV + PLS by ' * (name == 'baseline drift')}{classical[name]:.2f};" in told
@@ -87,7 +87,7 @@ def test_quoted_results_are_the_committed_ones() -> None:
         pd.read_csv(ROOT / f"benchmarks/results/phase3a-heads{name}.csv").set_index("method")["geometric mean"]
         for name in ("", "_against_best-ridge", "_against_gp", "_n25")
     )
-    gp = "gp@nirs-base-v1~K"
+    gp = "gp@nirs-base-v2~K"
     won = pd.read_csv(ROOT / "benchmarks/results/phase3a-heads.csv").set_index("method")["wins"][gp]
     assert f"with a Gaussian process as the head {strict[gp]:.3f} and {won:.0%} of".replace("%", " %") in told
     assert f"to `best-pls` it has {strict[gp]:.3f}, with {won:.0%} of".replace("%", " %") in told
@@ -116,8 +116,8 @@ def test_quoted_results_are_the_committed_ones() -> None:
         ("network", "mlp"),
         ("PLS", "pls"),
     ):
-        assert f"{name} {heads[f'{head}@nirs-base-v1']:.3f}" in told
-    tuned = pd.read_csv(ROOT / "benchmarks/results/finetuning.csv").set_index("method").loc["tuned@nirs-base-v1"]
+        assert f"{name} {heads[f'{head}@nirs-base-v2']:.3f}" in told
+    tuned = pd.read_csv(ROOT / "benchmarks/results/finetuning.csv").set_index("method").loc["tuned@nirs-base-v2"]
     assert "the error is {:.3f}, {:.3f} and {:.3f} of the frozen".format(*tuned["geometric mean"]) in told
     held = pd.read_csv(ROOT / "benchmarks/results/intervals.csv")["coverage"]
     assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*held) in told

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.dummy import DummyClassifier, DummyRegressor
 
+from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.heads.head import TASKS, head_names
 
 from ..calibrations import Calibration
-from ..embeddings import EmbeddedView, Embeddings, PlainView, RobustView
+from ..embeddings import EmbeddedView, Embeddings
 from . import external
 from .base import Method, Views
 from .gaussian_process import GaussianProcess
@@ -87,26 +88,26 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
     "plain-ridge": Ridge,
 }
 
-#: Those of them that do not take the embedding of `SpectralEmbedder()`, but of ``robust=True`` and ``adapt=False``.
-_VIEWS: dict[str, type[EmbeddedView]] = {"robust-ridge": RobustView, "plain-ridge": PlainView}
+#: Those of them that do not take the embedding of `SpectralEmbedder()`, and its parameters for them.
+_PARAMETERS: dict[str, dict[str, bool]] = {"robust-ridge": {"robust": True}, "plain-ridge": {"adapt": False}}
 
-#: What they read out where nothing is said: the best features per second.
-_READOUT = "contrast"
+#: What they read out where nothing is said.
+_READOUT = SpectralEmbedder().readout
 
 _REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
 
 
-def make_method(name: str, weights: str | None = None, dumps: Embeddings | None = None) -> Method:
+def make_method(name: str, weights: str | None = None, kept: Embeddings | None = None) -> Method:
     """Return a method, unfitted.
 
     Parameters
     ----------
     name : str
-        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v1``.
+        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v2``.
     weights : path, optional
         Checkpoint file of the encoder.
-    dumps : Embeddings, optional
-        Where embeddings lie.
+    kept : Embeddings, optional
+        Where embeddings are kept.
 
     Raises
     ------
@@ -118,10 +119,9 @@ def make_method(name: str, weights: str | None = None, dumps: Embeddings | None 
     head, encoder, readout = parse_method(name)
     if encoder is None:
         return _SPECTRAL[head]()
-    if weights is None or dumps is None:
+    if weights is None or kept is None:
         raise ValueError(f"{name} needs weights.")
-    view = _VIEWS.get(head, EmbeddedView)
-    return _HEADS[head](view(weights, readout, dumps))
+    return _HEADS[head](EmbeddedView(weights, readout, kept, **_PARAMETERS.get(head, {})))
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:

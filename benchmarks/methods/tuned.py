@@ -20,7 +20,7 @@ class Tuned(Method):
     Parameters
     ----------
     views : EmbeddedView
-        Names the checkpoint; its dumps are of no use here, as the encoder changes.
+        Names the checkpoint; embeddings that are kept are of no use here, as the encoder changes.
     """
 
     def __init__(self, views: EmbeddedView) -> None:

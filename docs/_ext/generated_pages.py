@@ -43,9 +43,6 @@ TABLES = (
     ("transfer", "Another instrument", ""),
     ("novelty", "Faults that are found after a fit", ""),
     ("novelty_bank", "Faults that are found without a fit", ""),
-    ("phase2", "Ablation: objectives, tasks, attention", ""),
-    ("phase4", "Ablation: synthetic spectra", ""),
-    ("phase5", "Ablation: metadata", ""),
     ("labels", "Tuned on the targets of other families", ""),
     ("leak", "Shuffled targets", ""),
     ("cost", "Cost", ""),
@@ -60,7 +57,7 @@ FLOORS = (
     (("pretraining/", "data, tasks, objectives, loop"), ("heads/", "ridge, GP, TabPFN, intervals")),
     (("embedder.py", "SpectralEmbedder"),),
     (("embedding/", "inference, cache, column weighting, GLSW, files of any size"),),
-    (("encoder/", "Spectral Perceiver in pure torch, checkpoints, ONNX"), ("weights/", "nirs-base-v1")),
+    (("encoder/", "Spectral Perceiver in pure torch, checkpoints, ONNX"), ("weights/", "nirs-base-v2")),
     (("spectra/", "values and wavelengths in nm, axes, tables, checks"), ("errors.py", "what to do")),
 )  # fmt: skip
 

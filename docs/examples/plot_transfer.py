@@ -17,7 +17,7 @@ problems = list(synthetic_problems(120))
 n, y = problems[0].n_train, problems[0].y
 errors = {"as it is": np.empty((3, 3)), "with 10 samples of the second": np.empty((3, 3))}
 for i, first in enumerate(problems):
-    embedder = SpectralEmbedder(readout="latents").fit(first.X[:n], wavelengths=first.wavelengths)
+    embedder = SpectralEmbedder(readout="contrast").fit(first.X[:n], wavelengths=first.wavelengths)
     Z = [embedder.transform(p.X, wavelengths=p.wavelengths) for p in problems]
     for j in range(3):
         for name, extra in zip(errors, (0, 10), strict=True):

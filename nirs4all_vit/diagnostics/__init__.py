@@ -11,7 +11,6 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "SpectralNovelty": "novelty",
         "WavelengthImportance": "importance",
-        "attention_windows": "windows",
         "wavelength_importance": "importance",
     },
 )
@@ -20,4 +19,3 @@ if TYPE_CHECKING:
     from .importance import WavelengthImportance as WavelengthImportance
     from .importance import wavelength_importance as wavelength_importance
     from .novelty import SpectralNovelty as SpectralNovelty
-    from .windows import attention_windows as attention_windows

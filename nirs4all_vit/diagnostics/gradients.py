@@ -54,12 +54,10 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     if embedder.robust:
         embedder.glsw_.apply(weights[np.newaxis])
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
-    # Not as float32: the digits that differ between neighbouring points are the gradient.
-    windows, bins = encoder.windows(grid, torch.float64), encoder.bins(grid, torch.float64)
     found = []
     for start in range(0, len(block), _ROWS):
         x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
-        embedded = encoder.embed(x, grid, embedder.readout, windows=windows, bins=bins)
+        embedded = encoder(x, grid, readout=embedder.readout)
         direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))
         (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
         found.append(slope.double().numpy())

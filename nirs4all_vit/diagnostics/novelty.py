@@ -39,7 +39,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     Parameters
     ----------
-    checkpoint : str or path, default="nirs-base-v1"
+    checkpoint : str or path, default="nirs-base-v2"
         As in `SpectralEmbedder`.
     n_components : int, default=10
         Principal components, at most; never more than a third of the samples of a fold.

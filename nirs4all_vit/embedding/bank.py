@@ -12,10 +12,10 @@ from ..spectra.data import MAX_WAVELENGTH, MIN_WAVELENGTH
 _N_COMPONENTS = 64
 #: Left-out families, in so many parts, set the limits; of fewer families there is nothing to be said.
 _N_FOLDS, FEWEST_FAMILIES = 10, 3
-#: Sound spectra of new families that may lie beyond one of the four limits.
+#: Sound spectra of new families that may lie beyond one of the limits.
 _REFUSED = 0.05
-#: Weight of level, size and extremes beside an embedding of size one. Kinks and flat runs have limits of their own.
-_WEIGHT, _N_BESIDE = 0.1, 4
+#: Level and size, which have a T2 of their own: the embedding does not tell units. Extremes, kinks and flat runs have a limit each.
+_N_LEVELS = 2
 #: Steps of 1 % in wavelength.
 _EDGES = np.linspace(np.log(MIN_WAVELENGTH), np.log(MAX_WAVELENGTH), 502)
 #: Share of a spectrum's range that no family covers, beyond which the spectrum is an outlier.
@@ -58,21 +58,22 @@ def bank_statistics(
     weight /= weight.sum()
     family = np.concatenate([np.full(len(e), f) for e, f in zip(embedded, number, strict=True)])
     E, S = np.concatenate(embedded).astype(np.float64), np.concatenate(signals).astype(np.float64)
+    # In units of its size, so that single precision holds any embedding's squares.
     size = float(np.sqrt(weight @ np.square(E).sum(axis=1))) or 1.0
-    factors = np.r_[np.full(E.shape[1], 1.0 / size), np.full(_N_BESIDE, _WEIGHT)]
-    Z = np.hstack([E, S[:, :_N_BESIDE]]) * factors
-    left_out = np.empty((len(Z), 2))
+    E /= size
+    left_out = np.empty((len(E), 3))
     for fold in range(min(_N_FOLDS, len(names))):
         outside = family % _N_FOLDS == fold
-        left_out[outside] = _distances(_components(Z[~outside], weight[~outside]), Z[outside])
-    found = np.hstack([left_out, S[:, _N_BESIDE:]])
-    usual = _quantile(found, weight, 0.5)
-    limit = _quantile(found, weight, 1.0 - _REFUSED / found.shape[1])
+        known = _known(E[~outside], S[~outside], weight[~outside])
+        left_out[outside] = _distances(known, E[outside], S[outside])
+    measured = np.hstack([left_out, S[:, _N_LEVELS:]])
+    usual = _quantile(measured, weight, 0.5)
+    limit = _quantile(measured, weight, 1.0 - _REFUSED / measured.shape[1])
     covered = np.zeros(len(_EDGES) - 1)
     for f in range(len(names)):
         covered += np.any([_inside(*ranges[int(i)]) for i in np.flatnonzero(number == f)], axis=0)
-    made = {"factors": factors, **_components(Z, weight), "usual": usual, "limit": np.maximum(limit, usual + 1e-3)}
-    return {f"bank_{key}": np.asarray(value, dtype=np.float32) for key, value in {**made, "covered": covered}.items()}
+    limits = {"usual": usual, "limit": np.maximum(limit, usual + 1e-3), "covered": covered, "size": np.array([size])}
+    return {f"bank_{k}": np.asarray(v, dtype=np.float32) for k, v in (_known(E, S, weight) | limits).items()}
 
 
 def bank_scores(
@@ -92,9 +93,9 @@ def bank_scores(
         `bank_coverage` of their ranges.
     """
     about = {key.removeprefix("bank_"): np.asarray(value, dtype=np.float64) for key, value in statistics.items()}
-    Z = np.hstack([embedded, signals[:, :_N_BESIDE]]) * about["factors"]
-    found = np.hstack([_distances(about, Z), signals[:, _N_BESIDE:]])
-    beyond = (found - about["usual"]) / (about["limit"] - about["usual"])
+    distances = _distances(about, embedded / about["size"], signals)
+    measured = np.hstack([distances, signals[:, _N_LEVELS:]])
+    beyond = (measured - about["usual"]) / (about["limit"] - about["usual"])
     return 1.0 - np.maximum(beyond.max(axis=1).clip(min=0.0), (1.0 - coverage) / _UNCOVERED)
 
 
@@ -111,13 +112,23 @@ def _inside(low: float, high: float) -> NDArray[np.bool_]:
     return (place >= first) & (place <= last)
 
 
-def _components(Z: NDArray[np.float64], weight: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+def _known(
+    E: NDArray[np.float64], S: NDArray[np.float64], weight: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return principal components of embeddings, and of levels, whose rows have weights."""
+    levels = _components(S[:, :_N_LEVELS], weight, _N_LEVELS)
+    # One less than there are columns: Q is what is left.
+    return _components(E, weight, min(_N_COMPONENTS, E.shape[1] - 1)) | {
+        f"level_{key}": value for key, value in levels.items()
+    }
+
+
+def _components(Z: NDArray[np.float64], weight: NDArray[np.float64], n: int) -> dict[str, NDArray[np.float64]]:
     weight = weight / weight.sum()
     mean = weight @ Z
     centred = Z - mean
     variances, vectors = np.linalg.eigh((centred * weight[:, None]).T @ centred)
     variances, vectors = variances[::-1].clip(min=0.0), vectors[:, ::-1].T
-    n = min(_N_COMPONENTS, len(variances) - 1)
     floor = 1e-12 * float(variances[0]) + 1e-300
     return {
         "mean": mean,
@@ -127,13 +138,17 @@ def _components(Z: NDArray[np.float64], weight: NDArray[np.float64]) -> dict[str
     }
 
 
-def _distances(about: Mapping[str, NDArray[np.float64]], Z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return logarithms of T2 and Q over what is usual, (n, 2)."""
-    centred = Z - about["mean"]
+def _distances(
+    about: Mapping[str, NDArray[np.float64]], E: NDArray[np.floating], S: NDArray[np.floating]
+) -> NDArray[np.float64]:
+    """Return logarithms of T2 and Q of embeddings, and of T2 of levels, over what is usual, (n, 3)."""
+    centred = E - about["mean"]
     scores = centred @ about["components"].T
     t2 = (np.square(scores) / about["variances"]).mean(axis=1)
     q = np.square(centred - scores @ about["components"]).sum(axis=1) / about["rest"]
-    return np.log(np.stack([t2, q], axis=1).clip(min=1e-12))
+    levels = (S[:, :_N_LEVELS] - about["level_mean"]) @ about["level_components"].T
+    level_t2 = (np.square(levels) / about["level_variances"]).mean(axis=1)
+    return np.log(np.stack([t2, q, level_t2], axis=1).clip(min=1e-12))
 
 
 def _quantile(found: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:

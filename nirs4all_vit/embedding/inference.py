@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +14,19 @@ from numpy.typing import NDArray
 from ..spectra.data import Spectra
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ..encoder import Grid, SpectralPerceiver
-    from ..encoder.banded import Banded
-    from ..encoder.position_attention import Windows
 
 # Matrix products of fewer rows are summed in another order: batches are rounded up to a multiple of this, so that
 # their size changes nothing, to the last bit.
 _ROWS = 32
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
-# The transformer takes so many spectra at a time on a thread: what is between its layers stays in the cache of a core.
-_CACHED = 32
-# Latest grids whose windows are kept for the next call (one spectrum of 2,100 points costs four times as much without), of
-# up to so many points: up to 70 MB in all with the bundled encoder.
-_KEPT_GRIDS, _KEPT_POINTS = 4, 5200
-_KEPT: WeakKeyDictionary[SpectralPerceiver, dict[Any, Any]] = WeakKeyDictionary()
+# Latest grids that are kept for the next call, of up to so many points: what depends on the wavelengths alone costs as much as a spectrum.
+_KEPT_GRIDS, _KEPT_POINTS = 16, 10_000
+_KEPT: OrderedDict[bytes, Grid] = OrderedDict()
+_LOCK = threading.Lock()
+# A fork while another thread held the lock would leave it locked for ever.
+os.register_at_fork(after_in_child=lambda: globals().update(_LOCK=threading.Lock()))
 
 
 def embed(
@@ -38,7 +36,6 @@ def embed(
     *,
     batch_size: int = 32,
     device: str = "cpu",
-    precision: str = "fp32",
     progress: bool = False,
 ) -> NDArray[np.float32]:
     """Embed blocks of spectra, each on a grid of its own, in order.
@@ -56,8 +53,6 @@ def embed(
         numbers do not depend on how many rows came with it.
     device : str
         Torch device.
-    precision : {"fp32", "bf16"}
-        ``"bf16"`` runs the transformer in mixed precision; windows, statistics and local contrast keep theirs.
     progress : bool
         Show a progress bar.
 
@@ -68,27 +63,19 @@ def embed(
     import torch
     from tqdm import tqdm
 
-    from ..encoder import Grid
-
     encoder = _on_device(encoder, device)
     batch_size = -(-batch_size // _ROWS) * _ROWS
     rows = sum(map(len, blocks))
     out = np.empty((rows, encoder.width(readout)), dtype=np.float32)
-    mixed = torch.autocast(device.partition(":")[0], torch.bfloat16, enabled=precision == "bf16")
-    with torch.inference_mode(), mixed, tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
+    with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
         for block, targets in _grouped(blocks, batch_size):
             own_grids = block.valid is not None
-            if not own_grids:
-                run = _on_grid(encoder, Grid.from_wavelengths(torch.from_numpy(block.wavelengths).to(device)), readout)
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
             for start in range(0, len(block), size):
                 chunk = slice(start, start + size)
+                grid = _grid(block.wavelengths, device) if block.valid is None else _grids(block, chunk, size, device)
                 x = torch.from_numpy(_filled(block.values[chunk], size)).to(device)
-                if block.valid is not None:
-                    valid = torch.from_numpy(_filled(block.valid[chunk], size)).to(device)
-                    axis = torch.from_numpy(_filled(block.wavelengths[chunk], size)).to(device)
-                    run = _on_grid(encoder, Grid.from_wavelengths(axis, valid), readout)
-                embedded = run(x).float().cpu().numpy()
+                embedded = encoder(x, grid, readout=readout).float().cpu().numpy()
                 picked = targets[chunk]
                 out[picked] = embedded[: len(picked)]
                 bar.update(len(picked))
@@ -108,51 +95,35 @@ def resolve_device(device: str) -> str:
     return device
 
 
-def _on_grid(encoder: SpectralPerceiver, grid: Grid, readout: str) -> Callable[[Tensor], Tensor]:
-    """Return what embeds spectra of a grid, with what depends on the grid alone computed once, for the latest grids also over calls."""
+def _grid(wavelengths: NDArray[np.float64], device: str) -> Grid:
+    """Return a grid that spectra share, computed once for the latest ones."""
     import torch
 
-    # Large on a grid per row, and of no use to local contrast.
-    contrast_only = readout == "contrast"
-    key = _grid_key(encoder, grid, contrast_only)
-    kept = _KEPT.setdefault(encoder, {})
-    found = kept.get(key)
-    if found is None:
-        windows = None if contrast_only else encoder.windows(grid, torch.float64)
-        found = _cut(windows, encoder.bins(grid, torch.float64), grid)
-        if key is not None:  # room for it
-            for oldest in list(kept)[: max(0, len(kept) - _KEPT_GRIDS + 1)]:
-                kept.pop(oldest, None)
-    if key is not None:
-        # The latest stands last.
-        kept.pop(key, None)
-        kept[key] = found
-    windows, bins = found
-    chunk = _CACHED * torch.get_num_threads() if grid.log_wavelength.device.type == "cpu" else None
-    return lambda x: encoder.embed(x, grid, readout, windows=windows, bins=bins, chunk=chunk)
+    from ..encoder import Grid
+
+    key = device.encode() + wavelengths.tobytes()
+    with _LOCK:
+        grid = _KEPT.pop(key, None)
+        if grid is None:
+            # Not an inference tensor: others may ask for gradients on the same grid.
+            with torch.inference_mode(False):
+                grid = Grid.from_wavelengths(torch.from_numpy(wavelengths).to(device))
+        if wavelengths.size <= _KEPT_POINTS:
+            _KEPT[key] = grid
+            while len(_KEPT) > _KEPT_GRIDS:
+                _KEPT.popitem(last=False)
+    return grid
 
 
-def _cut(windows: Windows | None, bins: Tensor | None, grid: Grid) -> tuple[Windows | None, Tensor | Banded | None]:
-    """Leave out most zeros of what spectra are multiplied by, where they share a grid and multiplications take time."""
-    from ..encoder.banded import banded
+def _grids(block: Spectra, chunk: slice, size: int, device: str) -> Grid:
+    """Return the grids of some rows of a padded block."""
+    import torch
 
-    if grid.log_wavelength.dim() > 1 or grid.log_wavelength.device.type != "cpu":
-        return windows, bins
-    if windows is not None:
-        windows = windows._replace(weights=banded(windows.weights))
-    return windows, None if bins is None else banded(bins)
+    from ..encoder import Grid
 
-
-def _grid_key(encoder: SpectralPerceiver, grid: Grid, contrast_only: bool) -> bytes | None:
-    """Return all that windows and bins are made of; None for grids that are not kept."""
-    u = grid.log_wavelength
-    # Other devices get a copy of the encoder for each call.
-    if u.dim() != 1 or u.numel() > _KEPT_POINTS or u.device.type != "cpu":
-        return None
-    made_of = [u, grid.relative, grid.quadrature, grid.span]
-    if encoder.config.attention == "position" and not contrast_only:
-        made_of += encoder.attention.state_dict().values()
-    return b"".join([bytes([contrast_only]), *(part.detach().numpy().tobytes() for part in made_of)])
+    assert block.valid is not None
+    axis, valid = (torch.from_numpy(_filled(part[chunk], size)).to(device) for part in (block.wavelengths, block.valid))
+    return Grid.from_wavelengths(axis, valid)
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:

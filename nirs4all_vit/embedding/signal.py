@@ -21,12 +21,12 @@ _LARGEST = 1e100
 
 
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
-    """Return local contrast (``compact`` of encoders without), and six numbers on the signal itself, (n, n_columns + 6).
+    """Return local contrast (``compact`` of encoders of points), and six numbers on the signal itself, (n, n_columns + 6).
 
     The encoder normalises each spectrum and reads means of neighbouring points: level and size, by which units and
     modes differ, and single channels that are off are told here.
     """
-    readout = "contrast" if checkpoint.encoder.contrast is not None else "compact"
+    readout = checkpoint.encoder.readouts()[0]
     embedded = embed(checkpoint.encoder, blocks, readout, device=device)
     return np.hstack([embedded, np.concatenate([signal_numbers(block.values) for block in blocks])])
 

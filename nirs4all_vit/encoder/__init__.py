@@ -12,17 +12,21 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "EncoderConfig": "config",
         "Grid": "grid",
-        "Latents": "perceiver",
+        "MaskedSpectrumDecoder": "decoder",
         "READOUTS": "readouts",
         "SpectralPerceiver": "perceiver",
+        "WavelengthPositionalEncoding": "positional",
         "export_onnx": "export",
+        "variable_length_collate": "padding",
     },
 )
 
 if TYPE_CHECKING:
     from .config import EncoderConfig as EncoderConfig
+    from .decoder import MaskedSpectrumDecoder as MaskedSpectrumDecoder
     from .export import export_onnx as export_onnx
     from .grid import Grid as Grid
-    from .perceiver import Latents as Latents
+    from .padding import variable_length_collate as variable_length_collate
     from .perceiver import SpectralPerceiver as SpectralPerceiver
+    from .positional import WavelengthPositionalEncoding as WavelengthPositionalEncoding
     from .readouts import READOUTS as READOUTS

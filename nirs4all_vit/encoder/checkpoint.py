@@ -50,14 +50,14 @@ class BundledWeights:
     licence: str
 
 
-DEFAULT_CHECKPOINT = "nirs-base-v1"
+DEFAULT_CHECKPOINT = "nirs-base-v2"
 BUNDLED = {
     weights.name: weights
     for weights in (
         BundledWeights(
-            name="nirs-base-v1",
-            file="nirs-base-v1.safetensors",
-            sha256="4278ea5cec41be23b3e7f423f8158013673798841432c9edf5e63f1d161700ee",
+            name="nirs-base-v2",
+            file="nirs-base-v2.safetensors",
+            sha256="9eaaf5ed7180f37b4522d4b7a8c47fd27d5d63cedd30f285fec051d85029e67d",
             licence="BSD-3-Clause",
         ),
     )
@@ -76,7 +76,7 @@ class Checkpoint:
         ``name``, ``licence``, ``encoder`` (configuration) and ``provenance`` (recipe, seed, commit,
         bank hash, families seen).
     statistics : dict of str to Tensor
-        Of the pretraining bank: mean and covariance of the compact read-out, and what `SpectralNovelty.bank_scores` knows.
+        Of the pretraining bank: what `SpectralNovelty.bank_scores` knows.
     path : Path or None
         File it was read from.
     sha256 : str
@@ -91,7 +91,7 @@ class Checkpoint:
 
     @property
     def name(self) -> str:
-        """Name and version, such as ``nirs-base-v1``."""
+        """Name and version, such as ``nirs-base-v2``."""
         return str(self.header.get("name", "unnamed"))
 
 
@@ -124,7 +124,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
     Parameters
     ----------
     reference : str or path
-        A bundled name (``nirs-base-v1``) or the path of a ``.safetensors`` file.
+        A bundled name (``nirs-base-v2``) or the path of a ``.safetensors`` file.
 
     Raises
     ------

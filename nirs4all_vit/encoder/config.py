@@ -12,58 +12,56 @@ class EncoderConfig:
 
     Attributes
     ----------
+    tokens : {"patches", "points"}
+        What the latents read: patches of the spectrum at several scales (local contrast), or its points,
+        ``[x, PE(wavelength)]``, as the textbook's Perceiver does.
     n_latents : int
-        Latents that read the spectrum (M). With position-keyed attention the first half is anchored
-        on absolute wavelengths, the second half on the position within the spectrum's own range.
+        Latents that read the tokens, beside a CLS latent (M).
     d_model : int
-        Width of a latent.
-    n_windows : int
-        Cross-attention heads, that is windows per latent.
-    n_cross : int
-        Cross-attention layers; those after the first read the spectrum again between the blocks.
-    n_blocks : int
-        Latent self-attention blocks.
+        Width of latents and tokens.
     n_heads : int
-        Heads of the latent self-attention.
+        Attention heads.
+    n_cross_layers : int
+        Cross-attention layers; those after the first read the tokens again between the blocks.
+    n_self_layers : int
+        Self-attention blocks over the latents.
     mlp_ratio : int
         Width of a block's hidden layer over `d_model`.
-    attention : {"position", "content"}
-        What the cross-attention weights depend on: the wavelength alone, computed once per grid, or
-        the wavelength and the value of each point.
+    dropout : float
+        Share of attention weights and updates that is dropped in training.
+    d_meta : int
+        Width in which metadata are embedded.
     axis_scale : {"log", "linear"}
         Scale on which wavelengths are encoded.
     normalisation : {"standard", "robust"}
         Per-spectrum normalisation: mean and standard deviation, or median and MAD.
     n_frequencies : int
         Frequencies of the wavelength encoding.
-    compact_per_latent : int
-        Learned dimensions per latent in the compact read-out.
     n_scales : int
-        Scales of local contrast, from half of the range down, that the ``contrast`` read-out holds and the
-        ``windows`` and ``latents`` read-outs beside the latents; none with 0.
+        Scales of patches, from half of the range down.
     patch_hidden : int
-        Units per hidden layer of the network that all patches of local contrast share; none with 0.
+        Units per hidden layer of the network that all patches share; none with 0.
     readout_scale : float
-        Factor on all read-outs but ``mean`` and ``cls``, set after pretraining so that a ridge
-        penalty near 1 suits them.
+        Factor on the read-outs ``contrast`` and ``compact``, set after pretraining so that a ridge penalty near 1
+        suits them.
     categorical : dict of str to tuple of str
         Metadata fields with their known categories; anything else is UNKNOWN.
     numeric : tuple of str
         Numeric metadata fields.
     """
 
+    tokens: str = "patches"
     n_latents: int = 64
     d_model: int = 96
-    n_windows: int = 8
-    n_cross: int = 1
-    n_blocks: int = 2
     n_heads: int = 4
+    n_cross_layers: int = 1
+    n_self_layers: int = 2
     mlp_ratio: int = 4
-    attention: str = "position"
+    dropout: float = 0.0
+    d_meta: int = 32
     axis_scale: str = "log"
     normalisation: str = "standard"
     n_frequencies: int = 16
-    compact_per_latent: int = 4
     n_scales: int = 4
     patch_hidden: int = 64
     readout_scale: float = 1.0
@@ -72,23 +70,26 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         choices = {
-            "attention": ("position", "content"),
+            "tokens": ("patches", "points"),
             "axis_scale": ("log", "linear"),
             "normalisation": ("standard", "robust"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name}={getattr(self, name)!r}; use one of {', '.join(allowed)}.")
-        sizes = ("n_latents", "d_model", "n_windows", "n_cross", "n_blocks", "n_heads", "mlp_ratio")
-        for name in (*sizes, "n_frequencies", "compact_per_latent"):
+        sizes = ("n_latents", "d_model", "n_heads", "n_cross_layers", "n_self_layers", "mlp_ratio", "d_meta")
+        for name in (*sizes, "n_frequencies"):
             self._require_integer(name, 1, 4096)
-        if self.d_model % self.n_heads or (self.attention == "content" and self.d_model % self.n_windows):
-            raise ValueError(f"d_model={self.d_model} must be a multiple of the number of heads.")
-        if self.n_cross > self.n_blocks:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}.")
+        if self.n_cross_layers > self.n_self_layers:
             raise ValueError(
-                f"n_cross={self.n_cross} exceeds n_blocks={self.n_blocks}; every cross-attention layer is followed by a block."
+                f"n_cross_layers={self.n_cross_layers} exceeds n_self_layers={self.n_self_layers}; every cross-attention "
+                "layer is followed by a block."
             )
-        self._require_integer("n_scales", 0, 6)
+        if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout={self.dropout!r} must be a share, at least 0 and below 1.")
+        self._require_integer("n_scales", 1, 6)
         self._require_integer("patch_hidden", 0, 4096)
         if not isinstance(self.readout_scale, (int, float)) or not 0 < self.readout_scale <= 1e6:
             raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive, 1e6 at most.")

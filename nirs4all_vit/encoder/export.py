@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from . import SpectralPerceiver
 
 _OPSET = 20
-# Terms of the series of erfcx: what is left out is below the rounding of float64.
-_TERMS = 30
 
 
 def export_onnx(
@@ -84,7 +82,10 @@ def export_onnx(
             input_names=["spectra", "wavelengths"],
             output_names=["embedding"],
             dynamic_shapes=({0: torch.export.Dim("n_spectra"), 1: n_wavelengths}, {0: n_wavelengths}),
-            custom_translation_table={torch.ops.aten.erf.default: _erf, torch.ops.aten.asinh.default: _asinh},
+            custom_translation_table={
+                torch.ops.aten.searchsorted.Tensor: _searchsorted,
+                torch.ops.aten.asinh.default: _asinh,
+            },
         )
     assert program is not None
     program.model.metadata_props.update(
@@ -112,36 +113,20 @@ def _embedding(encoder: SpectralPerceiver, readout: str) -> nn.Module:
         def forward(self, spectra: Tensor, wavelengths: Tensor) -> Tensor:
             wavelengths, order = torch.sort(wavelengths)
             grid = Grid.from_wavelengths(wavelengths)
-            # In float64, as `inference.embed` has them.
-            windows = None if readout == "contrast" else self.encoder.windows(grid, torch.float64)
-            bins = self.encoder.bins(grid, torch.float64)
-            return self.encoder.embed(spectra[:, order], grid, readout, windows=windows, bins=bins)
+            return self.encoder(spectra[:, order], grid, readout=readout)
 
     return Embedding().eval()
 
 
-def _erf(x: Any) -> Any:
-    """Translate erf, which onnxruntime has in single precision only, while windows are integrated in double."""
-    from onnxscript import ir
-    from onnxscript import opset20 as op
+def _searchsorted(places: Any, values: Any, right: bool = True, **_: Any) -> Any:
+    """Translate searchsorted of one sorted sequence, which ONNX has not: how many places lie at or before each value."""
+    from onnxscript import ir, opset20
 
-    if x.dtype != ir.DataType.DOUBLE:
-        return op.Erf(x)
-    # 1 - exp(-z^2) t g(t) with t = 2 / (2 + z), z = |x|, and g by Clenshaw's recurrence.
-    coefficients = _series()
-
-    def number(value: float) -> Any:
-        return op.Constant(value=ir.tensor(np.array(value, dtype=np.float64)))  # type: ignore[arg-type]
-
-    two, z = number(2.0), op.Abs(x)
-    t = op.Div(two, op.Add(z, two))
-    argument = op.Sub(op.Mul(number(4.0), t), two)  # twice the place in [-1, 1]
-    following, latest = number(0.0), number(coefficients[-1])
-    for coefficient in coefficients[-2:0:-1]:
-        following, latest = latest, op.Add(op.Sub(op.Mul(argument, latest), following), number(coefficient))
-    g = op.Add(op.Sub(op.Mul(op.Mul(argument, number(0.5)), latest), following), number(coefficients[0]))
-    tail = op.Mul(op.Mul(op.Exp(op.Neg(op.Mul(z, z))), t), g)
-    return op.Mul(op.Sign(x), op.Sub(number(1.0), tail))
+    op: Any = opset20  # its stubs are those of older sets
+    last, first = (op.Constant(value=ir.tensor(np.array([axis], dtype=np.int64))) for axis in (-1, 0))
+    compare = op.LessOrEqual if right else op.Less
+    before = compare(op.Unsqueeze(places, first), op.Unsqueeze(values, last))
+    return op.ReduceSum(op.Cast(before, to=ir.DataType.INT64), last, keepdims=0)
 
 
 def _asinh(x: Any) -> Any:
@@ -152,17 +137,6 @@ def _asinh(x: Any) -> Any:
     one = op.Constant(value=ir.tensor(np.array(1.0, dtype=np.float64)))  # type: ignore[arg-type] # stubs of opset 19
     size = op.Abs(x)
     return op.Mul(op.Sign(x), op.Log(op.Add(size, op.Sqrt(op.Add(op.Mul(size, size), one)))))
-
-
-def _series() -> list[float]:
-    """Return Chebyshev coefficients, over t in [0, 1], of exp(z^2) erfc(z) / t with z = 2 / t - 2."""
-    from scipy.special import erfcx
-
-    def g(place: Any) -> Any:
-        t = (place + 1.0) / 2.0
-        return erfcx(2.0 / t - 2.0) / t
-
-    return [float(c) for c in np.polynomial.chebyshev.chebinterpolate(g, _TERMS)]
 
 
 @contextmanager

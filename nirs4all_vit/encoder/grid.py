@@ -1,13 +1,20 @@
-"""A wavelength grid as the encoder sees it: coordinates, spacing, quadrature weights."""
+"""A wavelength grid as the encoder sees it: coordinates, quadrature weights, means over bins."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+class _Edges(NamedTuple):
+    """Where the edges of equal bins lie between the points of a grid: the point to the left of each, and the distance from it."""
+
+    left: Tensor
+    offset: Tensor
+    gap: Tensor
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Grid:
     span: Tensor
     quadrature: Tensor
     valid: Tensor | None = None
+    _edges: dict[int, _Edges] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def from_wavelengths(cls, wavelengths: Tensor, valid: Tensor | None = None) -> Grid:
@@ -59,28 +67,45 @@ class Grid:
             valid=valid,
         )
 
-    def per_distinct(self, compute: Callable[[Grid], tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-        """Compute once what rows of a 2-D grid share that are the same grid, and give each row its part."""
-        unique = self.unique()
-        if unique is None:
-            return compute(self)
-        distinct, member = unique
-        return tuple(part[member] for part in compute(distinct))
+    def bin_means(self, x: Tensor, n_bins: int) -> Tensor:
+        """Return the means of spectra over equal bins of the range, in ln(wavelength).
 
-    def rows(self, index: Tensor) -> Grid:
-        """Return some rows of a 2-D grid."""
-        parts: dict[str, Any] = {name: None if part is None else part[index] for name, part in vars(self).items()}
-        return Grid(**parts)
+        A spectrum is taken as straight between its points, so that any sampling fills all bins: a mean is the difference
+        of two integrals up to the edges of its bin.
 
-    def unique(self) -> tuple[Grid, Tensor] | None:
-        """Return the distinct rows of a 2-D grid and the index (B,) of each row's; None where all are distinct."""
-        if self.log_wavelength.dim() == 1 or len(self.log_wavelength) < 2:
-            return None
-        # Padding is told by a number that no wavelength has.
-        key = self.log_wavelength if self.valid is None else self.log_wavelength.where(self.valid, 1e9)
-        distinct, member = key.unique(dim=0, return_inverse=True)
-        if len(distinct) == len(key):
-            return None
-        first = torch.full((len(distinct),), len(key), device=member.device)
-        first = first.scatter_reduce(0, member, torch.arange(len(key), device=member.device), "amin")
-        return self.rows(first), member
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+            Zero where not valid.
+        n_bins : int
+
+        Returns
+        -------
+        Tensor of shape (B, n_bins), float64
+        """
+        x = x.double()
+        if x.shape[1] == 1:
+            return x.expand(-1, n_bins)
+        left, offset, gap = self._bin_edges(n_bins)
+        area = torch.nn.functional.pad(((x[:, 1:] + x[:, :-1]) * (0.5 * gap)).cumsum(dim=-1), (1, 0))
+        at, following = _picked(x, left), _picked(x, left + 1)
+        slope = (following - at) / _picked(gap, left).clamp_min(1e-12)
+        means = (_picked(area, left) + offset * (at + 0.5 * offset * slope)).diff(dim=-1) * n_bins
+        # An axis without extent has nothing to integrate: its points fill all bins.
+        flat = (x * self.quadrature).sum(dim=-1, keepdim=True)
+        return torch.where(self.relative[..., -1:] > self.relative[..., :1], means, flat)
+
+    def _bin_edges(self, n_bins: int) -> _Edges:
+        if n_bins not in self._edges:
+            # Others may ask for gradients on a grid that was met in inference first.
+            with torch.inference_mode(False):
+                u = self.relative.double()
+                t = torch.linspace(0.0, 1.0, n_bins + 1, dtype=u.dtype, device=u.device).expand(*u.shape[:-1], -1)
+                left = torch.searchsorted(u, t.contiguous(), right=True).sub(1).clamp(0, u.shape[-1] - 2)
+                self._edges[n_bins] = _Edges(left, t - u.gather(-1, left), u.diff(dim=-1).clamp_min(0.0))
+        return self._edges[n_bins]
+
+
+def _picked(values: Tensor, index: Tensor) -> Tensor:
+    """Return values (..., L) at places (n,) or (B, n)."""
+    return values[..., index] if index.dim() == 1 else values.gather(-1, index)

@@ -9,19 +9,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .banded import Banded, weighted
 from .grid import Grid
 from .patch_network import PatchNetwork
 
 #: Bins of a patch; the next patch begins half a patch further.
 _BINS, _STRIDE = 16, 8
+#: Cosine coefficients of a patch.
+N_COEFFICIENTS = _BINS - 1
 #: Patches per scale are centred, or also rid of their slope; softness in units of a patch's usual deviation.
 _VIEWS = (("centred", 0.5), ("centred", 2.0), ("straightened", 1.0))
 #: Usual deviation of a patch that is 1, 1/2, 1/4, ... of the range long, in deviations of the spectrum: the bank's.
 _DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
 _STRAIGHTENED = 0.4
-#: Of the features beside the latents, so that together they vary as much within a dataset as the latents do.
-_WEIGHT = 0.2
+#: Factor on the features; it fixes the unit in which ridge penalties are told.
+WEIGHT = 0.2
 #: How fast the logarithm of a spectrum's deviation turns the features, in radians. Not learned: hidden components, which
 #: know no instrument whose gain wanders, ask for three times as much, real calibrations do not.
 _TURN = 0.15
@@ -73,63 +74,79 @@ class LocalContrast(nn.Module):
         self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
 
     @property
-    def width(self) -> int:
-        """Number of features."""
-        patches = sum(_n_patches(k) for k in range(1, self.n_scales + 1))
-        return 2 * patches * (len(_VIEWS) * (_BINS - 1) + (_N_LEARNED if self.network else 0))
+    def n_patches(self) -> int:
+        """Number of patches (P)."""
+        return sum(_n_patches(k) for k in range(1, self.n_scales + 1))
 
-    def bins(self, grid: Grid, dtype: torch.dtype) -> Tensor:
-        """Return the weights (..., n_bins, L) of the points in the bins' means.
+    @property
+    def n_features(self) -> int:
+        """Number of features of a patch (F)."""
+        return len(_VIEWS) * (_BINS - 1) + (_N_LEARNED if self.network else 0)
 
-        The spectrum is taken as straight between its points, so that any sampling fills all bins.
-        """
-        u = grid.relative.to(dtype)
-        gap = u.diff(dim=-1).clamp_min(0.0)
-        edge = torch.zeros_like(u[..., :1])
-        left, right = torch.cat([edge, gap], -1).unsqueeze(-2), torch.cat([gap, edge], -1).unsqueeze(-2)
-        t = torch.linspace(0.0, 1.0, self.n_bins + 1, dtype=dtype, device=u.device).unsqueeze(-1)
-        u = u.unsqueeze(-2)
-        # Integral up to t of the tent that stands on a point: rising over its left gap, falling over its right one.
-        rising = (t - u + left).clamp_min(0.0).minimum(left)
-        falling = (t - u).clamp_min(0.0).minimum(right)
-        tent = 0.5 * rising.square() / left.clamp_min(1e-12) + falling - 0.5 * falling.square() / right.clamp_min(1e-12)
-        weights = tent.diff(dim=-2) * self.n_bins
-        # A single point, or an axis without extent: it fills all bins.
-        return torch.where(weights.sum(-1, keepdim=True) > 0.5, weights, grid.quadrature.to(dtype).unsqueeze(-2))
-
-    def forward(
-        self,
-        x: Tensor,
-        log_deviation: Tensor,
-        bins: Tensor | Banded,
-        visible: Tensor | None = None,
-        weight: float = 1.0,
-    ) -> Tensor:
-        """Return features (B, width).
+    def forward(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
+        """Return features (B, P, F) of the patches, finest scale first; all scales weigh the same.
 
         Parameters
         ----------
         x : Tensor of shape (B, L)
             Normalised spectra, zero where not valid or not visible.
-        log_deviation : Tensor of shape (B, 1)
-            Logarithm of the deviation that they were divided by.
-        bins : Tensor of shape (n_bins, L) or (B, n_bins, L), or Banded
-            Of their grid.
+        grid : Grid
+            Their axis.
         visible : bool Tensor of shape (B, L), optional
-            Points that may be seen.
-        weight : float
-            Factor on the features.
+            Points that may be seen; between them a hidden stretch is taken as straight.
         """
         with torch.autocast(x.device.type, enabled=False):
-            means = weighted(bins, x)
+            means = grid.bin_means(x, self.n_bins)
             if visible is not None:
-                means = means / weighted(bins, visible).clamp_min(1e-3)
-            angle = _TURN * log_deviation.float()
-            turn = (_WEIGHT * weight) * torch.stack([angle.cos(), angle.sin()], dim=1)
-            return (turn * self._features(means.float()).unsqueeze(1)).flatten(1)
+                share = self.visible_share(visible, grid)
+                means = _bridged(means / share.clamp_min(1e-3), share > 0.25)
+            return self._features(means.float())
+
+    def visible_share(self, visible: Tensor, grid: Grid) -> Tensor:
+        """Return the share of each bin that may be seen, (B, n_bins)."""
+        return grid.bin_means(visible.double(), self.n_bins)
+
+    def over_patches(self, bins: Tensor) -> Tensor:
+        """Return the mean (B, P) over the bins of each patch."""
+        parts, pooled = [], bins
+        for _ in range(self.n_scales):
+            parts.append(pooled.unfold(1, _BINS, _STRIDE).mean(-1))
+            pooled = pooled.unflatten(1, (-1, 2)).mean(-1)
+        return torch.cat(parts, dim=1)
+
+    def places(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+        """Return centre and width of each patch as shares of the range, and the number of its scale, each (P,)."""
+        width = torch.tensor([0.5 ** (k + 1) for k in self.scales()], device=device)
+        number = torch.tensor([i for k in range(self.n_scales, 0, -1) for i in range(_n_patches(k))], device=device)
+        return width * (0.5 + number * (_STRIDE / _BINS)), width, torch.tensor(self.scales(), device=device)
+
+    def scales(self) -> list[int]:
+        """Return the number of each patch's scale, counted from the coarsest."""
+        return [k - 1 for k in range(self.n_scales, 0, -1) for _ in range(_n_patches(k))]
+
+    def turned(self, features: Tensor, log_deviation: Tensor) -> Tensor:
+        """Return the features as one row of fixed width, (B, 2 P F), turned by the scale of the spectrum.
+
+        Parameters
+        ----------
+        features : Tensor of shape (B, P, F)
+        log_deviation : Tensor of shape (B, 1)
+            Logarithm of the deviation that the spectra were divided by.
+        """
+        by_scale = features.split([_n_patches(k) for k in range(self.n_scales, 0, -1)], dim=1)
+        widths = [_BINS - 1] * len(_VIEWS) + ([_N_LEARNED] if self.network else [])
+        # A scale's patches stand together, view after view.
+        row = torch.cat([view.flatten(1) for part in by_scale for view in part.split(widths, dim=2)], dim=1)
+        angle = _TURN * log_deviation.float()
+        turn = WEIGHT * torch.stack([angle.cos(), angle.sin()], dim=1)
+        return (turn * row.unsqueeze(1)).flatten(1)
+
+    def unweighted(self, features: Tensor) -> Tensor:
+        """Return features at a mean square near one, whatever the number of patches of their scale."""
+        return features / _patches(self.n_scales, features.device).weight
 
     def _features(self, means: Tensor) -> Tensor:
-        """Return features (B, width / 2) of spectra given as means of bins."""
+        """Return features of spectra given as means of bins."""
         patches = _patches(self.n_scales, means.device)
         centred = (means @ patches.columns).unflatten(1, (-1, _BINS - 1))
         straightened = centred @ patches.straightening
@@ -139,13 +156,11 @@ class LocalContrast(nn.Module):
         }
         softness, factor = self._settings(patches.scale)
         factor = factor * patches.weight
-        found = [_contrast(*views[kind], softness[j], factor[j]) for j, (kind, _) in enumerate(_VIEWS)]
+        features = [_contrast(*views[kind], softness[j], factor[j]) for j, (kind, _) in enumerate(_VIEWS)]
         if self.network is not None and self.log_learned is not None:
             learned = self.network(*views["centred"], patches.usual, patches.scale)
-            found.append(self.log_learned.exp()[patches.scale].unsqueeze(-1) * patches.weight * learned)
-        # A scale's patches stand together, view after view.
-        by_scale = zip(*(view.split(patches.counts, dim=1) for view in found), strict=True)
-        return torch.cat([view.flatten(1) for views in by_scale for view in views], dim=1)
+            features.append(self.log_learned.exp()[patches.scale].unsqueeze(-1) * patches.weight * learned)
+        return torch.cat(features, dim=2)
 
     def _settings(self, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each view the square of the softness (V, P, 1) of patches of scales (P,), and factors (V, P, n) that keep one of the usual contrast at a mean square near one."""
@@ -207,6 +222,20 @@ def _patches(n_scales: int, device: torch.device) -> _Patches:
             .to(device),
             counts,
         )
+
+
+def _bridged(means: Tensor, seen: Tensor) -> Tensor:
+    """Replace bins (B, n) that are not seen by the straight line between their seen neighbours."""
+    n = means.shape[1]
+    place = torch.arange(n, device=means.device).expand_as(means)
+    before = torch.where(seen, place, -1).cummax(dim=1).values
+    behind = torch.where(seen, place, n).flip(1).cummin(dim=1).values.flip(1)
+    # Beyond the first and the last seen bin its own value; zeros where nothing is seen.
+    left = torch.where(before < 0, behind, before).clamp(0, n - 1)
+    right = torch.where(behind >= n, before, behind).clamp(0, n - 1)
+    share = (place - left) / (right - left).clamp_min(1)
+    line = means.gather(1, left) * (1.0 - share) + means.gather(1, right) * share
+    return torch.where(seen, means, line)
 
 
 def _mean_square(coefficients: Tensor) -> Tensor:

@@ -26,16 +26,20 @@ class MetadataEmbedding(nn.Module):
         Numeric fields.
     d_model : int
         Width of a latent.
+    d_meta : int
+        Width of the embedding of each field.
     """
 
-    def __init__(self, categorical: Mapping[str, Sequence[str]], numeric: Sequence[str], d_model: int) -> None:
+    def __init__(
+        self, categorical: Mapping[str, Sequence[str]], numeric: Sequence[str], d_model: int, d_meta: int
+    ) -> None:
         super().__init__()
         self.fields = tuple(categorical)
         self.numeric = tuple(numeric)
         self.index = {name: {c: i + 1 for i, c in enumerate(known)} for name, known in categorical.items()}
-        self.tables = nn.ModuleList([nn.Embedding(len(known) + 1, d_model) for known in categorical.values()])
-        self.values = nn.Linear(2 * len(self.numeric), d_model, bias=False) if self.numeric else None
-        self.output = nn.Linear(d_model, d_model)
+        self.tables = nn.ModuleList([nn.Embedding(len(known) + 1, d_meta) for known in categorical.values()])
+        self.values = nn.Linear(2 * len(self.numeric), d_meta, bias=False) if self.numeric else None
+        self.output = nn.Linear(d_meta, d_model)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
 

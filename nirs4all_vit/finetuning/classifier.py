@@ -41,12 +41,12 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
 
     Parameters
     ----------
-    checkpoint : str or path, default="nirs-base-v1"
+    checkpoint : str or path, default="nirs-base-v2"
         Where tuning starts.
     class_weight : None, "balanced" or dict, default=None
         For the head, and for what counts as better: ``"balanced"`` counts classes alike, whatever their sizes; a
         dictionary gives weights, 1 for classes that it does not name. While tuning, classes count alike.
-    readout, tune, lora_rank, max_steps, learning_rate, layer_decay, batch_size, augment, amp, wavelengths, axis_unit, device, random_state, progress
+    readout, max_steps, learning_rate, layer_decay, batch_size, augment, amp, wavelengths, axis_unit, device, random_state, progress
         As in `SpectralRegressor`.
 
     Attributes

@@ -30,7 +30,6 @@ _FIRST_CHECK = 8
 _PATIENCE = 2
 #: What tuning has to gain, of the frozen encoder's loss, and in standard errors of that gain: less is chance.
 _GAIN, _STANDARD_ERRORS = 0.02, 2.0
-_TUNED = ("all", "lora")
 
 
 class SpectralEstimator(BaseEstimator):
@@ -45,11 +44,9 @@ class SpectralEstimator(BaseEstimator):
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
         *,
         readout: str = "contrast",
-        tune: str = "all",
         max_steps: int = 128,
         learning_rate: float = 1e-3,
         layer_decay: float = 0.7,
-        lora_rank: int = 8,
         batch_size: int = 128,
         augment: bool = False,
         wavelengths: ArrayLike | None = None,
@@ -61,11 +58,9 @@ class SpectralEstimator(BaseEstimator):
     ) -> None:
         self.checkpoint = checkpoint
         self.readout = readout
-        self.tune = tune
         self.max_steps = max_steps
         self.learning_rate = learning_rate
         self.layer_decay = layer_decay
-        self.lora_rank = lora_rank
         self.batch_size = batch_size
         self.augment = augment
         self.wavelengths = wavelengths
@@ -280,14 +275,11 @@ class SpectralEstimator(BaseEstimator):
         from ..embedding.inference import resolve_device
         from .episodes import Episodes, EpisodicLoss
         from .layers import learning_rates
-        from .lora import add_lora
         from .module import SpectralModule
 
         spectra = _together(blocks)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + self.n_steps_
         encoder = copy.deepcopy(self.encoder_).requires_grad_(True)
-        if self.tune == "lora":
-            add_lora(encoder, self.lora_rank, torch.Generator().manual_seed(seed))
         rates = learning_rates(encoder, self.readout, self.learning_rate, self.layer_decay)
         axis = torch.from_numpy(spectra.wavelengths) if spectra.wavelengths.ndim == 1 else None
         net = NeuralNet(
@@ -315,9 +307,7 @@ class SpectralEstimator(BaseEstimator):
             tuning.partial_fit(tuning.episodes, None)
 
     def _check(self) -> None:
-        if self.tune not in _TUNED:
-            raise ValueError(f"tune={self.tune!r} is not known; use one of {', '.join(_TUNED)}.")
-        for name, least in (("max_steps", 1), ("batch_size", 8), ("lora_rank", 1)):
+        for name, least in (("max_steps", 1), ("batch_size", 8)):
             value = getattr(self, name)
             if not isinstance(value, (int, np.integer)) or value < least:
                 raise ValueError(f"{name}={value!r} must be an integer, {least} or more.")
@@ -346,10 +336,7 @@ def _checks(max_steps: int) -> list[int]:
 
 def _taken(tuning: Any) -> Any:
     """Return the encoder of a finished tuning, plain and frozen, on the CPU."""
-    from .lora import merge_lora
-
     encoder = tuning.module_.encoder
-    merge_lora(encoder)
     return encoder.cpu().eval().requires_grad_(False)
 
 

@@ -33,15 +33,13 @@ def learning_rates(
 
 def _layers(encoder: SpectralPerceiver, readout: str) -> list[list[nn.Parameter]]:
     """Return the encoder's parameters from the spectrum up, as far as the read-out passes through them."""
-    contrast = list(encoder.contrast.parameters()) if encoder.contrast is not None else []
-    if readout == "contrast":
-        return [contrast]
-    if readout == "windows":
-        beyond = {id(p) for part in (encoder.blocks, encoder.norms, encoder.read[1:]) for p in part.parameters()}
-        beyond |= {id(p) for p in (encoder.compact, *contrast)}
-        return [[p for p in encoder.parameters() if id(p) not in beyond], contrast]
+    tokens = list(encoder.tokenizer.parameters())
+    if encoder.tokenizer.width(readout) is not None:
+        return [tokens]
     blocks = [list(block.parameters()) for block in encoder.blocks]
-    last = [*encoder.norms.parameters(), *contrast]
-    inside = {id(p) for part in (*blocks, last) for p in part}
-    first = [p for p in encoder.parameters() if id(p) not in inside]
-    return [first, *blocks, last]
+    inside = {id(p) for part in (tokens, *blocks) for p in part}
+    last = [*encoder.norm.parameters(), *([encoder.compact] if readout == "compact" else [])]
+    inside |= {id(p) for p in last}
+    unused = {id(encoder.compact)} if hasattr(encoder, "compact") else set()
+    first = [p for p in encoder.parameters() if id(p) not in inside | unused]
+    return [tokens, first, *blocks, last]

@@ -26,11 +26,8 @@ class SpectralModule(nn.Module):
     ) -> None:
         super().__init__()
         self.wavelengths: Tensor | None
-        self.bins: Tensor | None
         self.encoder, self.readout, self.amp = encoder, readout, amp
         self.register_buffer("wavelengths", wavelengths, persistent=False)
-        bins = None if wavelengths is None else encoder.bins(Grid.from_wavelengths(wavelengths))
-        self.register_buffer("bins", bins, persistent=False)
 
     def forward(self, x: Tensor, wavelengths: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
         """Embed (B, width).
@@ -43,9 +40,8 @@ class SpectralModule(nn.Module):
         valid : bool Tensor of shape (B, L), optional
             False on padding.
         """
-        bins = self.bins if wavelengths is None else None
         axis = self.wavelengths if wavelengths is None else wavelengths
         assert axis is not None
         grid = Grid.from_wavelengths(axis, valid)
         with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.amp):
-            return self.encoder.embed(x, grid, self.readout, bins=bins).float()
+            return self.encoder(x, grid, readout=self.readout).float()

@@ -34,12 +34,10 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
 
     Parameters
     ----------
-    checkpoint : str or path, default="nirs-base-v1"
+    checkpoint : str or path, default="nirs-base-v2"
         Where tuning starts; as in `SpectralEmbedder`.
     readout : str, default="contrast"
         What the head reads.
-    tune : {"all", "lora"}, default="all"
-        Every layer that the read-out passes through, or updates of low rank of the linear ones.
     max_steps : int, default=128
         Tuning is checked after 8, 16, 32, ... steps and ends when two checks bring no gain, here at the latest.
     learning_rate : float, default=1e-3
@@ -47,8 +45,6 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
     layer_decay : float, default=0.7
         Factor of the learning rate from one layer to the one before. Local contrast, which is all that ``contrast``
         reads, counts as one layer.
-    lora_rank : int, default=8
-        With ``tune="lora"``.
     batch_size : int, default=128
         Spectra per step, at most.
     augment : bool, default=False

@@ -209,7 +209,7 @@ class EpisodicCalibrationConfig:
 
     weight: float = 0.0
     tasks: dict[str, dict[str, Any]] = field(default_factory=lambda: {"nonlinear_functionals": {}})
-    readouts: dict[str, float] = field(default_factory=lambda: {"latents": 1.0})
+    readouts: dict[str, float] = field(default_factory=lambda: {"contrast": 1.0})
     corruption: float = 0.6
     noise: float = 1.0
 
@@ -265,6 +265,8 @@ class OptimConfig:
         Micro-batches per step, over all processes together.
     ema : float
         Decay of the moving average of the weights, which is what is kept; 0: none.
+    contrast_from : str, optional
+        Checkpoint whose local contrast is taken over and not trained: what is learned stands on it.
     """
 
     steps: int | None = None
@@ -275,6 +277,7 @@ class OptimConfig:
     clip: float = 1.0
     accumulate: int = 1
     ema: float = 0.0
+    contrast_from: str | None = None
 
     def __post_init__(self) -> None:
         if self.steps is not None:
@@ -376,6 +379,11 @@ class PretrainingConfig:
                 f"data.batch_size={self.data.batch_size}, data.min_spectra={self.data.min_spectra}: "
                 f"objectives.episodic_calibration needs {SMALLEST_EPISODE} spectra at least."
             )
+        episodic = self.objectives.episodic_calibration
+        if episodic.weight > 0 and self.encoder.tokens == "points" and "contrast" in episodic.readouts:
+            raise ValueError(
+                "objectives.episodic_calibration.readouts: an encoder of points has no 'contrast'; use compact, mean or cls."
+            )
         contrastive = self.objectives.contrastive
         if contrastive.weight > 0 and not self.data.augmentation and contrastive.p_paired == 0:
             raise ValueError(
@@ -393,6 +401,7 @@ class PretrainingConfig:
         settings = self.to_dict()
         for group, names in (
             ("data", ("x_bank", "cache", "asls", "n_workers")),
+            ("optim", ("contrast_from",)),
             ("run", ("out", "resume", "checkpoint_every", "y_bank", "y_datasets")),
         ):
             for name in names:

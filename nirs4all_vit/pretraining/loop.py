@@ -29,7 +29,7 @@ from .metrics import MetricsLog, plot_losses
 from .model import PretrainingModel
 from .objectives.inputs import Inputs
 from .preparation import Preparation, on_device, synthetic_spectra
-from .product import embedding_statistics, provenance, scaled_encoder
+from .product import embedding_statistics, provenance, scaled_encoder, take_contrast
 from .schedule import learning_rate_factor, parameter_groups, total_steps
 from .scores import linear_cka, probe, ridge_scores
 from .selection import check_same_run, chosen_datasets
@@ -84,7 +84,10 @@ class Pretraining:
         self.steps = total_steps(config, len(self.training.data))
         with torch.random.fork_rng():
             torch.manual_seed(config.run.seed)
-            self.model = PretrainingModel(config, len(self.training.data.datasets)).to(self.processes.device)
+            self.model = PretrainingModel(config, len(self.training.data.datasets))
+        if config.optim.contrast_from is not None:
+            self._origin["contrast_from"] = take_contrast(self.model.encoder, config.optim.contrast_from)
+        self.model.to(self.processes.device)
         if config.run.compile:
             for block in self.encoder.blocks:
                 block.compile()
@@ -353,7 +356,8 @@ class Pretraining:
             return
         datasets = self.datasets or self.training.data.datasets  # of synthetic spectra alone, they
         penalties = {key: _woven([part[key] for part in gathered]) for key in gathered[0]}
-        encoder = scaled_encoder(self.product(), penalties, datasets)
+        rescale = self.config.optim.contrast_from is None
+        encoder = scaled_encoder(self.product(), penalties, datasets, rescale=rescale)
         save_checkpoint(
             Path(self.config.run.out) / f"{name}.safetensors",
             encoder,

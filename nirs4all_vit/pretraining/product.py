@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import platform
 import re
 import subprocess
@@ -15,11 +16,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..embedding.bank import bank_statistics
 from ..embedding.signal import signal_numbers
 from ..encoder import SpectralPerceiver
+from ..encoder.checkpoint import find_checkpoint, tensors_sha256
+from ..encoder.tokens import PatchTokens
+from ..errors import CheckpointError
+from .compact_code import fit_code
 from .config import PretrainingConfig
 from .data.bank import bank_hash
 from .data.dataset import SpectralDataset
@@ -58,48 +64,73 @@ def processor() -> str:
 
 
 def scaled_encoder(
-    encoder: SpectralPerceiver, penalties: Mapping[str, Sequence[float]], datasets: Sequence[SpectralDataset]
+    encoder: SpectralPerceiver,
+    penalties: Mapping[str, Sequence[float]],
+    datasets: Sequence[SpectralDataset],
+    *,
+    rescale: bool = True,
 ) -> SpectralPerceiver:
-    """Return a copy whose read-outs are scaled for a ridge penalty of 1.
+    """Return a copy whose read-outs are scaled for a ridge penalty of 1, and whose compact code is fitted.
 
     The penalties that leave-one-out chose in the last fifth of the episodes say what the data asks for;
     scaling an embedding by s scales them by s squared. Without episodes, a penalty of a thousandth of the
-    embeddings' mean variance counts as typical.
+    embeddings' mean variance counts as typical. Without `rescale` the scale stays: that of a local contrast that was taken over.
     """
-    scale = {}
-    for readout, related in (("latents", ("contrast", "windows")), ("compact", ("latents",))):
-        history = next((penalties[name] for name in (readout, *related) if penalties.get(name)), None)
-        if history:
-            scale[readout] = float(np.exp(-0.5 * np.median(history[-max(1, len(history) // 5) :])))
-        else:
-            spread = [float(_sample(encoder, d, readout).var(dim=0).sum()) for d in datasets]
-            scale[readout] = float(max(_TYPICAL_PENALTY * np.median(spread), 1e-12) ** -0.5)
     scaled = copy.deepcopy(encoder).cpu()
-    scaled.config = dataclasses.replace(encoder.config, readout_scale=encoder.config.readout_scale * scale["latents"])
-    with torch.no_grad():
-        scaled.compact.mul_(scale["compact"] / scale["latents"])
+    if isinstance(scaled.tokenizer, PatchTokens):
+        fit_code(scaled, datasets)
+    if not rescale:
+        return scaled.eval()
+    readout = encoder.readouts()[0]
+    history = next((penalties[name] for name in (readout, "compact") if penalties.get(name)), None)
+    if history:
+        scale = float(np.exp(-0.5 * np.median(history[-max(1, len(history) // 5) :])))
+    else:
+        spread = [float(_sample(encoder, d, readout).var(dim=0).sum()) for d in datasets]
+        scale = float(max(_TYPICAL_PENALTY * np.median(spread), 1e-12) ** -0.5)
+    scaled.config = dataclasses.replace(encoder.config, readout_scale=encoder.config.readout_scale * scale)
     return scaled.eval()
 
 
 def embedding_statistics(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> dict[str, Tensor]:
-    """Mean and covariance of the compact read-out of absorbance spectra, every dataset counting alike, and what tells spectra unlike all of them."""
-    means, seconds = [], []
-    samples: list[Tensor] = []
-    for dataset in datasets:
-        samples.append(_sample(encoder, dataset, "compact"))
-        embedded = samples[-1].double()
-        means.append(embedded.mean(dim=0))
-        seconds.append(embedded.T @ embedded / len(embedded))
-    mean = torch.stack(means).mean(dim=0)
-    covariance = torch.stack(seconds).mean(dim=0) - mean[:, None] * mean
+    """Return what tells absorbance spectra unlike all of a bank: statistics of their compact read-out, every family counting alike."""
+    samples = [_sample(encoder, dataset, "compact") for dataset in datasets]
     bank = bank_statistics(
         [sample.numpy() for sample in samples],
         [signal_numbers(dataset.absorbance(_rows(dataset))) for dataset in datasets],
         [(dataset.wavelengths[0], dataset.wavelengths[-1]) for dataset in datasets],
         [dataset.family for dataset in datasets],
     )
-    about = {"compact_mean": mean.float(), "compact_covariance": covariance.float()}
-    return about | {key: torch.from_numpy(value) for key, value in bank.items()}
+    return {key: torch.from_numpy(value) for key, value in bank.items()}
+
+
+def take_contrast(encoder: SpectralPerceiver, reference: str) -> dict[str, str]:
+    """Take local contrast over from a checkpoint, frozen; returns what is to be said of its origin.
+
+    Raises
+    ------
+    CheckpointError
+        Not a checkpoint, or none of patches of the same shape.
+    """
+    path = find_checkpoint(reference)
+    marker = "contrast."
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            about = json.loads(file.metadata()["nirs4all_vit"])
+            names = [name for name in file.keys() if marker in name]  # noqa: SIM118 - not a mapping
+            tensors = {name.partition(marker)[2]: file.get_tensor(name) for name in names}
+        encoder.tokenizer.contrast.load_state_dict(tensors)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path.name} has no local contrast of this shape: {error}.") from error
+    encoder.tokenizer.contrast.requires_grad_(False)
+    # Its unit comes along: what was calibrated on it has the same numbers.
+    encoder.config = dataclasses.replace(encoder.config, readout_scale=float(about["encoder"]["readout_scale"]))
+    origin = about.get("provenance", {})
+    return {
+        "name": str(about.get("name")),
+        "commit": str(origin.get("commit")),
+        "sha256": tensors_sha256(tensors),
+    }
 
 
 def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str) -> Tensor:

@@ -31,19 +31,20 @@ def learning_rate_factor(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, learning_rate: float) -> list[dict[str, Any]]:
-    """Split parameters: biases, norms, scalars, latents and windows are not decayed; scales of local contrast learn ten times faster.
+    """Split parameters: biases, norms, scalars and latents are not decayed; scales of local contrast learn ten times faster.
 
     These are logarithms of factors, a few hundred numbers that every spectrum informs.
     """
-    kept = ("encoder.latents", "attention.offset", "attention.log_width")
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
     scales: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
         if "contrast.log_" in name:
             scales.append(parameter)
         else:
-            (plain if parameter.dim() < 2 or name.endswith(kept) else decayed).append(parameter)
+            (plain if parameter.dim() < 2 or name.endswith("encoder.latents") else decayed).append(parameter)
     return [
         {"params": decayed, "weight_decay": weight_decay},
         {"params": plain, "weight_decay": 0.0},

@@ -26,10 +26,8 @@ def embed_rows(encoder: SpectralPerceiver, dataset: SpectralDataset, rows: NDArr
     """Return the read-out of some absorbance spectra of a dataset, (n_rows, width), on the CPU."""
     device = encoder.latents.device
     grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()).to(device))
-    windows, bins = encoder.windows(grid), encoder.bins(grid)
     spectra = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows))).to(device)
-    parts = [encoder.encode(part, grid, windows=windows, bins=bins) for part in spectra.split(64)]
-    return torch.cat([encoder.read_out(part, readout).float().cpu() for part in parts])
+    return torch.cat([encoder(part, grid, readout=readout).float().cpu() for part in spectra.split(64)])
 
 
 def probe(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> Tensor:
@@ -83,8 +81,10 @@ def ridge_scores(
             rows = np.flatnonzero(np.isfinite(y))[:300]
             if len(rows) < 20 or y[rows].std() == 0:
                 continue
-            Z = embed_rows(encoder, dataset, rows, "latents").numpy()
-            model, folds = RidgeCV(np.logspace(-6, 4, 11)), GroupKFold(min(5, len(set(groups[rows]))))
+            Z = embed_rows(encoder, dataset, rows, encoder.readouts()[0]).numpy()
+            # Penalties relative to the kernel's mean diagonal: an encoder in training has no scale yet.
+            Z /= np.sqrt(np.square(Z - Z.mean(axis=0)).sum(axis=1).mean()) + 1e-12
+            model, folds = RidgeCV(np.logspace(-8, 1, 10)), GroupKFold(min(5, len(set(groups[rows]))))
             predicted = cross_val_predict(model, Z, y[rows], groups=groups[rows], cv=folds)
             found[f"{dataset.name}/{target}"] = float(np.sqrt(np.mean((predicted - y[rows]) ** 2)) / y[rows].std())
     return found

@@ -67,7 +67,7 @@ def test_every_method_and_experiment_is_in_it() -> None:
     made = list(leak(Problems()))
     assert all(t.permuted and t.seed == SEEDS[0] for t in made)
     methods = {t.method for t in made if t.experiment == "calibration" and t.split == "random"}
-    readouts = {f"ridge@{DEFAULT}:{name}" for name in ("windows", "latents", "compact", "mean", "cls")}
+    readouts = {f"ridge@{DEFAULT}:{name}" for name in ("compact", "mean", "cls")}
     assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")} | readouts | {f"tuned@{DEFAULT}"}
     for slow in ("aom-ridge-blender", f"tuned@{DEFAULT}"):
         assert len({t.dataset for t in made if t.method == slow}) == 1  # of six

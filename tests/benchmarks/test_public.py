@@ -48,7 +48,7 @@ def test_sets_that_cannot_be_fetched_are_named_and_left_out(registry: Path, caps
 def test_the_runner_takes_them(registry: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = ["run", "phase0", "--registry", str(registry), "--datasets", f"{DATASET_ID}@m5", "--jobs", "1"]
-    assert main([*command, "--methods", "mean", "snv-pls", "ridge@nirs-base-v1", "--out", str(out)]) == 0
+    assert main([*command, "--methods", "mean", "snv-pls", "ridge@nirs-base-v2", "--out", str(out)]) == 0
     assert len(list((out / "tasks").glob("*.json"))) == 2 * 3 * 3
 
 

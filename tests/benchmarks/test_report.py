@@ -36,7 +36,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "best-pls": 1.0,
         "snv-pls": 1.1,
         "gp": 0.9,
-        "ridge@ablation-mae~0:latents": 0.8,
+        "ridge@ablation-mae~0:mean": 0.8,
         f"pls@{DEFAULT}": 0.7,
         f"ridge@{DEFAULT}": 0.8,
         f"tuned@{DEFAULT}": 0.6,
@@ -117,7 +117,7 @@ def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
         f"ridge@{DEFAULT}",
     }  # what other phases measured does not stand there
     assert set(tables["phase6"].index) == {"gp", f"pls@{DEFAULT}", f"ridge@{DEFAULT}"}
-    masked = tables["phase1"].loc["ridge@ablation-mae~K:latents"]  # folds under one name
+    masked = tables["phase1"].loc["ridge@ablation-mae~K:mean"]  # folds under one name
     assert masked["geometric mean"] == pytest.approx(0.8, abs=0.05)
     assert (masked["wins"], masked["targets"]) == (1.0, N)
     leak = pd.read_csv(folder / "leak.csv").set_index(["experiment", "method"])

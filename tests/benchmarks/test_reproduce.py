@@ -45,15 +45,15 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
 
 
 def _has_history() -> bool:
-    commit = load_checkpoint("nirs-base-v1").header["provenance"]["commit"]
+    commit = load_checkpoint("nirs-base-v2").header["provenance"]["commit"]
     found = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
     return found.returncode == 0
 
 
 @pytest.mark.skipif(not _has_history(), reason="needs the repository's history")
 def test_the_source_that_made_the_checkpoint_is_in_the_history(tmp_path: Path) -> None:
-    source = reproduce.source_of(load_checkpoint("nirs-base-v1").header["provenance"]["commit"], tmp_path)
-    assert (source / "nirs4all_vit/pretraining/recipes/nirs-base-v1.yaml").is_file()
+    source = reproduce.source_of(load_checkpoint("nirs-base-v2").header["provenance"]["commit"], tmp_path)
+    assert (source / "nirs4all_vit/pretraining/recipes/nirs-base-v2.yaml").is_file()
     assert (source / "nirs4all_vit/pretraining/__main__.py").is_file()
 
 

@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.diagnostics import attention_windows, wavelength_importance
+from nirs4all_vit.diagnostics import wavelength_importance
 from nirs4all_vit.diagnostics.gradients import input_gradients
 from nirs4all_vit.heads import make_head, make_spectral_pipeline
 
@@ -35,7 +35,7 @@ def planted(centre: float, n: int = 60, seed: int = 0) -> tuple[np.ndarray, np.n
     [
         *(
             ("gradient", "ridge", readout, centre)
-            for readout in ("windows", "latents", "contrast")
+            for readout in ("contrast", "compact")
             for centre in (1320.0, 1680.0, 2050.0)
         ),
         ("occlusion", "ridge", "contrast", 2050.0),
@@ -54,9 +54,8 @@ def test_a_planted_band_is_found(centre: float, method: str, head: str, readout:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"readout": "windows"},
-        {"readout": "windows", "robust": True},
-        {"readout": "latents"},
+        {"readout": "mean"},
+        {"readout": "compact", "robust": True},
         {"readout": "contrast"},
         {"readout": "contrast", "robust": True},
         {"readout": "compact"},
@@ -75,7 +74,7 @@ def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> No
 
 # Occlusion takes large steps, which bounds cut short.
 @pytest.mark.parametrize(
-    ("readout", "adapt", "agreement"), [("windows", False, 0.99), ("windows", True, 0.88), ("latents", True, 0.93)]
+    ("readout", "adapt", "agreement"), [("contrast", False, 0.99), ("contrast", True, 0.88), ("compact", True, 0.88)]
 )
 def test_the_gradient_says_what_occlusion_does(readout: str, adapt: bool, agreement: float) -> None:
     X, y = planted(1680.0)
@@ -187,27 +186,3 @@ def test_plot() -> None:
     assert axes.get_xlabel() == "wavelength (nm)"
     assert found.plot().figure is not axes.figure
     plt.close("all")
-
-
-def test_windows() -> None:
-    nm, weights = attention_windows(SpectralEmbedder(), NM[::-1])
-    assert np.array_equal(nm, NM)
-    assert weights.shape == (64, 8, 300)
-    assert weights.min() >= -1e-9
-    shares = weights.sum(axis=-1)
-    assert shares.max() == pytest.approx(1.0)
-    # Half of the latents are laid out over this spectrum's range, in order of wavelength.
-    places = (weights[32:, 0] * nm).sum(-1) / shares[32:, 0]
-    assert (np.diff(places) > 0).mean() > 0.9
-    # Absolute ones below the spectrum's range fade.
-    assert shares[0].max() < 0.1
-
-
-def test_windows_that_depend_on_the_spectra(tmp_path) -> None:
-    from nirs4all_vit import save_checkpoint
-    from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
-
-    small = EncoderConfig(n_latents=4, d_model=16, n_blocks=1, n_heads=2, attention="content")
-    path = save_checkpoint(tmp_path / "content.safetensors", SpectralPerceiver(small), name="content", provenance={})
-    with pytest.raises(ValueError, match="depend on the spectra; there are none to show"):
-        attention_windows(SpectralEmbedder(path), NM)

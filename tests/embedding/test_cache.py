@@ -51,7 +51,6 @@ def test_what_changes_an_embedding_is_not_mixed_up(
         {"wavelengths": nm},
         {"wavelengths": nm + 10.0},
         {"wavelengths": nm, "readout": "compact"},
-        {"wavelengths": nm, "readout": "compact", "precision": "bf16"},
         {"wavelengths": nm, "checkpoint": str(own_checkpoint), "readout": "compact"},
     ]
     for _ in range(2):

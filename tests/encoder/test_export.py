@@ -44,7 +44,7 @@ assert "torch" not in sys.modules
 about = session.get_modelmeta().custom_metadata_map
 print(about["checkpoint"], about["readout"], about["licence"], about["sha256"])
 """)
-    assert printed.split() == ["nirs-base-v1", "windows", "BSD-3-Clause", load_checkpoint().sha256]
+    assert printed.split() == ["nirs-base-v2", "contrast", "BSD-3-Clause", load_checkpoint().sha256]
     for name, (_, axis) in GRIDS.items():
         expected = SpectralEmbedder(adapt=False).fit_transform(spectra[name], wavelengths=axis)
         np.testing.assert_allclose(np.load(tmp_path / f"{name}.npy"), expected, rtol=1e-4, atol=1e-4, err_msg=name)

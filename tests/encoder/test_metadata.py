@@ -24,14 +24,14 @@ ROWS = [{}, {"mode": "reflectance"}, {"mode": "never seen", "temperature": None}
 @torch.no_grad()
 def test_untrained_metadata_does_nothing() -> None:
     encoder = build()
-    torch.testing.assert_close(encoder.encode(X, GRID, metadata=ROWS).layers, encoder.encode(X, GRID).layers)
+    torch.testing.assert_close(encoder.encode(X, GRID, metadata=ROWS), encoder.encode(X, GRID))
 
 
 @torch.no_grad()
 def test_missing_and_new_values_are_unknown() -> None:
     encoder = build()
     torch.nn.init.normal_(encoder.metadata.output.weight)
-    out, without = encoder.encode(X, GRID, metadata=ROWS).layers, encoder.encode(X, GRID).layers
+    out, without = encoder.encode(X, GRID, metadata=ROWS), encoder.encode(X, GRID)
     torch.testing.assert_close(out[0], without[0])
     torch.testing.assert_close(out[2], without[2])
     assert (out[1] - without[1]).abs().max() > 1e-3

@@ -1,4 +1,4 @@
-"""The encoder as a torch module: both attentions, masks, read-outs, gradients."""
+"""The encoder as a torch module: both kinds of tokens, masks, read-outs, gradients."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 
 from nirs4all_vit.encoder import READOUTS, EncoderConfig, Grid, SpectralPerceiver
 
-SMALL = {"n_latents": 8, "d_model": 16, "n_heads": 2, "n_windows": 8, "n_blocks": 2}
+SMALL = {"n_latents": 8, "d_model": 16, "n_heads": 2, "n_self_layers": 2}
 
 
 def build(**settings: object) -> SpectralPerceiver:
@@ -29,61 +29,87 @@ def x() -> torch.Tensor:
 WL = torch.linspace(1100, 1900, 60, dtype=torch.float64)
 VARIANTS = [
     {},
-    {"attention": "content"},
-    {"n_cross": 2, "n_blocks": 3},
-    {"attention": "content", "n_cross": 2, "normalisation": "robust"},
+    {"tokens": "points"},
+    {"n_cross_layers": 2, "n_self_layers": 3},
+    {"tokens": "points", "n_cross_layers": 2, "normalisation": "robust"},
     {"normalisation": "robust"},
     {"axis_scale": "linear"},
-    {"n_windows": 16, "n_latents": 5},
-    {"n_windows": 1},
-    {"n_scales": 3},
+    {"n_latents": 5, "patch_hidden": 0},
+    {"n_scales": 3, "dropout": 0.1},
 ]
 
 
+def readouts(settings: dict, *wanted: str) -> list[str]:
+    """Return the read-outs that an encoder has, of those that are wanted."""
+    return [name for name in wanted or READOUTS if name != "contrast" or settings.get("tokens") != "points"]
+
+
 @pytest.mark.parametrize("settings", VARIANTS)
-@pytest.mark.parametrize("readout", READOUTS)
 @torch.no_grad()
-def test_readouts_are_finite_and_of_declared_width(settings: dict, readout: str, x: torch.Tensor) -> None:
+def test_readouts_are_finite_and_of_declared_width(settings: dict, x: torch.Tensor) -> None:
     encoder = build(**settings)
-    out = encoder(x, WL, readout=readout)
-    assert out.shape == (5, encoder.width(readout))
-    assert out.dtype == torch.float32
-    assert out.isfinite().all()
-    assert (out[0] - out[1]).abs().max() > 1e-4
+    assert list(encoder.readouts()) == readouts(settings)
+    for readout in encoder.readouts():
+        out = encoder(x, WL, readout=readout)
+        assert out.shape == (5, encoder.width(readout))
+        assert out.dtype == torch.float32
+        assert out.isfinite().all()
+        assert (out[0] - out[1]).abs().max() > 1e-4
 
 
 def test_unknown_readout(x: torch.Tensor) -> None:
     encoder = build()
-    with pytest.raises(ValueError, match="readout='median'; use one of windows, latents, contrast, compact, mean, cls"):
+    with pytest.raises(ValueError, match="readout='median'; use one of contrast, compact, mean, cls"):
         encoder(x, WL, readout="median")
 
 
-def test_windows_are_the_default() -> None:
-    """Layer-normalised latents before the first block; local contrast at full weight beside them at half."""
-    encoder, x = build(n_scales=2), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
-    out, states = encoder(x, WL), encoder.encode(x, Grid.from_wavelengths(WL))
-    assert out.shape == (3, 8 * 16 + encoder.width("contrast"))
-    assert torch.equal(out, encoder(x, WL, readout="windows"))
-    torch.testing.assert_close(out, encoder.read_out(states, "windows"))
-    normed = torch.nn.functional.layer_norm(states.windows, (16,)).flatten(1)
-    torch.testing.assert_close(out[:, : 8 * 16], 0.5 * normed / (8 * 16) ** 0.5)
-    assert torch.equal(out[:, 8 * 16 :], encoder.local_contrast(x, Grid.from_wavelengths(WL)))
+def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
+    encoder = SpectralPerceiver(
+        d_model=128, n_latents=64, n_heads=4, n_cross_layers=2, n_self_layers=3, d_meta=32, dropout=0.1
+    ).eval()
+    assert encoder.config == EncoderConfig(tokens="points", d_model=128, n_cross_layers=2, n_self_layers=3, dropout=0.1)
+    assert encoder(x, WL, readout="mean").shape == (5, 128)
+    assert encoder(x, WL, readout="compact").shape == (5, 512)
+    with pytest.raises(ValueError, match="give config or its fields, not both"):
+        SpectralPerceiver(EncoderConfig(), d_model=128)
+
+
+def test_the_forward_reads_like_the_figure() -> None:
+    """Tokens, then latents that cross-attend and attend to each other; no branch on the kind of tokens outside of the tokenizer."""
+    import inspect
+
+    for method in (SpectralPerceiver.forward, SpectralPerceiver.encode):
+        lines, _ = inspect.getsourcelines(method)
+        assert len(lines) - len(inspect.getdoc(method).splitlines()) <= 40
+    source = inspect.getsource(inspect.getmodule(SpectralPerceiver))
+    assert ".tokens ==" not in source
+
+
+def test_wavelengths_are_encoded_in_nanometres() -> None:
+    from nirs4all_vit.encoder import WavelengthPositionalEncoding
+
+    encoding = WavelengthPositionalEncoding(64, use_log=True)
+    code = encoding(WL)
+    assert code.shape == (60, 64)
+    # The longest period is 4 in ln(wavelength), from 1,000 nm on.
+    torch.testing.assert_close(
+        code[0, 0], torch.tensor(1.1).double().log().mul(2 * torch.pi / 4).sin(), check_dtype=False
+    )
+    linear = WavelengthPositionalEncoding(64, use_log=False)
+    torch.testing.assert_close(linear(WL)[0, 0], torch.tensor(1.1 * 2 * torch.pi / 4).sin(), check_dtype=False)
+    with pytest.raises(ValueError, match="d_model=7 must be an even number"):
+        WavelengthPositionalEncoding(7)
+
+
+def test_dropout_acts_in_training_alone(x: torch.Tensor) -> None:
+    encoder = build(dropout=0.5)
+    assert torch.equal(encoder(x, WL, readout="mean"), encoder(x, WL, readout="mean"))
+    encoder.train()
+    assert not torch.equal(encoder(x, WL, readout="mean"), encoder(x, WL, readout="mean"))
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
-@torch.no_grad()
-def test_windows_run_no_block(settings: dict, x: torch.Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    encoder, grid = build(**settings), Grid.from_wavelengths(WL)
-    expected = encoder.read_out(encoder.encode(x, grid), "windows")
-    monkeypatch.setattr(type(encoder.blocks[0]), "forward", lambda *_: pytest.fail("a block was run"))
-    torch.testing.assert_close(encoder.embed(x, grid, "windows", chunk=2), expected)
-    with torch.autocast("cpu", torch.bfloat16):
-        half = encoder.embed(x, grid, "windows")
-    torch.testing.assert_close(half, expected, rtol=0.0, atol=0.02 if settings.get("attention") == "content" else 1e-6)
-
-
-@pytest.mark.parametrize("settings", VARIANTS)
-@pytest.mark.parametrize("readout", ["windows", "latents"])
+@pytest.mark.parametrize("readout", ["compact", "mean"])
 @torch.no_grad()
 def test_padding_changes_nothing(settings: dict, readout: str, x: torch.Tensor) -> None:
     encoder = build(**settings)
@@ -95,7 +121,7 @@ def test_padding_changes_nothing(settings: dict, readout: str, x: torch.Tensor) 
 
 
 @pytest.mark.parametrize("settings", VARIANTS[:2])
-@pytest.mark.parametrize("readout", ["windows", "latents"])
+@pytest.mark.parametrize("readout", ["compact", "mean"])
 @torch.no_grad()
 def test_lists_of_unequal_spectra(settings: dict, readout: str, x: torch.Tensor) -> None:
     encoder = build(**settings)
@@ -108,63 +134,54 @@ def test_lists_of_unequal_spectra(settings: dict, readout: str, x: torch.Tensor)
 
 
 @pytest.mark.parametrize("settings", VARIANTS)
-@pytest.mark.parametrize("readout", ["windows", "latents"])
 @torch.no_grad()
-def test_hidden_points_do_not_leak(settings: dict, readout: str, x: torch.Tensor) -> None:
+def test_hidden_points_do_not_leak(settings: dict, x: torch.Tensor) -> None:
     encoder = build(**settings)
     grid = Grid.from_wavelengths(WL)
     visible = torch.ones(5, 60, dtype=torch.bool)
     visible[:, 20:45] = False
     other = torch.where(visible, x, x + 100.0 * torch.rand_like(x))
-    a, b = (encoder.read_out(encoder.encode(v, grid, visible=visible), readout) for v in (x, other))
+    a, b = (encoder.encode(v, grid, visible=visible) for v in (x, other))
     torch.testing.assert_close(a, b)
-    double = encoder.read_out(
-        encoder.encode(x, grid, windows=encoder.windows(grid, torch.float64), visible=visible), readout
-    )
-    torch.testing.assert_close(double, a, rtol=1e-4, atol=1e-4)
-    everything = encoder.read_out(encoder.encode(x, grid, visible=torch.ones_like(visible)), readout)
-    torch.testing.assert_close(everything, encoder.read_out(encoder.encode(x, grid), readout), rtol=1e-3, atol=1e-4)
+    everything = encoder.encode(x, grid, visible=torch.ones_like(visible))
+    torch.testing.assert_close(everything, encoder.encode(x, grid), rtol=1e-3, atol=1e-4)
 
 
 @torch.no_grad()
-def test_gain_and_offset_only_reach_the_statistics(x: torch.Tensor) -> None:
-    encoder = build(n_scales=0)  # local contrast is turned by the scale: test_windows
+@pytest.mark.parametrize("tokens", ["patches", "points"])
+def test_gain_and_offset_only_reach_the_statistics(tokens: str, x: torch.Tensor) -> None:
+    encoder = build(tokens=tokens)
     encoder.statistics.weight.zero_()
-    torch.testing.assert_close(encoder(3.0 * x + 2.0, WL), encoder(x, WL), rtol=1e-3, atol=1e-4)
+    moved, plain = (encoder(v, WL, readout="mean") for v in (3.0 * x + 2.0, x))
+    torch.testing.assert_close(moved, plain, rtol=1e-3, atol=1e-4)
     torch.nn.init.normal_(encoder.statistics.weight)
-    assert (encoder(3.0 * x + 2.0, WL) - encoder(x, WL)).abs().max() > 1e-2
+    assert (encoder(3.0 * x + 2.0, WL, readout="mean") - encoder(x, WL, readout="mean")).abs().max() > 1e-2
 
 
 @torch.no_grad()
-def test_windows_are_a_quadrature() -> None:
-    """A denser stretch of the same curve does not pull a window's mean."""
-    attention = build().attention
+def test_points_count_by_the_width_that_they_stand_for() -> None:
+    """A denser stretch of the same curve does not pull the latents."""
+    encoder = build(tokens="points")
     even = torch.linspace(1100, 1900, 801, dtype=torch.float64)
     uneven = torch.cat([even[:400:8], even[400:]])
-    curve = [torch.sin(axis / 90).float().unsqueeze(0) for axis in (even, uneven)]
-    values = [
-        attention.windows(Grid.from_wavelengths(axis)).weights @ c[0]
-        for c, axis in zip(curve, (even, uneven), strict=True)
-    ]
-    torch.testing.assert_close(values[0], values[1], rtol=0, atol=0.02)
+    a, b = (encoder((axis / 90).sin().float()[None], axis, readout="mean") for axis in (even, uneven))
+    c = encoder((even / 60).sin().float()[None], even, readout="mean")
+    assert (a - b).norm() < 0.05 * (a - c).norm()
 
 
 @torch.no_grad()
-def test_windows_outside_of_the_range_fade() -> None:
-    attention = build(n_latents=64).attention
-    coverage = attention.windows(Grid.from_wavelengths(WL)).coverage
-    absolute = coverage[: attention.n_absolute, 0]
-    centre = 1000 * attention.anchor[: attention.n_absolute, 0].exp()
-    assert absolute[(centre > 1150) & (centre < 1850)].min() > 0.9
-    assert absolute[centre < 600].max() < 0.1
-    assert coverage[attention.n_absolute :, 0].min() > 0.9
+def test_patches_tell_where_they_lie() -> None:
+    """The same patches on another range are other tokens, and the same read-out of patches."""
+    encoder, x = build(), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    moved = 1.3 * WL
+    torch.testing.assert_close(encoder(x, moved), encoder(x, WL), rtol=1e-3, atol=1e-5)
+    assert (encoder(x, moved, readout="mean") - encoder(x, WL, readout="mean")).abs().max() > 1e-2
 
 
 def test_every_parameter_learns(x: torch.Tensor) -> None:
-    for settings in ({}, {"attention": "content"}, {"n_cross": 2}, {"n_scales": 2}):
+    for settings in ({}, {"tokens": "points"}, {"n_cross_layers": 2}, {"n_scales": 2}):
         encoder = build(**settings).train()
-        latents = encoder.encode(x, Grid.from_wavelengths(WL))
-        sum(encoder.read_out(latents, kind).square().sum() for kind in READOUTS).backward()
+        sum(encoder(x, WL, readout=kind).square().sum() for kind in encoder.readouts()).backward()
         still = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
         assert not still
 
@@ -172,12 +189,13 @@ def test_every_parameter_learns(x: torch.Tensor) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"attention": "both"}, "attention='both'"),
+        ({"tokens": "both"}, "tokens='both'"),
         ({"normalisation": "snv"}, "normalisation='snv'"),
         ({"n_latents": 0}, "n_latents=0"),
         ({"d_model": 10**9}, "d_model=1000000000"),
         ({"d_model": 30, "n_heads": 4}, "multiple"),
-        ({"n_cross": 3}, "n_cross=3 exceeds n_blocks=2"),
+        ({"n_cross_layers": 3}, "n_cross_layers=3 exceeds n_self_layers=2"),
+        ({"dropout": 1.0}, "dropout=1.0 must be a share"),
         ({"readout_scale": float("nan")}, "readout_scale=nan"),
     ],
 )
@@ -187,7 +205,7 @@ def test_impossible_configurations(settings: dict, message: str) -> None:
 
 
 def test_configuration_round_trip() -> None:
-    config = EncoderConfig(categorical={"mode": ("a", "b")}, numeric=("t",), n_cross=2)
+    config = EncoderConfig(categorical={"mode": ("a", "b")}, numeric=("t",), n_cross_layers=2)
     assert EncoderConfig.from_dict(config.to_dict()) == config
     with pytest.raises(ValueError, match="unknown encoder settings: depth"):
         EncoderConfig.from_dict({"depth": 3})

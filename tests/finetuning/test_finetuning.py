@@ -19,7 +19,6 @@ from nirs4all_vit.encoder.checkpoint import Checkpoint
 from nirs4all_vit.finetuning.episodes import Episodes, EpisodicLoss
 from nirs4all_vit.finetuning.estimator import SpectralEstimator
 from nirs4all_vit.finetuning.layers import learning_rates
-from nirs4all_vit.finetuning.lora import LoRALinear, add_lora, merge_lora
 from nirs4all_vit.heads import make_head
 from nirs4all_vit.spectra.data import Spectra
 from tests.conftest import make_spectra
@@ -100,7 +99,7 @@ def test_the_random_state_of_the_caller_is_left_alone() -> None:
     torch.manual_seed(3)
     expected = torch.rand(2)
     torch.manual_seed(3)
-    small(tune="lora").fit(X[:30], Y[:30])
+    small(max_steps=2).fit(X[:30], Y[:30])
     assert torch.equal(torch.rand(2), expected)
 
 
@@ -195,21 +194,19 @@ def test_a_sample_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("readout", ["contrast", "windows", "latents", "compact"])
-@pytest.mark.parametrize("tune", ["all", "lora"])
-def test_what_is_tuned_changes_and_nothing_else(tune: str, readout: str) -> None:
-    model = small(tune=tune, readout=readout, max_steps=1).fit(X[:24], Y[:24])
+@pytest.mark.parametrize("readout", ["contrast", "compact", "mean"])
+def test_what_is_tuned_changes_and_nothing_else(readout: str) -> None:
+    model = small(readout=readout, max_steps=1).fit(X[:24], Y[:24])
     before, after = load_checkpoint().encoder.state_dict(), model.encoder_.state_dict()
-    assert list(before) == list(after)  # low-rank updates are merged
+    assert list(before) == list(after)
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
-    if tune == "lora":
-        assert all(name.endswith("weight") for name in changed)
-    if readout == "contrast":
-        assert all(name.startswith("contrast.") for name in changed)
+    assert any(name.startswith("tokenizer.contrast.") for name in changed)
+    if readout == "mean":
+        assert any(name.startswith("blocks.") for name in changed)
+        assert any(name.startswith("cross.") for name in changed)
     else:
-        assert any(name.startswith("blocks.") for name in changed) == (readout != "windows")
-        assert any(name.startswith("read.") for name in changed)
+        assert all(name.startswith("tokenizer.contrast.") for name in changed)
     assert not any(p.requires_grad for p in model.encoder_.parameters())
     assert np.isfinite(model.predict(X)).all()
     # The encoder that everybody shares is not touched.
@@ -304,39 +301,18 @@ def test_class_weights() -> None:
 
 def test_the_nearer_to_the_spectrum_the_slower() -> None:
     encoder = copy.deepcopy(load_checkpoint().encoder).requires_grad_(True)
-    rates = learning_rates(encoder, "latents", 1e-3, 0.1)
-    assert rates["norms.1.weight"] == rates["contrast.log_weight"] == 1e-3
+    rates = learning_rates(encoder, "mean", 1e-3, 0.1)
+    assert rates["norm.weight"] == 1e-3
     by_block = [{v for k, v in rates.items() if k.startswith(f"blocks.{i}.")} for i in range(len(encoder.blocks))]
     assert [len(found) for found in by_block] == [1] * len(by_block)
     assert [found.pop() for found in reversed(by_block)] == pytest.approx(
         [1e-3 * 0.1 ** (i + 1) for i in range(len(by_block))]
     )
-    assert rates["latents"] == pytest.approx(1e-3 * 0.1 ** (len(by_block) + 1))
-    windows = learning_rates(encoder, "windows", 1e-3, 0.1)
-    assert windows["latents"] == windows["read.0.weight"] == 1e-4
-    assert windows["contrast.log_weight"] == 1e-3
-    assert not [name for name in windows if name.startswith(("blocks.", "norms.", "compact"))]
+    assert rates["latents"] == rates["cross.0.query.weight"] == pytest.approx(1e-3 * 0.1 ** (len(by_block) + 1))
+    assert rates["tokenizer.contrast.log_weight"] == pytest.approx(1e-3 * 0.1 ** (len(by_block) + 2))
     contrast = learning_rates(encoder, "contrast", 1e-3, 0.1)
     assert set(contrast.values()) == {1e-3}
-    assert all(name.startswith("contrast.") for name in contrast)
-
-
-def test_low_rank_updates_start_at_nothing_and_merge() -> None:
-    layer = torch.nn.Sequential(torch.nn.Linear(6, 9), torch.nn.GELU(), torch.nn.Linear(9, 3))
-    plain, x = copy.deepcopy(layer), torch.randn(5, 6)
-    add_lora(layer, 4, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(layer(x), plain(x))
-    learned = [name for name, p in layer.named_parameters() if p.requires_grad]
-    assert learned == ["0.down", "0.up", "2.down", "2.up"]
-    assert layer[2].down.shape == (3, 9)  # never above full rank
-    for update in layer:
-        if isinstance(update, LoRALinear):
-            torch.nn.init.normal_(update.up, std=0.1)
-    moved = layer(x)
-    merge_lora(layer)
-    assert not any(isinstance(m, LoRALinear) for m in layer.modules())
-    torch.testing.assert_close(layer(x), moved)
-    assert (moved - plain(x)).abs().max() > 1e-3
+    assert all(name.startswith("tokenizer.") for name in contrast)
 
 
 def test_the_loss_of_an_episode_counts_what_is_held_out() -> None:
@@ -349,7 +325,6 @@ def test_the_loss_of_an_episode_counts_what_is_held_out() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"tune": "some"}, "tune='some' is not known; use one of all, lora"),
         ({"max_steps": 0}, "max_steps=0 must be an integer, 1 or more"),
         ({"batch_size": 4}, "batch_size=4 must be an integer, 8 or more"),
         ({"layer_decay": 2.0}, "layer_decay=2.0 must be positive, the latter at most 1"),

@@ -133,9 +133,9 @@ def test_on_the_command_line(banks: dict[str, str], tmp_path: Path, capsys: pyte
     config = tmp_path / "tuning.yaml"
     config.write_text(f"x_bank: {banks['x_bank']}\ny_bank: {banks['y_bank']}\nsteps: 2\nbatch_size: 16\n")
     out = tmp_path / "run"
-    assert main(["finetune", "--config", str(config), "--out", str(out), "--readout", "latents"]) == 0
+    assert main(["finetune", "--config", str(config), "--out", str(out), "--readout", "compact"]) == 0
     assert capsys.readouterr().out == f"wrote {out / 'last.safetensors'}\n"
-    assert json.loads((out / "config.json").read_text())["readout"] == "latents"
+    assert json.loads((out / "config.json").read_text())["readout"] == "compact"
     for wrong, message in (
         (["--y_bank", str(tmp_path / "none")], "is no folder"),
         (["--without_families", "[rye]"], "no family 'rye'"),

@@ -37,7 +37,7 @@ def main() -> None:
     path = FOLDER / f"format-{FORMAT_VERSION}.safetensors"
     if not path.exists():
         torch.manual_seed(0)
-        small = EncoderConfig(n_latents=4, d_model=16, n_blocks=1, n_heads=2, n_scales=1, patch_hidden=8)
+        small = EncoderConfig(n_latents=4, d_model=16, n_self_layers=1, n_heads=2, n_scales=1, patch_hidden=8)
         save_checkpoint(path, SpectralPerceiver(small), name="small", provenance={"seed": 0})
         print(path)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -24,7 +25,8 @@ from nirs4all_vit.pretraining.objectives.inputs import Inputs, Source
 from nirs4all_vit.pretraining.schedule import parameter_groups
 from tests.conftest import make_spectra
 
-TINY = EncoderConfig(n_latents=8, d_model=32, n_heads=2, n_blocks=2, n_scales=0)
+TINY = EncoderConfig(n_latents=8, d_model=32, n_heads=2, n_self_layers=2, n_scales=2, patch_hidden=8)
+POINTS = dataclasses.replace(TINY, tokens="points")
 NM = np.linspace(1100.0, 2400.0, 90)
 
 
@@ -41,10 +43,11 @@ def train(
     augmentation: dict | None = None,
     layout: str = "one_grid",
     learning_rate: float = 3e-3,
+    config: EncoderConfig = TINY,
 ) -> tuple[list[float], SpectralPerceiver, torch.nn.Module]:
     """Train one objective alone; returns its losses, the encoder and the objective."""
     torch.manual_seed(0)
-    encoder = SpectralPerceiver(TINY)
+    encoder = SpectralPerceiver(config)
     made = OBJECTIVES[name]
     objective = made(settings, encoder, *((len(datasets),) if made is DatasetAdversary else ()))
     model = torch.nn.ModuleList([encoder, objective])
@@ -69,32 +72,39 @@ def _fell(losses: list[float], by: float) -> bool:
     return np.mean(losses[-15:]) < by * np.mean(losses[:5])
 
 
-def test_masked_modeling_learns_to_fill_in() -> None:
+@pytest.mark.parametrize("config", [TINY, POINTS], ids=["patches", "points"])
+def test_masked_modeling_learns_to_fill_in(config: EncoderConfig) -> None:
     settings = MaskedModelingConfig(weight=1.0, block=(40.0, 200.0))
-    losses, encoder, objective = train("masked_modeling", settings, [dataset(n=200)], steps=250)
+    losses, encoder, objective = train(
+        "masked_modeling", settings, [dataset(n=200)], steps=350, config=config, learning_rate=1e-3
+    )
     assert _fell(losses, 0.35)
-    # Against the best that one number per spectrum can do: the mean of what is visible.
+    # Against what is known without looking: a normalised spectrum, and a patch without its mean, are zero on average.
     data = MultiSpectralDataset([dataset(n=200)], 64, crop_probability=0, thin_probability=0)
     inputs = objective.prepare(settings, Source(data[999], Draw.seeded(1), data, lambda batch, _: batch))
     with torch.no_grad():
-        target, _ = encoder.normalisation(inputs.views[0].spectra, inputs.views[0].grid())
-        mask = inputs.tensors["mask"]
-        visible = (target * ~mask).sum(1, keepdim=True) / (~mask).sum(1, keepdim=True)
-        trivial = float(((target - visible).square() * mask).sum() / mask.sum())
-        assert float(objective(encoder, inputs)) < 0.5 * trivial
+        batch, tokenizer = inputs.views[0], encoder.tokenizer
+        normalised, _ = encoder.normalisation(batch.spectra, batch.grid())
+        target = tokenizer.target(tokenizer.content(normalised, batch.grid()))
+        hidden = tokenizer.hidden(batch.grid(), ~inputs.tensors["mask"])
+        trivial = float(target[hidden].square().mean())
+        assert float(objective(encoder, inputs)) < 0.4 * trivial
 
 
-def test_masked_modeling_counts_masked_points_only() -> None:
+@pytest.mark.parametrize("config", [TINY, POINTS], ids=["patches", "points"])
+def test_masked_modeling_counts_masked_tokens_only(config: EncoderConfig) -> None:
     settings = MaskedModelingConfig(weight=1.0)
-    encoder = SpectralPerceiver(TINY)
+    encoder = SpectralPerceiver(config)
     objective = OBJECTIVES["masked_modeling"](settings, encoder)
     data = MultiSpectralDataset([dataset()], 8, crop_probability=0, thin_probability=0)
     inputs = objective.prepare(settings, Source(data[0], Draw.seeded(0), data, lambda batch, _: batch))
-    predicted = torch.zeros(8, NM.size, requires_grad=True)
+    hidden = encoder.tokenizer.hidden(inputs.views[0].grid(), ~inputs.tensors["mask"])
+    assert config.tokens == "patches" or torch.equal(hidden, inputs.tensors["mask"])
+    predicted = torch.zeros(*hidden.shape, encoder.tokenizer.n_target, requires_grad=True)
     objective.decoder.forward = lambda *_: predicted
     objective(encoder, inputs).backward()
-    assert (predicted.grad[~inputs.tensors["mask"]] == 0).all()
-    assert (predicted.grad[inputs.tensors["mask"]] != 0).any()
+    assert (predicted.grad[~hidden] == 0).all()
+    assert (predicted.grad[hidden] != 0).any()
     weighted = OBJECTIVES["masked_modeling"](MaskedModelingConfig(weight=1.0, variance_weights=True), encoder)
     plain = OBJECTIVES["masked_modeling"](settings, encoder)
     plain.load_state_dict(weighted.state_dict())
@@ -108,9 +118,9 @@ def test_baseline_consistency_makes_the_baseline_irrelevant() -> None:
     # Not by shrinking: a baseline never seen moves the embedding less than samples differ.
     one = dataset("other", 64)
     bend = one.values + np.linspace(0, 0.3, NM.size, dtype=np.float32) ** 2
-    z, moved = (encoder(torch.from_numpy(X), torch.from_numpy(NM)).detach() for X in (one.values, bend))
+    z, moved = (encoder(torch.from_numpy(X), torch.from_numpy(NM), readout="mean").detach() for X in (one.values, bend))
     fresh = SpectralPerceiver(TINY)
-    z0, moved0 = (fresh(torch.from_numpy(X), torch.from_numpy(NM)).detach() for X in (one.values, bend))
+    z0, moved0 = (fresh(torch.from_numpy(X), torch.from_numpy(NM), readout="mean").detach() for X in (one.values, bend))
     relative, before = ((b - a).square().sum(1).mean() / a.var(0).sum() for a, b in ((z, moved), (z0, moved0)))
     assert relative < 0.5 * before
     assert objective.prepare(settings, _source([dataset()])) is None  # no cache, nothing asked
@@ -173,11 +183,11 @@ def _two_substances() -> SpectralDataset:
 
 @pytest.mark.parametrize("task", ["linear_spikes", "region_to_region"])
 def test_episodic_calibration_learns_to_calibrate(task: str) -> None:
-    settings = EpisodicCalibrationConfig(weight=1.0, tasks={task: {}}, readouts={"latents": 1.0, "compact": 0.5})
+    settings = EpisodicCalibrationConfig(weight=1.0, tasks={task: {}}, readouts={"mean": 1.0, "cls": 0.5})
     _, trained, objective = train("episodic_calibration", settings, [_two_substances()], steps=160)
-    assert set(objective.penalties) == {"latents", "compact"}
+    assert set(objective.penalties) == {"mean", "cls"}
     assert sum(map(len, objective.penalties.values())) == 160
-    assert 80 < len(objective.penalties["latents"]) < 135  # two thirds, by their shares
+    assert 80 < len(objective.penalties["mean"]) < 135  # two thirds, by their shares
     torch.manual_seed(0)
     source, made, losses = _source([_two_substances()]), OBJECTIVES["episodic_calibration"], []
     with torch.no_grad():
@@ -200,8 +210,8 @@ def test_hidden_components_reach_all_of_local_contrast() -> None:
         objective(encoder, inputs).backward()
     for name, parameter in encoder.named_parameters():
         moved = parameter.grad is not None and bool(parameter.grad.abs().sum() > 0)
-        assert moved == name.startswith("contrast."), name
-    assert all(p.grad.isfinite().all() for p in encoder.contrast.parameters())
+        assert moved == name.startswith("tokenizer.contrast."), name
+    assert all(p.grad.isfinite().all() for p in encoder.tokenizer.contrast.parameters())
 
 
 def test_tasks_are_drawn_by_their_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,15 +21,15 @@ def _dataset(**metadata: str) -> SpectralDataset:
 @pytest.mark.parametrize("separator", [",", ";"])
 def test_groups_are_not_targets_whatever_the_separator(separator: str, tmp_path: Path) -> None:
     dataset = _dataset(group="sample")
-    rows = [f"{i // 2}{separator}{v:.5f}" for i, v in enumerate(dataset.values[:, 30])]
+    rows = [f"{i // 2}{separator}{v:.5f}" for i, v in enumerate(dataset.values[:, 30] - dataset.values[:, 10])]
     (tmp_path / "grain.csv").write_text("\n".join([f"sample{separator}water", *rows]), "utf-8")
-    found = ridge_scores(load_checkpoint("nirs-base-v1").encoder, [dataset], tmp_path)
+    found = ridge_scores(load_checkpoint("nirs-base-v2").encoder, [dataset], tmp_path)
     assert list(found) == ["grain/water"]
     assert 0 < found["grain/water"] < 0.5
 
 
 def test_tables_that_do_not_fit(tmp_path: Path) -> None:
-    encoder = load_checkpoint("nirs-base-v1").encoder
+    encoder = load_checkpoint("nirs-base-v2").encoder
     with pytest.raises(FileNotFoundError, match="y_datasets"):
         ridge_scores(encoder, [_dataset()], tmp_path)
     (tmp_path / "grain.csv").write_text("water\n1\n2\n", "utf-8")

@@ -37,7 +37,7 @@ class BaselineConsistency(nn.Module):
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
-        with_baseline, without = (encoder.read_out(inputs.encode(encoder, view), "latents").float() for view in (0, 1))
+        with_baseline, without = (inputs.encode(encoder, view).flatten(1).float() for view in (0, 1))
         distance = (with_baseline - without).square().sum(dim=1).mean()
         spread = with_baseline.var(dim=0).sum() + without.var(dim=0).sum()
         return distance / spread.clamp_min(1e-8)

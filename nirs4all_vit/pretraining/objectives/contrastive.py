@@ -50,10 +50,7 @@ class Contrastive(nn.Module):
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
-        a, b = (
-            F.normalize(self.projection(encoder.read_out(inputs.encode(encoder, view), "compact")).float(), dim=1)
-            for view in (0, 1)
-        )
+        a, b = (F.normalize(self.projection(inputs.embed(encoder, "compact", view)).float(), dim=1) for view in (0, 1))
         similarity = a @ b.T / self.settings.temperature
         same = torch.arange(len(a), device=a.device)
         return (F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)) / 2

@@ -40,7 +40,7 @@ class DatasetAdversary(nn.Module):
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the classifier's loss."""
         factor = self.settings.reversal * (2.0 / (1.0 + math.exp(-10.0 * inputs.progress)) - 1.0)
-        z = encoder.read_out(inputs.encode(encoder), "mean")
+        z = inputs.embed(encoder, "mean")
         return F.cross_entropy(self.classifier(_Reversal.apply(z, factor)).float(), inputs.tensors["datasets"])
 
 

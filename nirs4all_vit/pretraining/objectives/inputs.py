@@ -9,7 +9,6 @@ from typing import Any
 from torch import Tensor
 
 from ...encoder import SpectralPerceiver
-from ...encoder.perceiver import Latents
 from ..data.batch import SpectralBatch
 from ..data.multi import MultiSpectralDataset
 from ..draw import Draw
@@ -58,14 +57,14 @@ class Inputs:
     metadata: Sequence[Sequence[Mapping[str, Any]]] | None = None
     progress: float = 0.0
 
-    def encode(self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None) -> Latents:
-        """Encode a view."""
+    def encode(self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None) -> Tensor:
+        """Return the latents that have read a view."""
         batch = self.views[view]
         metadata = None if self.metadata is None else self.metadata[view]
         return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)
 
-    def embed(self, encoder: SpectralPerceiver, readout: str) -> Tensor:
-        """Read the first view out of the encoder."""
-        batch = self.views[0]
-        metadata = None if self.metadata is None else self.metadata[0]
-        return encoder.embed(batch.spectra, batch.grid(), readout, metadata=metadata)
+    def embed(self, encoder: SpectralPerceiver, readout: str, view: int = 0) -> Tensor:
+        """Read a view out of the encoder."""
+        batch = self.views[view]
+        metadata = None if self.metadata is None else self.metadata[view]
+        return encoder(batch.spectra, batch.grid(), readout=readout, metadata=metadata)

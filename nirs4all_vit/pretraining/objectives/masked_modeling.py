@@ -13,10 +13,10 @@ from .inputs import Inputs, Source
 
 
 class MaskedModeling(nn.Module):
-    """Predict the masked blocks of a normalised spectrum from its visible points.
+    """Predict what masked blocks of a spectrum hold from its visible points: points, or the contents of patches.
 
-    The loss is the squared error on masked points only, weighted, if so configured, by how much the
-    batch varies at each wavelength.
+    The loss is the squared error on masked tokens only, weighted, if so configured, by how much the
+    batch varies there.
 
     References
     ----------
@@ -26,7 +26,7 @@ class MaskedModeling(nn.Module):
     def __init__(self, settings: MaskedModelingConfig, encoder: SpectralPerceiver) -> None:
         super().__init__()
         self.settings = settings
-        self.decoder = MaskedSpectrumDecoder(encoder.config)
+        self.decoder = MaskedSpectrumDecoder(encoder)
 
     @staticmethod
     def prepare(settings: MaskedModelingConfig, source: Source) -> Inputs:
@@ -39,19 +39,20 @@ class MaskedModeling(nn.Module):
         """Return the loss."""
         batch, mask = inputs.views[0], inputs.tensors["mask"]
         grid = batch.grid()
-        width = encoder.config.d_model
-        latents = inputs.encode(encoder, visible=~mask if batch.valid is None else ~mask & batch.valid)
-        predicted = self.decoder(latents.layers[..., -width:], grid).float()
+        visible = ~mask if batch.valid is None else ~mask & batch.valid
+        latents = inputs.encode(encoder, visible=visible)
+        predicted = self.decoder(encoder, latents[:, 1:], grid).float()
         with torch.no_grad():
-            target, _ = encoder.normalisation(batch.spectra, grid)
-            weight = mask.float()
+            tokenizer = encoder.tokenizer
+            target = tokenizer.target(tokenizer.content(encoder.normalisation(batch.spectra, grid)[0], grid))
+            weight = tokenizer.hidden(grid, visible).float().unsqueeze(-1).expand_as(target)
             if self.settings.variance_weights:
                 weight = weight * _variation(target, batch.valid)
         return ((predicted - target).square() * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
 def _variation(target: Tensor, valid: Tensor | None) -> Tensor:
-    """Standard deviation over the batch at each point, relative to its mean over points: (L,)."""
+    """Standard deviation over the batch of each number, relative to its mean over all: (N, n_target)."""
     if valid is not None:
         return torch.ones_like(target[0])  # padded rows share no grid to compare them on
     deviation = target.std(dim=0)

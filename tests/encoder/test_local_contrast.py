@@ -1,4 +1,4 @@
-"""Windows and local contrast against what they are defined by: integrals over a curve that is straight between points."""
+"""Bins and local contrast against what they are defined by: integrals over a curve that is straight between points."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import torch
 
 from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
 from nirs4all_vit.encoder.local_contrast import LocalContrast, _contrast, _cosines, _mean_square
-from nirs4all_vit.encoder.position_attention import gaussian_weights
 
 from .test_perceiver import build
 
@@ -24,32 +23,11 @@ def _dense(u: torch.Tensor, y: torch.Tensor, n: int = 200_001) -> tuple[torch.Te
     return at, torch.from_numpy(np.interp(at.numpy(), u.numpy(), y.numpy()))
 
 
-@pytest.mark.parametrize("width", [1e-4, 0.003, 0.05, 1.0])
-def test_gaussian_weights_are_integrals(width: float) -> None:
-    generator = torch.Generator().manual_seed(0)
-    u = torch.rand(40, generator=generator, dtype=torch.float64).sort().values
-    y = torch.randn(40, generator=generator, dtype=torch.float64)
-    centre = torch.tensor([u[0], 0.31, 0.5, u[-1]], dtype=torch.float64)
-    weights = gaussian_weights(u, centre, torch.full_like(centre, width))
-    at, curve = _dense(u, y, 2_000_001)
-    density = (-0.5 * ((at - centre[:, None]) / width).square()).exp() / (width * math.sqrt(2 * math.pi))
-    expected = torch.trapezoid(density * curve, at)
-    torch.testing.assert_close(weights @ y, expected, rtol=1e-4, atol=1e-4)
-
-
-def test_repeated_wavelengths_share_what_is_theirs() -> None:
-    u = torch.tensor([0.0, 0.4, 0.4, 1.0], dtype=torch.float64)
-    weights = gaussian_weights(u, torch.tensor([0.4], dtype=torch.float64), torch.tensor([0.1], dtype=torch.float64))
-    assert weights.isfinite().all()
-    once = gaussian_weights(u[[0, 1, 3]], torch.tensor([0.4]).double(), torch.tensor([0.1]).double())
-    torch.testing.assert_close(weights[0, 1] + weights[0, 2], once[0, 1])
-
-
 @torch.no_grad()
-@pytest.mark.parametrize("n_scales", [0, 3])
-def test_fewer_points_of_the_same_lines_give_the_same_embedding(n_scales: int) -> None:
+@pytest.mark.parametrize("readout", ["contrast", "compact", "mean"])
+def test_fewer_points_of_the_same_lines_give_the_same_embedding(readout: str) -> None:
     """A spectrum that is straight between every eighth point is told by those alone; a gap is bridged likewise."""
-    encoder = build(n_scales=n_scales)
+    encoder = build(n_scales=3)
     knots = torch.linspace(math.log(1100.0), math.log(1900.0), 21, dtype=torch.float64)
     y = torch.randn(3, 21, generator=torch.Generator().manual_seed(1))
     fine = torch.linspace(0, 20, 161, dtype=torch.float64)
@@ -59,26 +37,41 @@ def test_fewer_points_of_the_same_lines_give_the_same_embedding(n_scales: int) -
         y[:, fine.floor().long().clamp(max=19) + 1],
         (fine - fine.floor().clamp(max=19)).float(),
     )
-    complete = encoder(x, u.exp())
+    complete = encoder(x, u.exp(), readout=readout)
     scale = complete.std()
-    assert (encoder(y, knots.exp()) - complete).abs().max() < 0.02 * scale
+    assert (encoder(y, knots.exp(), readout=readout) - complete).abs().max() < 0.02 * scale
     kept = torch.cat([torch.arange(81), torch.arange(88, 161)])  # one segment without its inner points
-    assert (encoder(x[:, kept], u[kept].exp()) - complete).abs().max() < 0.02 * scale
+    assert (encoder(x[:, kept], u[kept].exp(), readout=readout) - complete).abs().max() < 0.02 * scale
 
 
 @torch.no_grad()
 def test_bins_are_means() -> None:
-    contrast = LocalContrast(3)
+    n_bins = 128
     u = torch.rand(50, generator=torch.Generator().manual_seed(0), dtype=torch.float64).sort().values
     grid = Grid.from_wavelengths(1000 * u.exp())
-    bins = contrast.bins(grid, torch.float64)
-    assert bins.shape == (contrast.n_bins, 50)
-    assert bins.min() >= 0
-    torch.testing.assert_close(bins.sum(-1), torch.ones(contrast.n_bins, dtype=torch.float64))
+    torch.testing.assert_close(grid.bin_means(torch.ones(1, 50), n_bins), torch.ones(1, n_bins, dtype=torch.float64))
     y = torch.randn(50, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-    _, curve = _dense(grid.relative.double(), y, contrast.n_bins * 4000 + 1)
-    means = torch.stack([part.mean() for part in curve[:-1].chunk(contrast.n_bins)])
-    torch.testing.assert_close(bins @ y, means, rtol=0, atol=5e-3)
+    _, curve = _dense(grid.relative.double(), y, n_bins * 4000 + 1)
+    means = torch.stack([part.mean() for part in curve[:-1].chunk(n_bins)])
+    torch.testing.assert_close(grid.bin_means(y[None], n_bins)[0], means, rtol=0, atol=5e-3)
+    # A grid per row, padded, gives the same.
+    axis = 1000 * torch.cat([u, u[-1:].expand(9)]).exp().expand(2, -1)
+    valid = torch.arange(59).expand(2, -1) < 50
+    own = Grid.from_wavelengths(axis, valid).bin_means(torch.nn.functional.pad(y, (0, 9)).expand(2, -1), n_bins)
+    torch.testing.assert_close(own, means.expand(2, -1), rtol=0, atol=5e-3)
+
+
+@torch.no_grad()
+def test_a_hidden_stretch_is_bridged() -> None:
+    contrast = LocalContrast(2)
+    grid, line = (
+        Grid.from_wavelengths(1000 * torch.linspace(0, 1, 65, dtype=torch.float64).exp()),
+        torch.linspace(-1, 1, 65),
+    )
+    visible = torch.ones(1, 65, dtype=torch.bool)
+    visible[:, 20:40] = False
+    found = contrast((line * visible).expand(1, -1), grid, visible)
+    torch.testing.assert_close(found, contrast(line.expand(1, -1), grid), rtol=0, atol=2e-2)
 
 
 @torch.no_grad()
@@ -93,7 +86,7 @@ def test_few_points_are_no_error(wavelengths: list[float]) -> None:
 def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
     encoder = build(n_scales=3)
     grid, x = Grid.from_wavelengths(AXIS), torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
-    plain, moved, stretched = (encoder.encode(v, grid).contrast for v in (x, x + 5.0, 2.0 * x))
+    plain, moved, stretched = (encoder(v, grid) for v in (x, x + 5.0, 2.0 * x))
     torch.testing.assert_close(moved, plain, rtol=1e-3, atol=1e-5)
     angle = 0.15 * math.log(2.0)
     first, second = plain.chunk(2, dim=1)
@@ -119,23 +112,29 @@ def test_strong_bands_saturate() -> None:
 
 
 @torch.no_grad()
-def test_contrast_alone_is_what_stands_beside_the_latents() -> None:
+def test_contrast_needs_no_latents(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder, x = build(n_scales=3, patch_hidden=8), torch.rand(4, 60, generator=torch.Generator().manual_seed(0))
     grid = Grid.from_wavelengths(AXIS)
-    alone = encoder.local_contrast(x, grid)
-    latents = encoder.encode(x, grid)
+    monkeypatch.setattr(type(encoder.blocks[0]), "forward", lambda *_: pytest.fail("a block was run"))
+    alone = encoder(x, grid)
     assert alone.shape == (4, encoder.width("contrast"))
-    assert torch.equal(alone, encoder.read_out(latents, "contrast"))
-    for beside in ("windows", "latents"):
-        assert torch.equal(alone, encoder.read_out(latents, beside)[:, -alone.shape[1] :])
     own = Grid.from_wavelengths(AXIS.expand(4, -1), torch.ones(4, 60, dtype=torch.bool))
-    torch.testing.assert_close(encoder.local_contrast(x, own), alone, rtol=1e-3, atol=1e-5)
-    bare = build(n_scales=0)
-    latents = bare.encode(x, grid)
-    with pytest.raises(ValueError, match="no local contrast"):
-        bare.local_contrast(x, grid)
-    with pytest.raises(ValueError, match="no local contrast"):
-        bare.read_out(latents, "contrast")
+    torch.testing.assert_close(encoder(x, own), alone, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="an encoder of points has no read-out 'contrast'"):
+        build(tokens="points")(x, grid)
+
+
+@torch.no_grad()
+def test_the_code_is_linear_in_each_patch() -> None:
+    encoder, x = build(n_scales=2), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
+    tokenizer, grid = encoder.tokenizer, Grid.from_wavelengths(AXIS)
+    content = tokenizer.content(encoder.normalisation(x, grid)[0], grid)
+    compact = encoder(x, grid, readout="compact")
+    # Finest scale first: seven patches of 7 columns, three of 11.
+    assert compact.shape == (3, 7 * 7 + 3 * 11)
+    torch.testing.assert_close(compact[:, 7:14], content[:, 1] @ tokenizer.code[1, :, :7])
+    torch.testing.assert_close(compact[:, -11:], content[:, -1] @ tokenizer.code[-1])
+    assert SpectralPerceiver(EncoderConfig()).width("compact") == 512
 
 
 @torch.no_grad()
@@ -163,18 +162,8 @@ def test_the_network_sees_shape_and_contrast() -> None:
     torch.testing.assert_close(nothing, nothing[:1, :1].expand_as(nothing), rtol=0, atol=1e-3)
 
 
-def test_contrast_stands_beside_any_latents() -> None:
-    content = build(n_scales=2, attention="content")
-    x, grid = torch.rand(4, 60, generator=torch.Generator().manual_seed(0)), Grid.from_wavelengths(AXIS)
-    latents = content.encode(x, grid)
-    torch.testing.assert_close(
-        content.local_contrast(x, grid), content.read_out(latents, "contrast"), rtol=1e-3, atol=1e-5
-    )
+def test_sizes_that_local_contrast_cannot_have() -> None:
     with pytest.raises(ValueError, match="patch_hidden=-1; it must be an integer from 0 to 4096"):
         EncoderConfig(patch_hidden=-1)
-    with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 0 to 6"):
+    with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 1 to 6"):
         EncoderConfig(n_scales=7)
-    assert (
-        SpectralPerceiver(EncoderConfig(n_scales=2, patch_hidden=8)).width("latents")
-        == SpectralPerceiver(EncoderConfig(n_scales=0)).width("latents") + LocalContrast(2, 8).width
-    )

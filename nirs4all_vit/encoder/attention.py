@@ -1,0 +1,89 @@
+"""Cross-attention from latents to tokens, and self-attention among latents."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention from latents to tokens, pre-norm.
+
+    Parameters
+    ----------
+    d_model : int
+        Width of latents and tokens.
+    n_heads : int
+        Attention heads.
+    dropout : float, default=0
+        Share of attention weights and of updates that is dropped in training.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = n_heads, dropout
+        self.norm_latents, self.norm_tokens = nn.LayerNorm(d_model), nn.LayerNorm(d_model)
+        self.query = nn.Linear(d_model, d_model)
+        self.key_value = nn.Linear(d_model, 2 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+
+    def forward(self, latents: Tensor, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Return the update of latents (B, M, D) that have read tokens (B, N, D); `bias` (..., N) is added to the logits."""
+        key, value = self.key_value(self.norm_tokens(tokens)).chunk(2, dim=-1)
+        query = self.query(self.norm_latents(latents))
+        if bias is not None:
+            bias = bias.to(tokens.dtype).expand(len(tokens), -1)[:, None, None, :]
+        rate = self.dropout if self.training else 0.0
+        return _dropped(self.output(_attended(query, key, value, self.n_heads, bias, rate)), rate)
+
+
+class LatentBlock(nn.Module):
+    """Pre-norm transformer block over the latents; starts as the identity.
+
+    Parameters
+    ----------
+    d_model : int
+        Width of a latent.
+    n_heads : int
+        Attention heads.
+    mlp_ratio : int
+        Hidden width over `d_model`.
+    dropout : float, default=0
+        Share of attention weights and of updates that is dropped in training.
+    """
+
+    def __init__(self, d_model: int, n_heads: int, mlp_ratio: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.n_heads, self.dropout = n_heads, dropout
+        self.norm_attention = nn.LayerNorm(d_model)
+        self.qkv = nn.Linear(d_model, 3 * d_model)
+        self.output = nn.Linear(d_model, d_model)
+        self.norm_mlp = nn.LayerNorm(d_model)
+        self.expand = nn.Linear(d_model, mlp_ratio * d_model)
+        self.contract = nn.Linear(mlp_ratio * d_model, d_model)
+        for layer in (self.output, self.contract):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Map latents (B, M, D) to latents (B, M, D)."""
+        rate = self.dropout if self.training else 0.0
+        query, key, value = self.qkv(self.norm_attention(latents)).chunk(3, dim=-1)
+        latents = latents + _dropped(self.output(_attended(query, key, value, self.n_heads, None, rate)), rate)
+        return latents + _dropped(self.contract(F.gelu(self.expand(self.norm_mlp(latents)))), rate)
+
+
+def _attended(query: Tensor, key: Tensor, value: Tensor, n_heads: int, bias: Tensor | None, rate: float) -> Tensor:
+    query, key, value = (part.unflatten(-1, (n_heads, -1)).transpose(1, 2) for part in (query, key, value))
+    if query.is_cpu and query.dtype in (torch.bfloat16, torch.float16):
+        # In mixed precision the processor's attention of short sequences is five times slower than in float32.
+        query, key, value = query.float(), key.float(), value.float()
+    bias = None if bias is None else bias.to(query.dtype)
+    with torch.autocast(query.device.type, enabled=False):
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=rate)
+    return attended.transpose(1, 2).flatten(2)
+
+
+def _dropped(update: Tensor, rate: float) -> Tensor:
+    return F.dropout(update, rate) if rate else update

@@ -1,0 +1,171 @@
+"""What the latents read of a spectrum: tokens that say what is there, and where it lies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .config import EncoderConfig
+from .grid import Grid
+from .local_contrast import N_COEFFICIENTS, WEIGHT, LocalContrast
+from .positional import WavelengthPositionalEncoding
+
+#: Columns of the compact code by scale, coarsest first: 512 in all with four scales.
+_CODE = (11, 7, 8, 10, 4, 2)
+
+
+class Tokenizer(nn.Module):
+    """Common part of the two kinds of tokens.
+
+    Attributes
+    ----------
+    n_content : int
+        Numbers that a token says.
+    n_place : int
+        Numbers that tell where it lies.
+    n_target : int
+        Numbers of a token that masked modelling predicts.
+    """
+
+    n_content: int
+    n_place: int
+    n_target: int
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.encoding = WavelengthPositionalEncoding(2 * config.n_frequencies, config.axis_scale == "log")
+
+    def width(self, readout: str) -> int | None:
+        """Return the columns of a read-out that needs no latents; None for others."""
+        raise NotImplementedError
+
+    def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
+        """Return what tokens say of normalised spectra (B, L), as (B, N, n_content)."""
+        raise NotImplementedError
+
+    def place(self, grid: Grid) -> Tensor:
+        """Return where tokens lie, (N, n_place), or (B, N, n_place) where each spectrum has its grid."""
+        raise NotImplementedError
+
+    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Return tokens (B, N, D), and what is added to the logits of those that attend to them, (..., N) or None."""
+        raise NotImplementedError
+
+    def read_out(self, content: Tensor, statistics: Tensor, readout: str) -> Tensor:
+        """Return a read-out that needs no latents, (B, width(readout))."""
+        raise NotImplementedError
+
+    def target(self, content: Tensor) -> Tensor:
+        """Return what masked modelling predicts of tokens, (B, N, n_target)."""
+        raise NotImplementedError
+
+    def hidden(self, grid: Grid, visible: Tensor) -> Tensor:
+        """Tell the tokens that masked modelling has hidden, (B, N)."""
+        raise NotImplementedError
+
+
+class PointTokens(Tokenizer):
+    """A token per point: its value, its place in the range, its encoded wavelength."""
+
+    n_content, n_target = 1, 1
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        self.n_place = 1 + self.encoding.d_model
+        self.project = nn.Linear(self.n_content + self.n_place, config.d_model)
+
+    def width(self, readout: str) -> int | None:  # noqa: ARG002
+        return None
+
+    def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:  # noqa: ARG002
+        return x.unsqueeze(-1)
+
+    def place(self, grid: Grid) -> Tensor:
+        return torch.cat([grid.relative.unsqueeze(-1), self.encoding.of_log(grid.log_wavelength)], dim=-1)
+
+    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        place = self.place(grid)
+        tokens = self.project(torch.cat([content, place.expand(len(content), *place.shape[-2:])], dim=-1))
+        # The quadrature weight as an additive bias: a region counts by its width, not its density.
+        bias = grid.quadrature.clamp_min(1e-12).log().expand(content.shape[:2])
+        seen = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
+        return tokens, bias if seen is None else bias.masked_fill(~seen, -torch.inf)
+
+    def target(self, content: Tensor) -> Tensor:
+        return content
+
+    def hidden(self, grid: Grid, visible: Tensor) -> Tensor:
+        return ~visible if grid.valid is None else ~visible & grid.valid
+
+
+class PatchTokens(Tokenizer):
+    """A token per patch of local contrast: its features, its centre and width in ln(wavelength), its scale.
+
+    Two read-outs need no latents: ``contrast``, all features, and ``compact``, a linear code of each patch in a few columns
+    (`fit_code`).
+    """
+
+    code: Tensor
+    kept: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__(config)
+        self.contrast = LocalContrast(config.n_scales, config.patch_hidden)
+        self.n_content, self.n_target = self.contrast.n_features, N_COEFFICIENTS
+        # Encoded centre, logarithms of the width and of the range.
+        self.n_place = self.encoding.d_model + 2 + config.n_scales
+        self.project = nn.Linear(self.n_content + self.n_place, config.d_model)
+        code = torch.empty(self.contrast.n_patches, self.n_content, max(_CODE))
+        # Columns that count of a code with as many for each patch; on the CPU even where all else is built on "meta".
+        kept = [i * max(_CODE) + j for i, k in enumerate(self.contrast.scales()) for j in range(_CODE[k])]
+        self.register_buffer("kept", torch.tensor(kept, device="cpu"), persistent=False)
+        self.register_buffer("code", code if code.is_meta else WEIGHT * torch.randn(code.shape))
+
+    def width(self, readout: str) -> int | None:
+        if readout == "compact":
+            return sum(_CODE[k] for k in self.contrast.scales())
+        return 2 * self.contrast.n_patches * self.n_content if readout == "contrast" else None
+
+    def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
+        return self.contrast(x, grid, visible)
+
+    def place(self, grid: Grid) -> Tensor:
+        centre, width, scale = self.contrast.places(grid.span.device)
+        first = grid.log_wavelength[..., :1]
+        encoded = self.encoding.of_log(first + grid.span * centre)
+        sizes = torch.stack(
+            [(grid.span * width).log(), grid.span.log().expand(*grid.span.shape[:-1], len(width))], dim=-1
+        )
+        kind = nn.functional.one_hot(scale, self.contrast.n_scales).float()
+        return torch.cat([encoded, sizes, kind.expand(*sizes.shape[:-1], -1)], dim=-1)
+
+    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        place = self.place(grid)
+        place = place.expand(len(content), *place.shape[-2:])
+        tokens = self.project(torch.cat([self.contrast.unweighted(content), place], dim=-1))
+        if visible is None:
+            return tokens, None
+        # A patch counts by what may be seen of it.
+        return tokens, self._share(grid, visible).clamp_min(1e-4).log().float()
+
+    def read_out(self, content: Tensor, statistics: Tensor, readout: str) -> Tensor:
+        if readout == "contrast":
+            return self.contrast.turned(content, statistics[:, 1:])
+        columns = torch.einsum("bpf,pfk->bpk", content, self.code)
+        return columns.flatten(1)[:, self.kept]
+
+    def target(self, content: Tensor) -> Tensor:
+        return self.contrast.unweighted(content)[..., : self.n_target]
+
+    def hidden(self, grid: Grid, visible: Tensor) -> Tensor:
+        return self._share(grid, visible) < 0.5
+
+    def _share(self, grid: Grid, visible: Tensor) -> Tensor:
+        return self.contrast.over_patches(self.contrast.visible_share(visible, grid))
+
+
+def make_tokenizer(config: EncoderConfig) -> Any:
+    """Return the tokenizer that a configuration asks for."""
+    return {"patches": PatchTokens, "points": PointTokens}[config.tokens](config)
