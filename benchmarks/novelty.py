@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder, SpectralNovelty
 from nirs4all_vit.embedding.bank import bank_coverage, bank_scores, bank_statistics
-from nirs4all_vit.embedding.signal import signal_numbers
+from nirs4all_vit.embedding.novelty import signal_numbers
 from nirs4all_vit.pretraining import load_x_bank
 from nirs4all_vit.spectra.data import MAX_WAVELENGTH
 

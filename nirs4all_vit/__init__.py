@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from .embedding import forking as forking
 from .lazy import lazy_names
-
-__version__ = "0.1.0"
+from .version import __version__ as __version__
 
 # `import nirs4all_vit` loads neither torch nor scikit-learn.
 __all__, __getattr__, __dir__ = lazy_names(

@@ -8,13 +8,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import __version__
 from .embedding.file import TARGET_SUFFIXES
 from .embedding.folder import BACKENDS
 from .encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
 from .spectra.data import AXIS_UNITS
+from .version import __version__
 
 #: What an interrupted command leaves.
 _RESUMES = {

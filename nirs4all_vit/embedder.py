@@ -6,7 +6,7 @@ import os
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import wrapt
@@ -14,27 +14,22 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from .embedding.cache import clear, embed_once
 from .embedding.column_weighting import ColumnWeighting
 from .embedding.glsw import fit_glsw
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
-from .errors import CheckpointError, SpectralAxisError, SpectralInputError
-from .spectra.data import AXIS_UNITS, Spectra, assumed_wavelengths
-from .spectra.resolver import (
-    as_table,
-    blocks_on_own_grids,
-    check_spectra,
-    given_axis,
-    is_nested,
-    is_ragged,
-    warn_assumed_axis,
-)
+from .errors import CheckpointError, SpectralInputError
+from .spectra.data import Spectra
+from .spectra.resolver import ResolvesWavelengths
+
+if TYPE_CHECKING:
+    from .encoder import SpectralPerceiver
 
 
-class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Embed near-infrared spectra with a pretrained encoder.
 
     Any length, any wavelength grid, any instrument: each spectrum becomes one row of fixed width on
@@ -72,13 +67,13 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
         processes and sessions. What weights, read-out or grid change is never mixed up.
     on_outlier : {"ignore", "warn", "raise"}, default="ignore"
-        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`ood_`, a `SpectralNovelty` with a
+        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`, at a
         confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
         `fit` wants ten spectra then, and takes longer.
 
     Attributes
     ----------
-    ood_ : SpectralNovelty
+    novelty_ : NoveltyLimits
         Unless `on_outlier` is ``"ignore"``.
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
         Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
@@ -232,75 +227,99 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             As in `fit`.
         """
         check_is_fitted(self)
-        blocks = self._blocks(X, wavelengths, fitting=False)
-        checkpoint = self._checkpoint()
+        blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
-            self._novelty().report(blocks, self.on_outlier)
-        embedded = self.column_weighting_.apply(self._embed(blocks, checkpoint))
-        if self.robust:
-            self.glsw_.apply(embedded)
-        return embedded
+            self._report_outliers(blocks)
+        return self._weighted(self._encoded(blocks))
+
+    def embed(self, blocks: list[Spectra]) -> NDArray[np.float32]:
+        """Return what `transform` does of blocks of checked spectra, past the cache and the look for outliers.
+
+        Parameters
+        ----------
+        blocks : list of Spectra
+            A 1-D grid per block, as `resolve` returns them.
+
+        Returns
+        -------
+        ndarray of shape (n_spectra, n_columns), float32
+        """
+        check_is_fitted(self)
+        return self._weighted(self._encoded(blocks, cached=False))
+
+    @property
+    def encoder_(self) -> SpectralPerceiver:
+        """The frozen encoder, shared with others; raises `CheckpointError` where the file holds other weights than in `fit`."""
+        return self._checkpoint().encoder
 
     @available_if(lambda self: self.on_outlier != "ignore")
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return how usual spectra are beside those of `fit` (n_samples,), below 0 for outliers: `ood_.score_samples`.
+        """Return how usual spectra are beside those of `fit` (n_samples,), below 0 for outliers, as in `SpectralNovelty`.
 
         There with ``on_outlier="warn"`` and ``"raise"`` only.
         """
         check_is_fitted(self)
-        return self._novelty().score_samples(X, wavelengths=wavelengths)
-
-    def _novelty(self) -> Any:
-        if not hasattr(self, "ood_"):
-            raise ValueError("nothing is known of outliers; fit with on_outlier='warn' or 'raise'.")
-        return self.ood_
+        return self._outlier_scores(self.resolve(X, wavelengths))
 
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
         blocks = self._fit(X, wavelengths)
-        checkpoint = self._checkpoint()
-        embedded = self._embed(blocks, checkpoint)
-        for attribute in ("ood_", "glsw_"):
+        for attribute in ("novelty_", "glsw_"):
             self.__dict__.pop(attribute, None)
         if self.on_outlier != "ignore":
-            self._fit_novelty(X, wavelengths)
-        adaptation = ColumnWeighting.fit(embedded) if self.adapt else ColumnWeighting.none(embedded.shape[1])
-        self.column_weighting_, embedded = adaptation, adaptation.apply(embedded)
+            from .embedding.novelty import NoveltyLimits
+
+            self.novelty_ = NoveltyLimits.fit(self._checkpoint(), blocks, self.device, confidence=0.99)
+        embedded = self._encoded(blocks)
+        weighting = ColumnWeighting.fit(embedded) if self.adapt else ColumnWeighting.none(embedded.shape[1])
+        self.column_weighting_ = weighting
+        weighting.apply(embedded)
         if self.robust:
-            self.glsw_ = fit_glsw(blocks, lambda b: adaptation.apply(self._embed(b, checkpoint)), embedded)
+            self.glsw_ = fit_glsw(blocks, lambda b: weighting.apply(self._encoded(b)), embedded)
             self.glsw_.apply(embedded)
         return embedded
+
+    def _weighted(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.column_weighting_.apply(embedded)
+        if self.robust:
+            self.glsw_.apply(embedded)
+        return embedded
+
+    def _outlier_scores(self, blocks: list[Spectra]) -> NDArray[np.float64]:
+        if not hasattr(self, "novelty_"):
+            raise ValueError("nothing is known of outliers; fit with on_outlier='warn' or 'raise'.")
+        limits: Any = self.novelty_
+        return limits.scores(limits.measure(self._checkpoint(), blocks, self.device))
+
+    def _report_outliers(self, blocks: list[Spectra]) -> None:
+        strange = np.flatnonzero(~(self._outlier_scores(blocks) >= 0))
+        if not len(strange):
+            return
+        message = (
+            f"{len(strange)} of {sum(map(len, blocks))} spectra are unlike those of the calibration set, first row {strange[0]}; check "
+            "them before their predictions are believed. score_samples() says how strange each is, SpectralNovelty in what way."
+        )
+        if self.on_outlier == "raise":
+            raise SpectralInputError(message)
+        warnings.warn(message, UserWarning, stacklevel=3)
 
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .embedding.inference import resolve_device
 
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
-        if self.axis_unit not in AXIS_UNITS:
-            raise SpectralAxisError(
-                f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."
-            )
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
             raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
         if self.on_outlier not in ("ignore", "warn", "raise"):
             raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
             raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
-        blocks = self._blocks(X, wavelengths, fitting=True)
+        blocks = self.resolve(X, wavelengths, fitting=True)
         resolve_device(self.device)
         checkpoint = load_checkpoint(self.checkpoint)
         self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
         self._n_features_out = checkpoint.encoder.width(self.readout)
         return blocks
-
-    def _fit_novelty(self, X: Any, wavelengths: Any) -> None:
-        from .diagnostics import SpectralNovelty
-
-        axis: dict[str, Any] = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="no wavelengths were given")
-            self.ood_ = SpectralNovelty(self.checkpoint, confidence=0.99, device=self.device, **axis)
-            self.ood_.fit(X, wavelengths=wavelengths)
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
@@ -311,22 +330,16 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
             )
         return checkpoint
 
-    def _embed(self, blocks: list[Spectra], checkpoint: Checkpoint) -> NDArray[np.float32]:
+    def _encoded(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
         from .embedding.inference import embed, resolve_device
 
-        device = resolve_device(self.device)
-        run = partial(
-            embed,
-            checkpoint.encoder,
-            readout=self.readout,
-            batch_size=self.batch_size,
-            device=device,
-        )
-        if self.cache is False:
+        checkpoint, device = self._checkpoint(), resolve_device(self.device)
+        run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
+        if self.cache is False or not cached:
             return run(blocks)
         import torch
 
-        from . import __version__
+        from .version import __version__
 
         # Another device or release rounds in another way; a folder may outlive a release.
         made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
@@ -336,47 +349,14 @@ class SpectralEmbedder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEs
         """Forget the embeddings that `cache` keeps: all of this process, or all in that folder."""
         clear(self.cache)
 
-    def _blocks(self, X: Any, wavelengths: Any, *, fitting: bool) -> list[Spectra]:
-        """Check everything and return blocks of spectra in nm, ascending."""
-        if is_nested(wavelengths) or is_ragged(X):
-            if fitting:
-                self.wavelengths_ = None
-                for attribute in ("n_features_in_", "feature_names_in_"):
-                    self.__dict__.pop(attribute, None)
-            return blocks_on_own_grids(X, wavelengths, self.axis_unit)
-        labels = getattr(X, "columns", None)
-        axis = given_axis((wavelengths, self.wavelengths), labels, self.axis_unit)
-        # Another grid than the fitted one is legal where its wavelengths come with the spectra.
-        own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
-        values = as_table(X)
-        if not fitting and not own_axis:
-            fitted = getattr(self, "n_features_in_", None)
-            if fitted is None:
-                raise SpectralAxisError("fitted on spectra with a grid each; transform needs wavelengths too.")
-            if values.shape[1] != fitted:
-                raise SpectralInputError(
-                    f"X has {values.shape[1]} features, but SpectralEmbedder is expecting {fitted} features as input; "
-                    "spectra on another grid need transform(X, wavelengths=...)."
-                )
-        if fitting or not own_axis:
-            validate_data(self, X, reset=fitting, skip_check_array=True)
-        if axis is None:
-            axis = self._fitted_or_assumed_axis(X, values.shape[1], fitting)
-        check_spectra(values, axis)
-        if fitting:
-            self.wavelengths_ = axis
-        return [Spectra.on_grid(values, axis)]
-
-    def _fitted_or_assumed_axis(self, X: Any, n_points: int, fitting: bool) -> NDArray[np.float64]:
-        if not fitting and self.wavelengths_ is not None:
-            return self.wavelengths_
-        warn_assumed_axis(X)
-        return assumed_wavelengths(n_points)
+    def expect_host_axis(self, expected: bool) -> None:
+        """Tell whether nirs4all has a usable axis to hand over; without one `fit` assumes an even grid, with a warning."""
+        self._host_axis_expected = expected
 
     @property
     def _requires_wavelengths(self) -> bool:
         """Tell nirs4all to pass ``wavelengths=`` to `fit`, unless the user has given them already."""
-        return self.wavelengths is None and not getattr(self, "_without_host_axis", False)
+        return self.wavelengths is None and getattr(self, "_host_axis_expected", True)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

@@ -14,20 +14,6 @@ from ..spectra.data import Spectra
 _ROWS = 64
 
 
-def embed_block(embedder: SpectralEmbedder, block: Spectra) -> NDArray[np.float64]:
-    """Return what `transform` would, (n, n_columns), without its cache and its look for outliers."""
-    from ..embedding.inference import embed, resolve_device
-
-    encoder = embedder._checkpoint().encoder
-    embedded = embed(
-        encoder, [block], embedder.readout, batch_size=embedder.batch_size, device=resolve_device(embedder.device)
-    )
-    embedder.column_weighting_.apply(embedded)
-    if embedder.robust:
-        embedder.glsw_.apply(embedded)
-    return embedded.astype(np.float64)
-
-
 def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
     """Return the gradient of a weighted sum of an embedding's columns with respect to the signal.
 
@@ -48,7 +34,7 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
 
     from ..encoder import Grid
 
-    encoder: Any = embedder._checkpoint().encoder
+    encoder: Any = embedder.encoder_
     # What takes weight from directions is symmetric: it acts on weights as on rows.
     weights = np.array(weights, dtype=np.float64)
     if embedder.robust:

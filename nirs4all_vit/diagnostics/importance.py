@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ..embedder import SpectralEmbedder
 from ..errors import needed_by
 from ..spectra.data import Spectra
-from .gradients import embed_block, input_gradients
+from .gradients import input_gradients
 from .linear import coefficients, outputs
 
 METHODS = ("auto", "gradient", "occlusion")
@@ -127,7 +127,7 @@ def wavelength_importance(
         raise ValueError(f"method={method!r} is not known; use one of {', '.join(METHODS)}.")
     if not width > 0:
         raise ValueError(f"width={width} must be a positive number of nanometres.")
-    blocks = embedder._blocks(X, wavelengths, fitting=False)
+    blocks = embedder.resolve(X, wavelengths)
     if len(blocks) != 1 or blocks[0].wavelengths.ndim != 1:
         raise ValueError("X must be spectra on one axis; explain those of each axis by themselves.")
     spectra, nm = np.asarray(blocks[0].values, dtype=np.float64), blocks[0].wavelengths
@@ -136,7 +136,7 @@ def wavelength_importance(
 
     # Past the embedder's own checks and cache: what is embedded here are no spectra of the user's.
     def embed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        return embed_block(embedder, Spectra(rows, nm))
+        return embedder.embed([Spectra(rows, nm)]).astype(np.float64)
 
     embedded = embed(spectra)
     linear = coefficients(head, embedded)

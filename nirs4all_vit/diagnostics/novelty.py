@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 import os
-import warnings
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, OutlierMixin
-from sklearn.decomposition import PCA
+from sklearn.base import BaseEstimator, OutlierMixin, clone
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from ..embedder import SpectralEmbedder
 from ..embedding.bank import FEWEST_FAMILIES, bank_coverage, bank_scores
-from ..embedding.signal import N_SIGNAL, novelty_features, signal_numbers
+from ..embedding.novelty import NoveltyLimits, signal_numbers
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
-from ..errors import CheckpointError, SpectralInputError
-from ..heads.folds import shuffled_folds
-from ..spectra.data import Spectra
-
-#: Calibration spectra that are looked at, at most: limits do not get better by more.
-_MOST = 1000
-_N_FOLDS = 5
-#: Samples that tell what is usual, at least; and samples for each component, so that none is a sample's own.
-_FEWEST, _PER_COMPONENT = 10, 3
-#: Weight of the numbers on the signal beside the embedding.
-_WEIGHT = 0.1
+from ..errors import CheckpointError
+from ..spectra.resolver import ResolvesWavelengths
 
 
-class SpectralNovelty(OutlierMixin, BaseEstimator):
+class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
     """Tell spectra that are unlike the calibration set: Hotelling's T2 within its principal components, Q residuals beside them.
 
     The components are those of the embedding (local contrast) and of six numbers on the signal itself, so one detector serves any grid. Both limits are
@@ -50,6 +38,7 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     Attributes
     ----------
+    limits_ : NoveltyLimits
     t2_limit_, q_limit_ : float
     pca_ : sklearn.decomposition.PCA
     n_features_in_ : int
@@ -105,36 +94,17 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
             raise ValueError(f"n_components={self.n_components!r} must be a positive integer.")
         if not 0 < self.confidence < 1:
             raise ValueError(f"confidence={self.confidence} must lie between 0 and 1.")
-        self._embedder = self._new_embedder()
-        blocks = self._embedder._fit(X, wavelengths)
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(self._embedder, name):
-                setattr(self, name, getattr(self._embedder, name))
-        codes = np.arange(sum(map(len, blocks)))
+        blocks = self.resolve(X, wavelengths, fitting=True)
+        codes = None
         if groups is not None:
             check_consistent_length(X, groups)
             codes = np.unique(np.asarray(groups), return_inverse=True)[1]
-        if len(codes) > _MOST:
-            blocks, codes = _some(blocks, codes)
-        n_samples = len(np.unique(codes))
-        if n_samples < _FEWEST:
-            raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")
-        self._n = max(1, min(self.n_components, (n_samples - -(-n_samples // _N_FOLDS)) // _PER_COMPONENT))
-        Z = self._features(blocks)
-        n_embedded = Z.shape[1] - N_SIGNAL
-        size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
-        self._weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
-        Z = Z * self._weights
-        left_out = []
-        for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
-            left_out.append(_t2_and_q(self._components(Z[inside]), Z[outside]))
-        # Two limits: each may refuse half of what both together may.
-        share = (1.0 + self.confidence) / 2
-        t2, q = np.concatenate(left_out, axis=1)
-        self.t2_limit_, self.q_limit_ = (
-            max(float(np.quantile(found, share, method="weibull")), 1e-300) for found in (t2, q)
+        checkpoint = load_checkpoint(self.checkpoint)
+        self._sha256 = checkpoint.sha256
+        self.limits_ = NoveltyLimits.fit(
+            checkpoint, blocks, self.device, codes=codes, n_components=self.n_components, confidence=self.confidence
         )
-        self.pca_ = self._components(Z)
+        self.pca_, self.t2_limit_, self.q_limit_ = self.limits_.pca, self.limits_.t2_limit, self.limits_.q_limit
         # scikit-learn's convention: outliers lie below.
         self.offset_ = 0.0
         return self
@@ -153,7 +123,8 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
 
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return how usual spectra are (n_samples,): minus the logarithm of T2 or Q over its limit, whichever is larger; below 0: outlier."""
-        return self._scores(self._measured(X, wavelengths))
+        measured = self._measured(X, wavelengths)
+        return self.limits_.scores(measured)
 
     def decision_function(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return `score_samples`; negative for outliers."""
@@ -196,71 +167,18 @@ class SpectralNovelty(OutlierMixin, BaseEstimator):
                 f"{checkpoint.name} says nothing of its bank (made by an earlier release, or of fewer than {FEWEST_FAMILIES} families); "
                 "fit() learns from calibration spectra instead."
             )
-        fitted = hasattr(self, "pca_")
-        embedder = self._embedder if fitted else self._new_embedder()
-        blocks = embedder._blocks(X, wavelengths, fitting=not fitted)
+        # Before a fit there is no axis to hold the spectra to; none is remembered.
+        resolver = self if hasattr(self, "limits_") else clone(self)
+        blocks = resolver.resolve(X, wavelengths, fitting=resolver is not self)
         embedded = embed(checkpoint.encoder, blocks, "compact", device=resolve_device(self.device))
         signals = np.concatenate([signal_numbers(block.values) for block in blocks])
         ends = [(block.wavelengths[0], block.wavelengths[-1]) for block in blocks]
         coverage = np.repeat([bank_coverage(statistics, *pair) for pair in ends], [len(block) for block in blocks])
         return bank_scores(statistics, embedded, signals, coverage)
 
-    def report(self, blocks: list[Spectra], action: str) -> None:
-        """Warn of outliers among checked spectra, or raise `SpectralInputError`: for `SpectralEmbedder`."""
-        strange = np.flatnonzero(~(self._scores(self._measure_blocks(blocks)) >= 0))
-        if not len(strange):
-            return
-        n = sum(map(len, blocks))
-        message = (
-            f"{len(strange)} of {n} spectra are unlike those of the calibration set, first row {strange[0]}; check them before "
-            "their predictions are believed. score_samples() says how strange each is, ood_.t2() and ood_.q() in what way."
-        )
-        if action == "raise":
-            raise SpectralInputError(message)
-        warnings.warn(message, UserWarning, stacklevel=3)
-
-    def _new_embedder(self) -> SpectralEmbedder:
-        axis: dict[str, Any] = {"wavelengths": self.wavelengths, "axis_unit": self.axis_unit}
-        return SpectralEmbedder(self.checkpoint, device=self.device, **axis)
-
     def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "pca_")
-        return self._measure_blocks(self._embedder._blocks(X, wavelengths, fitting=False))
-
-    def _measure_blocks(self, blocks: list[Spectra]) -> NDArray[np.float64]:
-        """Return T2 and Q, (2, n_samples)."""
-        # A pickle of an earlier release knows fewer numbers on the signal; new ones come last.
-        return _t2_and_q(self.pca_, self._features(blocks)[:, : len(self._weights)] * self._weights)
-
-    def _scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
-        limits = np.array([[self.t2_limit_], [self.q_limit_]])
-        return -np.log(np.maximum(measured / limits, 1e-12)).max(axis=0)
-
-    def _features(self, blocks: list[Spectra]) -> NDArray[np.float32]:
-        from ..embedding.inference import resolve_device
-
-        # The embedder notices where the file holds other weights by now.
-        return novelty_features(self._embedder._checkpoint(), blocks, resolve_device(self.device))
-
-    def _components(self, Z: NDArray[np.float32]) -> PCA:
-        return PCA(self._n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
-
-
-def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
-    """Return some spectra of all blocks, in order, with the numbers of their samples."""
-    kept = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
-    ends = np.cumsum([len(block) for block in blocks])
-    some = []
-    for block, end in zip(blocks, ends, strict=True):
-        rows = kept[(kept >= end - len(block)) & (kept < end)] - (end - len(block))
-        if len(rows):
-            some.append(Spectra(block.values[rows], block.wavelengths))
-    return some, codes[kept]
-
-
-def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:
-    centred = Z.astype(np.float64) - pca.mean_
-    scores = centred @ pca.components_.T
-    variance = np.maximum(pca.explained_variance_, 1e-12 * max(float(pca.explained_variance_.max()), 1e-300))
-    residual = np.square(centred).sum(axis=1) - np.square(scores).sum(axis=1)
-    return np.stack([(np.square(scores) / variance).sum(axis=1), residual.clip(min=0.0)])
+        check_is_fitted(self, "limits_")
+        blocks, checkpoint = self.resolve(X, wavelengths), load_checkpoint(self.checkpoint)
+        if checkpoint.sha256 != self._sha256:
+            raise CheckpointError(f"{self.checkpoint} holds other weights than in fit; fit again or restore the file.")
+        return self.limits_.measure(checkpoint, blocks, self.device)

@@ -69,7 +69,7 @@ def embed_file(
     """
     from tqdm import tqdm
 
-    from .. import __version__
+    from ..version import __version__
     from .inference import embed, resolve_device
 
     source, target = Path(source), Path(target)

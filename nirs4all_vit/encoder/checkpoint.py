@@ -18,7 +18,7 @@ from ..files import atomic_path, file_sha256
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from . import SpectralPerceiver
+    from .perceiver import SpectralPerceiver
 
 #: Version of the file layout that this release writes and the newest that it reads.
 FORMAT_VERSION = 1
@@ -145,7 +145,8 @@ def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 -
     import torch
     from safetensors import SafetensorError, safe_open
 
-    from . import EncoderConfig, SpectralPerceiver
+    from .config import EncoderConfig
+    from .perceiver import SpectralPerceiver
 
     try:
         with safe_open(path, framework="pt", device="cpu") as file:

@@ -23,7 +23,7 @@ __all__ = ["export_onnx"]
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from . import SpectralPerceiver
+    from .perceiver import SpectralPerceiver
 
 _OPSET = 20
 
@@ -103,7 +103,7 @@ def _embedding(encoder: SpectralPerceiver, readout: str) -> nn.Module:
     import torch
     from torch import nn
 
-    from . import Grid
+    from .grid import Grid
 
     class Embedding(nn.Module):
         def __init__(self) -> None:

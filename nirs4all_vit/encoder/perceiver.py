@@ -164,7 +164,7 @@ class SpectralPerceiver(nn.Module):
             No such read-out, or one that these tokens do not have.
         """
         if readout not in READOUTS:
-            raise ValueError(f"readout={readout!r}; use one of {', '.join(READOUTS)}.")
+            raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
         width = self.tokenizer.width(readout)
         if width is None and readout == "contrast":
             raise ValueError("an encoder of points has no read-out 'contrast'; use compact, mean or cls.")

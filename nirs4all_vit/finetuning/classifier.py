@@ -17,10 +17,10 @@ from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import column_or_1d
 
+from ..embedding.folds import shuffled_folds
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT
-from ..heads.folds import shuffled_folds
 from ..heads.head import make_head
-from .estimator import _N_FOLDS, SpectralEstimator
+from .estimator import N_FOLDS, SpectralEstimator
 
 #: Penalties of the logistic regression, at unit spread, and the one where classes are too small to search.
 _PENALTIES, _C = [1.0, 30.0, 1e3, 3e4], 1e3
@@ -138,12 +138,12 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         codes = targets.argmax(axis=1)
         present, rows = np.unique(codes), len(codes)
         if len(np.unique(groups)) < rows:
-            return shuffled_folds(_N_FOLDS, rows, groups).split(codes, groups=groups)
+            return shuffled_folds(N_FOLDS, rows, groups).split(codes, groups=groups)
         # Classes smaller than the folds are spread as far as they go.
         order = np.concatenate([np.random.default_rng(0).permutation(np.flatnonzero(codes == c)) for c in present])
         fold = np.empty(rows, dtype=int)
-        fold[order] = np.arange(rows) % _N_FOLDS
-        return iter([(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(_N_FOLDS)])
+        fold[order] = np.arange(rows) % N_FOLDS
+        return iter([(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(N_FOLDS)])
 
     def _head(self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]) -> Any:
         codes = targets.argmax(axis=1)

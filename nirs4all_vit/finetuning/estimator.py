@@ -16,14 +16,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
 
-from ..embedder import SpectralEmbedder
 from ..embedding.column_weighting import ColumnWeighting
+from ..embedding.inference import embed, resolve_device
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
 from ..spectra.data import Spectra
+from ..spectra.resolver import ResolvesWavelengths
 
 #: With fewer calibration samples nothing can be tuned and checked.
 _FEWEST = 20
-_N_FOLDS = 4
+N_FOLDS = 4
 #: Steps after which tuning is checked, doubling from here.
 _FIRST_CHECK = 8
 #: Checks without gain after which tuning ends.
@@ -32,7 +33,7 @@ _PATIENCE = 2
 _GAIN, _STANDARD_ERRORS = 0.02, 2.0
 
 
-class SpectralEstimator(BaseEstimator):
+class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
     """Common part of `SpectralRegressor` and `SpectralClassifier`; parameters there."""
 
     __metadata_request__fit: ClassVar = {"wavelengths": True, "groups": True}
@@ -120,7 +121,7 @@ class SpectralEstimator(BaseEstimator):
             codes = np.arange(len(targets))
             check_consistent_length(X, targets)
         else:
-            new = self.embedder_._blocks(X, wavelengths, fitting=False)
+            new = self.resolve(X, wavelengths)
             further = self._further_targets(y)
             check_consistent_length(X, further)
             blocks, seen, codes = self._seen  # type: ignore[has-type] # set by _finish
@@ -161,22 +162,12 @@ class SpectralEstimator(BaseEstimator):
         self._check()
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
-        embedder = SpectralEmbedder(
-            self.checkpoint,
-            readout=self.readout,
-            adapt=False,
-            wavelengths=self.wavelengths,
-            axis_unit=self.axis_unit,
-            device=self.device,
-        )
-        blocks = embedder._fit(X, wavelengths)
+        blocks = self.resolve(X, wavelengths, fitting=True)
         targets = self._targets(y, **about)
         self._note(targets)
-        self.embedder_ = embedder
-        for name in ("n_features_in_", "feature_names_in_"):
-            if hasattr(embedder, name):
-                setattr(self, name, getattr(embedder, name))
+        resolve_device(self.device)
         origin = load_checkpoint(self.checkpoint)
+        origin.encoder.width(self.readout)
         self.encoder_, self._origin = copy.deepcopy(origin.encoder), (origin.header, origin.sha256)
         self.tuned_, self.n_steps_ = False, 0
         self.history_: list[dict[str, Any]] = []
@@ -190,7 +181,7 @@ class SpectralEstimator(BaseEstimator):
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "head_")
-        Z = self._embed(self.encoder_, self.embedder_._blocks(X, wavelengths, fitting=False))
+        Z = self._embed(self.encoder_, self.resolve(X, wavelengths))
         return self._predicted(self.head_, self.column_weighting_.apply(Z) - self.centre_)
 
     def _search(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> str:
@@ -261,8 +252,6 @@ class SpectralEstimator(BaseEstimator):
         return adaptation, centre, self._head(Z - centre, targets, groups)
 
     def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
-        from ..embedding.inference import embed, resolve_device
-
         return embed(encoder, blocks, self.readout, device=resolve_device(self.device))
 
     def _tuning(
@@ -272,7 +261,6 @@ class SpectralEstimator(BaseEstimator):
         import torch
         from skorch import NeuralNet
 
-        from ..embedding.inference import resolve_device
         from .episodes import Episodes, EpisodicLoss
         from .layers import learning_rates
         from .module import SpectralModule

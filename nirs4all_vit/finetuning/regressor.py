@@ -12,11 +12,11 @@ from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array
 
-from ..heads.folds import shuffled_folds
+from ..embedding.folds import shuffled_folds
 from ..heads.head import make_head
 from ..heads.pca_columns import PCAColumns
 from ..heads.tuned import TunedHead
-from .estimator import _N_FOLDS, SpectralEstimator
+from .estimator import N_FOLDS, SpectralEstimator
 
 #: At unit spread, where replicates forbid leaving out one row at a time.
 _ALPHAS = np.logspace(-6, 2, 13).tolist()
@@ -139,7 +139,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         return ((y - self.target_mean_) / self.target_deviation_).astype(np.float32)
 
     def _folds(self, targets: NDArray[Any], groups: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], ...]]:
-        return shuffled_folds(_N_FOLDS, len(targets), groups).split(targets, groups=groups)
+        return shuffled_folds(N_FOLDS, len(targets), groups).split(targets, groups=groups)
 
     def _head(self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]) -> Any:
         Z, targets = Z.astype(np.float64), targets.astype(np.float64)

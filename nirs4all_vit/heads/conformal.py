@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, has_fit_parameter
 
-from .folds import shuffled_folds
+from ..embedding.folds import shuffled_folds
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):

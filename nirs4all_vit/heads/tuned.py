@@ -9,7 +9,7 @@ from sklearn.base import is_classifier
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .folds import shuffled_folds
+from ..embedding.folds import shuffled_folds
 
 
 class TunedHead(GridSearchCV):

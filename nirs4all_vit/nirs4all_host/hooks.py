@@ -113,7 +113,7 @@ def _coordinate_chain(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any,
             for step in embedders:
                 if usable:
                     _refuse_explicit_unit(step)
-                step._without_host_axis = not usable
+                step.expect_host_axis(usable)
         return wrapped(steps, axes, source_index)
 
     return call(*arguments, **keywords)

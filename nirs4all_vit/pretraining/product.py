@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ..embedding.bank import bank_statistics
-from ..embedding.signal import signal_numbers
+from ..embedding.novelty import signal_numbers
 from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import find_checkpoint, tensors_sha256
 from ..encoder.tokens import PatchTokens

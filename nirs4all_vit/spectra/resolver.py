@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 
 from ..errors import SpectralAxisError, SpectralInputError
 from .axes import check_labels, parse_axis_labels
-from .data import Spectra, check_finite, is_monotonic, to_nanometres
+from .data import AXIS_UNITS, Spectra, assumed_wavelengths, check_finite, is_monotonic, to_nanometres
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
@@ -199,3 +200,72 @@ def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectr
         check_finite(values, known[key], first_row=i)
         blocks.append(Spectra.on_grid(values, known[key]))
     return blocks
+
+
+class ResolvesWavelengths:
+    """Mixin of estimators that take spectra: finds the wavelengths, checks everything, remembers the axis of `fit`.
+
+    The estimator has the parameters `wavelengths` and `axis_unit`.
+
+    Attributes
+    ----------
+    wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
+        Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
+    """
+
+    wavelengths: Any
+    axis_unit: str
+
+    def resolve(self, X: Any, wavelengths: Any = None, *, fitting: bool = False) -> list[Spectra]:
+        """Return blocks of checked spectra in nm, ascending, each on one grid.
+
+        Parameters
+        ----------
+        X, wavelengths : as in `fit` and `transform`
+        fitting : bool
+            Remember the axis and the number of points, instead of holding the spectra to them.
+
+        Raises
+        ------
+        SpectralInputError
+            NaN or infinity, not 2-D, no rows, or another number of points than in `fit` and no wavelengths.
+        SpectralAxisError
+            Wavelengths of the wrong number, duplicated, not positive, out of range.
+        """
+        if self.axis_unit not in AXIS_UNITS:
+            raise SpectralAxisError(
+                f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."
+            )
+        if is_nested(wavelengths) or is_ragged(X):
+            if fitting:
+                self.wavelengths_ = None
+                for attribute in ("n_features_in_", "feature_names_in_"):
+                    self.__dict__.pop(attribute, None)
+            return blocks_on_own_grids(X, wavelengths, self.axis_unit)
+        axis = given_axis((wavelengths, self.wavelengths), getattr(X, "columns", None), self.axis_unit)
+        # Another grid than the fitted one is legal where its wavelengths come with the spectra.
+        own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
+        values = as_table(X)
+        if not fitting and not own_axis:
+            self._require_fitted_width(values.shape[1])
+        if fitting or not own_axis:
+            validate_data(self, X, reset=fitting, skip_check_array=True)
+        if axis is None:
+            axis = None if fitting else self.wavelengths_
+        if axis is None:
+            warn_assumed_axis(X)
+            axis = assumed_wavelengths(values.shape[1])
+        check_spectra(values, axis)
+        if fitting:
+            self.wavelengths_ = axis
+        return [Spectra.on_grid(values, axis)]
+
+    def _require_fitted_width(self, n_points: int) -> None:
+        fitted = getattr(self, "n_features_in_", None)
+        if fitted is None:
+            raise SpectralAxisError("fitted on spectra with a grid each; transform needs wavelengths too.")
+        if n_points != fitted:
+            raise SpectralInputError(
+                f"X has {n_points} features, but {type(self).__name__} is expecting {fitted} features as input; "
+                "spectra on another grid need their wavelengths, as in transform(X, wavelengths=...)."
+            )

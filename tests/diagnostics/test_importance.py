@@ -65,7 +65,7 @@ def test_gradients_are_the_slopes_of_predictions(settings: dict[str, Any]) -> No
     X, y = planted(1680.0)
     model = make_spectral_pipeline(Ridge(1.0), NM, **settings).fit(X, y)
     embedder, head = model["embed"], model["head"]
-    slopes = input_gradients(embedder, embedder._blocks(X, None, fitting=False)[0], np.ravel(head.coef_))
+    slopes = input_gradients(embedder, embedder.resolve(X)[0], np.ravel(head.coef_))
     # Along a direction with all wavelengths in it, small enough to be straight.
     direction = np.random.default_rng(1).normal(size=X.shape[1]) * 5e-5
     rise = (model.predict(X + direction) - model.predict(X - direction)) / 2

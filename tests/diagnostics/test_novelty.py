@@ -15,7 +15,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, SpectralInputError, SpectralNovelty
 from nirs4all_vit.embedding.bank import bank_coverage, bank_scores, bank_statistics
-from nirs4all_vit.embedding.signal import N_SIGNAL, _longest_flat
+from nirs4all_vit.embedding.novelty import N_SIGNAL, _longest_flat
 from tests.conftest import make_spectra
 from tests.golden.inputs import FOLDER
 
@@ -145,7 +145,7 @@ def test_the_embedder_says_so() -> None:
     assert not hasattr(plain, "score_samples")
     with pytest.raises(ValueError, match="nothing is known of outliers"):
         plain.set_params(on_outlier="warn").transform(X)
-    assert not hasattr(embedder.set_params(on_outlier="ignore").fit(X), "ood_")
+    assert not hasattr(embedder.set_params(on_outlier="ignore").fit(X), "novelty_")
     with pytest.raises(ValueError, match="on_outlier='shout' is not known"):
         SpectralEmbedder(on_outlier="shout", wavelengths=NM).fit(X)
     strict = make_pipeline(SpectralEmbedder(wavelengths=NM, on_outlier="raise"), Ridge()).fit(X, X[:, 0])
@@ -215,13 +215,6 @@ def test_statistics_of_a_bank() -> None:
 def test_the_longest_flat_stretch(rows: list[list[float]], longest: list[int]) -> None:
     X = np.array(rows, dtype=float)
     assert np.array_equal(_longest_flat(X), longest)
-
-
-def test_a_detector_of_an_earlier_release_goes_on() -> None:
-    fitted = detector().fit(X)
-    fitted._weights = fitted._weights[:-1]
-    fitted.pca_.mean_, fitted.pca_.components_ = fitted.pca_.mean_[:-1], fitted.pca_.components_[:, :-1]
-    assert (pickle.loads(pickle.dumps(fitted)).predict(NEW) == 1).mean() >= 0.9
 
 
 def test_values_beyond_all_measure_are_strange() -> None:

@@ -121,7 +121,7 @@ def test_another_release_is_not_mixed_up(
     kept, encoded: list[int], spectra: np.ndarray, nm: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     embedder = SpectralEmbedder(wavelengths=nm, cache=kept).fit(spectra)
-    monkeypatch.setattr("nirs4all_vit.__version__", "99.0")
+    monkeypatch.setattr("nirs4all_vit.version.__version__", "99.0")
     embedder.transform(spectra)
     assert encoded == [len(spectra)] * 2
 

@@ -59,7 +59,7 @@ def test_readouts_are_finite_and_of_declared_width(settings: dict, x: torch.Tens
 
 def test_unknown_readout(x: torch.Tensor) -> None:
     encoder = build()
-    with pytest.raises(ValueError, match="readout='median'; use one of contrast, compact, mean, cls"):
+    with pytest.raises(ValueError, match="readout='median' does not exist; use one of contrast, compact, mean, cls"):
         encoder(x, WL, readout="median")
 
 

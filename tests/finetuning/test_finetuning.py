@@ -70,10 +70,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.fixture
 def brief(monkeypatch: pytest.MonkeyPatch, tiny: Checkpoint) -> None:
     """Few columns, two folds and one penalty: scikit-learn fits some hundred times."""
-    for module in ("finetuning.estimator", "embedder"):
-        monkeypatch.setattr(f"nirs4all_vit.{module}.load_checkpoint", lambda _: tiny)
-    monkeypatch.setattr("nirs4all_vit.finetuning.regressor._N_FOLDS", 2)
-    monkeypatch.setattr("nirs4all_vit.finetuning.classifier._N_FOLDS", 2)
+    monkeypatch.setattr("nirs4all_vit.finetuning.estimator.load_checkpoint", lambda _: tiny)
+    monkeypatch.setattr("nirs4all_vit.finetuning.regressor.N_FOLDS", 2)
+    monkeypatch.setattr("nirs4all_vit.finetuning.classifier.N_FOLDS", 2)
     monkeypatch.setattr("nirs4all_vit.finetuning.classifier._PENALTIES", [30.0])
 
 
@@ -220,7 +219,7 @@ def test_a_tuned_encoder_serves_the_embedder(tmp_path: Path) -> None:
     read = {"wavelengths": NM, "adapt": False, "readout": "contrast"}
     saved = SpectralEmbedder(str(path), **read).fit_transform(X)
     assert np.abs(saved - SpectralEmbedder(**read).fit_transform(X)).max() > 1e-3
-    assert np.array_equal(saved, model._embed(model.encoder_, model.embedder_._blocks(X, None, fitting=False)))
+    assert np.array_equal(saved, model._embed(model.encoder_, model.resolve(X)))
     provenance = load_checkpoint(path).header["provenance"]
     assert provenance["tuned"] is True
     assert provenance["tuned_from"] == load_checkpoint().sha256

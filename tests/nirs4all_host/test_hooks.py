@@ -138,14 +138,14 @@ def test_csv_folder_with_nm_header(engine: str, start: float, workspace: Path, m
         np.savetxt(folder / f"X{part}.csv", X[rows], delimiter=";", header=header, comments="")
         np.savetxt(folder / f"Y{part}.csv", Y[rows], delimiter=";", header="y", comments="")
     resolved = []
-    blocks = SpectralEmbedder._blocks
+    resolve = SpectralEmbedder.resolve
 
-    def spy(self: SpectralEmbedder, *arguments: Any, fitting: bool) -> Any:
-        out = blocks(self, *arguments, fitting=fitting)
+    def spy(self: SpectralEmbedder, *arguments: Any, **options: Any) -> Any:
+        out = resolve(self, *arguments, **options)
         resolved.append(self.wavelengths_)
         return out
 
-    monkeypatch.setattr(SpectralEmbedder, "_blocks", spy)
+    monkeypatch.setattr(SpectralEmbedder, "resolve", spy)
     run(str(folder), engine)
     for seen_axis in resolved:
         np.testing.assert_allclose(seen_axis, axis, rtol=1e-5)

@@ -1,0 +1,182 @@
+"""Hotelling's T2 and Q residuals of embedded spectra, and of the numbers on the signal that the embedding ignores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from ..encoder.checkpoint import Checkpoint
+from ..spectra.data import Spectra
+from .folds import shuffled_folds
+from .inference import embed, resolve_device
+
+#: Numbers on the signal: level, size, least and greatest value; the largest kink and the longest flat run.
+N_SIGNAL = 6
+#: Neighbours that differ by less than this share of the largest value are equal: what float32 and a change of units leave.
+_EQUAL = 1e-6
+#: Flat stretches below this share of the range are none.
+_SHORTEST = 1e-3
+_LARGEST = 1e100
+#: Calibration spectra that are looked at, at most: limits do not get better by more.
+_MOST = 1000
+_N_FOLDS = 5
+#: Samples that tell what is usual, at least; and samples for each component, so that none is a sample's own.
+_FEWEST, _PER_COMPONENT = 10, 3
+#: Weight of the numbers on the signal beside the embedding.
+_WEIGHT = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class NoveltyLimits:
+    """Principal components of a calibration set, with limits of T2 and Q.
+
+    Attributes
+    ----------
+    pca : sklearn.decomposition.PCA
+        Of the weighted features.
+    weights : ndarray of shape (n_columns + 6,), float32
+        Of the embedding's columns and the numbers on the signal.
+    t2_limit, q_limit : float
+        Quantiles of what calibration spectra have that were left out in five folds.
+    """
+
+    pca: PCA
+    weights: NDArray[np.float32]
+    t2_limit: float
+    q_limit: float
+
+    @classmethod
+    def fit(
+        cls,
+        checkpoint: Checkpoint,
+        blocks: list[Spectra],
+        device: str,
+        *,
+        codes: NDArray[np.intp] | None = None,
+        n_components: int = 10,
+        confidence: float = 0.95,
+    ) -> Self:
+        """Learn what calibration spectra look like.
+
+        Parameters
+        ----------
+        checkpoint : Checkpoint
+            Whose encoder embeds them.
+        blocks : list of Spectra
+            Ten samples or more.
+        device : str
+            Torch device, or ``"auto"``.
+        codes : ndarray of shape (n_spectra,), optional
+            Physical sample of each spectrum: replicates are left out together.
+        n_components : int
+            At most; never more than a third of the samples of a fold.
+        confidence : float
+            Share of spectra like these that are to pass.
+
+        Raises
+        ------
+        ValueError
+            Too few samples.
+        """
+        codes = np.arange(sum(map(len, blocks))) if codes is None else codes
+        if len(codes) > _MOST:
+            blocks, codes = _some(blocks, codes)
+        n_samples = len(np.unique(codes))
+        if n_samples < _FEWEST:
+            raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")
+        n = max(1, min(n_components, (n_samples - -(-n_samples // _N_FOLDS)) // _PER_COMPONENT))
+        Z = novelty_features(checkpoint, blocks, resolve_device(device))
+        n_embedded = Z.shape[1] - N_SIGNAL
+        size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
+        weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
+        Z = Z * weights
+        left_out = []
+        for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
+            left_out.append(_t2_and_q(_components(Z[inside], n), Z[outside]))
+        # Two limits: each may refuse half of what both together may.
+        share = (1.0 + confidence) / 2
+        limits = (np.quantile(part, share, method="weibull") for part in np.concatenate(left_out, axis=1))
+        t2_limit, q_limit = (max(float(limit), 1e-300) for limit in limits)
+        return cls(_components(Z, n), weights, t2_limit, q_limit)
+
+    def measure(self, checkpoint: Checkpoint, blocks: list[Spectra], device: str) -> NDArray[np.float64]:
+        """Return T2 and Q, (2, n_spectra)."""
+        return _t2_and_q(self.pca, novelty_features(checkpoint, blocks, resolve_device(device)) * self.weights)
+
+    def scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return minus the logarithm of T2 or Q over its limit, whichever is larger, (n_spectra,)."""
+        limits = np.array([[self.t2_limit], [self.q_limit]])
+        return -np.log(np.maximum(measured / limits, 1e-12)).max(axis=0)
+
+
+def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
+    """Return local contrast (``compact`` of encoders of points), and six numbers on the signal itself, (n, n_columns + 6).
+
+    The encoder normalises each spectrum and reads means of neighbouring points: level and size, by which units and
+    modes differ, and single channels that are off are told here.
+    """
+    readout = checkpoint.encoder.readouts()[0]
+    embedded = embed(checkpoint.encoder, blocks, readout, device=device)
+    return np.hstack([embedded, np.concatenate([signal_numbers(block.values) for block in blocks])])
+
+
+def signal_numbers(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return level, size, extremes, how much the largest kink stands out and how long the longest flat run is, of spectra (n, L), as logarithms."""
+    # Squares of what is larger would overflow; it is strange enough.
+    X = values.astype(np.float64).clip(-_LARGEST, _LARGEST)
+    n_points = X.shape[1]
+    deviation, kink = X.std(axis=1), np.zeros(len(X))
+    if n_points > 2:
+        # Relative to the usual one: sampling and noise make both larger.
+        kinks = np.abs(X[:, 1:-1] - (X[:, 2:] + X[:, :-2]) / 2)
+        floor = 1e-7 * deviation + 1e-30
+        kink = np.log((kinks.max(axis=1) + floor) / (np.median(kinks, axis=1) + floor))
+    flat = np.log((_longest_flat(X) - 1) / n_points + _SHORTEST)
+    columns = [_log(X.mean(axis=1)), np.log(deviation + 1e-12), _log(X.min(axis=1)), _log(X.max(axis=1)), kink, flat]
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def _longest_flat(X: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the number of points of the longest stretch whose neighbours are equal, 1 or more, (n,)."""
+    edges = np.ones((len(X), X.shape[1] + 1), dtype=bool)
+    edges[:, 1:-1] = np.abs(np.diff(X, axis=1)) > _EQUAL * np.abs(X).max(axis=1, keepdims=True)
+    row, place = np.nonzero(edges)
+    # From one edge to the next; the first edge of a row ends no stretch.
+    length = np.where(np.diff(row, prepend=-1) == 0, np.diff(place, prepend=0), 0)
+    longest = np.ones(len(X), dtype=np.int64)
+    np.maximum.at(longest, row, length)
+    return longest
+
+
+def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Straight near zero, logarithmic far from it, with the sign; absorbances of 0.1 lie between."""
+    return np.sign(values) * np.log1p(10.0 * np.abs(values))
+
+
+def _components(Z: NDArray[np.float32], n: int) -> PCA:
+    return PCA(n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
+
+
+def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
+    """Return some spectra of all blocks, in order, with the numbers of their samples."""
+    kept = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
+    ends = np.cumsum([len(block) for block in blocks])
+    some = []
+    for block, end in zip(blocks, ends, strict=True):
+        rows = kept[(kept >= end - len(block)) & (kept < end)] - (end - len(block))
+        if len(rows):
+            some.append(Spectra(block.values[rows], block.wavelengths))
+    return some, codes[kept]
+
+
+def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:
+    centred = Z.astype(np.float64) - pca.mean_
+    scores = centred @ pca.components_.T
+    variance = np.maximum(pca.explained_variance_, 1e-12 * max(float(pca.explained_variance_.max()), 1e-300))
+    residual = np.square(centred).sum(axis=1) - np.square(scores).sum(axis=1)
+    return np.stack([(np.square(scores) / variance).sum(axis=1), residual.clip(min=0.0)])
