@@ -57,7 +57,7 @@ BUNDLED = {
         BundledWeights(
             name="nirs-base-v2",
             file="nirs-base-v2.safetensors",
-            sha256="9eaaf5ed7180f37b4522d4b7a8c47fd27d5d63cedd30f285fec051d85029e67d",
+            sha256="88869ed86330e617b5ad929702a2aa7a8a837e5233ae11be145dc04c938bc4b0",
             licence="BSD-3-Clause",
         ),
     )
