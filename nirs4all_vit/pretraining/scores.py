@@ -31,12 +31,12 @@ def embed_rows(encoder: SpectralPerceiver, dataset: SpectralDataset, rows: NDArr
 
 
 def probe(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> Tensor:
-    """Embed a fixed sample of the bank, centred by dataset: (n, width of compact)."""
+    """Embed a fixed sample of the bank, centred by dataset: (n, width of mean)."""
     picked = [datasets[i] for i in np.linspace(0, len(datasets) - 1, min(_DATASETS, len(datasets))).astype(int)]
     parts = []
     for dataset in picked:
         rows = np.linspace(0, len(dataset) - 1, min(_ROWS, len(dataset))).astype(int)
-        embedded = embed_rows(encoder, dataset, rows, "compact")
+        embedded = embed_rows(encoder, dataset, rows, "mean")
         parts.append(embedded - embedded.mean(dim=0))
     return torch.cat(parts)
 
