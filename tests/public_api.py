@@ -19,6 +19,7 @@ MODULES = (
     "nirs4all_vit.encoder",
     "nirs4all_vit.finetuning",
     "nirs4all_vit.heads",
+    "nirs4all_vit.nirs4all_host",
     "nirs4all_vit.pretraining",
 )
 

@@ -7,7 +7,6 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "AUGMENTATIONS": "augmentation",
         "Augmentation": "augmentation",
-        "MAEBlockMasker": "mae_block_masker",
         "Nirs4allOperator": "nirs4all_operator",
         "block_mask": "masking",
     },

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import wrapt
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import GroupKFold, LeaveOneGroupOut
 from sklearn.utils.validation import _num_samples, check_array, check_consistent_length
+
+if TYPE_CHECKING:
+    from .dataset import SpectralDataset
 
 
 class LeaveOneDatasetOut(LeaveOneGroupOut):
@@ -56,7 +59,41 @@ class LeaveOneDatasetOut(LeaveOneGroupOut):
 
 
 class LODOSplitter(LeaveOneDatasetOut):
-    """The short name of `LeaveOneDatasetOut`, as nirs4all's pipelines take it."""
+    """Leave one dataset out: of a list of datasets, or of the rows of a pipeline.
+
+    ``for training, held_out in LODOSplitter(datasets)`` yields the datasets of other families, and each dataset once. As a
+    splitter of nirs4all or scikit-learn it is `LeaveOneDatasetOut`.
+
+    Parameters
+    ----------
+    datasets : sequence of SpectralDataset, optional
+        What is iterated over.
+    families : array-like of shape (n_rows,), optional
+        As in `LeaveOneDatasetOut`.
+    """
+
+    def __init__(self, datasets: Sequence[SpectralDataset] | None = None, families: ArrayLike | None = None) -> None:
+        super().__init__(families)
+        self.datasets = datasets
+
+    def __iter__(self) -> Iterator[tuple[list[SpectralDataset], SpectralDataset]]:
+        """Yield (training datasets, held-out dataset).
+
+        Raises
+        ------
+        ValueError
+            No datasets were given, or all are of one family.
+        """
+        if self.datasets is None:
+            raise ValueError("LODOSplitter() has no datasets to iterate over; give LODOSplitter(datasets).")
+        for held_out in self.datasets:
+            training = [dataset for dataset in self.datasets if dataset.family != held_out.family]
+            if not training:
+                raise ValueError(f"all datasets are of the family {held_out.family!r}; nothing is left to train on.")
+            yield training, held_out
+
+    def __len__(self) -> int:
+        return len(self.datasets or ())
 
 
 class LeaveOneFamilyOut(LeaveOneGroupOut):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from nirs4all_vit.pretraining.augmentation import MAEBlockMasker, block_mask
+from nirs4all_vit.nirs4all_host import MAEBlockMasker
+from nirs4all_vit.pretraining.augmentation import block_mask
 from nirs4all_vit.pretraining.draw import Draw
 from tests.conftest import make_spectra
 
@@ -112,7 +113,25 @@ def test_mae_block_masker(fill: str) -> None:
     with pytest.raises(ValueError, match="fill='median'"):
         MAEBlockMasker(fill="median").fit(X)
     with pytest.raises(ValueError, match="must be two shares"):
-        MAEBlockMasker(ratio=(0.8, 1.2)).fit(X)
+        MAEBlockMasker(mask_ratio=(0.8, 1.2)).fit(X)
+
+
+def test_blocks_are_told_in_points_or_in_nanometres() -> None:
+    nm = np.linspace(1100, 2498, 700)  # two nanometres a point
+    X = make_spectra(nm, 20)
+
+    def widths(**settings: object) -> np.ndarray:
+        masker = MAEBlockMasker(mask_ratio=0.3, random_state=0, **settings).fit(X, wavelengths=nm)
+        masker.transform(X, wavelengths=nm)
+        edges = np.diff(np.pad(masker.mask_.astype(int), ((0, 0), (1, 1))), axis=1)
+        inside = np.flatnonzero(edges == -1) - np.flatnonzero(edges == 1)
+        np.testing.assert_allclose(masker.mask_.mean(axis=1), 0.3, atol=0.05)
+        return inside
+
+    # Neighbouring blocks are one stretch: the shortest is a block, but for the ends of the range.
+    assert 9 <= np.median(widths(min_block_size=10, max_block_size=10)) <= 21
+    assert 19 <= np.median(widths(min_block_size=20, max_block_size=20)) <= 41
+    np.testing.assert_array_equal(widths(min_block_size=20, max_block_size=20), widths(block=(40.0, 40.0)))
 
 
 @pytest.mark.slow
@@ -132,7 +151,7 @@ def test_mae_block_masker_augments_a_nirs4all_pipeline(
     for part, rows in (("train", slice(40)), ("test", slice(40, None))):
         data.add_samples(X[rows], {"partition": part}, headers=[f"{v:g}" for v in nm], header_unit="nm")
         data.add_targets(y[rows])
-    masker = MAEBlockMasker(ratio=(0.1, 0.2), random_state=0)
+    masker = MAEBlockMasker(mask_ratio=(0.1, 0.2), random_state=0)
     steps = [{"sample_augmentation": {"transformers": [masker], "count": 1}}, KFold(3), {"model": PLSRegression(5)}]
     result = nirs4all.run(steps, dataset=data, verbose=0, save_charts=False, engine="legacy")
     assert result.final["test_score"] < y[40:].std()

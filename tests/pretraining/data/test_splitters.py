@@ -17,6 +17,7 @@ from nirs4all_vit.pretraining.data import (
     LeaveOneDatasetOut,
     LeaveOneFamilyOut,
     LODOSplitter,
+    SpectralDataset,
 )
 from tests.conftest import make_spectra
 
@@ -36,6 +37,23 @@ def test_each_dataset_is_left_out_once(splitter: LeaveOneDatasetOut) -> None:
     for train, test in folds:
         assert len(set(DATASETS[test])) == 1
         assert len(train) + len(test) == 48
+
+
+def test_a_list_of_datasets_is_iterated_over() -> None:
+    def dataset(name: str, family: str) -> SpectralDataset:
+        return SpectralDataset(
+            name, X[:3].astype(np.float32), np.linspace(1100.0, 2400.0, X.shape[1]), {"family": family}
+        )
+
+    datasets = [dataset("a1", "a"), dataset("a2", "a"), dataset("b", "b")]
+    splitter = LODOSplitter(datasets)
+    pairs = [([part.name for part in training], held_out.name) for training, held_out in splitter]
+    assert pairs == [(["b"], "a1"), (["b"], "a2"), (["a1", "a2"], "b")]
+    assert len(splitter) == 3
+    with pytest.raises(ValueError, match=r"give LODOSplitter\(datasets\)"):
+        next(iter(LODOSplitter()))
+    with pytest.raises(ValueError, match="all datasets are of the family 'a'"):
+        next(iter(LODOSplitter(datasets[:2])))
 
 
 def test_the_family_of_the_dataset_goes_too() -> None:
@@ -101,7 +119,7 @@ def test_they_serve_scikit_learn() -> None:
     assert search.best_params_ == {"alpha": 1e-6}
     assert len(cross_val_score(Ridge(), X, Y, groups=SAMPLES, cv=GroupSPXY())) == 1
     assert clone(search).cv.n_splits == 3
-    assert "LODOSplitter(families=None)" in repr(LODOSplitter())
+    assert "LODOSplitter(datasets=None, families=None)" in repr(LODOSplitter())
 
 
 @pytest.mark.slow

@@ -9,22 +9,24 @@ import torch
 from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
-from ...spectra.data import assumed_wavelengths
-from ..draw import Draw
-from .masking import block_mask, check_bounds
+from ..pretraining.augmentation.masking import block_mask, check_bounds
+from ..pretraining.draw import Draw
+from ..spectra.data import assumed_wavelengths
 
 
 class MAEBlockMasker(SpectraTransformerMixin):
-    """Mask 60 to 80 % of each spectrum, to within half a block, in contiguous blocks of nanometres.
+    """Mask a share of each spectrum in contiguous blocks: the corruption of masked spectral modelling.
 
-    The corruption of masked spectral modelling, for nirs4all's ``sample_augmentation`` or on its own.
+    An operator for nirs4all's ``sample_augmentation``, or on its own.
 
     Parameters
     ----------
-    ratio : (float, float), default=(0.6, 0.8)
-        Bounds of the masked share of the range, drawn per spectrum.
-    block : (float, float), default=(15, 150)
-        Bounds of the block width in nm.
+    mask_ratio : float or (float, float), default=0.7
+        Masked share of the range, to within half a block; bounds of the share, drawn per spectrum, where there are two.
+    min_block_size, max_block_size : int, default=5 and 50
+        Bounds of the block width in points, drawn log-uniformly per spectrum; never more than a sixth of the range.
+    block : (float, float), optional
+        Bounds of the block width in nm, in place of those in points: grids of any spacing lose the same bands.
     fill : {"mean", "zero", "nan"}, default="mean"
         What masked points become; the mean is that of the spectrum's visible points.
     random_state : int, optional
@@ -44,12 +46,17 @@ class MAEBlockMasker(SpectraTransformerMixin):
 
     def __init__(
         self,
-        ratio: tuple[float, float] = (0.6, 0.8),
-        block: tuple[float, float] = (15.0, 150.0),
+        mask_ratio: float | tuple[float, float] = 0.7,
+        min_block_size: int = 5,
+        max_block_size: int = 50,
+        *,
+        block: tuple[float, float] | None = None,
         fill: str = "mean",
         random_state: int | None = None,
     ) -> None:
-        self.ratio = ratio
+        self.mask_ratio = mask_ratio
+        self.min_block_size = min_block_size
+        self.max_block_size = max_block_size
         self.block = block
         self.fill = fill
         self.random_state = random_state
@@ -58,7 +65,7 @@ class MAEBlockMasker(SpectraTransformerMixin):
         """Take the seed, and the wavelengths if there are any."""
         if self.fill not in ("mean", "zero", "nan"):
             raise ValueError(f"fill={self.fill!r}; use 'mean', 'zero' or 'nan'.")
-        check_bounds(self.ratio, self.block)
+        check_bounds(self._ratio(), self._block(np.arange(2.0)))
         self._seeds = np.random.default_rng(self.random_state)
         super().fit(X, y, **kwargs)
         return self
@@ -69,7 +76,9 @@ class MAEBlockMasker(SpectraTransformerMixin):
         order = np.argsort(axis)
         seeds = getattr(self, "_seeds", None) or np.random.default_rng(self.random_state)
         draw = Draw.seeded(int(seeds.integers(2**62)))
-        mask = block_mask(torch.from_numpy(axis[order].copy()), len(X), draw, self.ratio, self.block).numpy()
+        mask = block_mask(
+            torch.from_numpy(axis[order].copy()), len(X), draw, self._ratio(), self._block(axis[order])
+        ).numpy()
         self.mask_ = np.empty_like(mask)
         self.mask_[:, order] = mask
         visible = np.maximum((~self.mask_).sum(axis=1, keepdims=True), 1)
@@ -79,3 +88,16 @@ class MAEBlockMasker(SpectraTransformerMixin):
             "nan": np.full((len(X), 1), np.nan),
         }
         return np.where(self.mask_, fills[self.fill], X).astype(np.result_type(X.dtype, np.float32))
+
+    def _ratio(self) -> tuple[float, float]:
+        low, high = (
+            self.mask_ratio if isinstance(self.mask_ratio, (tuple, list)) else (self.mask_ratio, self.mask_ratio)
+        )
+        return low, high
+
+    def _block(self, axis: NDArray[Any]) -> tuple[float, float]:
+        """Return bounds of the block width in nm, on an ascending axis."""
+        if self.block is not None:
+            return self.block
+        step = float(np.median(np.diff(axis))) if len(axis) > 1 else 1.0
+        return self.min_block_size * step, self.max_block_size * step
