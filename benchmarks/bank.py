@@ -1,6 +1,6 @@
 """Frozen embedding + RidgeCV against PCA(30) + RidgeCV on every regression target of the bank.
 
-``python -m benchmarks.bank --x-bank ../shared/x_bank`` prints both tables and writes them to
+``python -m benchmarks bank --x-bank ../shared/x_bank`` prints both tables and writes them to
 ``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining; how
 the encoder does on families that it has not seen is said in the model card.
 """
@@ -26,8 +26,7 @@ from nirs4all_vit.embedding.column_weighting import ColumnWeighting
 
 from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
 from .encoders import DEFAULT, Encoders
-
-RESULTS = Path(__file__).parent / "results"
+from .tables import RESULTS
 
 #: Penalties of every ridge here; wide enough for raw counts as for embeddings.
 ALPHAS = np.logspace(-8, 4, 25)
@@ -152,13 +151,15 @@ def _cosine(a: NDArray, b: NDArray) -> NDArray:
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bank", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of spectra, y_bank beside it")
     parser.add_argument("--checkpoint", default=DEFAULT, help="weights to judge; others than the default write nothing")
     parser.add_argument("--families", nargs="*", help="families to judge on; nothing is written then")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": options.checkpoint}
         table = compare(options.x_bank, checkpoints=checkpoints, families=options.families)
@@ -166,14 +167,11 @@ def main(arguments: list[str] | None = None) -> None:
     print(table.to_string(index=False, float_format="%.4g"))
     print(f"\n{summary.to_string(float_format='%.3f')}\n")
     if options.checkpoint != DEFAULT or options.families:
-        return
+        return 0
     stable = resampling(options.x_bank)
     print(stable.to_string(index=False, float_format="%.4f"))
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "bank_pca.csv", index=False, float_format="%.6g")
     summary.to_csv(RESULTS / "bank_pca_summary.csv", float_format="%.4g")
     stable.to_csv(RESULTS / "resampling.csv", index=False, float_format="%.5f")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -1,6 +1,6 @@
 """The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run.
 
-``python -m benchmarks.demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
+``python -m benchmarks demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
 """
 
 from __future__ import annotations
@@ -183,12 +183,14 @@ def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
     plt.close(figure)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the demonstration."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, help="folder of real spectra; synthetic ones by default")
     parser.add_argument("--out", type=Path, default=Path("demo.png"), help="plot to write")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the demonstration."""
     logging.getLogger("nirs4all").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -207,7 +209,4 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\n{table(outcomes)}\n")
     plot(outcomes, options.out)
     print(f"{time.perf_counter() - started:.0f} s; predicted against measured: {options.out}")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

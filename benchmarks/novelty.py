@@ -1,10 +1,9 @@
-"""How well faults are told from spectra like the calibration set: ``python -m benchmarks.novelty --x-bank DIR``."""
+"""How well faults are told from spectra like the calibration set: ``python -m benchmarks novelty --x-bank DIR``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from nirs4all_vit.spectra.data import MAX_WAVELENGTH
 
 from .encoders import DEFAULT
 from .problems import Problems
-from .report import write_table
+from .tables import write_table
 
 #: A spectrum and its axis in nm, both ascending, made wrong.
 Fault = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
@@ -185,14 +184,16 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return told.rename(columns={"worst": "AUC of the worst tenth", "found": "share flagged"}).reset_index()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.novelty", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, help="folder of spectra; without one, synthetic sets")
     parser.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
     parser.add_argument("--checkpoint", default=DEFAULT, help="encoder (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/novelty"), help="folder of the table (%(default)s)")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write the tables."""
     rows = measure(Problems(options.x_bank, datasets=tuple(options.datasets)), options.checkpoint)
     options.out.mkdir(parents=True, exist_ok=True)
     _report(rows, options.out / "novelty")
@@ -205,7 +206,3 @@ def _report(rows: pd.DataFrame, target: Path) -> None:
     table = summary(rows)
     write_table(table, target)
     print(f"{target.name}\n{table.round(3).to_string(index=False)}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

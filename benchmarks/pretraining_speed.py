@@ -1,17 +1,13 @@
 """Pretraining against a plain loop over spectra, and where the time of a step goes.
 
-``python -m benchmarks.pretraining_speed --x-bank ../shared/x_bank`` writes ``pretraining_speed.json`` to
-``benchmarks/results/``: spectra per second of the `cpu` recipe, and of the same episodes encoded one spectrum at
-a time, in one run; the share of a step that is spent in matrix products.
+``python -m benchmarks speed --pretraining --x-bank ../shared/x_bank`` writes ``pretraining_speed.json``: spectra per second of the
+`cpu` recipe, and of the same episodes encoded one spectrum at a time, in one run; the share of a step that is spent in matrix
+products.
 """
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
-import os
-import platform
 import time
 from pathlib import Path
 from typing import Any
@@ -23,23 +19,10 @@ from nirs4all_vit.encoder import Grid
 from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
 from nirs4all_vit.pretraining.memory import keep_freed_memory
 
-from .calibrations import DEFAULT_X_BANK
-
-RESULTS = Path(__file__).parent / "results"
+from .measure import machine
 
 #: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
-_PRODUCTS = (
-    "mm",
-    "addmm",
-    "bmm",
-    "baddbmm",
-    "matmul",
-    "linear",
-    "scaled_dot_product",
-    "cholesky",
-    "triangular",
-    "einsum",
-)
+_PRODUCTS = ("mm", "linear", "matmul", "scaled_dot_product", "cholesky", "triangular", "einsum")
 
 
 def per_sample(run: Pretraining, steps: int) -> float:
@@ -83,35 +66,20 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
     return {"matrix products": products / total, **{key: value / total for key, value in largest}}
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and write the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.pretraining_speed", description=__doc__)
-    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
-    parser.add_argument("--steps", type=int, default=20, help="steps that are measured")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
-    options = parser.parse_args(arguments)
-    bank = load_x_bank(options.x_bank)
+def measure(x_bank: Path, steps: int) -> dict[str, Any]:
+    """Return the speed of pretraining by batches and by single spectra, and where the time goes."""
+    bank = load_x_bank(x_bank)
     keep_freed_memory()
-    config = load_recipe("cpu", [f"--data.x_bank={options.x_bank}", "--data.p_synth=0"])
+    config = load_recipe("cpu", [f"--data.x_bank={x_bank}", "--data.p_synth=0"])
 
     def fresh() -> Pretraining:
         return Pretraining(dataclasses.replace(config), bank)
 
-    batched = measured(fresh(), options.steps)
-    single = per_sample(fresh(), max(1, options.steps // 10))
-    result = {
-        "machine": {"cores": os.cpu_count(), "processor": platform.machine(), "threads": torch.get_num_threads()},
+    batched, single = measured(fresh(), steps), per_sample(fresh(), max(1, steps // 10))
+    return {
+        "machine": machine(),
         "spectra_per_second": round(batched, 1),
         "spectra_per_second_one_by_one": round(single, 1),
         "ratio": round(batched / single, 2),
-        "shares_of_a_step": {
-            key: round(value, 4) for key, value in shares(fresh(), max(2, options.steps // 4)).items()
-        },
+        "shares_of_a_step": shares(fresh(), max(2, steps // 4)),
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "pretraining_speed.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(json.dumps(result, indent=1))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.readme``: write the tables of the README from ``benchmarks/results/``."""
+"""The tables of the README, from ``benchmarks/results/``: ``python -m benchmarks report --readme`` writes them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from .report import markdown
+from .tables import RESULTS, markdown
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 
 _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
@@ -42,11 +41,7 @@ def updated(text: str) -> str:
     return _BLOCK.sub(lambda match: f"{match[1]}{TABLES[match['name']]()}\n{match[3]}", text)
 
 
-def main() -> None:
+def write() -> None:
     """Write the README."""
     path = ROOT / "README.md"
     path.write_text(updated(path.read_text("utf-8")), "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
@@ -10,15 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import figures, statistics
+from . import figures, readme, statistics
 from .encoders import DEFAULT
 from .experiments import COVERAGES, EXPERIMENTS
 from .leak import leak_table
 from .phases import PHASE0, PHASE6, STRICT
+from .tables import REFERENCE, write_table
 from .tasks import Results
-
-#: What ratios are taken to.
-REFERENCE = "best-pls"
 
 #: Of calibration transfer: spectra of the second instrument interpolated to the first's grid.
 TRANSFER_REFERENCE = "snv-pls, none 0"
@@ -30,6 +30,29 @@ _FOLD = re.compile(r"~(\d+)")
 
 #: What methods are compared with besides.
 _OTHERS = ("best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}~K")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder of the results (%(default)s)")
+    parser.add_argument("--to", type=Path, help="folder of the report (report/ within the results)")
+    parser.add_argument("--readme", action="store_true", help="write the tables of the README from the committed ones")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Build the report, or the tables of the README."""
+    if options.readme:
+        readme.write()
+        return 0
+    if not (options.out / "tasks").is_dir():
+        print(
+            f"error: no results in {options.out}; `python -m benchmarks run PHASE --out DIR` makes some.",
+            file=sys.stderr,
+        )
+        return 2
+    for path in build(options.out, options.to or options.out / "report"):
+        print(path)
+    return 0
 
 
 def build(out: Path, to: Path) -> list[Path]:
@@ -62,32 +85,6 @@ def _labelled(table: pd.DataFrame) -> pd.DataFrame:
         return table
     several = table.groupby("method")["weights"].transform("nunique") > 1
     return table.assign(method=table["method"].where(~several, table["method"] + "#" + table["weights"].str[:6]))
-
-
-def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
-    """Write a table as CSV and Markdown."""
-    # Enough digits that the table rounds once, not twice, when it is read again.
-    frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 5}g")
-    path.with_suffix(".md").write_text(markdown(frame, digits) + "\n", "utf-8")
-
-
-def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
-    """Return a table in Markdown."""
-
-    def cell(value: object) -> str:
-        if isinstance(value, float):
-            return (
-                ""
-                if np.isnan(value)
-                else f"{value:.{digits}f}"
-                if abs(value) >= 10**-digits or value == 0
-                else f"{value:.1e}"
-            )
-        return str(value)
-
-    rows = [[cell(v) for v in row] for row in frame.itertuples(index=False)]
-    lines = [frame.columns.astype(str).tolist(), ["---"] * frame.shape[1], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def _phases(tables: Tables, to: Path) -> None:

@@ -1,4 +1,4 @@
-"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks.speed`` writes ``speed*`` to a folder.
+"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks speed`` writes ``speed*`` to a folder.
 
 What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
 what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
@@ -28,16 +26,17 @@ from sklearn.decomposition import PCA
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-import nirs4all_vit
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
 from nirs4all_vit.spectra.data import Spectra
 
+from .calibrations import DEFAULT_X_BANK
 from .encoders import DEFAULT
+from .measure import machine
 from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
-from .report import write_table
+from .tables import write_json, write_table
 
 #: The default of `SpectralEmbedder`.
 _READOUT = SpectralEmbedder().readout
@@ -130,9 +129,9 @@ def beside_others(rounds: int) -> pd.DataFrame:
         "AsLS baseline (nirs4all)": lambda: PREPROCESSINGS["asls+snv"](X),
     }
     times = shortest(runs, rounds)
-    found = multirocket_seconds(X, rounds)
-    if found is not None:
-        times["MultiRocket (aeon)"] = found
+    seconds = multirocket_seconds(X, rounds)
+    if seconds is not None:
+        times["MultiRocket (aeon)"] = seconds
     own = times[f"this encoder, {_READOUT}"]
     rows = [(name, _N / seconds, seconds / own) for name, seconds in times.items()]
     return pd.DataFrame(rows, columns=["transform", "spectra/s", "time over this encoder's"])
@@ -222,34 +221,26 @@ def start_up(rounds: int) -> dict[str, float]:
     return {name: seconds - bare for name, seconds in times.items()}
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures were made on."""
-    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
-    return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory (GB)": round(psutil.virtual_memory().total / 1e9, 1),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "nirs4all_vit": nirs4all_vit.__version__,
-    }
-
-
-def _cpu_lines() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return []
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the tables (%(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="times of which the shortest counts (%(default)s)")
     parser.add_argument("--spectra", type=int, default=15_000, help="of the memory's measurement (%(default)s)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--pretraining", action="store_true", help="time pretraining, and nothing else")
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="with --pretraining: folder of spectra")
+    parser.add_argument("--steps", type=int, default=20, help="with --pretraining: steps that are timed (%(default)s)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write the tables."""
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.pretraining:
+        from .pretraining_speed import measure
+
+        figures = measure(options.x_bank, options.steps)
+        write_json(figures, options.out / "pretraining_speed.json")
+        print(json.dumps(figures, indent=1))
+        return 0
     rounds = options.rounds
     table, peaks = encoding(rounds, sorted({1, min(2, os.cpu_count() or 1)}))
     write_table(table, options.out / "speed_encoding")
@@ -261,10 +252,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about |= start_up(rounds)
     memory = json.loads(in_a_new_process(_MEMORY.format(n=options.spectra))[1])
     about[f"{options.spectra} x 2100"] = memory
-    (options.out / "speed.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    write_json(about, options.out / "speed.json")
     print(table.to_string(index=False), others.to_string(index=False), json.dumps(about, indent=2), sep="\n\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

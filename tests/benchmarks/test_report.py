@@ -106,7 +106,7 @@ def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
         "cost",
         "not_run",
     ):
-        assert {f"{name}.csv", f"{name}.md"} <= names
+        assert f"{name}.csv" in names
     for name in ("phase0_ratios", "phase0_ranks", "small_samples", "robustness", "pooled", f"transfer_pls_{DEFAULT}"):
         assert any(n.startswith(name) and n.endswith(".png") for n in names), name
         assert any(n.startswith(name) and n.endswith(".svg") for n in names), name
@@ -142,7 +142,7 @@ def test_the_same_results_give_the_same_bytes(results: Path, built: tuple[Path, 
 
 def test_the_readme_is_not_stale() -> None:
     text = (readme.ROOT / "README.md").read_text("utf-8")
-    assert readme.updated(text) == text, "run `python -m benchmarks.readme`"
+    assert readme.updated(text) == text, "run `python -m benchmarks report --readme`"
 
 
 def _put(folder: Path, rows: list[tuple[str, int, float, dict]]) -> None:

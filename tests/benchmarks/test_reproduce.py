@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import reproduce
+from benchmarks.__main__ import main
 from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.pretraining.product import processor
@@ -37,7 +38,7 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(reproduce, "DEFAULT", bundled.path)
     monkeypatch.setattr(reproduce, "source_of", lambda commit, _: tmp_path / commit)
     monkeypatch.setattr(reproduce, "train", lambda source, *_: made if source == tmp_path / "one" else None)
-    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
+    assert main(["reproduce", "--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
     printed = capsys.readouterr().out
     assert ("the same, to the last bit" in printed) == same
     assert ("versions: then then, now now" in printed) == (not same)
@@ -59,5 +60,5 @@ def test_the_source_that_made_the_checkpoint_is_in_the_history(tmp_path: Path) -
 
 def test_without_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(reproduce, "_ROOT", tmp_path)
-    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert main(["reproduce", "--x-bank", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "use a full clone" in capsys.readouterr().err

@@ -79,10 +79,11 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
 
 
 def test_dask_gives_the_same_numbers(tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     command = ["run", "phase0", "--datasets", "synthetic-0", "--methods", "mean", "pls", "--jobs", "1"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 0
-    assert main([*command, "--backend", "dask", "--out", str(tmp_path / "b")]) == 0
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1) as cluster:
+        assert main([*command, "--scheduler", cluster.scheduler_address, "--out", str(tmp_path / "b")]) == 0
     one, two = (
         Results(tmp_path / name).table("calibration").sort_values(["target", "method", "seed"]) for name in "ab"
     )
