@@ -66,9 +66,9 @@ fuzz: $(INSTALLED)
 bank: $(INSTALLED)
 	$(VENV)/bin/python -m benchmarks bank $(if $(X_BANK),--x-bank "$(X_BANK)")
 
-# One phase of the benchmark, PHASE=phase0 and the like, and its report in runs/benchmark/report/. Goes on where it was.
+# One phase of the benchmark, PHASE=baselines and the like, and its report in runs/benchmark/report/. Goes on where it was.
 benchmark: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks run $(or $(PHASE),phase0) --x-bank "$(or $(X_BANK),../shared/x_bank)"
+	$(VENV)/bin/python -m benchmarks run $(or $(PHASE),baselines) --x-bank "$(or $(X_BANK),../shared/x_bank)"
 	$(VENV)/bin/python -m benchmarks report
 
 # An environment of its own for MultiRocket: aeon wants an older numpy than the one pinned here.

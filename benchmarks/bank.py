@@ -172,6 +172,5 @@ def main(options: argparse.Namespace) -> int:
     print(stable.to_string(index=False, float_format="%.4f"))
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "bank_pca.csv", index=False, float_format="%.6g")
-    summary.to_csv(RESULTS / "bank_pca_summary.csv", float_format="%.4g")
     stable.to_csv(RESULTS / "resampling.csv", index=False, float_format="%.5f")
     return 0

@@ -140,11 +140,11 @@ def load_calibrations(
         column = about.get("group")
         groups = pd.factorize(targets[column])[0] if column in targets else np.arange(len(targets))
         for target, kind in kinds.items():
-            made = make_calibration(
+            problem = make_calibration(
                 name, target, about.get("family", name), X, wavelengths, targets[target], groups, kind, min_samples
             )
-            if made is not None:
-                yield made
+            if problem is not None:
+                yield problem
 
 
 def make_calibration(

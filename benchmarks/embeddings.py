@@ -56,15 +56,15 @@ class Embeddings:
         read : callable
             Returns spectra (n, L) and wavelengths (L,) in nm of one of them.
         """
-        known = self._seconds(weights, readout)
-        missing = [name for name in names if name not in known]
+        seconds = self._seconds(weights, readout)
+        missing = [name for name in names if name not in seconds]
         for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
             spectra, wavelengths = read(name)
             start = time.perf_counter()
             self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)
-            known[name] = (time.perf_counter() - start) / len(spectra)
+            seconds[name] = (time.perf_counter() - start) / len(spectra)
             with atomic_path(self._record(weights, readout)) as target:
-                target.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+                target.write_text(json.dumps(seconds, indent=1) + "\n", "utf-8")
 
     def seconds_per_spectrum(self, weights: str, readout: str, dataset: str) -> float:
         """Return what encoding took when a dataset was embedded, on all cores; 0 where it was not."""
@@ -88,17 +88,17 @@ class EmbeddedView(Views):
         Checkpoint file.
     readout : str
         Of the encoder.
-    kept : Embeddings
-        Where embeddings are kept.
+    embeddings : Embeddings
+        Where embeddings are cached.
     **parameters
         Of `SpectralEmbedder`.
     """
 
     names = ("embedding",)
 
-    def __init__(self, weights: str, readout: str, kept: Embeddings, **parameters: Any) -> None:
-        self.weights, self.readout, self.kept = weights, readout, kept
-        self.embedder = kept.embedder(weights, readout, **parameters)
+    def __init__(self, weights: str, readout: str, embeddings: Embeddings, **parameters: Any) -> None:
+        self.weights, self.readout, self.embeddings = weights, readout, embeddings
+        self.embedder = embeddings.embedder(weights, readout, **parameters)
 
     def fit(self, part: Calibration) -> Self:
         """Fit the embedder on the calibration spectra."""
@@ -116,7 +116,7 @@ class EmbeddedView(Views):
 
     def seconds_per_spectrum(self, dataset: str) -> float:
         """Return what encoding took when the dataset was embedded."""
-        return self.kept.seconds_per_spectrum(self.weights, self.readout, dataset)
+        return self.embeddings.seconds_per_spectrum(self.weights, self.readout, dataset)
 
 
 @lru_cache

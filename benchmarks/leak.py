@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .pooled import CORRECTIONS
 from .statistics import ERROR, FLOOR, PREDICTABLE, holm, signed_rank
-from .tables import markdown
+from .tables import markdown, write_table
 from .tasks import Results, Task
 
 #: Experiments in the order of the table.
@@ -71,6 +72,13 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     large = (table["p"] < _LEVEL) & (table["error / mean predictor's"] <= PREDICTABLE)
     skill = decided & ((table["p Holm"] < _LEVEL) | large)
     return table.assign(verdict=np.select([skill, ~decided], VERDICTS[:2], VERDICTS[2]))
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Write the verdict on every method and experiment."""
+    table = leak_table(tables)
+    if len(table):
+        write_table(table, to / "leak")
 
 
 def print_verdict(results: Results, tasks: Sequence[Task]) -> int:

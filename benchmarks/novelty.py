@@ -100,10 +100,9 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
     """
     rows = []
     for name in tqdm(problems.names, desc="datasets"):
-        found = problems.of(name)
-        if not found:
+        problem = next(iter(problems.of(name)), None)
+        if problem is None:
             continue
-        problem = found[0]
         order = np.argsort(problem.wavelengths)
         nm = np.asarray(problem.wavelengths, dtype=np.float64)[order]
         for seed in _SEEDS:
@@ -113,13 +112,13 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
             detector.fit(calibration, wavelengths=nm, groups=train.groups)
             usual = detector.score_samples(clean, wavelengths=nm)
             about = {"dataset": name, "family": problem.family, "seed": seed}
-            rows.append({**about, "fault": "none", "found": float((usual < 0).mean())})
+            rows.append({**about, "fault": "none", "flagged": float((usual < 0).mean())})
             for fault, spoil in FAULTS.items():
                 X, axis = spoil(clean, nm, np.random.default_rng(seed))
                 if axis[-1] > MAX_WAVELENGTH:  # refused as an axis, no score needed
                     continue
                 scores = detector.score_samples(X, wavelengths=axis)
-                rows.append({**about, "fault": fault, **_told(usual, scores)})
+                rows.append({**about, "fault": fault, **_detected(usual, scores)})
     return pd.DataFrame(rows)
 
 
@@ -130,29 +129,29 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
     transmittance, where a dataset has them: scores are meant for absorbance.
     """
     bank = load_x_bank(folder)
-    known = []
+    described = []
     for dataset in tqdm(bank, desc="bank"):
         rows = np.linspace(0, len(dataset) - 1, min(64, len(dataset))).astype(int)
         X = dataset.absorbance(rows)
         ends = (dataset.wavelengths[0], dataset.wavelengths[-1])
-        known.append((_compact(X, dataset.wavelengths, checkpoint), signal_numbers(X), ends, dataset.family))
+        described.append((_compact(X, dataset.wavelengths, checkpoint), signal_numbers(X), ends, dataset.family))
     rows = []
     for dataset in tqdm(bank, desc="datasets"):
-        statistics = bank_statistics(*zip(*(part for part in known if part[-1] != dataset.family), strict=True))
+        statistics = bank_statistics(*zip(*(part for part in described if part[-1] != dataset.family), strict=True))
         rng = np.random.default_rng(0)
         picked = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
         clean, nm = dataset.absorbance(picked).astype(np.float64), dataset.wavelengths
         usual = _bank_scores(statistics, clean, nm, checkpoint)
         about = {"dataset": dataset.name, "family": dataset.family, "seed": 0}
-        rows.append({**about, "fault": "none", "found": float((usual < 0).mean())})
+        rows.append({**about, "fault": "none", "flagged": float((usual < 0).mean())})
         if dataset.mode in ("reflectance", "transmittance"):
             published = _bank_scores(statistics, dataset.values[picked], nm, checkpoint)
-            rows.append({**about, "fault": "as published", "found": float((published < 0).mean())})
+            rows.append({**about, "fault": "as published", "flagged": float((published < 0).mean())})
         for fault, spoil in FAULTS.items():
             X, axis = spoil(clean, nm, rng)
             if axis[-1] > MAX_WAVELENGTH:
                 continue
-            rows.append({**about, "fault": fault, **_told(usual, _bank_scores(statistics, X, axis, checkpoint))})
+            rows.append({**about, "fault": fault, **_detected(usual, _bank_scores(statistics, X, axis, checkpoint))})
     return pd.DataFrame(rows)
 
 
@@ -166,22 +165,22 @@ def _compact(X: NDArray, nm: NDArray, checkpoint: str) -> NDArray:
     return embedder.fit_transform(X, wavelengths=nm)
 
 
-def _told(usual: NDArray, strange: NDArray) -> dict[str, float]:
+def _detected(usual: NDArray, strange: NDArray) -> dict[str, float]:
     truth = np.repeat([0, 1], [len(usual), len(strange)])
     auc = roc_auc_score(truth, -np.concatenate([usual, strange]))
-    return {"auc": auc, "found": float((strange < 0).mean())}
+    return {"auc": auc, "flagged": float((strange < 0).mean())}
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return means over families, each with the same weight, and how its worst tenth fares."""
-    by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "found"]].mean()
-    told = by_family.groupby("fault", sort=False).agg(
-        families=("found", "size"),
+    by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "flagged"]].mean()
+    means = by_family.groupby("fault", sort=False).agg(
+        families=("flagged", "size"),
         AUC=("auc", "mean"),
         worst=("auc", lambda values: values.quantile(0.1)),
-        found=("found", "mean"),
+        flagged=("flagged", "mean"),
     )
-    return told.rename(columns={"worst": "AUC of the worst tenth", "found": "share flagged"}).reset_index()
+    return means.rename(columns={"worst": "AUC of the worst tenth", "flagged": "share flagged"}).reset_index()
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -231,9 +231,9 @@ def small(problems: Problems) -> Iterator[Task]:
 
 def phase3b(problems: Problems) -> Iterator[Task]:
     """Pooled calibration: one head per analyte, trained on all other datasets, and on each of them alone."""
-    for analyte, found in members(problems).items():
-        for test in found:
-            others = [p.dataset for p in found if p.family != test.family]
+    for analyte, measured in members(problems).items():
+        for test in measured:
+            others = [p.dataset for p in measured if p.family != test.family]
             for trained_on, seeds in ((None, SEEDS), *((other, SEEDS[:1]) for other in others)):
                 options = {"analyte": analyte, "trained_on": trained_on}
                 for seed, method in product(seeds, ("snv-pls", f"ridge@{DEFAULT}")):
@@ -324,10 +324,10 @@ def _of_the_first(
 
 def _one_per_family(problems: Problems) -> list[Calibration]:
     """Return the first target of each kind of each family."""
-    found: dict[tuple[str, str], Calibration] = {}
+    first: dict[tuple[str, str], Calibration] = {}
     for problem in problems:
-        found.setdefault((problem.family, problem.task), problem)
-    return list(found.values())
+        first.setdefault((problem.family, problem.task), problem)
+    return list(first.values())
 
 
 def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
@@ -339,7 +339,19 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
         yield from _calibrations(problems, phase.named(fold), families=left_out[fold], n_train=n_train)
 
 
-#: By the name on the command line.
+#: Names of the phases that have a number.
+NAMES = {
+    "phase0": "baselines",
+    "phase1": "feasibility",
+    "phase2": "ablation",
+    "phase3a": "strict_transfer",
+    "phase3b": "pooled",
+    "phase4": "synthetic",
+    "phase5": "metadata",
+    "phase6": "final",
+}
+
+#: By the name on the command line, numbers and names alike.
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
@@ -347,3 +359,4 @@ PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }
+PHASES |= {name: PHASES[number] for number, name in NAMES.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from .tables import RESULTS, markdown
+from .tables import RESULTS, markdown, read_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -16,7 +16,7 @@ _BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re
 
 
 def _methods() -> str:
-    table = pd.read_csv(RESULTS / "phase0.csv").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
+    table = read_comparison("phase0").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
     shown = pd.DataFrame(
         {
             "method": table["method"],

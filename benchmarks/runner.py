@@ -18,19 +18,22 @@ from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
 from . import leak
+from .context import Context
 from .embeddings import ADAPTATION, Embeddings
 from .encoders import Encoders, require_unseen
-from .experiments import EXPERIMENTS, Context
+from .experiments import EXPERIMENTS
 from .methods.base import Unavailable
 from .methods.registry import parse_method
-from .phases import PHASES
+from .phases import NAMES, PHASES
 from .problems import Problems
 from .tasks import Results, Task
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join(sorted(PHASES)))
+    named = [f"{name} ({number})" for number, name in NAMES.items()]
+    others = sorted(set(PHASES) - {*NAMES, *NAMES.values()})
+    parser.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join([*named, *others]))
     parser.add_argument("--x-bank", type=_folder, help="folder of spectra; without one, synthetic sets")
     parser.add_argument("--y-bank", type=_folder, help="folder of targets (y_bank beside the x-bank)")
     parser.add_argument(

@@ -65,7 +65,7 @@ def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
     return (best <= PREDICTABLE).reindex(per_target(errors).index, fill_value=False)
 
 
-def kept(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
+def of_targets(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
     """Return the splits of the targets for which `targets` is true."""
     return errors[targets.reindex(errors.index.droplevel("seed"), fill_value=False).to_numpy(dtype=bool)]
 

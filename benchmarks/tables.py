@@ -22,6 +22,18 @@ def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
     frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 5}g")
 
 
+def measured(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows of `Results.table` with a result on targets as they are; none where no result has the column."""
+    if column not in table:
+        return pd.DataFrame()
+    return table[(table["status"] == "done") & ~table["permuted"]]
+
+
+def labelled(frame: pd.DataFrame, **labels: Any) -> pd.DataFrame:
+    """Return a table with more columns in front."""
+    return pd.concat([pd.DataFrame(labels, index=frame.index), frame], axis=1)
+
+
 def read_comparison(
     phase: str, *, kind: str = "regression", n: int = 200, reference: str = REFERENCE, folder: Path = RESULTS
 ) -> pd.DataFrame:

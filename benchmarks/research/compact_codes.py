@@ -21,8 +21,7 @@ from nirs4all_vit.embedding.column_weighting import ColumnWeighting
 from ..calibrations import bank_families, load_calibrations, read_about, read_spectra
 from ..encoders import fold_families
 from ..methods.ridge import ScaledRidge
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..tables import RESULTS
 
 #: Patches by scale, finest first; features of a patch (three views of 15 coefficients, 16 outputs of the network).
 _PATCHES, _VIEWS = (31, 15, 7, 3), (15, 15, 15, 16)
@@ -121,7 +120,8 @@ def main() -> None:
         **{f"9 per patch, power {p}": lambda name, p=p: codes.per_patch(name, p, (9,) * 4) for p in (0.5, 0.65, 0.75)},
         "11, 7, 7, 5 per patch, power 0.65": lambda name: codes.per_patch(name, 0.65, (11, 7, 7, 5)),
     }
-    weak = pd.read_csv(RESULTS / "phase3a_unpredictable.csv")
+    targets = pd.read_csv(RESULTS / "phase3a_targets.csv")
+    weak = targets[(targets["kind"] == "regression") & (targets["n"] == 200) & ~targets["predictable"]]
     unpredictable = set(zip(weak["dataset"], weak["target"], strict=True))
     errors: dict[str, dict[tuple[str, str], float]] = {way: {} for way in ways}
     embedded: dict[str, NDArray[np.float32]] = {}

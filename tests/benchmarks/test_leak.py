@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.context import Context
 from benchmarks.embeddings import Embeddings
 from benchmarks.encoders import DEFAULT, Encoders
-from benchmarks.experiments import EXPERIMENTS, Context
+from benchmarks.experiments import EXPERIMENTS
 from benchmarks.leak import leak_table
 from benchmarks.methods.base import Unavailable
 from benchmarks.methods.registry import suits
