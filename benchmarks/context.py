@@ -19,15 +19,7 @@ from .tasks import Task
 
 @dataclass(frozen=True)
 class Context:
-    """What tasks need to run, in whatever process.
-
-    Attributes
-    ----------
-    problems : Problems
-    embeddings : Embeddings
-    weights : dict of str to str
-        Weight file by encoder name.
-    """
+    """What tasks need to run, in whatever process; `weights` are files by the name of the encoder."""
 
     problems: Problems
     embeddings: Embeddings

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
@@ -138,20 +139,12 @@ def run(problem: Problem, steps: list[Any]) -> Outcome:
 
 def table(outcomes: dict[str, dict[str, Outcome]]) -> str:
     """Format RMSEP (and R2) by method and problem, the best of each column marked."""
-    problems = list(outcomes)
-    methods = list(outcomes[problems[0]])
-    best = {p: min(methods, key=lambda m, p=p: outcomes[p][m].rmsep) for p in problems}
-    width = max(map(len, methods)) + 2
-    columns = [max(len(p), 18) + 2 for p in problems]
-    lines = ["RMSEP on the test set (R2); * = best", ""]
-    lines.append(" " * width + "".join(f"{p:>{w}}" for p, w in zip(problems, columns, strict=True)))
-    for method in methods:
-        cells = []
-        for p, w in zip(problems, columns, strict=True):
-            o = outcomes[p][method]
-            cells.append(f"{f'{o.rmsep:.4g} ({o.r2:.3f})' + (' *' if best[p] == method else '  '):>{w}}")
-        lines.append(f"{method:<{width}}" + "".join(cells))
-    return "\n".join(lines)
+    columns = {}
+    for problem, by_method in outcomes.items():
+        best = min(outcome.rmsep for outcome in by_method.values())
+        marked = {method: "*" if outcome.rmsep == best else " " for method, outcome in by_method.items()}
+        columns[problem] = {m: f"{o.rmsep:.4g} ({o.r2:.3f}) {marked[m]}" for m, o in by_method.items()}
+    return f"RMSEP on the test set (R2); * = best\n\n{pd.DataFrame(columns).to_string()}"
 
 
 def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:

@@ -24,13 +24,7 @@ ADAPTATION = 3
 
 
 class Embeddings:
-    """A folder in which each spectrum's embedding is kept, and what encoding cost.
-
-    Parameters
-    ----------
-    folder : path
-        Of the benchmark's output.
-    """
+    """A folder, of the benchmark's output, in which each spectrum's embedding is cached, and what encoding cost."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "embeddings"
@@ -45,16 +39,7 @@ class Embeddings:
     ) -> None:
         """Embed datasets that are not there yet, by one process before several use them.
 
-        Parameters
-        ----------
-        weights : path
-            Checkpoint file.
-        readout : str
-            Of the encoder.
-        names : sequence of str
-            Datasets.
-        read : callable
-            Returns spectra (n, L) and wavelengths (L,) in nm of one of them.
+        `read` returns the spectra (n, L) of a dataset and their wavelengths (L,) in nm.
         """
         seconds = self._seconds(weights, readout)
         missing = [name for name in names if name not in seconds]
@@ -80,19 +65,7 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """The embedding, as `SpectralEmbedder` with these parameters makes it.
-
-    Parameters
-    ----------
-    weights : path
-        Checkpoint file.
-    readout : str
-        Of the encoder.
-    embeddings : Embeddings
-        Where embeddings are cached.
-    **parameters
-        Of `SpectralEmbedder`.
-    """
+    """The embedding, as `SpectralEmbedder` with the given parameters makes it from a checkpoint file; cached in `embeddings`."""
 
     names = ("embedding",)
 

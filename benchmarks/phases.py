@@ -19,24 +19,10 @@ from .transfer import instrument_pairs, shared_targets
 
 #: Whatever a spectroscopist could do without us, and the embedding.
 PHASE0 = (
-    "mean",
-    "pls",
-    "snv-pls",
-    "sg1-pls",
-    "asls-snv-pls",
-    "asls-snv-ridge",
-    "best-pls",
-    "best-ridge",
-    "gp",
-    "pca-ridge",
-    "pca-tabpfn",
-    "aom-pls",
-    "aom-ridge",
-    "tabpfn-nirs",
-    "multirocket-ridge",
-    "ridge@untrained",
+    "mean", "pls", "snv-pls", "sg1-pls", "asls-snv-pls", "asls-snv-ridge", "best-pls", "best-ridge", "gp",
+    "pca-ridge", "pca-tabpfn", "aom-pls", "aom-ridge", "tabpfn-nirs", "multirocket-ridge", "ridge@untrained",
     f"ridge@{DEFAULT}",
-)
+)  # fmt: skip
 
 SEEDS = (0, 1, 2)
 
@@ -82,6 +68,12 @@ def _ablations(*names: str, readouts: Sequence[str] = ("contrast", "mean")) -> t
     return tuple(f"{encoder}:{readout}" for encoder in encoders for readout in readouts)
 
 
+#: Objectives and generators of tasks that are compared.
+_VARIED = (
+    "untrained", "mae~K", "augmentation~K", "baseline~K", "contrastive~K", "adversary~K", "all~K", "episodic~K",
+    "linear-spikes~K", "linear-functionals~K", "nonlinear-functionals~K", "region-to-region~K", "hidden-components~K",
+)  # fmt: skip
+
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
@@ -90,21 +82,7 @@ STRICT = {
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         (
-            *_ablations(
-                "untrained",
-                "mae~K",
-                "augmentation~K",
-                "baseline~K",
-                "contrastive~K",
-                "adversary~K",
-                "all~K",
-                "episodic~K",
-                "linear-spikes~K",
-                "linear-functionals~K",
-                "nonlinear-functionals~K",
-                "region-to-region~K",
-                "hidden-components~K",
-            ),
+            *_ablations(*_VARIED),
             *_ablations("mae-points~K", "points~K", readouts=("compact", "mean")),
             # The bundled recipe: its objective on local contrast, three times the steps.
             f"{TRANSFER_RECIPE}~K",
@@ -155,19 +133,12 @@ STRICT = {
 
 #: The bundled encoder with several heads, and the heavy pipelines.
 PHASE6 = (
-    "mean",
-    "best-pls",
-    "best-ridge",
-    "gp",
-    "aom-ridge",
-    "aom-ridge-blender",
-    "tabpfn-nirs",
-    "multirocket-ridge",
+    "mean", "best-pls", "best-ridge", "gp", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs", "multirocket-ridge",
     *(
         f"{head}@{DEFAULT}"
         for head in ("ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl")
     ),
-)
+)  # fmt: skip
 
 _CLASSICAL = ("snv-pls", "best-pls")
 _EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +11,7 @@ from .tables import RESULTS, markdown, read_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 
-_BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def _methods() -> str:
@@ -32,13 +31,9 @@ def _methods() -> str:
     return markdown(shown)
 
 
-#: By the name in the README's comment.
-TABLES: dict[str, Callable[[], str]] = {"methods": _methods}
-
-
 def updated(text: str) -> str:
-    """Return the README's text with its tables as the results say."""
-    return _BLOCK.sub(lambda match: f"{match[1]}{TABLES[match['name']]()}\n{match[3]}", text)
+    """Return the README's text with its table as the results say."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{_methods()}\n{match[2]}", text)
 
 
 def write() -> None:

@@ -45,20 +45,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def build(out: Path, to: Path) -> list[Path]:
-    """Build the report of a folder of results.
-
-    Parameters
-    ----------
-    out : path
-        Where `python -m benchmarks run` put its results.
-    to : path
-        Where tables and figures go.
-
-    Returns
-    -------
-    list of path
-        What was written.
-    """
+    """Build the report of the results in `out`, tables and figures, in the folder `to`; returns what was written."""
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
@@ -118,17 +105,7 @@ def _where_trained(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
-    """Write and draw a phase: ratios to each reference, and the errors of every target.
-
-    Parameters
-    ----------
-    phase : str
-        Name of the tables.
-    by_size : dict of int to DataFrame
-        Results by the number of calibration samples.
-    to : path
-        Folder of the report.
-    """
+    """Write and draw a phase, its results by the number of calibration samples: ratios to each reference, errors of every target."""
     comparisons, targets = [], []
     for n, table in by_size.items():
         for kind in KINDS:

@@ -132,18 +132,9 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
 
 
 def run_tasks(tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1) -> None:
-    """Measure what is not measured yet.
+    """Measure what is not measured yet in so many processes, which share the machine's cores.
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Of any experiments.
-    context : Context
-        Goes to every process.
-    results : Results
-        Where results go, a JSON each.
-    jobs : int
-        Processes; the machine's cores are shared out among them. `joblib.parallel_config` says of which backend.
+    `joblib.parallel_config` of the caller's says of which backend; joblib's own processes by default.
     """
     missing = [task for task in tasks if not results.done(task)]
     # Tasks of one target and split go together: their spectra are read once, and methods are timed side by side.

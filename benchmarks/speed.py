@@ -1,5 +1,8 @@
 """How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks speed`` writes ``speed*`` to a folder.
 
+With ``--pretraining``: spectra per second of the `cpu` recipe, and of the same episodes encoded one spectrum at a time, and the share of a
+step that is spent in matrix products; ``pretraining_speed.json``.
+
 What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
 what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
 """
@@ -7,6 +10,7 @@ what else the machine does makes nothing faster. The first time does not count, 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -23,12 +27,15 @@ import torch
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
+from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
+from nirs4all_vit.pretraining.memory import keep_freed_memory
 from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import DEFAULT_X_BANK
@@ -47,6 +54,9 @@ _BATCHES = (1, 32, 256)
 _COUNTS = (256, 512, 1024, 2048, 4096)
 _LENGTH, _N = 700, 256
 _MATRICES = (256, 512, 1024, 2048)
+
+#: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
+_PRODUCTS = ("mm", "linear", "matmul", "scaled_dot_product", "cholesky", "triangular", "einsum")
 
 Run = Callable[[], Any]
 
@@ -221,6 +231,66 @@ def start_up(rounds: int) -> dict[str, float]:
     return {name: seconds - bare for name, seconds in times.items()}
 
 
+def per_sample(run: Pretraining, steps: int) -> float:
+    """Train with spectra going through the encoder one at a time; returns spectra per second."""
+    encode, from_wavelengths = run.encoder.forward, Grid.from_wavelengths
+
+    def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
+        nm = 1000.0 * grid.log_wavelength.double().exp()
+        parts = [encode(x[i : i + 1], from_wavelengths(nm), **options) for i in range(len(x))]
+        return torch.cat(parts)
+
+    run.encoder.forward = one_by_one
+    try:
+        return spectra_per_second(run, steps)
+    finally:
+        del run.encoder.forward
+
+
+def spectra_per_second(run: Pretraining, steps: int) -> float:
+    """Return spectra per second of some steps, after one that does not count."""
+    run.step()
+    start, count = time.perf_counter(), 0.0
+    for _ in range(steps):
+        count += run.step()["spectra"]
+    return count / (time.perf_counter() - start)
+
+
+def shares(run: Pretraining, steps: int) -> dict[str, float]:
+    """Return the share of the operators' own time by kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        for _ in range(steps):
+            run.step()
+    own: dict[str, float] = {}
+    for event in record.key_averages():
+        if event.key.startswith("enumerate(DataLoader"):
+            continue  # a frame around operators of its own
+        own[event.key.removeprefix("aten::")] = own.get(event.key.removeprefix("aten::"), 0) + event.self_cpu_time_total
+    total = sum(own.values())
+    products = sum(value for key, value in own.items() if any(name in key for name in _PRODUCTS))
+    largest = sorted(own.items(), key=lambda item: -item[1])[:12]
+    return {"matrix products": products / total, **{key: value / total for key, value in largest}}
+
+
+def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
+    """Return the speed of pretraining by batches and by single spectra, and where the time goes."""
+    bank = load_x_bank(x_bank)
+    keep_freed_memory()
+    config = load_recipe("cpu", [f"--data.x_bank={x_bank}", "--data.p_synth=0"])
+
+    def fresh() -> Pretraining:
+        return Pretraining(dataclasses.replace(config), bank)
+
+    batched, single = spectra_per_second(fresh(), steps), per_sample(fresh(), max(1, steps // 10))
+    return {
+        "machine": machine(),
+        "spectra_per_second": round(batched, 1),
+        "spectra_per_second_one_by_one": round(single, 1),
+        "ratio": round(batched / single, 2),
+        "shares_of_a_step": shares(fresh(), max(2, steps // 4)),
+    }
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the tables (%(default)s)")
@@ -235,9 +305,7 @@ def main(options: argparse.Namespace) -> int:
     """Measure, print and write the tables."""
     options.out.mkdir(parents=True, exist_ok=True)
     if options.pretraining:
-        from .pretraining_speed import measure
-
-        figures = measure(options.x_bank, options.steps)
+        figures = pretraining(options.x_bank, options.steps)
         write_json(figures, options.out / "pretraining_speed.json")
         print(json.dumps(figures, indent=1))
         return 0

@@ -35,13 +35,7 @@ N_PROBED, N_PAIRS = 120, 60
 
 
 def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
-    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets.
-
-    Returns
-    -------
-    dict of str to float
-        AUC by family.
-    """
+    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets; returns AUC by family."""
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []

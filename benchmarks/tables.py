@@ -37,20 +37,9 @@ def labelled(frame: pd.DataFrame, **labels: Any) -> pd.DataFrame:
 def read_comparison(
     phase: str, *, kind: str = "regression", n: int = 200, reference: str = REFERENCE, folder: Path = RESULTS
 ) -> pd.DataFrame:
-    """Return one comparison of a phase, a row per method.
+    """Return one comparison of a phase (``phase0`` and the like), a row per method.
 
-    Parameters
-    ----------
-    phase : str
-        Name of the table, ``phase0`` and the like.
-    kind : {"regression", "classification"}
-        Which targets.
-    n : int
-        Calibration samples at most.
-    reference : str
-        The method below the line of the ratios.
-    folder : path
-        Of the tables.
+    It is of the targets of a `kind`, with at most `n` calibration samples, over the errors of the method `reference`.
     """
     table = pd.read_csv(folder / f"{phase}.csv")
     chosen = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)

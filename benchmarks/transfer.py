@@ -28,17 +28,10 @@ INSTRUMENT_GROUPS = (
     ("tablets_idrc2002_spec1", "tablets_idrc2002_spec2"),
     ("marzipan_bomem", "marzipan_infraprover", "marzipan_nirs1", "marzipan_nirs2", "marzipan_nit"),
     ("wheat_idrc2016_a2", "wheat_idrc2016_atest", "wheat_idrc2016_b2", "wheat_idrc2016_btest"),
-    (
-        "sugarcane_chaix_f750",
-        "sugarcane_chaix_micronir1700",
-        "sugarcane_chaix_micronir2200",
-        "sugarcane_chaix_nirone22",
-        "sugarcane_chaix_nirscan_nano",
-        "sugarcane_chaix_scio",
-        "sugarcane_chaix_tellspec",
-    ),
+    ("sugarcane_chaix_f750", "sugarcane_chaix_micronir1700", "sugarcane_chaix_micronir2200", "sugarcane_chaix_nirone22",
+     "sugarcane_chaix_nirscan_nano", "sugarcane_chaix_scio", "sugarcane_chaix_tellspec"),
     ("n4a_bge_flamenir", "n4a_bge_micronir"),
-)
+)  # fmt: skip
 
 #: What ratios are taken to: spectra of the second instrument interpolated to the first's grid.
 REFERENCE = "snv-pls, none 0"
@@ -53,24 +46,16 @@ _SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments, cropped to the range that both cover.
-
-    Attributes
-    ----------
-    source, destination : Calibration
-        Calibrated on, predicted on.
-    """
+    """The same samples, row by row, on two instruments (calibrated on, predicted on), cropped to the range that both cover."""
 
     source: Calibration
     destination: Calibration
 
 
-def instrument_pairs(datasets: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def instrument_pairs() -> Iterator[tuple[str, str]]:
     """Yield (from, to) of every group, both ways."""
     for group in INSTRUMENT_GROUPS:
-        for a, b in permutations(group, 2):
-            if not datasets or (a in datasets and b in datasets):
-                yield a, b
+        yield from permutations(group, 2)
 
 
 def shared_targets(x_bank: Path, y_bank: Path | None, a: str, b: str) -> list[str]:
