@@ -140,15 +140,15 @@ def configuration() -> str:
 
 def _sections(kind: type, prefix: str = "") -> list[tuple[str, type]]:
     """Return the dataclasses below one, with the prefix of their keys."""
-    found = []
+    sections = []
     for field in dataclasses.fields(kind):
         nested = field.default_factory if isinstance(field.default_factory, type) else None
         if nested is not None and dataclasses.is_dataclass(nested):
             name = f"{prefix}{field.name}"
-            found += _sections(nested, f"{name}.") or []
+            sections += _sections(nested, f"{name}.") or []
             if any(not _is_nested(f) for f in dataclasses.fields(nested)):
-                found.append((name, nested))
-    return found
+                sections.append((name, nested))
+    return sections
 
 
 def _is_nested(field: dataclasses.Field) -> bool:

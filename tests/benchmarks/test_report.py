@@ -62,8 +62,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 put(Task("transfer", f"d{i}", "y", method, options=options), rmsep=0.4 * by)
             for other in (None, f"d{(i + 1) % N}"):
                 options = {"analyte": "protein", "trained_on": other, "training": "covering"}
-                found = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "rmsep_20": 0.6 * by, "r": 0.5}
-                put(Task("pooled", f"d{i}", "y", method, options=options), **found)
+                of_pool = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "rmsep_20": 0.6 * by, "r": 0.5}
+                put(Task("pooled", f"d{i}", "y", method, options=options), **of_pool)
             put(
                 Task(
                     "pooled",
@@ -73,7 +73,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     permuted=True,
                     options={"analyte": "protein", "trained_on": None, "training": "covering"},
                 ),
-                **found,
+                **of_pool,
             )
     failed = Task("calibration", "d0", "y", "pca-tabpfn")
     results.write(failed, {"status": "unavailable", "reason": "no weights"})
@@ -83,10 +83,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     """The report, and the names of the files that the command says it wrote."""
-    to, told = tmp_path_factory.mktemp("report"), io.StringIO()
-    with contextlib.redirect_stdout(told):
+    to, printed = tmp_path_factory.mktemp("report"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
         assert main(["report", "--out", str(results), "--to", str(to)]) == 0
-    return to, {Path(line).name for line in told.getvalue().split()}
+    return to, {Path(line).name for line in printed.getvalue().split()}
 
 
 def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
@@ -188,9 +188,9 @@ def test_results_that_say_little_make_a_small_report(tmp_path: Path) -> None:
         "areas": {"noise": 0},
     }
     Results(tmp_path).write(Task("robustness", "d0", "y", "gp"), {"status": "done", "result": figures})
-    made = {path.name for path in report.build(tmp_path, tmp_path / "report")}
+    written = {path.name for path in report.build(tmp_path, tmp_path / "report")}
     assert not pd.read_csv(tmp_path / "report/phase0_targets.csv")["predictable"].any()
-    assert "phase0.csv" not in made
+    assert "phase0.csv" not in written
     shuffled = Task("calibration", "d0", "y", "gp", permuted=True)
     Results(tmp_path).write(shuffled, {"status": "done", "result": {"family": "f", "kind": "regression", "rmsep": 1.0}})
     report.build(tmp_path, tmp_path / "report")

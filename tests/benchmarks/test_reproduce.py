@@ -34,10 +34,10 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
     about = {key: "then" for key in ("bank_hash", "recipe", "versions", "machine", "threads")}
     bundled = load_checkpoint(_saved(tmp_path / "bundled.safetensors", 0, commit="one", **about))
     about |= {} if same else {"versions": "now"}
-    made = _saved(tmp_path / "made.safetensors", 0 if same else 1, commit="one", **about)
+    again = _saved(tmp_path / "made.safetensors", 0 if same else 1, commit="one", **about)
     monkeypatch.setattr(reproduce, "DEFAULT", bundled.path)
     monkeypatch.setattr(reproduce, "source_of", lambda commit, _: tmp_path / commit)
-    monkeypatch.setattr(reproduce, "train", lambda source, *_: made if source == tmp_path / "one" else None)
+    monkeypatch.setattr(reproduce, "train", lambda source, *_: again if source == tmp_path / "one" else None)
     assert main(["reproduce", "--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
     printed = capsys.readouterr().out
     assert ("the same, to the last bit" in printed) == same
@@ -47,8 +47,8 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
 
 def _has_history() -> bool:
     commit = load_checkpoint("nirs-base-v2").header["provenance"]["commit"]
-    found = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
-    return found.returncode == 0
+    done = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
+    return done.returncode == 0
 
 
 @pytest.mark.skipif(not _has_history(), reason="needs the repository's history")

@@ -52,9 +52,9 @@ def test_one_method_that_fails_or_cannot_run_stops_nobody(
     monkeypatch.setattr("benchmarks.methods.ridge.Ridge.fit", broken)
     methods = ["--methods", "mean", "pca-tabpfn", "best-ridge"]
     assert main(["run", "phase0", "--datasets", "synthetic-0", *methods, "--jobs", "1", "--out", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "failed (6 tasks): best-ridge: ArithmeticError: no" in told
-    assert "not run (6 tasks): pca-tabpfn" in told
+    printed = capsys.readouterr().out
+    assert "failed (6 tasks): best-ridge: ArithmeticError: no" in printed
+    assert "not run (6 tasks): pca-tabpfn" in printed
     status = Results(tmp_path).table("calibration").groupby("method")["status"].first()
     assert status.to_dict() == {"mean": "done", "pca-tabpfn": "unavailable", "best-ridge": "failed"}
 
