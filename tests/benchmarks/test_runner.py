@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import pytest
 
 from benchmarks import runner
-from benchmarks.__main__ import main
+from benchmarks.__main__ import COMMANDS, main
+from benchmarks.phases import NAMES, PHASES
 from benchmarks.tasks import Results, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,6 +58,20 @@ def test_one_method_that_fails_or_cannot_run_stops_nobody(
     assert "not run (6 tasks): pca-tabpfn" in printed
     status = Results(tmp_path).table("calibration").groupby("method")["status"].first()
     assert status.to_dict() == {"mean": "done", "pca-tabpfn": "unavailable", "best-ridge": "failed"}
+
+
+def test_phases_have_names_beside_their_numbers(capsys: pytest.CaptureFixture) -> None:
+    assert all(PHASES[name] is PHASES[number] for number, name in NAMES.items())
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "baselines (phase0)" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_loads_no_command() -> None:
+    script = "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nfinally: print(set(sys.modules) & {'torch', 'numpy'})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.exhaustive
