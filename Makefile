@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.demo $(if $(X_BANK),--x-bank "$(X_BANK)")
+	$(VENV)/bin/python -m benchmarks demo $(if $(X_BANK),--x-bank "$(X_BANK)")
 
 # All tests but the exhaustive ones, a process of one thread per core; those that need the bank look for it in X_BANK (../shared/x_bank).
 test: $(INSTALLED)
@@ -64,11 +64,11 @@ fuzz: $(INSTALLED)
 
 # The tables in benchmarks/results/.
 bank: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.bank $(if $(X_BANK),--x-bank "$(X_BANK)")
+	$(VENV)/bin/python -m benchmarks bank $(if $(X_BANK),--x-bank "$(X_BANK)")
 
-# One phase of the benchmark, PHASE=phase0 and the like, and its report in runs/benchmark/report/. Goes on where it was.
+# One phase of the benchmark, PHASE=baselines and the like, and its report in runs/benchmark/report/. Goes on where it was.
 benchmark: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks run $(or $(PHASE),phase0) --x-bank "$(or $(X_BANK),../shared/x_bank)"
+	$(VENV)/bin/python -m benchmarks run $(or $(PHASE),baselines) --x-bank "$(or $(X_BANK),../shared/x_bank)"
 	$(VENV)/bin/python -m benchmarks report
 
 # An environment of its own for MultiRocket: aeon wants an older numpy than the one pinned here.
@@ -80,12 +80,11 @@ multirocket: .venv-multirocket/bin/python
 
 # What the data layer costs, and what the synthetic spectra are worth.
 data: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.data $(if $(X_BANK),--x-bank "$(X_BANK)")
-	$(VENV)/bin/python -m benchmarks.synthetic $(if $(X_BANK),--x-bank "$(X_BANK)")
+	$(VENV)/bin/python -m benchmarks data $(if $(X_BANK),--x-bank "$(X_BANK)")
 
 # Train the bundled checkpoint again, on one thread, and compare the weights: the same to the last bit on the same machine.
 reproduce-checkpoint: $(INSTALLED)
-	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks.reproduce --x-bank "$(or $(X_BANK),../shared/x_bank)"
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m benchmarks reproduce --x-bank "$(or $(X_BANK),../shared/x_bank)"
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -1,6 +1,6 @@
 """Frozen embedding + RidgeCV against PCA(30) + RidgeCV on every regression target of the bank.
 
-``python -m benchmarks.bank --x-bank ../shared/x_bank`` prints both tables and writes them to
+``python -m benchmarks bank --x-bank ../shared/x_bank`` prints both tables and writes them to
 ``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining; how
 the encoder does on families that it has not seen is said in the model card.
 """
@@ -8,9 +8,7 @@ the encoder does on families that it has not seen is said in the model card.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,9 @@ from tqdm import tqdm
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.embedding.column_weighting import ColumnWeighting
 
-from .calibrations import DEFAULT_X_BANK, Calibration, load_calibrations
+from .calibrations import DEFAULT_X_BANK, load_calibrations
 from .encoders import DEFAULT, Encoders
-
-RESULTS = Path(__file__).parent / "results"
+from .tables import RESULTS
 
 #: Penalties of every ridge here; wide enough for raw counts as for embeddings.
 ALPHAS = np.logspace(-8, 4, 25)
@@ -37,38 +34,26 @@ def _rmsep(model: RidgeCV | Pipeline, X: NDArray, y: NDArray, train: NDArray, te
     return float(np.sqrt(np.mean((model.fit(X[train], y[train]).predict(X[test]) - y[test]) ** 2)))
 
 
-def compare(
-    x_bank: Path,
-    *,
-    seeds: int = 2,
-    checkpoints: dict[str, str | os.PathLike[str]] | None = None,
-    families: list[str] | None = None,
-) -> pd.DataFrame:
-    """Measure both methods on every target.
-
-    Parameters
-    ----------
-    x_bank : path
-        Folder of spectra, with ``y_bank`` beside it.
-    seeds : int
-        Splits per target (a third for testing, by group, at most 200 calibration samples).
-    checkpoints : dict of str to path, optional
-        Weights to judge, by the name of their column; ``{"embedding": ...}``, the bundled ones, by default.
-    families : list of str, optional
-        Families to judge on; all by default.
+def compare(x_bank: Path, *, seeds: int = 2) -> pd.DataFrame:
+    """Measure PCA and the embedding, of the bundled encoder and of an untrained one, under RidgeCV on every target.
 
     Returns
     -------
     DataFrame
-        A row per target: RMSEP (averages over the splits) of the mean predictor, of PCA + RidgeCV and of
-        RidgeCV on each embedding.
+        A row per target: RMSEP (averages over splits by group, a third for testing, at most 200 calibration samples) of the mean
+        predictor, of PCA + RidgeCV and of RidgeCV on each embedding.
     """
-    embedders = {
-        name: SpectralEmbedder(path, readout="contrast", adapt=False)
-        for name, path in (checkpoints or {"embedding": DEFAULT}).items()
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": DEFAULT}
+        embedders = {
+            name: SpectralEmbedder(path, readout="contrast", adapt=False) for name, path in checkpoints.items()
+        }
+        return _compare(x_bank, embedders, seeds)
+
+
+def _compare(x_bank: Path, embedders: dict[str, SpectralEmbedder], seeds: int) -> pd.DataFrame:
     rows, embedded, last = [], {}, None
-    for calibration in tqdm(list(_judged(x_bank, families)), desc="embedding against PCA", unit="target"):
+    for calibration in tqdm(list(load_calibrations(x_bank)), desc="embedding against PCA", unit="target"):
         # Targets of one dataset share an embedding where they were measured on the same samples.
         if last is None or not np.array_equal(calibration.X, last):
             axis = calibration.wavelengths
@@ -94,12 +79,6 @@ def compare(
 
 def _adapted(z: NDArray, train: NDArray) -> NDArray:
     return ColumnWeighting.fit(z[train]).apply(z.copy())
-
-
-def _judged(x_bank: Path, families: list[str] | None) -> Iterator[Calibration]:
-    for calibration in load_calibrations(x_bank):
-        if families is None or calibration.family in families:
-            yield calibration
 
 
 def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "pca") -> pd.Series:
@@ -152,28 +131,20 @@ def _cosine(a: NDArray, b: NDArray) -> NDArray:
     return (a * b).sum(axis=1) / (np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1))
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.bank", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of spectra, y_bank beside it")
-    parser.add_argument("--checkpoint", default=DEFAULT, help="weights to judge; others than the default write nothing")
-    parser.add_argument("--families", nargs="*", help="families to judge on; nothing is written then")
-    options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": options.checkpoint}
-        table = compare(options.x_bank, checkpoints=checkpoints, families=options.families)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
+    table = compare(options.x_bank)
     summary = pd.concat([summarise(table), summarise(table, reference="untrained")], axis=1)
     print(table.to_string(index=False, float_format="%.4g"))
     print(f"\n{summary.to_string(float_format='%.3f')}\n")
-    if options.checkpoint != DEFAULT or options.families:
-        return
     stable = resampling(options.x_bank)
     print(stable.to_string(index=False, float_format="%.4f"))
     RESULTS.mkdir(exist_ok=True)
     table.to_csv(RESULTS / "bank_pca.csv", index=False, float_format="%.6g")
-    summary.to_csv(RESULTS / "bank_pca_summary.csv", float_format="%.4g")
     stable.to_csv(RESULTS / "resampling.csv", index=False, float_format="%.5f")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

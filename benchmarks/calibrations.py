@@ -140,11 +140,11 @@ def load_calibrations(
         column = about.get("group")
         groups = pd.factorize(targets[column])[0] if column in targets else np.arange(len(targets))
         for target, kind in kinds.items():
-            made = make_calibration(
+            problem = make_calibration(
                 name, target, about.get("family", name), X, wavelengths, targets[target], groups, kind, min_samples
             )
-            if made is not None:
-                yield made
+            if problem is not None:
+                yield problem
 
 
 def make_calibration(
@@ -158,20 +158,9 @@ def make_calibration(
     task: str,
     min_samples: int = 40,
 ) -> Calibration | None:
-    """Return a problem from a column of targets as it was read; None where too little was measured.
+    """Return a problem from a column of targets as it was read, some of them missing; None where too little was measured.
 
-    Parameters
-    ----------
-    dataset, target, family : str
-    X : ndarray of shape (n, n_wavelengths)
-    wavelengths : ndarray of shape (n_wavelengths,)
-        In nm.
-    column : Series of length n
-        Values or names of classes, some of them missing.
-    groups : ndarray of shape (n,)
-    task : {"regression", "classification"}
-    min_samples : int
-        Rows that are measured at least; of at least 20 samples.
+    At least `min_samples` rows of 20 samples have to be there.
     """
     y, measured = _measured(column, groups, task)
     if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:

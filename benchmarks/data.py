@@ -1,14 +1,13 @@
 """What the data layer costs: loading a bank, AsLS baselines, a batch against the encoder's step.
 
-``python -m benchmarks.data --x-bank ../shared/x_bank`` writes ``data_layer.json`` to ``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``data_layer.json`` to ``benchmarks/results/``, and beside it what
+`benchmarks.synthetic` measures.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -24,9 +23,10 @@ from nirs4all_vit.pretraining import Augmentation, BaselineCache, MultiSpectralD
 from nirs4all_vit.pretraining.augmentation import block_mask
 from nirs4all_vit.pretraining.draw import Draw
 
+from . import synthetic
 from .calibrations import DEFAULT_X_BANK
-
-RESULTS = Path(__file__).parent / "results"
+from .measure import machine
+from .tables import RESULTS, rounded, write_json
 
 #: A usual corruption: the four augmentations that run in torch, each on half of the spectra.
 AUGMENTATION = {
@@ -58,8 +58,8 @@ def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
     data = MultiSpectralDataset(bank, 64, layout=layout, synthetic=synthetic_bank(16), p_synth=0.3)
     augment, draw = Augmentation(AUGMENTATION), Draw.seeded(0)
     encoder = load_checkpoint().encoder.train().requires_grad_(True)
-    for made in data.datasets[data.n_real :]:
-        _ = made.values  # generated once in a run
+    for dataset in data.datasets[data.n_real :]:
+        _ = dataset.values  # generated once in a run
     drawn = [data[k] for k in range(n)]
 
     def step(batch: Any) -> None:
@@ -94,37 +94,36 @@ def _each(function: Callable[[Any], Any], items: Any) -> float:
     return 1e3 * (time.perf_counter() - start) / len(items)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure and write the figures."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description=__doc__)
-    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON")
-    options = parser.parse_args(arguments)
+def measure(x_bank: Path) -> dict[str, Any]:
+    """Return the costs of loading, of baselines and of batches."""
     with tempfile.TemporaryDirectory() as folder:
         result: dict[str, Any] = {
-            "machine": {
-                "cores": os.cpu_count(),
-                "processor": platform.machine(),
-                "torch_threads": torch.get_num_threads(),
-            },
-            "load": loading(options.x_bank),
-            "load_into_cache": loading(options.x_bank, folder),
-            "load_from_cache": loading(options.x_bank, folder),
+            "machine": machine(),
+            "load": loading(x_bank),
+            "load_into_cache": loading(x_bank, folder),
+            "load_from_cache": loading(x_bank, folder),
         }
-        bank = load_x_bank(options.x_bank, cache=folder)
+        bank = load_x_bank(x_bank, cache=folder)
         start = time.perf_counter()
         BaselineCache(Path(folder) / "asls").precompute(bank)
         seconds = time.perf_counter() - start
     result["asls"] = {"seconds": seconds, "spectra_per_second": sum(map(len, bank)) / seconds, "jobs": 1}
-    result["one_grid"] = batches(options.x_bank, "one_grid")
-    result["mixed"] = batches(options.x_bank, "mixed")
-    result = {
-        key: {k: round(v, 4) if isinstance(v, float) else v for k, v in part.items()} for key, part in result.items()
-    }
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "data_layer.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-    print(json.dumps(result, indent=1))
+    return {**result, **{layout: batches(x_bank, layout) for layout in ("one_grid", "mixed")}}
 
 
-if __name__ == "__main__":
-    main()
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the figures")
+    parser.add_argument("--sets", type=int, default=64, help="synthetic datasets")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write the figures."""
+    costs = measure(options.x_bank)
+    write_json(costs, options.out / "data_layer.json")
+    utility = synthetic.measure(options.x_bank, options.sets)
+    write_json(utility, options.out / "synthetic_utility.json")
+    synthetic.plot(utility, options.out / "synthetic_utility.png")
+    print(json.dumps(rounded({"data layer": costs, "synthetic spectra": utility["summary"]}), indent=1))
+    return 0

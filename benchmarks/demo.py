@@ -1,6 +1,6 @@
 """The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run.
 
-``python -m benchmarks.demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
+``python -m benchmarks demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
@@ -138,20 +139,12 @@ def run(problem: Problem, steps: list[Any]) -> Outcome:
 
 def table(outcomes: dict[str, dict[str, Outcome]]) -> str:
     """Format RMSEP (and R2) by method and problem, the best of each column marked."""
-    problems = list(outcomes)
-    methods = list(outcomes[problems[0]])
-    best = {p: min(methods, key=lambda m, p=p: outcomes[p][m].rmsep) for p in problems}
-    width = max(map(len, methods)) + 2
-    columns = [max(len(p), 18) + 2 for p in problems]
-    lines = ["RMSEP on the test set (R2); * = best", ""]
-    lines.append(" " * width + "".join(f"{p:>{w}}" for p, w in zip(problems, columns, strict=True)))
-    for method in methods:
-        cells = []
-        for p, w in zip(problems, columns, strict=True):
-            o = outcomes[p][method]
-            cells.append(f"{f'{o.rmsep:.4g} ({o.r2:.3f})' + (' *' if best[p] == method else '  '):>{w}}")
-        lines.append(f"{method:<{width}}" + "".join(cells))
-    return "\n".join(lines)
+    columns = {}
+    for problem, by_method in outcomes.items():
+        best = min(outcome.rmsep for outcome in by_method.values())
+        marked = {method: "*" if outcome.rmsep == best else " " for method, outcome in by_method.items()}
+        columns[problem] = {m: f"{o.rmsep:.4g} ({o.r2:.3f}) {marked[m]}" for m, o in by_method.items()}
+    return f"RMSEP on the test set (R2); * = best\n\n{pd.DataFrame(columns).to_string()}"
 
 
 def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
@@ -183,12 +176,14 @@ def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
     plt.close(figure)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the demonstration."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, help="folder of real spectra; synthetic ones by default")
     parser.add_argument("--out", type=Path, default=Path("demo.png"), help="plot to write")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the demonstration."""
     logging.getLogger("nirs4all").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", category=DeprecationWarning)
 
@@ -207,7 +202,4 @@ def main(arguments: list[str] | None = None) -> None:
     print(f"\n{table(outcomes)}\n")
     plot(outcomes, options.out)
     print(f"{time.perf_counter() - started:.0f} s; predicted against measured: {options.out}")
-
-
-if __name__ == "__main__":
-    main()
+    return 0

@@ -24,13 +24,7 @@ ADAPTATION = 3
 
 
 class Embeddings:
-    """A folder in which each spectrum's embedding is kept, and what encoding cost.
-
-    Parameters
-    ----------
-    folder : path
-        Of the benchmark's output.
-    """
+    """A folder, of the benchmark's output, in which each spectrum's embedding is cached, and what encoding cost."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "embeddings"
@@ -45,26 +39,17 @@ class Embeddings:
     ) -> None:
         """Embed datasets that are not there yet, by one process before several use them.
 
-        Parameters
-        ----------
-        weights : path
-            Checkpoint file.
-        readout : str
-            Of the encoder.
-        names : sequence of str
-            Datasets.
-        read : callable
-            Returns spectra (n, L) and wavelengths (L,) in nm of one of them.
+        `read` returns the spectra (n, L) of a dataset and their wavelengths (L,) in nm.
         """
-        known = self._seconds(weights, readout)
-        missing = [name for name in names if name not in known]
+        seconds = self._seconds(weights, readout)
+        missing = [name for name in names if name not in seconds]
         for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
             spectra, wavelengths = read(name)
             start = time.perf_counter()
             self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)
-            known[name] = (time.perf_counter() - start) / len(spectra)
+            seconds[name] = (time.perf_counter() - start) / len(spectra)
             with atomic_path(self._record(weights, readout)) as target:
-                target.write_text(json.dumps(known, indent=1) + "\n", "utf-8")
+                target.write_text(json.dumps(seconds, indent=1) + "\n", "utf-8")
 
     def seconds_per_spectrum(self, weights: str, readout: str, dataset: str) -> float:
         """Return what encoding took when a dataset was embedded, on all cores; 0 where it was not."""
@@ -80,25 +65,13 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """The embedding, as `SpectralEmbedder` with these parameters makes it.
-
-    Parameters
-    ----------
-    weights : path
-        Checkpoint file.
-    readout : str
-        Of the encoder.
-    kept : Embeddings
-        Where embeddings are kept.
-    **parameters
-        Of `SpectralEmbedder`.
-    """
+    """The embedding, as `SpectralEmbedder` with the given parameters makes it from a checkpoint file; cached in `embeddings`."""
 
     names = ("embedding",)
 
-    def __init__(self, weights: str, readout: str, kept: Embeddings, **parameters: Any) -> None:
-        self.weights, self.readout, self.kept = weights, readout, kept
-        self.embedder = kept.embedder(weights, readout, **parameters)
+    def __init__(self, weights: str, readout: str, embeddings: Embeddings, **parameters: Any) -> None:
+        self.weights, self.readout, self.embeddings = weights, readout, embeddings
+        self.embedder = embeddings.embedder(weights, readout, **parameters)
 
     def fit(self, part: Calibration) -> Self:
         """Fit the embedder on the calibration spectra."""
@@ -116,7 +89,7 @@ class EmbeddedView(Views):
 
     def seconds_per_spectrum(self, dataset: str) -> float:
         """Return what encoding took when the dataset was embedded."""
-        return self.kept.seconds_per_spectrum(self.weights, self.readout, dataset)
+        return self.embeddings.seconds_per_spectrum(self.weights, self.readout, dataset)
 
 
 @lru_cache

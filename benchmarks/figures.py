@@ -35,16 +35,7 @@ def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
 
 
 def ratios(path: Path, errors: pd.DataFrame, reference: str, title: str) -> None:
-    """Draw each method's ratios to the reference, a point per target, boxes over them.
-
-    Parameters
-    ----------
-    path : path
-        Without suffix.
-    errors : DataFrame
-        Of `statistics.errors`, for predictable targets.
-    reference, title : str
-    """
+    """Draw each method's ratios to the reference, a point per predictable target, boxes over them; `path` has no suffix."""
     ratio = {}
     for name in errors.columns.drop(reference):
         pair = statistics.paired(errors, name, reference)

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
 from .pooled import CORRECTIONS
 from .statistics import ERROR, FLOOR, PREDICTABLE, holm, signed_rank
+from .tables import markdown, write_table
+from .tasks import Results, Task
 
 #: Experiments in the order of the table.
 _EXPERIMENTS = ("calibration", "robustness", "transfer", "pooled")
@@ -40,12 +46,11 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
         (few families are never significant after Holm); ``undecided`` below five families; else ``none``.
         Empty without shuffled rows.
     """
-    found = [_ratios(name, tables[name]) for name in _EXPERIMENTS if name in tables]
-    found = [part for part in found if len(part)]
-    if not found:
+    parts = [part for name in _EXPERIMENTS if name in tables and len(part := _ratios(name, tables[name]))]
+    if not parts:
         return pd.DataFrame()
     keys = ["experiment", "kind", "split", "samples", "method"]
-    every = pd.concat(found, ignore_index=True)
+    every = pd.concat(parts, ignore_index=True)
     every["experiment"] = pd.Categorical(every["experiment"], _EXPERIMENTS)
     rows = []
     for key, part in every.groupby(keys, observed=True):
@@ -67,6 +72,27 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     large = (table["p"] < _LEVEL) & (table["error / mean predictor's"] <= PREDICTABLE)
     skill = decided & ((table["p Holm"] < _LEVEL) | large)
     return table.assign(verdict=np.select([skill, ~decided], VERDICTS[:2], VERDICTS[2]))
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Write the verdict on every method and experiment."""
+    table = leak_table(tables)
+    if len(table):
+        write_table(table, to / "leak")
+
+
+def print_verdict(results: Results, tasks: Sequence[Task]) -> int:
+    """Print what the leak test says; returns 1 where something has skill, or nothing was tested."""
+    table = leak_table({name: results.table(name, tasks) for name in {task.experiment for task in tasks}})
+    tested = set(table.get("method", ()))
+    untested = sorted({task.method for task in tasks} - tested - {"mean"})
+    if len(table):
+        print(markdown(table))
+    if untested:
+        print(f"not tested: {', '.join(untested)}")
+    counts = Counter(table.get("verdict", ()))
+    print("shuffled targets, rows: " + ", ".join(f"{counts[name]} {name}" for name in VERDICTS))
+    return 1 if counts["skill"] or not tested else 0
 
 
 def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:

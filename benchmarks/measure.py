@@ -1,14 +1,16 @@
-"""Time and memory of a block of code."""
+"""Time and memory of a block of code, and the machine that figures were made on."""
 
 from __future__ import annotations
 
 import ctypes
+import os
+import platform
 import re
 import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
 
@@ -56,8 +58,31 @@ def _reset_peak() -> int:
 
 def _peak() -> int:
     """Return the highest resident memory since the mark was reset, in bytes."""
+    mark = re.search(r"VmHWM:\s+(\d+) kB", _read(_PROC / "status"))
+    return int(mark[1]) * 1024 if mark else psutil.Process().memory_info().rss
+
+
+def machine() -> dict[str, Any]:
+    """Return what figures are made on."""
+    import torch
+
+    import nirs4all_vit
+
+    name = re.search(r"^model name\s*:\s*(.+)$", _read(Path("/proc/cpuinfo")), re.MULTILINE)
+    return {
+        "processor": name[1].strip() if name else platform.processor(),
+        "cores": os.cpu_count(),
+        "memory (GB)": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torch threads": torch.get_num_threads(),
+        "nirs4all_vit": nirs4all_vit.__version__,
+    }
+
+
+def _read(path: Path) -> str:
+    """Return the text of a file of the kernel's; empty where there is none."""
     try:
-        found = re.search(r"VmHWM:\s+(\d+) kB", (_PROC / "status").read_text("utf-8"))
+        return path.read_text("utf-8")
     except OSError:
-        found = None
-    return int(found[1]) * 1024 if found else psutil.Process().memory_info().rss
+        return ""

@@ -1,11 +1,11 @@
-"""How well faults are told from spectra like the calibration set: ``python -m benchmarks.novelty --x-bank DIR``."""
+"""How well faults are told from spectra like the calibration set: ``python -m benchmarks novelty --x-bank DIR``."""
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,28 +21,12 @@ from nirs4all_vit.spectra.data import MAX_WAVELENGTH
 
 from .encoders import DEFAULT
 from .problems import Problems
-from .report import write_table
+from .tables import write_table
 
 #: A spectrum and its axis in nm, both ascending, made wrong.
 Fault = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
 _SEEDS = (0, 1, 2)
 _MOST_TRAIN, _MOST_TEST = 100, 30
-
-
-def _saturated(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
-    return np.minimum(X, np.quantile(X, 0.7, axis=1, keepdims=True)), nm
-
-
-def _flipped(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
-    return X[:, ::-1].copy(), nm
-
-
-def _wavenumbers_as_nanometres(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
-    return X[:, ::-1].copy(), 1e7 / nm[::-1]
-
-
-def _percent_reflectance(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:  # noqa: ARG001
-    return 100.0 * 10.0 ** -X.clip(-1.0, 4.0), nm
 
 
 def _dead_channel(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -59,19 +43,6 @@ def _dead_block(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDAr
     return X, nm
 
 
-def _noise(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    return rng.normal(size=X.shape), nm
-
-
-def _sines(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    place = np.linspace(0.0, 2 * np.pi, X.shape[1])
-    return np.sin(rng.uniform(3, 30, (len(X), 1)) * place + rng.uniform(0, 6, (len(X), 1))), nm
-
-
-def _random_walk(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    return rng.normal(size=X.shape).cumsum(axis=1), nm
-
-
 def _sharp_peaks(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
     """Lines such as Raman spectra or chromatograms have."""
     place = np.linspace(0.0, 1.0, X.shape[1])
@@ -80,31 +51,35 @@ def _sharp_peaks(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDA
     return (rng.uniform(0.2, 1.0, shape) * peaks).sum(axis=1), nm
 
 
+def _sines(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
+    place = np.linspace(0.0, 2 * np.pi, X.shape[1])
+    return np.sin(rng.uniform(3, 30, (len(X), 1)) * place + rng.uniform(0, 6, (len(X), 1))), nm
+
+
 FAULTS: dict[str, Fault] = {
-    "saturated": _saturated,
-    "flipped": _flipped,
-    "cm-1 read as nm": _wavenumbers_as_nanometres,
-    "percent reflectance": _percent_reflectance,
+    "saturated": lambda X, nm, _: (np.minimum(X, np.quantile(X, 0.7, axis=1, keepdims=True)), nm),
+    "flipped": lambda X, nm, _: (X[:, ::-1].copy(), nm),
+    "cm-1 read as nm": lambda X, nm, _: (X[:, ::-1].copy(), 1e7 / nm[::-1]),
+    "percent reflectance": lambda X, nm, _: (100.0 * 10.0 ** -X.clip(-1.0, 4.0), nm),
     "dead channel": _dead_channel,
     "dead block": _dead_block,
-    "white noise": _noise,
+    "white noise": lambda X, nm, rng: (rng.normal(size=X.shape), nm),
     "sines": _sines,
-    "random walk": _random_walk,
+    "random walk": lambda X, nm, rng: (rng.normal(size=X.shape).cumsum(axis=1), nm),
     "sharp peaks": _sharp_peaks,
 }
 
 
 def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
-    """Return a row per dataset, split and fault: AUC and the share that is found; the fault "none" is for false alarms.
+    """Return a row per dataset, split and fault: AUC and the share that is flagged; the fault "none" is for false alarms.
 
     A detector is fitted on up to 100 spectra, and shown others of the same dataset (none of the same sample), as they are and spoiled.
     """
     rows = []
     for name in tqdm(problems.names, desc="datasets"):
-        found = problems.of(name)
-        if not found:
+        problem = next(iter(problems.of(name)), None)
+        if problem is None:
             continue
-        problem = found[0]
         order = np.argsort(problem.wavelengths)
         nm = np.asarray(problem.wavelengths, dtype=np.float64)[order]
         for seed in _SEEDS:
@@ -112,15 +87,12 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
             calibration, clean = (part.X[:, order].astype(np.float64) for part in (train, test))
             detector = SpectralNovelty(checkpoint, axis_unit="nm", device="cpu")
             detector.fit(calibration, wavelengths=nm, groups=train.groups)
-            usual = detector.score_samples(clean, wavelengths=nm)
             about = {"dataset": name, "family": problem.family, "seed": seed}
-            rows.append({**about, "fault": "none", "found": float((usual < 0).mean())})
-            for fault, spoil in FAULTS.items():
-                X, axis = spoil(clean, nm, np.random.default_rng(seed))
-                if axis[-1] > MAX_WAVELENGTH:  # refused as an axis, no score needed
-                    continue
-                scores = detector.score_samples(X, wavelengths=axis)
-                rows.append({**about, "fault": fault, **_told(usual, scores)})
+
+            def score(X: NDArray, axis: NDArray, detector: SpectralNovelty = detector) -> NDArray:
+                return detector.score_samples(X, wavelengths=axis)
+
+            rows += _scored(about, score, clean, nm, lambda seed=seed: np.random.default_rng(seed))
     return pd.DataFrame(rows)
 
 
@@ -131,68 +103,79 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
     transmittance, where a dataset has them: scores are meant for absorbance.
     """
     bank = load_x_bank(folder)
-    known = []
+
+    def compact(X: NDArray, nm: NDArray) -> NDArray:
+        embedder = SpectralEmbedder(checkpoint, readout="compact", adapt=False, axis_unit="nm", device="cpu")
+        return embedder.fit_transform(X, wavelengths=nm)
+
+    described = []
     for dataset in tqdm(bank, desc="bank"):
         rows = np.linspace(0, len(dataset) - 1, min(64, len(dataset))).astype(int)
-        X = dataset.absorbance(rows)
-        ends = (dataset.wavelengths[0], dataset.wavelengths[-1])
-        known.append((_compact(X, dataset.wavelengths, checkpoint), signal_numbers(X), ends, dataset.family))
+        X, nm = dataset.absorbance(rows), dataset.wavelengths
+        described.append((compact(X, nm), signal_numbers(X), (nm[0], nm[-1]), dataset.family))
     rows = []
     for dataset in tqdm(bank, desc="datasets"):
-        statistics = bank_statistics(*zip(*(part for part in known if part[-1] != dataset.family), strict=True))
+        statistics = bank_statistics(*zip(*(part for part in described if part[-1] != dataset.family), strict=True))
+
+        def score(X: NDArray, nm: NDArray, statistics: dict[str, NDArray] = statistics) -> NDArray:
+            coverage = np.full(len(X), bank_coverage(statistics, nm[0], nm[-1]))
+            return bank_scores(statistics, compact(X, nm), signal_numbers(X), coverage)
+
         rng = np.random.default_rng(0)
         picked = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
         clean, nm = dataset.absorbance(picked).astype(np.float64), dataset.wavelengths
-        usual = _bank_scores(statistics, clean, nm, checkpoint)
         about = {"dataset": dataset.name, "family": dataset.family, "seed": 0}
-        rows.append({**about, "fault": "none", "found": float((usual < 0).mean())})
+        of_dataset = _scored(about, score, clean, nm, lambda rng=rng: rng)
         if dataset.mode in ("reflectance", "transmittance"):
-            published = _bank_scores(statistics, dataset.values[picked], nm, checkpoint)
-            rows.append({**about, "fault": "as published", "found": float((published < 0).mean())})
-        for fault, spoil in FAULTS.items():
-            X, axis = spoil(clean, nm, rng)
-            if axis[-1] > MAX_WAVELENGTH:
-                continue
-            rows.append({**about, "fault": fault, **_told(usual, _bank_scores(statistics, X, axis, checkpoint))})
+            published = float((score(dataset.values[picked], nm) < 0).mean())
+            of_dataset.insert(1, {**about, "fault": "as published", "flagged": published})
+        rows += of_dataset
     return pd.DataFrame(rows)
 
 
-def _bank_scores(statistics: dict[str, NDArray], X: NDArray, nm: NDArray, checkpoint: str) -> NDArray:
-    coverage = np.full(len(X), bank_coverage(statistics, nm[0], nm[-1]))
-    return bank_scores(statistics, _compact(X, nm, checkpoint), signal_numbers(X), coverage)
-
-
-def _compact(X: NDArray, nm: NDArray, checkpoint: str) -> NDArray:
-    embedder = SpectralEmbedder(checkpoint, readout="compact", adapt=False, axis_unit="nm", device="cpu")
-    return embedder.fit_transform(X, wavelengths=nm)
-
-
-def _told(usual: NDArray, strange: NDArray) -> dict[str, float]:
-    truth = np.repeat([0, 1], [len(usual), len(strange)])
-    auc = roc_auc_score(truth, -np.concatenate([usual, strange]))
-    return {"auc": auc, "found": float((strange < 0).mean())}
+def _scored(
+    about: dict[str, Any],
+    score: Callable[[NDArray, NDArray], NDArray],
+    clean: NDArray,
+    nm: NDArray,
+    generator: Callable[[], np.random.Generator],
+) -> list[dict[str, Any]]:
+    """Return a row for sound spectra, and one for each fault."""
+    usual = score(clean, nm)
+    rows = [{**about, "fault": "none", "flagged": float((usual < 0).mean())}]
+    for fault, spoil in FAULTS.items():
+        X, axis = spoil(clean, nm, generator())
+        if axis[-1] > MAX_WAVELENGTH:  # refused as an axis, no score needed
+            continue
+        strange = score(X, axis)
+        truth = np.repeat([0, 1], [len(usual), len(strange)])
+        auc = roc_auc_score(truth, -np.concatenate([usual, strange]))
+        rows.append({**about, "fault": fault, "auc": auc, "flagged": float((strange < 0).mean())})
+    return rows
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return means over families, each with the same weight, and how its worst tenth fares."""
-    by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "found"]].mean()
-    told = by_family.groupby("fault", sort=False).agg(
-        families=("found", "size"),
+    by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "flagged"]].mean()
+    means = by_family.groupby("fault", sort=False).agg(
+        families=("flagged", "size"),
         AUC=("auc", "mean"),
         worst=("auc", lambda values: values.quantile(0.1)),
-        found=("found", "mean"),
+        flagged=("flagged", "mean"),
     )
-    return told.rename(columns={"worst": "AUC of the worst tenth", "found": "share flagged"}).reset_index()
+    return means.rename(columns={"worst": "AUC of the worst tenth", "flagged": "share flagged"}).reset_index()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.novelty", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, help="folder of spectra; without one, synthetic sets")
     parser.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
     parser.add_argument("--checkpoint", default=DEFAULT, help="encoder (%(default)s)")
     parser.add_argument("--out", type=Path, default=Path("runs/novelty"), help="folder of the table (%(default)s)")
-    options = parser.parse_args(arguments)
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write the tables."""
     rows = measure(Problems(options.x_bank, datasets=tuple(options.datasets)), options.checkpoint)
     options.out.mkdir(parents=True, exist_ok=True)
     _report(rows, options.out / "novelty")
@@ -205,7 +188,3 @@ def _report(rows: pd.DataFrame, target: Path) -> None:
     table = summary(rows)
     write_table(table, target)
     print(f"{target.name}\n{table.round(3).to_string(index=False)}")
-
-
-if __name__ == "__main__":
-    sys.exit(main())

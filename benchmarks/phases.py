@@ -19,24 +19,10 @@ from .transfer import instrument_pairs, shared_targets
 
 #: Whatever a spectroscopist could do without us, and the embedding.
 PHASE0 = (
-    "mean",
-    "pls",
-    "snv-pls",
-    "sg1-pls",
-    "asls-snv-pls",
-    "asls-snv-ridge",
-    "best-pls",
-    "best-ridge",
-    "gp",
-    "pca-ridge",
-    "pca-tabpfn",
-    "aom-pls",
-    "aom-ridge",
-    "tabpfn-nirs",
-    "multirocket-ridge",
-    "ridge@untrained",
+    "mean", "pls", "snv-pls", "sg1-pls", "asls-snv-pls", "asls-snv-ridge", "best-pls", "best-ridge", "gp",
+    "pca-ridge", "pca-tabpfn", "aom-pls", "aom-ridge", "tabpfn-nirs", "multirocket-ridge", "ridge@untrained",
     f"ridge@{DEFAULT}",
-)
+)  # fmt: skip
 
 SEEDS = (0, 1, 2)
 
@@ -82,6 +68,12 @@ def _ablations(*names: str, readouts: Sequence[str] = ("contrast", "mean")) -> t
     return tuple(f"{encoder}:{readout}" for encoder in encoders for readout in readouts)
 
 
+#: Objectives and generators of tasks that are compared.
+_VARIED = (
+    "untrained", "mae~K", "augmentation~K", "baseline~K", "contrastive~K", "adversary~K", "all~K", "episodic~K",
+    "linear-spikes~K", "linear-functionals~K", "nonlinear-functionals~K", "region-to-region~K", "hidden-components~K",
+)  # fmt: skip
+
 #: By phase: encoders trained for it.
 STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
@@ -90,21 +82,7 @@ STRICT = {
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
         (
-            *_ablations(
-                "untrained",
-                "mae~K",
-                "augmentation~K",
-                "baseline~K",
-                "contrastive~K",
-                "adversary~K",
-                "all~K",
-                "episodic~K",
-                "linear-spikes~K",
-                "linear-functionals~K",
-                "nonlinear-functionals~K",
-                "region-to-region~K",
-                "hidden-components~K",
-            ),
+            *_ablations(*_VARIED),
             *_ablations("mae-points~K", "points~K", readouts=("compact", "mean")),
             # The bundled recipe: its objective on local contrast, three times the steps.
             f"{TRANSFER_RECIPE}~K",
@@ -155,19 +133,12 @@ STRICT = {
 
 #: The bundled encoder with several heads, and the heavy pipelines.
 PHASE6 = (
-    "mean",
-    "best-pls",
-    "best-ridge",
-    "gp",
-    "aom-ridge",
-    "aom-ridge-blender",
-    "tabpfn-nirs",
-    "multirocket-ridge",
+    "mean", "best-pls", "best-ridge", "gp", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs", "multirocket-ridge",
     *(
         f"{head}@{DEFAULT}"
         for head in ("ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl")
     ),
-)
+)  # fmt: skip
 
 _CLASSICAL = ("snv-pls", "best-pls")
 _EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")
@@ -231,9 +202,9 @@ def small(problems: Problems) -> Iterator[Task]:
 
 def phase3b(problems: Problems) -> Iterator[Task]:
     """Pooled calibration: one head per analyte, trained on all other datasets, and on each of them alone."""
-    for analyte, found in members(problems).items():
-        for test in found:
-            others = [p.dataset for p in found if p.family != test.family]
+    for analyte, measured in members(problems).items():
+        for test in measured:
+            others = [p.dataset for p in measured if p.family != test.family]
             for trained_on, seeds in ((None, SEEDS), *((other, SEEDS[:1]) for other in others)):
                 options = {"analyte": analyte, "trained_on": trained_on}
                 for seed, method in product(seeds, ("snv-pls", f"ridge@{DEFAULT}")):
@@ -324,10 +295,10 @@ def _of_the_first(
 
 def _one_per_family(problems: Problems) -> list[Calibration]:
     """Return the first target of each kind of each family."""
-    found: dict[tuple[str, str], Calibration] = {}
+    first: dict[tuple[str, str], Calibration] = {}
     for problem in problems:
-        found.setdefault((problem.family, problem.task), problem)
-    return list(found.values())
+        first.setdefault((problem.family, problem.task), problem)
+    return list(first.values())
 
 
 def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
@@ -339,7 +310,19 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
         yield from _calibrations(problems, phase.named(fold), families=left_out[fold], n_train=n_train)
 
 
-#: By the name on the command line.
+#: Names of the phases that have a number.
+NAMES = {
+    "phase0": "baselines",
+    "phase1": "feasibility",
+    "phase2": "ablation",
+    "phase3a": "strict_transfer",
+    "phase3b": "pooled",
+    "phase4": "synthetic",
+    "phase5": "metadata",
+    "phase6": "final",
+}
+
+#: By the name on the command line, numbers and names alike.
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
@@ -347,3 +330,4 @@ PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }
+PHASES |= {name: PHASES[number] for number, name in NAMES.items()}

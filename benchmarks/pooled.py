@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from . import figures
 from .calibrations import Calibration, read_about
+from .context import Context, mean_rmsep, shuffled
+from .embeddings import EmbeddedView
 from .methods.base import Unavailable
 from .methods.pls import PLS
 from .methods.preprocessing import PREPROCESSINGS, PreprocessedViews
+from .methods.registry import parse_method
 from .methods.ridge import ScaledRidge
 from .problems import Problems
+from .tables import measured, write_table
+from .tasks import Task
 
 #: What the datasets call an analyte. The basis (as is, dry matter, 12 % moisture) differs, as it does in practice: a
 #: correction by local samples takes it out.
@@ -49,9 +59,9 @@ def members(problems: Problems) -> dict[str, list[Calibration]]:
     """Return the problems that measure an analyte, where two families at least do; read once per process."""
     every = {name for names in ANALYTES.values() for name in names}
     wanted = (p for p in problems if p.task == "regression" and p.target in every)
-    measured = [made for made in (_in_common_unit(problems, p) for p in wanted) if made is not None]
-    found = {analyte: [p for p in measured if p.target in names] for analyte, names in ANALYTES.items()}
-    return {analyte: of for analyte, of in found.items() if len({p.family for p in of}) >= 2}
+    converted = [problem for p in wanted if (problem := _in_common_unit(problems, p)) is not None]
+    by_analyte = {analyte: [p for p in converted if p.target in names] for analyte, names in ANALYTES.items()}
+    return {analyte: of for analyte, of in by_analyte.items() if len({p.family for p in of}) >= 2}
 
 
 def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | None:
@@ -110,10 +120,10 @@ def covering(training: list[Calibration], test: Calibration) -> list[Calibration
         There is none.
     """
     w = test.wavelengths
-    found = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= 0.5]
-    if not found:
+    wide = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= 0.5]
+    if not wide:
         raise Unavailable("no dataset covers half of this one's range")
-    return found
+    return wide
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:
@@ -126,3 +136,62 @@ def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArr
         np.polyfit(predicted[local], y[local], 1) if np.ptp(predicted[local]) > 0 else (0.0, y[local].mean())
     )
     return slope * predicted + offset
+
+
+def measure(task: Task, context: Context) -> dict[str, Any]:
+    """Train one head for an analyte on other datasets, test on this one, raw and with local correction."""
+    analyte, only = task.options["analyte"], task.options.get("trained_on")
+    every = members(context.problems)[analyte]
+    if task.permuted:
+        every = [shuffled(p, i) for i, p in enumerate(every)]
+    test = next(p for p in every if p.dataset == task.dataset and p.target == task.target)
+    training = [p for p in every if p.family != test.family and only in (None, p.dataset)]
+    if task.options["training"] == "covering":
+        training = covering(training, test)
+    _, encoder, readout = parse_method(task.method)
+    view = None if encoder is None else EmbeddedView(context.weights[encoder], readout, context.embeddings)
+    predicted = predict_left_out(task.method, training, test, view, task.seed)
+    # Replicates of a local sample are not predicted.
+    samples = np.random.default_rng(task.seed).permutation(np.unique(test.groups))
+    held = np.flatnonzero(~np.isin(test.groups, samples[: max(CORRECTIONS)]))
+    out: dict[str, Any] = {"family": test.family, "kind": "regression", "n_datasets": len(training)}
+    for k in CORRECTIONS:
+        local = np.flatnonzero(np.isin(test.groups, samples[:k]))
+        better = corrected(predicted, test.y, local)
+        out[f"rmsep_{k}"] = float(np.sqrt(((better - test.y)[held] ** 2).mean()))
+    # The last, largest correction's samples are what a mean predictor would have.
+    out["mean_rmsep"] = mean_rmsep(test.y[held], test.y[local])
+    out["rmsep"], out["deviation"] = out["rmsep_0"], float(test.y[held].std())
+    out["r"] = float(np.corrcoef(predicted[held], test.y[held])[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
+    return out
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Write the errors of each analyte and method with every correction; draw them, and correlations between datasets."""
+    table = measured(tables["pooled"], "rmsep_0")
+    if table.empty:
+        return
+    table = table.assign(method=table["method"].where(table["training"] == "covering", table["method"] + ", all sets"))
+    every = table[table["trained_on"].isna()]
+    # Test sets that every method can be trained for.
+    n_methods = every.groupby(["analyte", "dataset", "target"])["method"].transform("nunique")
+    every = every[n_methods == every["method"].nunique()]
+    if every.empty:
+        return
+    columns = [name for name in table if name.startswith("rmsep_")]
+    relative = every[columns].div(every["deviation"], axis=0).join(every[["analyte", "dataset", "method", "r"]])
+    grouped = relative.groupby(["analyte", "method"])
+    summary = grouped[[*columns, "r"]].median()
+    summary.insert(0, "test sets", grouped["dataset"].nunique())
+    write_table(summary.reset_index(), to / "pooled")
+    boxes = {
+        f"{method}, {c.removeprefix('rmsep_')} local": part[c].clip(upper=5.0)
+        for c in columns
+        for method, part in relative.groupby("method")
+    }
+    figures.boxes(to / "pooled", boxes, "RMSEP / SD of the test set (clipped at 5)")
+    label = "correlation, trained on row, tested on column"
+    for (analyte, method), part in table.dropna(subset=["trained_on"]).groupby(["analyte", "method"]):
+        wide = part.pivot_table(index="trained_on", columns="dataset", values="r")
+        name = re.sub(r"\W+", "_", f"pooled_{analyte}_{method}").strip("_").lower()
+        figures.heat_map(to / name, wide, label, low=-1.0, high=1.0, title=f"{analyte}: {method}")

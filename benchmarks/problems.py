@@ -62,18 +62,18 @@ class Problems:
 
     def get(self, dataset: str, target: str) -> Calibration:
         """Return one target."""
-        found = [c for c in self.of(dataset) if c.target == target]
-        if not found:
+        problem = next((c for c in self.of(dataset) if c.target == target), None)
+        if problem is None:
             raise KeyError(f"no target {target!r} in {dataset}.")
-        return found[0]
+        return problem
 
     def read(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
         """Return all spectra (n, L) of a dataset and their wavelengths in nm (L,)."""
         if self.x_bank is not None:
             return read_spectra(self.x_bank, name)
         if _is_synthetic(name) or self.registry is None:
-            made = _synthetic(name)[0]
-            return made.X, made.wavelengths
+            problem = _synthetic(name)[0]
+            return problem.X, problem.wavelengths
         return read_public(self.registry, name)[:2]
 
     def fingerprint(self, name: str) -> str:

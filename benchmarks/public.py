@@ -68,29 +68,29 @@ def read_public(registry: Path, name: str) -> tuple[NDArray[np.float32], NDArray
     """
     dataset_id, _, source = name.partition("@")
     try:
-        found = _open(registry, dataset_id)
-        source = source or found.sources()[0]
-        X, axis, ids = found.x(source), found.wavelengths(source), found.sample_ids(source)
+        opened = _open(registry, dataset_id)
+        source = source or opened.sources()[0]
+        X, axis, ids = opened.x(source), opened.wavelengths(source), opened.sample_ids(source)
     except _NOT_HERE as error:
         raise FileNotFoundError(f"no public set {name}: {' '.join(str(error).split())}") from error
     wavelengths = to_nanometres(axis, "auto")
-    values = found.y()
+    values = opened.y()
     if values is None:
         return X, wavelengths, []
     # A sample that stands twice in the table counts with its first row.
     by_sample = values.drop_duplicates("sample_id").set_index("sample_id").reindex(ids)
     groups = pd.factorize(ids)[0]
     # A masked name still has its type; what is neither number nor class is no target.
-    kinds = {str(v.name): str(v.type.value) for v in found.variables()}
+    kinds = {str(v.name): str(v.type.value) for v in opened.variables()}
     problems = []
     for target in by_sample.columns:
         kind = kinds.get(str(target), "numeric")
         if kind not in (*_CLASSES, *_NUMBERS):
             continue
         task = "classification" if kind in _CLASSES else "regression"
-        made = make_calibration(name, str(target), dataset_id, X, wavelengths, by_sample[target], groups, task)
-        if made is not None:
-            problems.append(made)
+        problem = make_calibration(name, str(target), dataset_id, X, wavelengths, by_sample[target], groups, task)
+        if problem is not None:
+            problems.append(problem)
     return X, wavelengths, problems
 
 

@@ -1,23 +1,21 @@
-"""``python -m benchmarks.readme``: write the tables of the README from ``benchmarks/results/``."""
+"""The tables of the README, from ``benchmarks/results/``: ``python -m benchmarks report --readme`` writes them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
-from .report import markdown
+from .tables import RESULTS, markdown, read_comparison
 
 ROOT = Path(__file__).resolve().parent.parent
-RESULTS = ROOT / "benchmarks" / "results"
 
-_BLOCK = re.compile(r"(<!-- table: (?P<name>[\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
+_BLOCK = re.compile(r"(<!-- table: methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def _methods() -> str:
-    table = pd.read_csv(RESULTS / "phase0.csv").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
+    table = read_comparison("phase0").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
     shown = pd.DataFrame(
         {
             "method": table["method"],
@@ -33,20 +31,12 @@ def _methods() -> str:
     return markdown(shown)
 
 
-#: By the name in the README's comment.
-TABLES: dict[str, Callable[[], str]] = {"methods": _methods}
-
-
 def updated(text: str) -> str:
-    """Return the README's text with its tables as the results say."""
-    return _BLOCK.sub(lambda match: f"{match[1]}{TABLES[match['name']]()}\n{match[3]}", text)
+    """Return the README's text with its table as the results say."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{_methods()}\n{match[2]}", text)
 
 
-def main() -> None:
+def write() -> None:
     """Write the README."""
     path = ROOT / "README.md"
     path.write_text(updated(path.read_text("utf-8")), "utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""Train the bundled checkpoint again and compare: ``python -m benchmarks.reproduce --x-bank DIR``.
+"""Train the bundled checkpoint again and compare: ``python -m benchmarks reproduce --x-bank DIR``.
 
 Training magnifies the last digit, and a sum taken in another order changes that. So it is done by the source that made the
 checkpoint, the commit in its header, taken from the history of the repository. The step that is done again is the second one, the
@@ -13,7 +13,6 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -71,16 +70,15 @@ def train(source: Path, x_bank: Path, out: Path, contrast_from: Path) -> Path:
     return out / "last.safetensors"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit status is 1 where other weights come out."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.reproduce", description=__doc__)
-    parser.add_argument(
-        "--x-bank", type=Path, required=True, help="the bank that the bundled checkpoint was trained on"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path(f"runs/{DEFAULT}"), help="folder of the run (default: %(default)s); resumes"
-    )
-    options = parser.parse_args(arguments)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument("--x-bank", type=Path, required=True, help="bank that the bundled checkpoint was trained on")
+    out = Path(f"runs/{DEFAULT}")
+    parser.add_argument("--out", type=Path, default=out, help="folder of the run (default: %(default)s); resumes")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Train again and compare; the exit status is 1 where other weights come out."""
     bundled = load_checkpoint(DEFAULT)
     commit = bundled.header["provenance"]["commit"]
     try:
@@ -90,9 +88,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ChildProcessError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    expected, found = weights_sha256(bundled.path), weights_sha256(path)
-    print(f"bundled weights  {expected}\ntrained weights  {found}")
-    if expected == found:
+    expected, trained = weights_sha256(bundled.path), weights_sha256(path)
+    print(f"bundled weights  {expected}\ntrained weights  {trained}")
+    if expected == trained:
         print("the same, to the last bit.")
         return 0
     before, after = bundled.header["provenance"], load_checkpoint(path).header["provenance"]
@@ -106,7 +104,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "other weights; on another machine or with other versions the last digits differ, and training magnifies them."
     )
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

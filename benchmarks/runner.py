@@ -1,65 +1,150 @@
-"""Run tasks in parallel, each result a file, so that an interrupted run goes on where it was."""
+"""Run the tasks of a phase in parallel, each result a file, so that an interrupted run goes on where it was."""
 
 from __future__ import annotations
 
+import argparse
+import dataclasses
 import os
+import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
 from itertools import groupby
+from pathlib import Path
 
 from joblib import Parallel, delayed, parallel_config
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from .experiments import EXPERIMENTS, Context
+from . import leak
+from .context import Context
+from .embeddings import ADAPTATION, Embeddings
+from .encoders import Encoders, require_unseen
+from .experiments import EXPERIMENTS
 from .methods.base import Unavailable
+from .methods.registry import parse_method
+from .phases import NAMES, PHASES
+from .problems import Problems
 from .tasks import Results, Task
 
 
-def run_tasks(
-    tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1, backend: str = "loky"
-) -> None:
-    """Measure what is not measured yet.
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    named = [f"{name} ({number})" for number, name in NAMES.items()]
+    others = sorted(set(PHASES) - {*NAMES, *NAMES.values()})
+    parser.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join([*named, *others]))
+    parser.add_argument("--x-bank", type=_folder, help="folder of spectra; without one, synthetic sets")
+    parser.add_argument("--y-bank", type=_folder, help="folder of targets (y_bank beside the x-bank)")
+    parser.add_argument(
+        "--registry", type=_folder, help="without a bank: checkout of nirs4all-datasets, for public sets"
+    )
+    parser.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
+    parser.add_argument("--methods", nargs="+", default=[], help="only these of the phase's methods")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one per core)")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster that takes the tasks")
+    parser.add_argument("--out", type=_folder, default="runs/benchmark", help="folder of the results (%(default)s)")
 
-    Parameters
-    ----------
-    tasks : sequence of Task
-        Of any experiments.
-    context : Context
-        Goes to every process.
-    results : Results
-        Where results go, a JSON each.
-    jobs : int
-        Processes; the machine's cores are shared out among them.
-    backend : {"loky", "dask"}
-        joblib's. With ``dask``, a `distributed.Client` of the caller's takes the tasks.
+
+def _folder(text: str) -> Path:
+    return Path(text).resolve()
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure what is missing of a phase; the exit status is 1 where something failed, or has skill on shuffled targets."""
+    try:
+        problems = _problems(options)
+        tasks = _chosen(list(PHASES[options.phase](problems)), options.methods)
+        results = Results(options.out)
+        tasks, context = prepare(tasks, problems, results)
+    except (FileNotFoundError, NotADirectoryError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    with ExitStack() as cluster:
+        if options.scheduler:
+            from distributed import Client
+
+            cluster.enter_context(Client(options.scheduler))
+            cluster.enter_context(parallel_config("dask", wait_for_workers_timeout=60))
+        run_tasks(tasks, context, results, jobs=options.jobs)
+    status = _print_missing(results, tasks)
+    return max(status, leak.print_verdict(results, tasks)) if options.phase == "leak" else status
+
+
+def _problems(options: argparse.Namespace) -> Problems:
+    x_bank, y_bank = options.x_bank, options.y_bank
+    if x_bank is not None and options.registry is not None:
+        raise ValueError("--registry stands for --x-bank; give one of them.")
+    if y_bank is not None and x_bank is None:
+        raise ValueError("--y-bank needs --x-bank.")
+    for folder in (x_bank, y_bank or (x_bank and x_bank.parent / "y_bank")):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"no folder {folder}.")
+    if options.jobs < 1:
+        raise ValueError(f"--jobs {options.jobs}; at least one process is needed.")
+    return Problems(x_bank, y_bank, tuple(options.datasets), options.registry)
+
+
+def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
+    """Return the tasks of some methods, or all."""
+    present = {task.method for task in tasks}
+    unknown = sorted(set(methods) - present)
+    if unknown and tasks:
+        raise ValueError(f"no method {', '.join(unknown)} in this phase; it has {', '.join(sorted(present))}.")
+    # On shuffled targets, all are compared with the mean predictor.
+    chosen = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
+    if not chosen:
+        raise ValueError("nothing to do: no target of these datasets suits this phase (transfer needs a bank).")
+    return chosen
+
+
+def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
+    """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them.
+
+    Raises
+    ------
+    ValueError
+        An encoder that has seen what it is to be scored on, or results of other data in the folder.
+    """
+    from nirs4all_vit.files import file_sha256
+
+    datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
+    results.require_same_data({name: problems.fingerprint(name) for name in datasets})
+    out = results.folder.parent
+    encoders, embeddings, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
+    wanted: dict[tuple[str, str], set[str]] = {}
+    for task in tasks:
+        _, encoder, readout = parse_method(task.method)
+        if encoder is not None:
+            wanted.setdefault((encoder, readout), set()).add(task.dataset)
+    for (encoder, readout), names in wanted.items():
+        weights[encoder] = encoders.path(encoder)
+        if "~" in encoder:
+            require_unseen(weights[encoder], {problems.of(name)[0].family for name in names})
+        embeddings.make(weights[encoder], readout, sorted(names), problems.read)
+    hashes = {encoder: f"{ADAPTATION}-{file_sha256(path)}" for encoder, path in weights.items()}
+    hashed = []
+    for task in tasks:
+        encoder = parse_method(task.method)[1]
+        extra = {"weights": hashes[encoder]} if encoder is not None else {}
+        hashed.append(dataclasses.replace(task, options={**task.options, **extra}))
+    return hashed, Context(problems, embeddings, weights)
+
+
+def run_tasks(tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1) -> None:
+    """Measure what is not measured yet in so many processes, which share the machine's cores.
+
+    `joblib.parallel_config` of the caller's says of which backend; joblib's own processes by default.
     """
     missing = [task for task in tasks if not results.done(task)]
     # Tasks of one target and split go together: their spectra are read once, and methods are timed side by side.
     missing.sort(key=lambda t: (t.dataset, t.target, t.split, t.seed, t.key))
     units = [list(group) for _, group in groupby(missing, lambda t: (t.dataset, t.target, t.split, t.seed))]
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
-    with (
-        _backend(backend, jobs, threads),
-        tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="benchmark", unit="task") as bar,
-    ):
+    with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="benchmark", unit="task") as bar:
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        for done in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):
-            bar.update(done)
-
-
-@contextmanager
-def _backend(name: str, jobs: int, threads: int) -> Iterator[None]:
-    if name == "loky" and jobs > 1:
-        with parallel_config("loky", inner_max_num_threads=threads):
-            yield
-    elif name == "dask":
-        with parallel_config("dask", wait_for_workers_timeout=60):
-            yield
-    else:
-        with parallel_config("sequential"):
-            yield
+        for count in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):
+            bar.update(count)
 
 
 def _run_unit(unit: list[Task], context: Context, results: Results, threads: int) -> int:
@@ -85,3 +170,18 @@ def _measure(task: Task, context: Context) -> dict[str, object]:
         return {"status": "unavailable", "reason": str(error)}
     except Exception as error:  # recorded, told at the end, and tried again with the next run
         return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
+
+
+def _print_missing(results: Results, tasks: Sequence[Task]) -> int:
+    """Print what failed and what could not run; returns 1 where something failed."""
+    keys = {task.key for task in tasks}
+    missing = {"unavailable": Counter(), "failed": Counter()}
+    for record in results:
+        task = Task(**record["task"])
+        if record["status"] in missing and task.key in keys:
+            missing[record["status"]][f"{task.method}: {record['reason']}"] += 1
+    for status, reasons in missing.items():
+        title = "not run" if status == "unavailable" else status
+        for reason, count in reasons.most_common(20):
+            print(f"{title} ({count} tasks): {reason}")
+    return 1 if missing["failed"] else 0

@@ -1,4 +1,7 @@
-"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks.speed`` writes ``speed*`` to a folder.
+"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks speed`` writes ``speed*`` to a folder.
+
+With ``--pretraining``: spectra per second of the `cpu` recipe, and of the same episodes encoded one spectrum at a time, and the share of a
+step that is spent in matrix products; ``pretraining_speed.json``.
 
 What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
 what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
@@ -7,9 +10,9 @@ what else the machine does makes nothing faster. The first time does not count, 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
-import platform
 import subprocess
 import sys
 import tempfile
@@ -20,24 +23,27 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import psutil
 import torch
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-import nirs4all_vit
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
+from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
+from nirs4all_vit.pretraining.memory import keep_freed_memory
 from nirs4all_vit.spectra.data import Spectra
 
+from .calibrations import DEFAULT_X_BANK
 from .encoders import DEFAULT
+from .measure import machine
 from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
-from .report import write_table
+from .tables import write_json, write_table
 
 #: The default of `SpectralEmbedder`.
 _READOUT = SpectralEmbedder().readout
@@ -48,6 +54,9 @@ _BATCHES = (1, 32, 256)
 _COUNTS = (256, 512, 1024, 2048, 4096)
 _LENGTH, _N = 700, 256
 _MATRICES = (256, 512, 1024, 2048)
+
+#: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
+_PRODUCTS = ("mm", "linear", "matmul", "scaled_dot_product", "cholesky", "triangular", "einsum")
 
 Run = Callable[[], Any]
 
@@ -130,9 +139,9 @@ def beside_others(rounds: int) -> pd.DataFrame:
         "AsLS baseline (nirs4all)": lambda: PREPROCESSINGS["asls+snv"](X),
     }
     times = shortest(runs, rounds)
-    found = multirocket_seconds(X, rounds)
-    if found is not None:
-        times["MultiRocket (aeon)"] = found
+    seconds = multirocket_seconds(X, rounds)
+    if seconds is not None:
+        times["MultiRocket (aeon)"] = seconds
     own = times[f"this encoder, {_READOUT}"]
     rows = [(name, _N / seconds, seconds / own) for name, seconds in times.items()]
     return pd.DataFrame(rows, columns=["transform", "spectra/s", "time over this encoder's"])
@@ -222,34 +231,84 @@ def start_up(rounds: int) -> dict[str, float]:
     return {name: seconds - bare for name, seconds in times.items()}
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures were made on."""
-    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
+def per_sample(run: Pretraining, steps: int) -> float:
+    """Train with spectra going through the encoder one at a time; returns spectra per second."""
+    encode, from_wavelengths = run.encoder.forward, Grid.from_wavelengths
+
+    def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
+        nm = 1000.0 * grid.log_wavelength.double().exp()
+        parts = [encode(x[i : i + 1], from_wavelengths(nm), **options) for i in range(len(x))]
+        return torch.cat(parts)
+
+    run.encoder.forward = one_by_one
+    try:
+        return spectra_per_second(run, steps)
+    finally:
+        del run.encoder.forward
+
+
+def spectra_per_second(run: Pretraining, steps: int) -> float:
+    """Return spectra per second of some steps, after one that does not count."""
+    run.step()
+    start, count = time.perf_counter(), 0.0
+    for _ in range(steps):
+        count += run.step()["spectra"]
+    return count / (time.perf_counter() - start)
+
+
+def shares(run: Pretraining, steps: int) -> dict[str, float]:
+    """Return the share of the operators' own time by kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as record:
+        for _ in range(steps):
+            run.step()
+    own: dict[str, float] = {}
+    for event in record.key_averages():
+        if event.key.startswith("enumerate(DataLoader"):
+            continue  # a frame around operators of its own
+        own[event.key.removeprefix("aten::")] = own.get(event.key.removeprefix("aten::"), 0) + event.self_cpu_time_total
+    total = sum(own.values())
+    products = sum(value for key, value in own.items() if any(name in key for name in _PRODUCTS))
+    largest = sorted(own.items(), key=lambda item: -item[1])[:12]
+    return {"matrix products": products / total, **{key: value / total for key, value in largest}}
+
+
+def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
+    """Return the speed of pretraining by batches and by single spectra, and where the time goes."""
+    bank = load_x_bank(x_bank)
+    keep_freed_memory()
+    config = load_recipe("cpu", [f"--data.x_bank={x_bank}", "--data.p_synth=0"])
+
+    def fresh() -> Pretraining:
+        return Pretraining(dataclasses.replace(config), bank)
+
+    batched, single = spectra_per_second(fresh(), steps), per_sample(fresh(), max(1, steps // 10))
     return {
-        "processor": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "memory (GB)": round(psutil.virtual_memory().total / 1e9, 1),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "nirs4all_vit": nirs4all_vit.__version__,
+        "machine": machine(),
+        "spectra_per_second": round(batched, 1),
+        "spectra_per_second_one_by_one": round(single, 1),
+        "ratio": round(batched / single, 2),
+        "shares_of_a_step": shares(fresh(), max(2, steps // 4)),
     }
 
 
-def _cpu_lines() -> list[str]:
-    try:
-        return Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-    except OSError:
-        return []
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
     parser.add_argument("--out", type=Path, default=Path("runs/speed"), help="folder of the tables (%(default)s)")
     parser.add_argument("--rounds", type=int, default=7, help="times of which the shortest counts (%(default)s)")
     parser.add_argument("--spectra", type=int, default=15_000, help="of the memory's measurement (%(default)s)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--pretraining", action="store_true", help="time pretraining, and nothing else")
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="with --pretraining: folder of spectra")
+    parser.add_argument("--steps", type=int, default=20, help="with --pretraining: steps that are timed (%(default)s)")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print and write the tables."""
     options.out.mkdir(parents=True, exist_ok=True)
+    if options.pretraining:
+        figures = pretraining(options.x_bank, options.steps)
+        write_json(figures, options.out / "pretraining_speed.json")
+        print(json.dumps(figures, indent=1))
+        return 0
     rounds = options.rounds
     table, peaks = encoding(rounds, sorted({1, min(2, os.cpu_count() or 1)}))
     write_table(table, options.out / "speed_encoding")
@@ -261,10 +320,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     about |= start_up(rounds)
     memory = json.loads(in_a_new_process(_MEMORY.format(n=options.spectra))[1])
     about[f"{options.spectra} x 2100"] = memory
-    (options.out / "speed.json").write_text(json.dumps(about, indent=2) + "\n", "utf-8")
+    write_json(about, options.out / "speed.json")
     print(table.to_string(index=False), others.to_string(index=False), json.dumps(about, indent=2), sep="\n\n")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

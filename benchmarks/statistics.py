@@ -23,19 +23,9 @@ _TARGET = ["family", "dataset", "target"]
 
 
 def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
-    """Return the error of each method (columns) on each split of each target (rows).
+    """Return the error of each method (columns) on each split of each target of a kind, from `Results.table`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Of `Results.table`: a row per task.
-    kind : {"regression", "classification"}
-        Which targets.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by family, dataset, target, seed. Methods that did not run everywhere have gaps.
+    Rows are indexed by family, dataset, target, seed. Methods that did not run everywhere have gaps.
     """
     rows = table[(table["status"] == "done") & (table["kind"] == kind)]
     if rows.empty:
@@ -49,13 +39,7 @@ def per_target(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
-    """Tell which targets any method but the reference predicts, over the splits that both have.
-
-    Returns
-    -------
-    Series of bool
-        Indexed by family, dataset, target.
-    """
+    """Tell, by family, dataset and target, what any method but the reference predicts, over the splits that both have."""
     ratios = {
         name: pair[name] / pair[reference]
         for name in errors.columns.drop(reference)
@@ -65,7 +49,7 @@ def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
     return (best <= PREDICTABLE).reindex(per_target(errors).index, fill_value=False)
 
 
-def kept(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
+def of_targets(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
     """Return the splits of the targets for which `targets` is true."""
     return errors[targets.reindex(errors.index.droplevel("seed"), fill_value=False).to_numpy(dtype=bool)]
 

@@ -1,7 +1,6 @@
 """How useful the synthetic spectra are: told from real ones, far from them, and paired across instruments.
 
-``python -m benchmarks.synthetic --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to
-``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to ``benchmarks/results/``.
 
 - A linear probe on embeddings learns to tell synthetic from real spectra and is judged on a family and on synthetic
   sets that it has not seen (area under the ROC curve, per family; 0.5: it cannot).
@@ -13,8 +12,6 @@
 
 from __future__ import annotations
 
-import argparse
-import json
 import warnings
 from pathlib import Path
 from typing import Any
@@ -33,23 +30,13 @@ from tqdm import tqdm
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.pretraining import SpectralDataset, SyntheticSpectralDataset, load_x_bank, synthetic_bank
 
-from .calibrations import DEFAULT_X_BANK
-
-RESULTS = Path(__file__).parent / "results"
-
 #: Spectra of each kind that a probe sees: many enough for an AUC to 0.03, few enough for a minute in all.
 N_PROBED, N_PAIRS = 120, 60
 
 
-def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
-    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets.
-
-    Returns
-    -------
-    dict of str to float
-        AUC by family.
-    """
-    blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in made]
+def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
+    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets; returns AUC by family."""
+    blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
     for dataset, name, kind in tqdm(blocks, desc="embedding", unit="set"):
@@ -59,7 +46,7 @@ def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_fol
         label += [kind] * len(rows)
     X, groups, y = np.concatenate(Z), np.array(group), np.array(label)
     # Folds are dealt among families and among synthetic sets, so that each holds both.
-    n_folds = min(n_folds, len({d.family for d in real}), len(made))
+    n_folds = min(n_folds, len({d.family for d in real}), len(generated))
     fold = np.empty(len(y), dtype=int)
     for kind in (0, 1):
         rows = np.flatnonzero(y == kind)
@@ -67,15 +54,15 @@ def separability(real: list[SpectralDataset], made: list[SpectralDataset], n_fol
             GroupKFold(n_folds, shuffle=True, random_state=0).split(rows, groups=groups[rows])
         ):
             fold[rows[test]] = number
-    found = {}
+    auc = {}
     for number in range(n_folds):
         train, test = fold != number, fold == number
         probe = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=3000))
         score = probe.fit(X[train], y[train]).decision_function(X)
         for family in np.unique(groups[test & (y == 0)]):
             rows = test & ((y == 1) | (groups == family))
-            found[str(family)] = float(roc_auc_score(y[rows], score[rows]))
-    return found
+            auc[str(family)] = float(roc_auc_score(y[rows], score[rows]))
+    return auc
 
 
 def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, seed: int) -> NDArray[np.float32] | None:
@@ -92,13 +79,13 @@ def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, se
     return np.array(drawn, dtype=np.float32)
 
 
-def realism(real: list[SpectralDataset], made: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:
+def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Return nirs4all's scorecard by family, each on the grid of its largest dataset."""
-    found = {}
+    cards = {}
     for dataset in tqdm(real, desc="realism", unit="family"):
         nm = dataset.wavelengths
         rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
-        synthetic = on_grid(made, nm, len(rows), seed)
+        synthetic = on_grid(generated, nm, len(rows), seed)
         if synthetic is None:
             continue
         with warnings.catch_warnings():
@@ -106,10 +93,10 @@ def realism(real: list[SpectralDataset], made: list[SpectralDataset], seed: int 
             card = compute_spectral_realism_scorecard(
                 dataset.absorbance(rows), synthetic, nm, include_adversarial=False, random_state=seed
             )
-        found[dataset.family] = {
+        cards[dataset.family] = {
             str(m.metric.value): {"value": float(m.value), "passed": bool(m.passed)} for m in card.metric_results
         }
-    return found
+    return cards
 
 
 def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, list[float]]:
@@ -118,7 +105,7 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
     All are centred within each view: an instrument's own offset is not the sample's. Absorbance is
     interpolated to 200 points of the common range.
     """
-    found: dict[str, list[float]] = {}
+    shares: dict[str, list[float]] = {}
     for index in tqdm(range(n_sets), desc="pairs", unit="set"):
         first = SyntheticSpectralDataset(index, n_pairs, seed)
         for label, view in (("other instrument", 1), ("same instrument", 2)):
@@ -131,19 +118,20 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
                 continue
             views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
             embedded = [SpectralEmbedder(adapt=False).fit_transform(X, wavelengths=nm) for X, nm in views]
-            found.setdefault(f"embedding, {label}", []).append(_top1(*embedded))
+            shares.setdefault(f"embedding, {label}", []).append(top1(*embedded))
             axis = np.linspace(low, high, 200)
             spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]
-            found.setdefault(f"absorbance, {label}", []).append(_top1(*spectra))
+            shares.setdefault(f"absorbance, {label}", []).append(top1(*spectra))
             corrected = [savgol_filter(X, 15, 2, deriv=1, axis=1) for X in spectra]
             corrected = [
                 (X - X.mean(axis=1, keepdims=True)) / np.maximum(X.std(axis=1, keepdims=True), 1e-12) for X in corrected
             ]
-            found.setdefault(f"SG1 + SNV, {label}", []).append(_top1(*corrected))
-    return found
+            shares.setdefault(f"SG1 + SNV, {label}", []).append(top1(*corrected))
+    return shares
 
 
-def _top1(a: NDArray[Any], b: NDArray[Any]) -> float:
+def top1(a: NDArray[Any], b: NDArray[Any]) -> float:
+    """Return how often the nearest row of `b` is that of the same number, both centred."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (a, b))
     return float(np.mean((a @ b.T).argmax(axis=1) == np.arange(len(a))))
@@ -169,18 +157,13 @@ def plot(result: dict[str, Any], path: Path) -> None:
     plt.close(figure)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run the checks and write their results."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.synthetic", description=__doc__)
-    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="folder of real spectra")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON and the plot")
-    parser.add_argument("--sets", type=int, default=64, help="synthetic datasets")
-    options = parser.parse_args(arguments)
-    largest = {d.family: d for d in sorted(load_x_bank(options.x_bank), key=len)}
+def measure(x_bank: Path, n_sets: int = 64) -> dict[str, Any]:
+    """Return the figures of every check, and a summary."""
+    largest = {d.family: d for d in sorted(load_x_bank(x_bank), key=len)}
     real = sorted(largest.values(), key=lambda d: d.family)
-    made = synthetic_bank(options.sets, n_spectra=N_PROBED)
-    auc, cards = separability(real, made), realism(real, made)
-    pairs = retrieval(min(options.sets, 40))
+    generated = synthetic_bank(n_sets, n_spectra=N_PROBED)
+    auc, cards = separability(real, generated), realism(real, generated)
+    pairs = retrieval(min(n_sets, 40))
     metrics = sorted({name for card in cards.values() for name in card})
     summary = {
         "families": len(auc),
@@ -192,22 +175,4 @@ def main(arguments: list[str] | None = None) -> None:
         "median_retrieval": {label: float(np.median(values)) for label, values in pairs.items()},
         "retrieval_by_chance": 1 / N_PAIRS,
     }
-    result = {"summary": summary, "auc": auc, "realism": cards, "retrieval": pairs}
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "synthetic_utility.json").write_text(json.dumps(_rounded(result), indent=1) + "\n", "utf-8")
-    plot(result, options.out / "synthetic_utility.png")
-    print(json.dumps(_rounded(summary), indent=1))
-
-
-def _rounded(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_rounded(item) for item in value]
-    if isinstance(value, float):
-        return round(value, 4) if np.isfinite(value) else None
-    return value
-
-
-if __name__ == "__main__":
-    main()
+    return {"summary": summary, "auc": auc, "realism": cards, "retrieval": pairs}

@@ -57,13 +57,7 @@ class Task:
 
 
 class Results:
-    """A folder with one JSON per task.
-
-    Parameters
-    ----------
-    folder : path
-        Made where it is missing.
-    """
+    """A folder with one JSON per task; made where it is missing."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "tasks"
@@ -102,25 +96,17 @@ class Results:
             A dataset of this name was other data when the results in this folder were measured.
         """
         path = self.folder.parent / "data.json"
-        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        changed = sorted(name for name, value in fingerprints.items() if known.get(name, value) != value)
+        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        changed = sorted(name for name, value in fingerprints.items() if noted.get(name, value) != value)
         if changed:
             raise ValueError(
                 f"the results in {path.parent} were measured on other data of {', '.join(changed)}; use another --out."
             )
         with atomic_path(path) as target:
-            target.write_text(json.dumps({**known, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
+            target.write_text(json.dumps({**noted, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
-        """Return a row per result of an experiment, its specification and figures side by side.
-
-        Parameters
-        ----------
-        experiment : str
-            Which.
-        tasks : iterable of Task, optional
-            Only these.
-        """
+        """Return a row per result of an experiment, or of some of its tasks, specification and figures side by side."""
         wanted = None if tasks is None else {task.key for task in tasks}
         rows = []
         for record in self:

@@ -7,13 +7,20 @@ from collections.abc import Iterator
 from functools import lru_cache
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nirs4all_vit.pretraining import GroupKennardStone
+
+from . import figures, statistics
 from .calibrations import Calibration, load_calibrations
-from .methods.base import GridViews
+from .context import Context, mean_rmsep, scores, shuffled
+from .methods.base import GridViews, Unavailable
+from .tables import measured, write_table
+from .tasks import Task
 
 #: The same samples on several instruments, by the beginning of the datasets' names.
 INSTRUMENT_GROUPS = (
@@ -21,20 +28,13 @@ INSTRUMENT_GROUPS = (
     ("tablets_idrc2002_spec1", "tablets_idrc2002_spec2"),
     ("marzipan_bomem", "marzipan_infraprover", "marzipan_nirs1", "marzipan_nirs2", "marzipan_nit"),
     ("wheat_idrc2016_a2", "wheat_idrc2016_atest", "wheat_idrc2016_b2", "wheat_idrc2016_btest"),
-    (
-        "sugarcane_chaix_f750",
-        "sugarcane_chaix_micronir1700",
-        "sugarcane_chaix_micronir2200",
-        "sugarcane_chaix_nirone22",
-        "sugarcane_chaix_nirscan_nano",
-        "sugarcane_chaix_scio",
-        "sugarcane_chaix_tellspec",
-    ),
+    ("sugarcane_chaix_f750", "sugarcane_chaix_micronir1700", "sugarcane_chaix_micronir2200", "sugarcane_chaix_nirone22",
+     "sugarcane_chaix_nirscan_nano", "sugarcane_chaix_scio", "sugarcane_chaix_tellspec"),
     ("n4a_bge_flamenir", "n4a_bge_micronir"),
-)
+)  # fmt: skip
 
-#: How spectra of the second instrument are made ready.
-STANDARDISATIONS = ("none", "augment", "ds", "pds", "sst", "native")
+#: What ratios are taken to: spectra of the second instrument interpolated to the first's grid.
+REFERENCE = "snv-pls, none 0"
 
 #: Samples that a pair shares at least, range that it shares at least (nm), and points within it.
 #: (The 15 samples of marzipan_ia260 are too few.)
@@ -46,24 +46,16 @@ _SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments, cropped to the range that both cover.
-
-    Attributes
-    ----------
-    source, destination : Calibration
-        Calibrated on, predicted on.
-    """
+    """The same samples, row by row, on two instruments (calibrated on, predicted on), cropped to the range that both cover."""
 
     source: Calibration
     destination: Calibration
 
 
-def instrument_pairs(datasets: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+def instrument_pairs() -> Iterator[tuple[str, str]]:
     """Yield (from, to) of every group, both ways."""
     for group in INSTRUMENT_GROUPS:
-        for a, b in permutations(group, 2):
-            if not datasets or (a in datasets and b in datasets):
-                yield a, b
+        yield from permutations(group, 2)
 
 
 def shared_targets(x_bank: Path, y_bank: Path | None, a: str, b: str) -> list[str]:
@@ -116,14 +108,14 @@ def standardised(kind: str, source: Calibration, destination: Calibration, test:
     grid = GridViews.fit(_Grid(), source)
     seen, new = grid.on_grid(destination), grid.on_grid(test)
     n = len(source)
-    made = {
+    method = {
         "ds": lambda: DirectStandardization(),
         "pds": lambda: PiecewiseDirectStandardization(
             window_length=min(5, seen.shape[1] // 4), n_components=min(2, n - 1), scale=False
         ),
         "sst": lambda: SpectralSpaceTransform(n_components=min(4, n - 1)),
     }[kind]()
-    moved = made.fit(seen, X_source=source.X.astype(np.float64)).transform(new)
+    moved = method.fit(seen, X_source=source.X.astype(np.float64)).transform(new)
     return dataclasses.replace(test, X=np.asarray(moved, dtype=np.float32), wavelengths=source.wavelengths, rows=None)
 
 
@@ -146,10 +138,9 @@ class _Grid(GridViews):
 
 def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Calibration | None:
     """Return one mean spectrum per sample; `groups` holds a number that both instruments give the sample."""
-    found = [c for c in _calibrations(x_bank, y_bank, name) if c.target == target]
-    if not found:
+    part = next((c for c in _calibrations(x_bank, y_bank, name) if c.target == target), None)
+    if part is None:
         return None
-    part = found[0]
     table = pd.read_csv((Path(y_bank) if y_bank else Path(x_bank).parent / "y_bank") / f"{name}.csv")
     named = table["meta_sample_id"].astype(str) if "meta_sample_id" in table else table.index.astype(str)
     ids = np.asarray(named)[part.rows]
@@ -168,5 +159,62 @@ def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Cali
 
 
 def _within(part: Calibration, low: float, high: float) -> Calibration:
-    kept = (part.wavelengths >= low - 1e-6) & (part.wavelengths <= high + 1e-6)
-    return dataclasses.replace(part, X=part.X[:, kept], wavelengths=part.wavelengths[kept], rows=None)
+    shared = (part.wavelengths >= low - 1e-6) & (part.wavelengths <= high + 1e-6)
+    return dataclasses.replace(part, X=part.X[:, shared], wavelengths=part.wavelengths[shared], rows=None)
+
+
+def measure(task: Task, context: Context) -> dict[str, Any]:
+    """Calibrate on one instrument, predict on another, with so many transfer samples."""
+    problems, options = context.problems, task.options
+    pair = load_pair(problems.x_bank, problems.y_bank, task.dataset, options["to"], task.target)
+    if pair is None:
+        raise Unavailable("the instruments share too few samples or too little of their range")
+    if task.permuted:
+        pair = Pair(*(shuffled(part, task.seed) for part in (pair.source, pair.destination)))
+    rows = np.random.default_rng(task.seed).permutation(len(pair.source))
+    n_test = len(rows) // 3
+    test, calibration_rows = pair.destination.take(rows[:n_test]), rows[n_test:][: task.n_train]
+    train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
+    kind, k = options["standardisation"], options["n_transfer"]
+    chosen = np.arange(len(train))
+    if 0 < k < len(train):
+        # Transfer samples span the calibration spectra.
+        # Half a sample less for testing, so that rounding never takes one away.
+        chosen, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
+    about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": n_test}
+    if kind == "native":
+        train = again
+    elif kind == "augment":
+        train = joined(train, again.take(chosen))
+    elif kind != "none":
+        test = standardised(kind, train.take(chosen), again.take(chosen), test)
+    predicted = context.method(task.method).fit(train).predict(test)
+    return {**about, **scores(test, predicted), "mean_rmsep": mean_rmsep(test.y, train.y)}
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Compare methods and standardisations over pairs of instruments, and draw a map of the pairs for each method."""
+    table = measured(tables["transfer"], "mean_rmsep")
+    if table.empty:
+        return
+    way = table["method"] + ", " + table["standardisation"] + " " + table["n_transfer"].astype(str)
+    table = table.assign(target=table["target"] + ", " + table["to"], way=way)
+    errors = table.pivot_table(index=["family", "dataset", "target", "seed"], columns="way", values="rmsep")
+    # Pairs whose own calibration fails say nothing about transfer.
+    native = table[table["standardisation"] == "native"].groupby(["family", "dataset", "target"])
+    usable = native["rmsep"].min() <= statistics.PREDICTABLE * native["mean_rmsep"].mean()
+    usable = usable.reindex(statistics.per_target(errors).index, fill_value=False)
+    if REFERENCE not in errors or not usable.any():
+        return
+    errors = statistics.of_targets(errors, usable)
+    write_table(statistics.compare(errors, REFERENCE), to / "transfer")
+    ratio = statistics.per_target(errors)
+    ratio = np.log(ratio.div(ratio[REFERENCE], axis=0).clip(lower=1e-3)).reset_index()
+    ratio["to"] = ratio["target"].str.rpartition(", ")[2]
+    for method in sorted(set(table["method"]) - {"snv-pls"}):
+        column = f"{method}, none 0"
+        if column in ratio:
+            wide = np.exp(ratio.groupby(["dataset", "to"])[column].mean()).unstack()
+            name = f"transfer_{method.replace('@', '_')}"
+            label = "RMSEP / interpolation + SNV + PLS"
+            figures.heat_map(to / name, wide, label, low=0.5, high=1.5, title=method)

@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.bank import summarise
+from benchmarks.tables import RESULTS, read_comparison
 from tests.conftest import ROOT, make_spectra, run_python
 
 README = (ROOT / "README.md").read_text("utf-8")
@@ -53,51 +55,50 @@ def test_blocks_run(unit: str, blocks: list[str], tmp_path: Path) -> None:
 
 
 def test_quoted_results_are_the_committed_ones() -> None:
-    told = re.sub(r"\s+", " ", README + FINDINGS)
-    first = pd.read_csv(ROOT / "benchmarks/results/phase0.csv").set_index("method").loc["ridge@nirs-base-v2"]
-    kept = pd.read_csv(ROOT / "benchmarks/results/phase0_targets.csv").merge(
-        pd.read_csv(ROOT / "benchmarks/results/phase0_unpredictable.csv"), how="left", indicator=True
-    )
-    kept = kept[kept["_merge"] == "left_only"]
-    assert len(kept) == first["targets"]
+    quoted = re.sub(r"\s+", " ", README + FINDINGS)
+    first = read_comparison("phase0").set_index("method").loc["ridge@nirs-base-v2"]
+    targets = pd.read_csv(RESULTS / "phase0_targets.csv")
+    targets = targets[(targets["kind"] == "regression") & targets["predictable"]]
+    assert len(targets) == first["targets"]
     assert (
-        f"On {len(kept)} regression targets of {kept['dataset'].nunique()} real datasets ({kept['family'].nunique()} families of"
-        in told
+        f"On {len(targets)} regression targets of {targets['dataset'].nunique()} real datasets ({targets['family'].nunique()} families of"
+        in quoted
     )
     assert 0.86 < first["geometric mean"] < 0.885  # an eighth less
     assert 0.845 < first["wins"] < 0.87  # six targets of seven
-    unseen, fewer = (
-        pd.read_csv(ROOT / f"benchmarks/results/{name}.csv").set_index("method").loc["ridge@nirs-base-v2~K"]
-        for name in ("phase3a", "phase3a_n25")
-    )
-    grows = pd.read_csv(ROOT / "benchmarks/results/robustness.csv").set_index("method").round(2)
+    unseen, fewer = (read_comparison("phase3a", n=n).set_index("method").loc["ridge@nirs-base-v2~K"] for n in (200, 25))
+    grows = pd.read_csv(RESULTS / "robustness.csv").set_index("method").round(2)
     plain, classical, robust = (
         grows.loc[name] for name in ("ridge@nirs-base-v2", "snv-pls", "robust-ridge@nirs-base-v2")
     )
     for name in ("baseline drift", "wavelength shift"):
-        assert f"by {plain[name]:.2f} and {'SNV + PLS by ' * (name == 'baseline drift')}{classical[name]:.2f};" in told
+        assert (
+            f"by {plain[name]:.2f} and {'SNV + PLS by ' * (name == 'baseline drift')}{classical[name]:.2f};" in quoted
+        )
     assert (
         f"makes these {robust['baseline drift']:.2f}, {robust['wavelength shift']:.2f} and {robust['scatter']:.2f}."
-        in told
+        in quoted
     )
-    assert f"On families that the encoder has not seen the ratio is {unseen['geometric mean']:.3f} with ridge;" in told
-    assert f"with {unseen['wins']:.0%} of the targets won".replace("%", " %") in told
-    assert f"with 25 calibration samples {fewer['geometric mean']:.3f}" in told
+    assert (
+        f"On families that the encoder has not seen the ratio is {unseen['geometric mean']:.3f} with ridge;" in quoted
+    )
+    assert f"with {unseen['wins']:.0%} of the targets won".replace("%", " %") in quoted
+    assert f"with 25 calibration samples {fewer['geometric mean']:.3f}" in quoted
     strict, by_ridge, by_process, few = (
-        pd.read_csv(ROOT / f"benchmarks/results/phase3a-heads{name}.csv").set_index("method")["geometric mean"]
-        for name in ("", "_against_best-ridge", "_against_gp", "_n25")
+        read_comparison("phase3a-heads", **which).set_index("method")["geometric mean"]
+        for which in ({}, {"reference": "best-ridge"}, {"reference": "gp"}, {"n": 25})
     )
     gp = "gp@nirs-base-v2~K"
-    won = pd.read_csv(ROOT / "benchmarks/results/phase3a-heads.csv").set_index("method")["wins"][gp]
-    assert f"with a Gaussian process as the head {strict[gp]:.3f} and {won:.0%} of".replace("%", " %") in told
-    assert f"to `best-pls` it has {strict[gp]:.3f}, with {won:.0%} of".replace("%", " %") in told
-    assert f"with 25 calibration samples {few[gp]:.3f}. Pretraining" in told
-    assert f"{by_ridge[gp]:.3f} to the best of five ridges, {by_process[gp]:.3f} to the Gaussian process on" in told
+    won = read_comparison("phase3a-heads").set_index("method")["wins"][gp]
+    assert f"with a Gaussian process as the head {strict[gp]:.3f} and {won:.0%} of".replace("%", " %") in quoted
+    assert f"to `best-pls` it has {strict[gp]:.3f}, with {won:.0%} of".replace("%", " %") in quoted
+    assert f"with 25 calibration samples {few[gp]:.3f}. Pretraining" in quoted
+    assert f"{by_ridge[gp]:.3f} to the best of five ridges, {by_process[gp]:.3f} to the Gaussian process on" in quoted
     adds = [f"{1 - table[gp] / table['gp@untrained']:.1%}".replace("%", " %") for table in (strict, few)]
-    assert f"worth {adds[0]} of the error under it, {adds[1]} with 25 samples" in told
-    summary = pd.read_csv(ROOT / "benchmarks/results/bank_pca_summary.csv", index_col=0)
-    pca, untrained = summary["embedding / pca"], summary["embedding / untrained"]
-    stable = pd.read_csv(ROOT / "benchmarks/results/resampling.csv")
+    assert f"worth {adds[0]} of the error under it, {adds[1]} with 25 samples" in quoted
+    bank = pd.read_csv(RESULTS / "bank_pca.csv")
+    pca, untrained = (summarise(bank, reference=name) for name in ("pca", "untrained"))
+    stable = pd.read_csv(RESULTS / "resampling.csv")
     for figure in (
         f"{pca['wins']:.0%}".replace("%", " %"),
         f"{int(pca['targets'])} regression targets",
@@ -106,8 +107,8 @@ def test_quoted_results_are_the_committed_ones() -> None:
         f"{stable['smallest cosine'].min():.4f}",
         f"{len(stable)} smooth sets",
     ):
-        assert figure in told, figure
-    heads = pd.read_csv(ROOT / "benchmarks/results/phase6.csv").set_index("method")["geometric mean"]
+        assert figure in quoted, figure
+    heads = read_comparison("phase6").set_index("method")["geometric mean"]
     for name, head in (
         ("Gaussian process", "gp"),
         ("kernel ridge", "krr"),
@@ -116,21 +117,21 @@ def test_quoted_results_are_the_committed_ones() -> None:
         ("network", "mlp"),
         ("PLS", "pls"),
     ):
-        assert f"{name} {heads[f'{head}@nirs-base-v2']:.3f}" in told
-    tuned = pd.read_csv(ROOT / "benchmarks/results/finetuning.csv").set_index("method").loc["tuned@nirs-base-v2"]
-    assert "the error is {:.3f}, {:.3f} and {:.3f} of the frozen".format(*tuned["geometric mean"]) in told
-    held = pd.read_csv(ROOT / "benchmarks/results/intervals.csv")["coverage"]
-    assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*held) in told
-    faults = pd.read_csv(ROOT / "benchmarks/results/novelty.csv").set_index("fault")
-    assert f"is {np.floor(faults['AUC'].min() * 100) / 100:.2f} or more for each" in told
-    assert f"and {faults.loc['none', 'share flagged']:.0%} of sound spectra".replace("%", " %") in told
-    assert f"mean over {faults.loc['none', 'families']} families" in told
-    faults = pd.read_csv(ROOT / "benchmarks/results/novelty_bank.csv").set_index("fault")
-    assert f"flags {faults.loc['none', 'share flagged']:.1%} of sound spectra".replace("%", " %") in told
+        assert f"{name} {heads[f'{head}@nirs-base-v2']:.3f}" in quoted
+    tuned = pd.read_csv(RESULTS / "finetuning.csv").set_index("method").loc["tuned@nirs-base-v2"]
+    assert "the error is {:.3f}, {:.3f} and {:.3f} of the frozen".format(*tuned["geometric mean"]) in quoted
+    held = pd.read_csv(RESULTS / "intervals.csv")["coverage"]
+    assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*held) in quoted
+    faults = pd.read_csv(RESULTS / "novelty.csv").set_index("fault")
+    assert f"is {np.floor(faults['AUC'].min() * 100) / 100:.2f} or more for each" in quoted
+    assert f"and {faults.loc['none', 'share flagged']:.0%} of sound spectra".replace("%", " %") in quoted
+    assert f"mean over {faults.loc['none', 'families']} families" in quoted
+    faults = pd.read_csv(RESULTS / "novelty_bank.csv").set_index("fault")
+    assert f"flags {faults.loc['none', 'share flagged']:.1%} of sound spectra".replace("%", " %") in quoted
     assert (
-        f"Of spectra in reflectance, {faults.loc['as published', 'share flagged']:.0%} are".replace("%", " %") in told
+        f"Of spectra in reflectance, {faults.loc['as published', 'share flagged']:.0%} are".replace("%", " %") in quoted
     )
     weak = faults["AUC"][["dead channel", "dead block", "flipped"]]
-    assert "dead channels ({:.2f}), dead blocks ({:.2f}) and flipped spectra ({:.2f})".format(*weak) in told
-    assert f"curve is {np.floor(faults['AUC'].drop(weak.index).min() * 100) / 100:.2f} or more for saturation" in told
-    assert f"{faults.loc['percent reflectance', 'share flagged']:.0%} of those in percent".replace("%", " %") in told
+    assert "dead channels ({:.2f}), dead blocks ({:.2f}) and flipped spectra ({:.2f})".format(*weak) in quoted
+    assert f"curve is {np.floor(faults['AUC'].drop(weak.index).min() * 100) / 100:.2f} or more for saturation" in quoted
+    assert f"{faults.loc['percent reflectance', 'share flagged']:.0%} of those in percent".replace("%", " %") in quoted

@@ -97,7 +97,7 @@ _READOUT = SpectralEmbedder().readout
 _REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
 
 
-def make_method(name: str, weights: str | None = None, kept: Embeddings | None = None) -> Method:
+def make_method(name: str, weights: str | None = None, embeddings: Embeddings | None = None) -> Method:
     """Return a method, unfitted.
 
     Parameters
@@ -106,8 +106,8 @@ def make_method(name: str, weights: str | None = None, kept: Embeddings | None =
         ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v2``.
     weights : path, optional
         Checkpoint file of the encoder.
-    kept : Embeddings, optional
-        Where embeddings are kept.
+    embeddings : Embeddings, optional
+        Where embeddings are cached.
 
     Raises
     ------
@@ -119,9 +119,9 @@ def make_method(name: str, weights: str | None = None, kept: Embeddings | None =
     head, encoder, readout = parse_method(name)
     if encoder is None:
         return _SPECTRAL[head]()
-    if weights is None or kept is None:
+    if weights is None or embeddings is None:
         raise ValueError(f"{name} needs weights.")
-    return _HEADS[head](EmbeddedView(weights, readout, kept, **_PARAMETERS.get(head, {})))
+    return _HEADS[head](EmbeddedView(weights, readout, embeddings, **_PARAMETERS.get(head, {})))
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:

@@ -1,16 +1,21 @@
-"""The encoder tuned on the calibration set."""
+"""The encoder tuned on the calibration set, and what tuning is worth."""
 
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from nirs4all_vit import SpectralClassifier, SpectralRegressor
 
+from .. import statistics
 from ..calibrations import Calibration
 from ..embeddings import EmbeddedView
+from ..encoders import DEFAULT
+from ..tables import REFERENCE, labelled, measured, write_table
 from .base import Method
 
 
@@ -28,8 +33,8 @@ class Tuned(Method):
 
     def fit(self, part: Calibration) -> Tuned:
         """Tune and calibrate; samples stay together where some are held back."""
-        made = SpectralRegressor if part.task == "regression" else SpectralClassifier
-        model = made(self.weights, readout=self.readout, axis_unit="nm", device="cpu")
+        estimator = SpectralRegressor if part.task == "regression" else SpectralClassifier
+        model = estimator(self.weights, readout=self.readout, axis_unit="nm", device="cpu")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=r".*stays as it was pretrained")
             self.model = model.fit(part.X, part.y, wavelengths=part.wavelengths, groups=part.groups)
@@ -39,3 +44,24 @@ class Tuned(Method):
     def predict(self, part: Calibration) -> NDArray:
         """Predict values or codes of classes."""
         return np.ravel(self.model.predict(part.X, wavelengths=part.wavelengths))
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Compare the tuned encoder with the frozen one, at each size of the calibration set."""
+    table, frozen, tuned = measured(tables["calibration"], "kind"), f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"
+    if table.empty:
+        return
+    table = table[(table["split"] == "random") & table["method"].isin(["mean", REFERENCE, frozen, tuned])]
+    rows = []
+    for n, part in table.assign(n=table["n_train"].fillna(np.inf)).groupby("n"):
+        errors = statistics.errors(part)
+        if not {"mean", frozen, tuned} <= set(errors):
+            continue
+        errors = errors.dropna()
+        errors = statistics.of_targets(errors, statistics.predictable(errors)).drop(columns="mean")
+        compared = labelled(statistics.compare(errors, frozen), n=n)
+        # How often samples held back spoke for it; else the frozen encoder is what it delivers.
+        share = (part.loc[part["method"] == tuned, "chosen"] == "tuned").mean()
+        rows.append(compared.assign(share_tuned=np.where(compared["method"] == tuned, share, np.nan)))
+    if rows:
+        write_table(pd.concat(rows), to / "finetuning")

@@ -21,8 +21,7 @@ from nirs4all_vit.embedding.column_weighting import ColumnWeighting
 from ..calibrations import bank_families, load_calibrations, read_about, read_spectra
 from ..encoders import fold_families
 from ..methods.ridge import ScaledRidge
-
-RESULTS = Path(__file__).parents[1] / "results"
+from ..tables import RESULTS
 
 #: Patches by scale, finest first; features of a patch (three views of 15 coefficients, 16 outputs of the network).
 _PATCHES, _VIEWS = (31, 15, 7, 3), (15, 15, 15, 16)
@@ -75,11 +74,11 @@ class Codes:
         """Return principal directions of the patches of each scale, columns weighted first."""
         weighted = self.sample(fold) * self.weights(fold, power)
         both = np.concatenate([_tokens(weighted[:, :_HALF]), _tokens(weighted[:, _HALF:])])
-        found = []
+        components = []
         for scale in range(len(_PATCHES)):
             patches = both[:, scale == _SCALE].reshape(-1, sum(_VIEWS))
-            found.append(np.linalg.eigh(patches.T @ patches)[1][:, ::-1])
-        return found
+            components.append(np.linalg.eigh(patches.T @ patches)[1][:, ::-1])
+        return components
 
     def per_patch(self, name: str, power: float, counts: tuple[int, ...]) -> NDArray[np.float32]:
         """Return the leading components of each patch; a number of components for each scale, finest first."""
@@ -121,7 +120,8 @@ def main() -> None:
         **{f"9 per patch, power {p}": lambda name, p=p: codes.per_patch(name, p, (9,) * 4) for p in (0.5, 0.65, 0.75)},
         "11, 7, 7, 5 per patch, power 0.65": lambda name: codes.per_patch(name, 0.65, (11, 7, 7, 5)),
     }
-    weak = pd.read_csv(RESULTS / "phase3a_unpredictable.csv")
+    targets = pd.read_csv(RESULTS / "phase3a_targets.csv")
+    weak = targets[(targets["kind"] == "regression") & (targets["n"] == 200) & ~targets["predictable"]]
     unpredictable = set(zip(weak["dataset"], weak["target"], strict=True))
     errors: dict[str, dict[tuple[str, str], float]] = {way: {} for way in ways}
     embedded: dict[str, NDArray[np.float32]] = {}
@@ -133,14 +133,14 @@ def main() -> None:
         if problem.dataset != last:
             embedded, last = {way: code(problem.dataset) for way, code in ways.items()}, problem.dataset
         for way, Z in embedded.items():
-            found = []
+            rmsep = []
             for seed in range(3):
                 train, test = (problem.take(rows) for rows in problem.split(seed))
                 weighting = ColumnWeighting.fit(Z[train.rows])
                 head = ScaledRidge().fit(weighting.apply(Z[train.rows].copy()), train)
                 predicted = head.predict(weighting.apply(Z[test.rows].copy()))
-                found.append(np.sqrt(np.square(predicted - test.y).mean()))
-            errors[way][key] = float(np.mean(found))
+                rmsep.append(np.sqrt(np.square(predicted - test.y).mean()))
+            errors[way][key] = float(np.mean(rmsep))
     table = np.log(pd.DataFrame(errors))
     table = table.sub(table["contrast"], axis=0)
     by_family = table.groupby([codes.family[dataset] for dataset in table.index.get_level_values(0)]).mean()

@@ -11,43 +11,53 @@ import inspect
 import io
 import os
 import re
+import sys
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from numpydoc.docscrape import NumpyDocString
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks/results"
+sys.path.insert(0, str(ROOT))  # where the script runs by itself, the benchmark is not installed
 
-#: Tables of the results page: file, title, what it says.
+from benchmarks.tables import RESULTS, markdown, read_comparison  # noqa: E402 - found through the path above
+
+#: Of a phase's comparisons.
+CLASSES = {"kind": "classification"}
+
+#: Tables of the results page: file, title, what it says, and which of the comparisons of a phase.
 TABLES = (
     (
         "phase0",
         "Calibration, beside what is used today",
         "Every regression target of the bank that any method predicts.",
+        {},
     ),
-    ("phase0_classes", "Classes", "Error of classification over that of PLS-DA with the best preprocessing."),
+    ("phase0", "Classes", "Error of classification over that of PLS-DA with the best preprocessing.", CLASSES),
     (
         "phase3a",
         "Families that the encoder has not seen",
         "Five encoders, each scored on the families that it was trained without.",
+        {},
     ),
-    ("phase3a_n25", "The same with 25 calibration samples", ""),
-    ("phase3a-heads", "Families that the encoder has not seen, other heads", ""),
-    ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head."),
-    ("phase6_classes", "Heads for classes", ""),
-    ("finetuning", "Tuned on each calibration set, over the frozen encoder", ""),
-    ("intervals", "Prediction intervals", ""),
-    ("robustness", "Perturbed spectra", "Growth of the error under each perturbation."),
-    ("transfer", "Another instrument", ""),
-    ("novelty", "Faults that are found after a fit", ""),
-    ("novelty_bank", "Faults that are found without a fit", ""),
-    ("labels", "Tuned on the targets of other families", ""),
-    ("leak", "Shuffled targets", ""),
-    ("cost", "Cost", ""),
-    ("speed_encoding", "Speed of encoding", ""),
-    ("speed_others", "Other transforms", ""),
+    ("phase3a", "The same with 25 calibration samples", "", {"n": 25}),
+    ("phase3a-heads", "Families that the encoder has not seen, other heads", "", {}),
+    ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head.", {}),
+    ("phase6", "Heads for classes", "", CLASSES),
+    ("finetuning", "Tuned on each calibration set, over the frozen encoder", "", None),
+    ("intervals", "Prediction intervals", "", None),
+    ("robustness", "Perturbed spectra", "Growth of the error under each perturbation.", None),
+    ("transfer", "Another instrument", "", None),
+    ("novelty", "Faults that are found after a fit", "", None),
+    ("novelty_bank", "Faults that are found without a fit", "", None),
+    ("labels", "Tuned on the targets of other families", "", {}),
+    ("leak", "Shuffled targets", "", None),
+    ("cost", "Cost", "", None),
+    ("speed_encoding", "Speed of encoding", "", None),
+    ("speed_others", "Other transforms", "", None),
+    ("not_run", "What could not run", "", None),
 )
 
 #: The house, floor by floor: what stands on a floor imports from the floors below it, and not from those above.
@@ -130,15 +140,15 @@ def configuration() -> str:
 
 def _sections(kind: type, prefix: str = "") -> list[tuple[str, type]]:
     """Return the dataclasses below one, with the prefix of their keys."""
-    found = []
+    sections = []
     for field in dataclasses.fields(kind):
         nested = field.default_factory if isinstance(field.default_factory, type) else None
         if nested is not None and dataclasses.is_dataclass(nested):
             name = f"{prefix}{field.name}"
-            found += _sections(nested, f"{name}.") or []
+            sections += _sections(nested, f"{name}.") or []
             if any(not _is_nested(f) for f in dataclasses.fields(nested)):
-                found.append((name, nested))
-    return found
+                sections.append((name, nested))
+    return sections
 
 
 def _is_nested(field: dataclasses.Field) -> bool:
@@ -198,12 +208,9 @@ def results() -> str:
         "# Results reporting\n",
         "Made by the commands of [the benchmark page](benchmark.md), committed in `benchmarks/results/`; this page is generated from those files.\n",
     ]
-    for name, title, about in TABLES:
-        path = RESULTS / f"{name}.md"
-        if path.exists():
-            # The file has a title of its own, or none.
-            text = re.sub(r"^#+ .*\n", "", path.read_text("utf-8")).strip()
-            parts.append(f"## {title}\n\n{about}\n\n{text}\n")
+    for name, title, about, which in TABLES:
+        table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
+        parts.append(f"## {title}\n\n{about}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n")
     return "\n".join(parts)
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import data, synthetic
+from benchmarks import synthetic
+from benchmarks.__main__ import main
 from nirs4all_vit.pretraining import SpectralDataset
 from tests.conftest import ROOT, make_spectra
 
@@ -39,29 +40,23 @@ def test_separability_knows_alike_from_different() -> None:
 
 def test_top1() -> None:
     z = np.random.default_rng(0).normal(size=(50, 20))
-    assert synthetic._top1(z, z + 5.0) == 1.0  # an offset of the instrument does not count
-    assert synthetic._top1(z, np.random.default_rng(1).normal(size=(50, 20))) < 0.2
+    assert synthetic.top1(z, z + 5.0) == 1.0  # an offset of the instrument does not count
+    assert synthetic.top1(z, np.random.default_rng(1).normal(size=(50, 20))) < 0.2
 
 
 @pytest.mark.exhaustive
 @pytest.mark.slow
-def test_the_synthetic_checks_write_their_results(
+def test_the_command_writes_costs_and_synthetic_checks(
     small_bank: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(synthetic, "N_PROBED", 24)
-    synthetic.main(["--x-bank", str(small_bank), "--out", str(tmp_path / "out"), "--sets", "12"])
+    assert main(["data", "--x-bank", str(small_bank), "--out", str(tmp_path / "out"), "--sets", "12"]) == 0
     result = json.loads((tmp_path / "out/synthetic_utility.json").read_text())
     assert set(result["auc"]) == {"s0", "s1", "s2"}
-    assert result["summary"] == json.loads(capsys.readouterr().out)
+    assert result["summary"] == json.loads(capsys.readouterr().out)["synthetic spectra"]
     assert len(result["retrieval"]) == 6
     assert (tmp_path / "out/synthetic_utility.png").stat().st_size > 10_000
-
-
-@pytest.mark.exhaustive
-@pytest.mark.slow
-def test_the_costs_are_measured(small_bank: Path, tmp_path: Path) -> None:
-    data.main(["--x-bank", str(small_bank), "--out", str(tmp_path)])
-    result = json.loads((tmp_path / "data_layer.json").read_text())
+    result = json.loads((tmp_path / "out/data_layer.json").read_text())
     assert result["load"]["datasets"] == 3
     assert result["load"]["spectra"] == 120
     assert result["one_grid"]["batch_per_step"] < 1  # the loop never waits for its data

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import demo
+from benchmarks.__main__ import main
 
 
 @pytest.mark.slow
@@ -15,7 +16,7 @@ def test_demo_on_synthetic_spectra(
     tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(demo, "INSTRUMENTS", ("neospectra_micro",))
-    demo.main(["--out", str(tmp_path / "demo.png")])
+    assert main(["demo", "--out", str(tmp_path / "demo.png")]) == 0
     printed = capsys.readouterr().out
     for method in ("PLS", "SNV + PLS", "Ridge", "SpectralEmbedder + Ridge"):
         assert f"\n{method} " in printed

@@ -9,7 +9,7 @@ import pandas as pd
 
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
-from benchmarks.experiments import COVERAGES
+from benchmarks.intervals import COVERAGES
 from benchmarks.tasks import Results
 
 

@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
+from benchmarks.context import Context
 from benchmarks.embeddings import Embeddings
 from benchmarks.encoders import DEFAULT, Encoders
-from benchmarks.experiments import EXPERIMENTS, Context
+from benchmarks.experiments import EXPERIMENTS
 from benchmarks.leak import leak_table
 from benchmarks.methods.base import Unavailable
 from benchmarks.methods.registry import suits
@@ -28,14 +29,14 @@ def test_no_skill_on_shuffled_targets(method: str, tmp_path: Path) -> None:
     target = context.problems.of("synthetic-1")[0].target
     ratios = []
     for seed in range(2):
-        found = {}
+        figures = {}
         for name in ("mean", method):
             task = Task("calibration", "synthetic-1", target, name, seed=seed, permuted=True)
             try:
-                found[name] = EXPERIMENTS["calibration"](task, context)["rmsep"]
+                figures[name] = EXPERIMENTS["calibration"](task, context)["rmsep"]
             except Unavailable as reason:
                 pytest.skip(str(reason))
-        ratios.append(found[method] / found["mean"])
+        ratios.append(figures[method] / figures["mean"])
     assert np.mean(ratios) > 0.93
 
 
@@ -43,8 +44,8 @@ def test_no_skill_on_shuffled_targets(method: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("experiment", ["transfer", "pooled"])
 def test_no_skill_between_instruments_and_datasets(experiment: str, x_bank: Path, tmp_path: Path) -> None:
     problems = Problems(x_bank, None, ("corn_m5", "corn_mp5", "barley_auroranir"))
-    made = leak(problems)
-    tasks = [t for t in made if t.experiment == experiment and (t.dataset, t.target) in _TARGETS[experiment]]
+    every = leak(problems)
+    tasks = [t for t in every if t.experiment == experiment and (t.dataset, t.target) in _TARGETS[experiment]]
     assert {t.method for t in tasks} >= {"snv-pls", f"ridge@{DEFAULT}"}
     assert all(t.permuted for t in tasks)
     encoders = Encoders(tmp_path)
@@ -53,8 +54,10 @@ def test_no_skill_between_instruments_and_datasets(experiment: str, x_bank: Path
     for task in tasks:
         if experiment == "transfer" and task.options["n_transfer"] not in (0, 10):
             continue
-        found = EXPERIMENTS[experiment](task, context)
-        ratios.setdefault(task.method, []).append(found["rmsep"] / found.get("mean_rmsep", found.get("deviation")))
+        figures = EXPERIMENTS[experiment](task, context)
+        ratios.setdefault(task.method, []).append(
+            figures["rmsep"] / figures.get("mean_rmsep", figures.get("deviation"))
+        )
     # A handful of test samples agrees with anything by a few percent.
     assert min(np.median(values) for values in ratios.values()) > 0.9
 
@@ -64,27 +67,27 @@ _TARGETS = {"transfer": {("corn_m5", "moisture")}, "pooled": {("barley_auroranir
 
 
 def test_every_method_and_experiment_is_in_it() -> None:
-    made = list(leak(Problems()))
-    assert all(t.permuted and t.seed == SEEDS[0] for t in made)
-    methods = {t.method for t in made if t.experiment == "calibration" and t.split == "random"}
+    every = list(leak(Problems()))
+    assert all(t.permuted and t.seed == SEEDS[0] for t in every)
+    methods = {t.method for t in every if t.experiment == "calibration" and t.split == "random"}
     readouts = {f"ridge@{DEFAULT}:{name}" for name in ("compact", "mean", "cls")}
     assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")} | readouts | {f"tuned@{DEFAULT}"}
     for slow in ("aom-ridge-blender", f"tuned@{DEFAULT}"):
-        assert len({t.dataset for t in made if t.method == slow}) == 1  # of six
-    assert {t.split for t in made} == {"random", "kennard_stone", "spxy"}
-    assert {t.experiment for t in made} == set(EXPERIMENTS) - {"transfer"}  # which needs a bank
-    calibrated = [t for t in made if t.experiment != "pooled"]
-    assert len({(t.dataset, t.target) for t in calibrated}) == len({t.dataset for t in made})  # one of a family
+        assert len({t.dataset for t in every if t.method == slow}) == 1  # of six
+    assert {t.split for t in every} == {"random", "kennard_stone", "spxy"}
+    assert {t.experiment for t in every} == set(EXPERIMENTS) - {"transfer"}  # which needs a bank
+    calibrated = [t for t in every if t.experiment != "pooled"]
+    assert len({(t.dataset, t.target) for t in calibrated}) == len({t.dataset for t in every})  # one of a family
 
 
 @pytest.mark.xbank
 def test_a_bank_adds_encoders_of_phases_and_all_pairs(x_bank: Path) -> None:
-    made = list(leak(Problems(x_bank)))
-    assert {t.experiment for t in made} == set(EXPERIMENTS)
-    assert {t.split for t in made if t.method == "ridge@ablation-episodic~0"} == {"random"}
-    pairs = {(t.dataset, t.options["to"], t.target) for t in made if t.experiment == "transfer"}
+    every = list(leak(Problems(x_bank)))
+    assert {t.experiment for t in every} == set(EXPERIMENTS)
+    assert {t.split for t in every if t.method == "ridge@ablation-episodic~0"} == {"random"}
+    pairs = {(t.dataset, t.options["to"], t.target) for t in every if t.experiment == "transfer"}
     assert len(pairs) == len({pair[:2] for pair in pairs}) > 50
-    pooled = {(t.dataset, t.target, t.options["trained_on"]) for t in made if t.experiment == "pooled"}
+    pooled = {(t.dataset, t.target, t.options["trained_on"]) for t in every if t.experiment == "pooled"}
     assert len([1 for *_, other in pooled if other is None]) == len([1 for *_, other in pooled if other is not None])
 
 

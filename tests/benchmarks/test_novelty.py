@@ -8,11 +8,12 @@ import pandas as pd
 import pytest
 
 from benchmarks import novelty
+from benchmarks.__main__ import main
 from benchmarks.problems import Problems
 
 
 def test_faults_are_told_from_sound_spectra(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert novelty.main(["--datasets", "synthetic-0", "synthetic-1", "--out", str(tmp_path)]) == 0
+    assert main(["novelty", "--datasets", "synthetic-0", "synthetic-1", "--out", str(tmp_path)]) == 0
     assert "share flagged" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "novelty.csv").set_index("fault")
     assert set(table.index) == {"none", *novelty.FAULTS}

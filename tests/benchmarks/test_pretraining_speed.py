@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import pretraining_speed
+from benchmarks.__main__ import main
 from tests.conftest import make_spectra
 
 
@@ -19,7 +19,8 @@ def test_speed_and_shares(tmp_path: Path) -> None:
     nm = np.linspace(1100, 1700, 60)
     (tmp_path / "bank").mkdir()
     pd.DataFrame(make_spectra(nm, 40), columns=[f"{v:.6g}" for v in nm]).to_csv(tmp_path / "bank/a.csv", index=False)
-    pretraining_speed.main(["--x-bank", str(tmp_path / "bank"), "--steps", "2", "--out", str(tmp_path)])
+    bank = ["--x-bank", str(tmp_path / "bank"), "--steps", "2"]
+    assert main(["speed", "--pretraining", *bank, "--out", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "pretraining_speed.json").read_text())
     assert result["ratio"] == pytest.approx(
         result["spectra_per_second"] / result["spectra_per_second_one_by_one"], rel=0.01

@@ -13,8 +13,9 @@ import pytest
 from benchmarks import readme, report
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
-from benchmarks.experiments import COVERAGES
+from benchmarks.intervals import COVERAGES
 from benchmarks.phases import TRANSFER_RECIPE
+from benchmarks.tables import read_comparison
 from benchmarks.tasks import Results, Task
 
 #: Datasets: few, but so many that ties do not make scipy permute.
@@ -61,8 +62,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 put(Task("transfer", f"d{i}", "y", method, options=options), rmsep=0.4 * by)
             for other in (None, f"d{(i + 1) % N}"):
                 options = {"analyte": "protein", "trained_on": other, "training": "covering"}
-                found = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "rmsep_20": 0.6 * by, "r": 0.5}
-                put(Task("pooled", f"d{i}", "y", method, options=options), **found)
+                of_pool = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "rmsep_20": 0.6 * by, "r": 0.5}
+                put(Task("pooled", f"d{i}", "y", method, options=options), **of_pool)
             put(
                 Task(
                     "pooled",
@@ -72,7 +73,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     permuted=True,
                     options={"analyte": "protein", "trained_on": None, "training": "covering"},
                 ),
-                **found,
+                **of_pool,
             )
     failed = Task("calibration", "d0", "y", "pca-tabpfn")
     results.write(failed, {"status": "unavailable", "reason": "no weights"})
@@ -82,10 +83,10 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def built(results: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     """The report, and the names of the files that the command says it wrote."""
-    to, told = tmp_path_factory.mktemp("report"), io.StringIO()
-    with contextlib.redirect_stdout(told):
+    to, printed = tmp_path_factory.mktemp("report"), io.StringIO()
+    with contextlib.redirect_stdout(printed):
         assert main(["report", "--out", str(results), "--to", str(to)]) == 0
-    return to, {Path(line).name for line in told.getvalue().split()}
+    return to, {Path(line).name for line in printed.getvalue().split()}
 
 
 def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
@@ -106,11 +107,11 @@ def test_every_table_and_figure(built: tuple[Path, set[str]]) -> None:
         "cost",
         "not_run",
     ):
-        assert {f"{name}.csv", f"{name}.md"} <= names
+        assert f"{name}.csv" in names
     for name in ("phase0_ratios", "phase0_ranks", "small_samples", "robustness", "pooled", f"transfer_pls_{DEFAULT}"):
         assert any(n.startswith(name) and n.endswith(".png") for n in names), name
         assert any(n.startswith(name) and n.endswith(".svg") for n in names), name
-    tables = {name: pd.read_csv(folder / f"{name}.csv").set_index("method") for name in ("phase0", "phase1", "phase6")}
+    tables = {name: read_comparison(name, folder=folder).set_index("method") for name in ("phase0", "phase1", "phase6")}
     assert set(tables["phase0"].index) == {
         "snv-pls",
         "gp",
@@ -142,7 +143,7 @@ def test_the_same_results_give_the_same_bytes(results: Path, built: tuple[Path, 
 
 def test_the_readme_is_not_stale() -> None:
     text = (readme.ROOT / "README.md").read_text("utf-8")
-    assert readme.updated(text) == text, "run `python -m benchmarks.readme`"
+    assert readme.updated(text) == text, "run `python -m benchmarks report --readme`"
 
 
 def _put(folder: Path, rows: list[tuple[str, int, float, dict]]) -> None:
@@ -160,16 +161,17 @@ def test_the_bundled_encoder_is_not_taken_for_one_that_has_not_seen(tmp_path: Pa
     assert not (tmp_path / "report/phase3a.csv").exists()
     _put(tmp_path, [(f"ridge@{TRANSFER_RECIPE}~{i}", i, 1.5, {"weights": f"b{i}"}) for i in range(3)])
     report.build(tmp_path, tmp_path / "report")
-    strict = pd.read_csv(tmp_path / "report/phase3a.csv").set_index("method")["geometric mean"]
+    strict = read_comparison("phase3a", folder=tmp_path / "report").set_index("method")["geometric mean"]
     assert strict.to_dict() == {f"ridge@{TRANSFER_RECIPE}~K": pytest.approx(1.5)}
-    assert pd.read_csv(tmp_path / "report/phase0.csv")["geometric mean"].tolist() == [pytest.approx(0.5)]
+    baselines = read_comparison("phase0", folder=tmp_path / "report")
+    assert baselines["geometric mean"].tolist() == [pytest.approx(0.5)]
 
 
 def test_two_weights_of_one_name_are_told_apart(tmp_path: Path) -> None:
     rows = [(method, i, by, {}) for i in range(3) for method, by in (("mean", 2.0), ("best-pls", 1.0))]
     rows += [("ridge@untrained", i, by, {"weights": w}) for i in range(3) for w, by in (("aaaaaaaa", 0.5), ("bb", 1.5))]
     _put(tmp_path, rows)
-    table = report._labelled(Results(tmp_path).table("calibration"))
+    table = report.by_weights(Results(tmp_path).table("calibration"))
     assert {"ridge@untrained#aaaaaa", "ridge@untrained#bb"} < set(table["method"])
 
 
@@ -186,9 +188,9 @@ def test_results_that_say_little_make_a_small_report(tmp_path: Path) -> None:
         "areas": {"noise": 0},
     }
     Results(tmp_path).write(Task("robustness", "d0", "y", "gp"), {"status": "done", "result": figures})
-    made = {path.name for path in report.build(tmp_path, tmp_path / "report")}
-    assert "phase0_unpredictable.csv" in made
-    assert "phase0.csv" not in made
+    written = {path.name for path in report.build(tmp_path, tmp_path / "report")}
+    assert not pd.read_csv(tmp_path / "report/phase0_targets.csv")["predictable"].any()
+    assert "phase0.csv" not in written
     shuffled = Task("calibration", "d0", "y", "gp", permuted=True)
     Results(tmp_path).write(shuffled, {"status": "done", "result": {"family": "f", "kind": "regression", "rmsep": 1.0}})
     report.build(tmp_path, tmp_path / "report")

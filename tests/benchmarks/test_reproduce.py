@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from benchmarks import reproduce
+from benchmarks.__main__ import main
 from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.pretraining.product import processor
@@ -33,11 +34,11 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
     about = {key: "then" for key in ("bank_hash", "recipe", "versions", "machine", "threads")}
     bundled = load_checkpoint(_saved(tmp_path / "bundled.safetensors", 0, commit="one", **about))
     about |= {} if same else {"versions": "now"}
-    made = _saved(tmp_path / "made.safetensors", 0 if same else 1, commit="one", **about)
+    again = _saved(tmp_path / "made.safetensors", 0 if same else 1, commit="one", **about)
     monkeypatch.setattr(reproduce, "DEFAULT", bundled.path)
     monkeypatch.setattr(reproduce, "source_of", lambda commit, _: tmp_path / commit)
-    monkeypatch.setattr(reproduce, "train", lambda source, *_: made if source == tmp_path / "one" else None)
-    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
+    monkeypatch.setattr(reproduce, "train", lambda source, *_: again if source == tmp_path / "one" else None)
+    assert main(["reproduce", "--x-bank", str(tmp_path), "--out", str(tmp_path)]) == (0 if same else 1)
     printed = capsys.readouterr().out
     assert ("the same, to the last bit" in printed) == same
     assert ("versions: then then, now now" in printed) == (not same)
@@ -46,8 +47,8 @@ def test_the_verdict(tmp_path: Path, same: bool, monkeypatch: pytest.MonkeyPatch
 
 def _has_history() -> bool:
     commit = load_checkpoint("nirs-base-v2").header["provenance"]["commit"]
-    found = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
-    return found.returncode == 0
+    done = subprocess.run(["git", "-C", str(ROOT), "cat-file", "-e", f"{commit}^{{commit}}"], check=False)
+    return done.returncode == 0
 
 
 @pytest.mark.skipif(not _has_history(), reason="needs the repository's history")
@@ -59,5 +60,5 @@ def test_the_source_that_made_the_checkpoint_is_in_the_history(tmp_path: Path) -
 
 def test_without_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
     monkeypatch.setattr(reproduce, "_ROOT", tmp_path)
-    assert reproduce.main(["--x-bank", str(tmp_path), "--out", str(tmp_path)]) == 2
+    assert main(["reproduce", "--x-bank", str(tmp_path), "--out", str(tmp_path)]) == 2
     assert "use a full clone" in capsys.readouterr().err

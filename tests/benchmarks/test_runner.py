@@ -13,7 +13,8 @@ from unittest.mock import Mock
 import pytest
 
 from benchmarks import runner
-from benchmarks.__main__ import main
+from benchmarks.__main__ import COMMANDS, main
+from benchmarks.phases import NAMES, PHASES
 from benchmarks.tasks import Results, Task
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,11 +53,25 @@ def test_one_method_that_fails_or_cannot_run_stops_nobody(
     monkeypatch.setattr("benchmarks.methods.ridge.Ridge.fit", broken)
     methods = ["--methods", "mean", "pca-tabpfn", "best-ridge"]
     assert main(["run", "phase0", "--datasets", "synthetic-0", *methods, "--jobs", "1", "--out", str(tmp_path)]) == 1
-    told = capsys.readouterr().out
-    assert "failed (6 tasks): best-ridge: ArithmeticError: no" in told
-    assert "not run (6 tasks): pca-tabpfn" in told
+    printed = capsys.readouterr().out
+    assert "failed (6 tasks): best-ridge: ArithmeticError: no" in printed
+    assert "not run (6 tasks): pca-tabpfn" in printed
     status = Results(tmp_path).table("calibration").groupby("method")["status"].first()
     assert status.to_dict() == {"mean": "done", "pca-tabpfn": "unavailable", "best-ridge": "failed"}
+
+
+def test_phases_have_names_beside_their_numbers(capsys: pytest.CaptureFixture) -> None:
+    assert all(PHASES[name] is PHASES[number] for number, name in NAMES.items())
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    assert "baselines (phase0)" in capsys.readouterr().out
+
+
+def test_the_list_of_commands_loads_no_command() -> None:
+    script = "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nfinally: print(set(sys.modules) & {'torch', 'numpy'})"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert all(name in done.stdout for name in COMMANDS)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.exhaustive
@@ -79,10 +94,11 @@ def test_killed_and_started_again(tmp_path: Path) -> None:
 
 
 def test_dask_gives_the_same_numbers(tmp_path: Path) -> None:
-    pytest.importorskip("distributed")
+    distributed = pytest.importorskip("distributed")
     command = ["run", "phase0", "--datasets", "synthetic-0", "--methods", "mean", "pls", "--jobs", "1"]
     assert main([*command, "--out", str(tmp_path / "a")]) == 0
-    assert main([*command, "--backend", "dask", "--out", str(tmp_path / "b")]) == 0
+    with distributed.LocalCluster(n_workers=1, threads_per_worker=1) as cluster:
+        assert main([*command, "--scheduler", cluster.scheduler_address, "--out", str(tmp_path / "b")]) == 0
     one, two = (
         Results(tmp_path / name).table("calibration").sort_values(["target", "method", "seed"]) for name in "ab"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.calibrations import Calibration
-from benchmarks.perturbations import PERTURBATIONS
+from benchmarks.robustness import PERTURBATIONS
 
 _SAME_GRID = sorted(set(PERTURBATIONS) - {"missing bands", "coarser sampling"})
 

@@ -1,15 +1,24 @@
-"""What happens to spectra between calibration and use, in growing strength."""
+"""What happens to spectra between calibration and use, in growing strength, and what it does to predictions."""
 
 from __future__ import annotations
 
 import dataclasses
+import zlib
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from . import figures
 from .calibrations import Calibration
+from .context import Context, mean_rmsep, parts, scores
+from .statistics import PREDICTABLE
+from .tables import measured, write_table
+from .tasks import Task
 
 
 def baseline_drift(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
@@ -59,8 +68,8 @@ def missing_bands(part: Calibration, strength: float, generator: np.random.Gener
 
 def coarser_sampling(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:  # noqa: ARG001
     """Keep every k-th channel; strength is k."""
-    kept = np.arange(0, part.X.shape[1], int(strength))
-    return _channels(part, kept) if len(kept) >= 5 else part
+    channels = np.arange(0, part.X.shape[1], int(strength))
+    return _channels(part, channels) if len(channels) >= 5 else part
 
 
 #: By name, with the strengths that are tried; no perturbation stands first in every curve.
@@ -83,5 +92,50 @@ def _with(part: Calibration, X: NDArray) -> Calibration:
     return dataclasses.replace(part, X=X.astype(np.float32), rows=None)
 
 
-def _channels(part: Calibration, kept: NDArray) -> Calibration:
-    return dataclasses.replace(part, X=part.X[:, kept], wavelengths=part.wavelengths[kept], rows=None)
+def _channels(part: Calibration, channels: NDArray) -> Calibration:
+    return dataclasses.replace(part, X=part.X[:, channels], wavelengths=part.wavelengths[channels], rows=None)
+
+
+def measure(task: Task, context: Context) -> dict[str, Any]:
+    """Fit once, predict the test set as it is and perturbed in growing strength.
+
+    The area under a curve is the mean growth of the RMSEP over the strengths, in units of the targets'
+    standard deviation.
+    """
+    train, test, about = parts(task, context)
+    method = context.method(task.method).fit(train)
+    clean, deviation = scores(test, method.predict(test))["rmsep"], float(test.y.std()) or 1.0
+    curves: dict[str, Any] = {}
+    areas = {}
+    for name, (perturb, strengths) in PERTURBATIONS.items():
+        rmsep = []
+        for strength in strengths:
+            # The same disturbance for every method, whatever ran before.
+            generator = np.random.default_rng([task.seed, zlib.crc32(name.encode())])
+            rmsep.append(scores(test, method.predict(perturb(test, strength, generator)))["rmsep"])
+        curves[name] = {"strength": [0.0, *strengths], "rmsep": [clean, *rmsep]}
+        areas[name] = float(np.mean(rmsep) - clean) / deviation
+    error = {"rmsep": clean, "mean_rmsep": mean_rmsep(test.y, train.y), "deviation": deviation}
+    return {**about, **error, "curves": curves, "areas": areas}
+
+
+def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
+    """Write the areas under the curves of each method, and draw the curves."""
+    table = measured(tables["robustness"], "areas")
+    if table.empty:
+        return
+    # Where nothing is predicted there is nothing to lose.
+    best = table.groupby(["dataset", "target"])["rmsep"].transform("min")
+    table = table[best <= PREDICTABLE * table["deviation"]]
+    if table.empty:
+        return
+    areas = pd.DataFrame(table["areas"].tolist(), index=table.index).assign(method=table["method"])
+    write_table(areas.groupby("method").median().reset_index(), to / "robustness")
+    panels = {}
+    for name in areas.columns.drop("method"):
+        lines = {}
+        for method, part in table.groupby("method"):
+            rmsep = np.array([curves[name]["rmsep"] for curves in part["curves"]])
+            lines[method] = np.median((rmsep - rmsep[:, :1]) / part["deviation"].to_numpy()[:, None], axis=0)
+        panels[name] = pd.DataFrame(lines, index=table["curves"].iloc[0][name]["strength"])
+    figures.curves(to / "robustness", panels, "strength", "growth of RMSEP / SD")

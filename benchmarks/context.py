@@ -1,0 +1,64 @@
+"""What every experiment of the benchmark shares: methods by name, the sets of a task, figures of merit."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .calibrations import Calibration
+from .embeddings import Embeddings
+from .methods.registry import make_method
+from .metrics import classification_scores, regression_scores
+from .problems import Problems
+from .tasks import Task
+
+
+@dataclass(frozen=True)
+class Context:
+    """What tasks need to run, in whatever process; `weights` are files by the name of the encoder."""
+
+    problems: Problems
+    embeddings: Embeddings
+    weights: dict[str, str]
+
+    def method(self, name: str) -> Any:
+        """Return a method, unfitted."""
+        encoder = name.partition("@")[2].partition(":")[0]
+        return make_method(name, self.weights.get(encoder), self.embeddings)
+
+
+def parts(task: Task, context: Context) -> tuple[Calibration, Calibration, dict[str, Any]]:
+    """Return calibration and test set of a task and what is to be said of them."""
+    problem = context.problems.get(task.dataset, task.target)
+    if task.permuted:
+        problem = shuffled(problem, task.seed)
+    train, test = (problem.take(rows) for rows in problem.split(task.seed, task.n_train, kind=task.split))
+    about = {"family": problem.family, "kind": problem.task, "n_calibration": len(train), "n_test": len(test)}
+    return train, test, about
+
+
+def shuffled(problem: Calibration, seed: int) -> Calibration:
+    """Return a problem with its targets shuffled over samples; replicates still agree with each other."""
+    samples, codes = np.unique(problem.groups, return_inverse=True)
+    first = np.array([np.flatnonzero(codes == i)[0] for i in range(len(samples))])
+    order = np.random.default_rng([seed, 1]).permutation(first)
+    return dataclasses.replace(problem, y=problem.y[order][codes])
+
+
+def scores(test: Calibration, predicted: Any) -> dict[str, float]:
+    """Return the figures of merit that suit the target."""
+    if test.task == "classification":
+        return classification_scores(test.y, predicted)
+    predicted = np.asarray(predicted, dtype=np.float64)
+    if not np.isfinite(predicted).all():
+        raise FloatingPointError("predictions that are not finite.")
+    return regression_scores(test.y, predicted)
+
+
+def mean_rmsep(y: NDArray, train: NDArray) -> float:
+    """Return the RMSEP of predicting the mean of the calibration values."""
+    return float(np.sqrt(((y - train.mean()) ** 2).mean()))

@@ -1,0 +1,78 @@
+"""Tables and figures of merit on disk: CSV and JSON; Markdown is made where it is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+#: The tables that are committed.
+RESULTS = Path(__file__).parent / "results"
+
+#: What ratios are taken to.
+REFERENCE = "best-pls"
+
+
+def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
+    """Write a table as CSV; `path` has no suffix."""
+    # Enough digits that the table rounds once, not twice, when it is read again.
+    frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 5}g")
+
+
+def measured(table: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Return the rows of `Results.table` with a result on targets as they are; none where no result has the column."""
+    if column not in table:
+        return pd.DataFrame()
+    return table[(table["status"] == "done") & ~table["permuted"]]
+
+
+def labelled(frame: pd.DataFrame, **labels: Any) -> pd.DataFrame:
+    """Return a table with more columns in front."""
+    return pd.concat([pd.DataFrame(labels, index=frame.index), frame], axis=1)
+
+
+def read_comparison(
+    phase: str, *, kind: str = "regression", n: int = 200, reference: str = REFERENCE, folder: Path = RESULTS
+) -> pd.DataFrame:
+    """Return one comparison of a phase (``phase0`` and the like), a row per method.
+
+    It is of the targets of a `kind`, with at most `n` calibration samples, over the errors of the method `reference`.
+    """
+    table = pd.read_csv(folder / f"{phase}.csv")
+    chosen = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
+    return table[chosen].drop(columns=["kind", "n", "reference"]).reset_index(drop=True)
+
+
+def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
+    """Return a table in Markdown."""
+
+    def cell(value: object) -> str:
+        if not isinstance(value, float):
+            return str(value)
+        if np.isnan(value):
+            return ""
+        return f"{value:.{digits}f}" if abs(value) >= 10**-digits or value == 0 else f"{value:.1e}"
+
+    rows = [[cell(v) for v in row] for row in frame.itertuples(index=False)]
+    lines = [frame.columns.astype(str).tolist(), ["---"] * frame.shape[1], *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def write_json(value: dict[str, Any], path: Path) -> None:
+    """Write figures as JSON, numbers to four decimals, and make the folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rounded(value), indent=1) + "\n", "utf-8")
+
+
+def rounded(value: Any) -> Any:
+    """Return nested figures to four decimals; None where one is not finite."""
+    if isinstance(value, dict):
+        return {key: rounded(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [rounded(item) for item in value]
+    if isinstance(value, float):
+        return round(value, 4) if np.isfinite(value) else None
+    return value
