@@ -58,7 +58,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of every axis given to this object; ``"auto"`` tells them apart by range.
     batch_size : int, default=32
-        Spectra per pass through the encoder, rounded up to a multiple of 32; a matter of speed and
+        Spectra per pass through the encoder, rounded up to a multiple of 8; a matter of speed and
         memory only. 32 stays in a processor's cache; a GPU wants more, such as 256.
     device : str, default="auto"
         Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.

@@ -16,9 +16,9 @@ from ..spectra.data import Spectra
 if TYPE_CHECKING:
     from ..encoder import Grid, SpectralPerceiver
 
-# Matrix products of fewer rows are summed in another order: batches are rounded up to a multiple of this, so that
-# their size changes nothing, to the last bit.
-_ROWS = 32
+# Matrix products of one to three rows are summed in another order: batches, and what is left for the last one, are rounded
+# up to a multiple of this, so that a row's numbers do not depend on its company, to the last bit.
+_ROWS = 8
 # A grid per row costs a window matrix per row: such chunks hold no more than so many points.
 _PADDED_POINTS = 16_384
 # Latest grids that are kept for the next call, of up to so many points: what depends on the wavelengths alone costs as much as a spectrum.
@@ -49,8 +49,7 @@ def embed(
     readout : str
         One of ``READOUTS``.
     batch_size : int
-        Spectra per chunk, rounded up to a multiple of 32. The last chunk is filled up, so that a row's
-        numbers do not depend on how many rows came with it.
+        Spectra per chunk, rounded up to a multiple of 8.
     device : str
         Torch device.
     progress : bool
@@ -65,16 +64,17 @@ def embed(
 
     encoder = _on_device(encoder, device)
     batch_size = -(-batch_size // _ROWS) * _ROWS
-    rows = sum(map(len, blocks))
-    out = np.empty((rows, encoder.width(readout)), dtype=np.float32)
-    with torch.inference_mode(), tqdm(total=rows, desc="embedding", unit="spectra", disable=not progress) as bar:
+    n_spectra = sum(map(len, blocks))
+    out = np.empty((n_spectra, encoder.width(readout)), dtype=np.float32)
+    with torch.inference_mode(), tqdm(total=n_spectra, desc="embedding", unit="spectra", disable=not progress) as bar:
         for block, targets in _grouped(blocks, batch_size):
             own_grids = block.valid is not None
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
             for start in range(0, len(block), size):
                 chunk = slice(start, start + size)
-                grid = _grid(block.wavelengths, device) if block.valid is None else _grids(block, chunk, size, device)
-                x = torch.from_numpy(_filled(block.values[chunk], size)).to(device)
+                rows = min(size, -(-(len(block) - start) // _ROWS) * _ROWS)
+                grid = _grid(block.wavelengths, device) if block.valid is None else _grids(block, chunk, rows, device)
+                x = torch.from_numpy(_filled(block.values[chunk], rows)).to(device)
                 embedded = encoder(x, grid, readout=readout).float().cpu().numpy()
                 picked = targets[chunk]
                 out[picked] = embedded[: len(picked)]

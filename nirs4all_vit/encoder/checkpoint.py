@@ -105,7 +105,7 @@ def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
     """
     bundled = BUNDLED.get(str(reference))
     try:
-        path = Path(str(resources.files("nirs4all_vit") / "weights" / bundled.file)) if bundled else Path(reference)
+        path = _bundled_path(bundled.file) if bundled else Path(reference)
         found = path.is_file()
     except (TypeError, OSError):
         found = False
@@ -114,6 +114,11 @@ def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
             f"checkpoint {str(reference)[:200]!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
         )
     return path
+
+
+@lru_cache
+def _bundled_path(file: str) -> Path:
+    return Path(str(resources.files("nirs4all_vit") / "weights" / file)).resolve()
 
 
 def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> Checkpoint:

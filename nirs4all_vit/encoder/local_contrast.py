@@ -60,6 +60,9 @@ class LocalContrast(nn.Module):
         Units per hidden layer of the network; 0: none.
     """
 
+    usual: Tensor
+    order: Tensor
+
     def __init__(self, n_scales: int, n_hidden: int = 0) -> None:
         super().__init__()
         self.n_scales = n_scales
@@ -72,6 +75,11 @@ class LocalContrast(nn.Module):
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
         self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None
         self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
+        # Constants, on the CPU even where all else is built on "meta".
+        with torch.device("cpu"):
+            usual = torch.tensor([[_usual(kind, k) for k in scales] for kind, _ in _VIEWS], dtype=torch.float32)
+            self.register_buffer("usual", usual, persistent=False)
+            self.register_buffer("order", self._order(), persistent=False)
 
     @property
     def n_patches(self) -> int:
@@ -133,13 +141,17 @@ class LocalContrast(nn.Module):
         log_deviation : Tensor of shape (B, 1)
             Logarithm of the deviation that the spectra were divided by.
         """
-        by_scale = features.split([_n_patches(k) for k in range(self.n_scales, 0, -1)], dim=1)
-        widths = [_BINS - 1] * len(_VIEWS) + ([_N_LEARNED] if self.network else [])
-        # A scale's patches stand together, view after view.
-        row = torch.cat([view.flatten(1) for part in by_scale for view in part.split(widths, dim=2)], dim=1)
+        row = features.flatten(1).index_select(1, self.order)
         angle = _TURN * log_deviation.float()
         turn = WEIGHT * torch.stack([angle.cos(), angle.sin()], dim=1)
         return (turn * row.unsqueeze(1)).flatten(1)
+
+    def _order(self) -> Tensor:
+        """Return the place of each number of a row among the features of all patches: a scale's patches stand together, view after view."""
+        place = torch.arange(self.n_patches * self.n_features).reshape(self.n_patches, self.n_features)
+        by_scale = place.split([_n_patches(k) for k in range(self.n_scales, 0, -1)])
+        widths = [_BINS - 1] * len(_VIEWS) + ([_N_LEARNED] if self.network else [])
+        return torch.cat([view.flatten() for part in by_scale for view in part.split(widths, dim=1)])
 
     def unweighted(self, features: Tensor) -> Tensor:
         """Return features at a mean square near one, whatever the number of patches of their scale."""
@@ -165,9 +177,7 @@ class LocalContrast(nn.Module):
     def _settings(self, scale: Tensor) -> tuple[Tensor, Tensor]:
         """Return for each view the square of the softness (V, P, 1) of patches of scales (P,), and factors (V, P, n) that keep one of the usual contrast at a mean square near one."""
         softness = self.log_softness.exp()
-        scales = range(1, self.n_scales + 1)
-        usual = softness.new_tensor([[_usual(kind, k) for k in scales] for kind, _ in _VIEWS])
-        factor = (1.0 + (softness / usual).square()).sqrt() * self.log_weight.exp()
+        factor = (1.0 + (softness / self.usual).square()).sqrt() * self.log_weight.exp()
         factor = factor.unsqueeze(-1) * self.log_coefficients.exp()
         return softness.square()[:, scale].unsqueeze(-1), factor[:, scale]
 

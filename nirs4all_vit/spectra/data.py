@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,18 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
         Values that are not numbers, not finite, not positive, duplicated, or outside of
         200 to 30,000 nm; or an unknown unit.
     """
+    if type(axis) is np.ndarray and axis.dtype == np.float64 and axis.ndim == 1:
+        return _converted(axis.tobytes(), unit).copy()
+    return _convert(axis, unit)
+
+
+@lru_cache(maxsize=16)
+def _converted(axis: bytes, unit: str) -> NDArray[np.float64]:
+    """Convert an axis that may come again, as it does with every call of `transform`."""
+    return _convert(np.frombuffer(axis), unit)
+
+
+def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
     if unit not in AXIS_UNITS:
         raise SpectralAxisError(f"axis_unit={unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}.")
     try:
