@@ -20,7 +20,7 @@ DEFAULT = SpectralEmbedder().checkpoint
 N_FOLDS = 5
 
 #: Tuned on the targets of the families outside of a fold: where from, and the share of labels in the loss.
-LABELLED = {"labelled": ("nirs-base-v2", 1.0), "labelled-tenth": ("nirs-base-v2", 0.1)}
+LABELLED = {"labelled": ("local-contrast", 1.0), "labelled-tenth": ("local-contrast", 0.1)}
 
 
 class Encoders:
@@ -122,9 +122,6 @@ class Encoders:
                 # One cache for all: a baseline that is there is not computed again.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
-            if recipe == DEFAULT:
-                # The second step stands on the first, which has seen no more.
-                config.optim.contrast_from = str(self._trained("local-contrast", fold))
             config.data.without_families = self._left_out(fold)
             pretrain(config, bank)
             (out / "done").touch()

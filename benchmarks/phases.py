@@ -26,8 +26,8 @@ PHASE0 = (
 
 SEEDS = (0, 1, 2)
 
-#: Recipe of the encoders of strict transfer.
-TRANSFER_RECIPE = DEFAULT
+#: Recipe of the encoders of strict transfer: the step that the read-outs `contrast` and `compact` of the bundled checkpoint come from.
+TRANSFER_RECIPE = "local-contrast"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,6 @@ STRICT = {
             "untrained:compact",
             f"{TRANSFER_RECIPE}~K",
             f"{TRANSFER_RECIPE}~K:compact",
-            f"{TRANSFER_RECIPE}~K:mean",
             "plain-ridge@untrained",
         ),
         folds=range(N_FOLDS),

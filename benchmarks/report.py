@@ -11,16 +11,15 @@ import numpy as np
 import pandas as pd
 
 from . import figures, intervals, leak, pooled, readme, robustness, statistics, transfer
-from .encoders import DEFAULT
 from .experiments import EXPERIMENTS
 from .methods import tuned
-from .phases import PHASE0, PHASE6, STRICT
+from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
 from .problems import KINDS
 from .tables import REFERENCE, labelled, measured, write_table
 from .tasks import Results
 
 #: What methods are compared with.
-_REFERENCES = (REFERENCE, "best-ridge", "gp", "ridge@untrained", f"ridge@{DEFAULT}~K")
+_REFERENCES = (REFERENCE, "best-ridge", "gp", "ridge@untrained", f"ridge@{TRANSFER_RECIPE}~K")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

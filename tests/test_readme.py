@@ -66,7 +66,9 @@ def test_quoted_results_are_the_committed_ones() -> None:
     )
     assert 0.86 < first["geometric mean"] < 0.885  # an eighth less
     assert 0.845 < first["wins"] < 0.87  # six targets of seven
-    unseen, fewer = (read_comparison("phase3a", n=n).set_index("method").loc["ridge@nirs-base-v2~K"] for n in (200, 25))
+    unseen, fewer = (
+        read_comparison("phase3a", n=n).set_index("method").loc["ridge@local-contrast~K"] for n in (200, 25)
+    )
     grows = pd.read_csv(RESULTS / "robustness.csv").set_index("method").round(2)
     plain, classical, robust = (
         grows.loc[name] for name in ("ridge@nirs-base-v2", "snv-pls", "robust-ridge@nirs-base-v2")
@@ -88,7 +90,7 @@ def test_quoted_results_are_the_committed_ones() -> None:
         read_comparison("phase3a-heads", **which).set_index("method")["geometric mean"]
         for which in ({}, {"reference": "best-ridge"}, {"reference": "gp"}, {"n": 25})
     )
-    gp = "gp@nirs-base-v2~K"
+    gp = "gp@nirs-base-v1~K"
     won = read_comparison("phase3a-heads").set_index("method")["wins"][gp]
     assert f"with a Gaussian process as the head {strict[gp]:.3f} and {won:.0%} of".replace("%", " %") in quoted
     assert f"to `best-pls` it has {strict[gp]:.3f}, with {won:.0%} of".replace("%", " %") in quoted
