@@ -257,11 +257,11 @@ def leak(problems: Problems) -> Iterator[Task]:
     One target of each kind per family: shuffled targets of the same spectra say the same thing again. One recipe
     stands for all that phases train, the smallest sizes for the others, one other dataset for all in pooling.
     """
-    chosen = _one_per_family(problems)
-    permuted = partial(_calibrations, chosen, seeds=SEEDS[:1], permuted=True)
+    representatives = _one_per_family(problems)
+    permuted = partial(_calibrations, representatives, seeds=SEEDS[:1], permuted=True)
     readouts = [f"ridge@{DEFAULT}:{name}" for name in _NARROW]
     yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
-    few = chosen[: max(1, len(chosen) // 4)]
+    few = representatives[: max(1, len(representatives) // 4)]
     yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
     yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
@@ -272,8 +272,8 @@ def leak(problems: Problems) -> Iterator[Task]:
         yield from permuted([f"ridge@{_LEAK_RECIPE}~0"], families=held_out)
     pooled = list(phase3b(problems))
     others = (
-        *robustness(chosen),
-        *intervals(chosen),
+        *robustness(representatives),
+        *intervals(representatives),
         *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),
         *_of_the_first(
@@ -305,9 +305,9 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
     """Yield the tasks of a phase with encoders of its own."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
-    left_out = fold_families(bank_families(problems.x_bank))
+    folds = fold_families(bank_families(problems.x_bank))
     for fold, n_train in product(phase.folds, phase.sizes):
-        yield from _calibrations(problems, phase.named(fold), families=left_out[fold], n_train=n_train)
+        yield from _calibrations(problems, phase.named(fold), families=folds[fold], n_train=n_train)
 
 
 #: Names of the phases that have a number.

@@ -58,8 +58,8 @@ _CAP = 60
 def members(problems: Problems) -> dict[str, list[Calibration]]:
     """Return the problems that measure an analyte, where two families at least do; read once per process."""
     every = {name for names in ANALYTES.values() for name in names}
-    wanted = (p for p in problems if p.task == "regression" and p.target in every)
-    converted = [problem for p in wanted if (problem := _in_common_unit(problems, p)) is not None]
+    candidates = (p for p in problems if p.task == "regression" and p.target in every)
+    converted = [problem for p in candidates if (problem := _in_common_unit(problems, p)) is not None]
     by_analyte = {analyte: [p for p in converted if p.target in names] for analyte, names in ANALYTES.items()}
     return {analyte: of for analyte, of in by_analyte.items() if len({p.family for p in of}) >= 2}
 

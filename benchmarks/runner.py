@@ -92,10 +92,10 @@ def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
     if unknown and tasks:
         raise ValueError(f"no method {', '.join(unknown)} in this phase; it has {', '.join(sorted(present))}.")
     # On shuffled targets, all are compared with the mean predictor.
-    chosen = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
-    if not chosen:
+    selected = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
+    if not selected:
         raise ValueError("nothing to do: no target of these datasets suits this phase (transfer needs a bank).")
-    return chosen
+    return selected
 
 
 def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
@@ -112,12 +112,12 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
     encoders, embeddings, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
-    wanted: dict[tuple[str, str], set[str]] = {}
+    datasets_by_readout: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
         _, encoder, readout = parse_method(task.method)
         if encoder is not None:
-            wanted.setdefault((encoder, readout), set()).add(task.dataset)
-    for (encoder, readout), names in wanted.items():
+            datasets_by_readout.setdefault((encoder, readout), set()).add(task.dataset)
+    for (encoder, readout), names in datasets_by_readout.items():
         weights[encoder] = encoders.path(encoder)
         if "~" in encoder:
             require_unseen(weights[encoder], {problems.of(name)[0].family for name in names})

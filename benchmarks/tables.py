@@ -42,8 +42,8 @@ def read_comparison(
     It is of the targets of a `kind`, with at most `n` calibration samples, over the errors of the method `reference`.
     """
     table = pd.read_csv(folder / f"{phase}.csv")
-    chosen = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
-    return table[chosen].drop(columns=["kind", "n", "reference"]).reset_index(drop=True)
+    rows = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
+    return table[rows].drop(columns=["kind", "n", "reference"]).reset_index(drop=True)
 
 
 def markdown(frame: pd.DataFrame, digits: int = 3) -> str:

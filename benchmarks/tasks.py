@@ -107,12 +107,12 @@ class Results:
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return a row per result of an experiment, or of some of its tasks, specification and figures side by side."""
-        wanted = None if tasks is None else {task.key for task in tasks}
+        keys = None if tasks is None else {task.key for task in tasks}
         rows = []
         for record in self:
             if record["task"]["experiment"] != experiment:
                 continue
-            if wanted is not None and Task(**record["task"]).key not in wanted:
+            if keys is not None and Task(**record["task"]).key not in keys:
                 continue
             spec = {**record["task"], **record["task"]["options"]}
             spec.pop("options")

@@ -127,14 +127,14 @@ def _parser() -> argparse.ArgumentParser:
 def _embed(options: argparse.Namespace) -> int:
     from .embedding import embed_file, embed_folder
 
-    chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
-    chosen["progress"] = sys.stderr.isatty()
+    settings = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
+    settings["progress"] = sys.stderr.isatty()
     if not options.file.is_dir():
-        n_spectra, n_columns = embed_file(options.file, options.output, **chosen)
+        n_spectra, n_columns = embed_file(options.file, options.output, **settings)
         print(f"{options.output}: {n_spectra} spectra x {n_columns} columns ({options.readout})")
         return 0
     spread = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
-    results = embed_folder(options.file, options.output, suffix=f".{options.format}", **spread, **chosen)
+    results = embed_folder(options.file, options.output, suffix=f".{options.format}", **spread, **settings)
     failed = [result for result in results if result.error is not None]
     done = [result for result in results if result.n_spectra is not None]
     for result in failed:

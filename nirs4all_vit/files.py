@@ -53,8 +53,8 @@ def read_checked(path: Path) -> NDArray[Any] | None:
 
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        said = path.with_suffix(".sha256").read_text("utf-8").strip()
-        sound = isinstance(array, np.ndarray) and file_sha256(path) == said
+        checksum = path.with_suffix(".sha256").read_text("utf-8").strip()
+        sound = isinstance(array, np.ndarray) and file_sha256(path) == checksum
     except (OSError, ValueError, EOFError):
         return None
     return array if sound else None

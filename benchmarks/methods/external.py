@@ -130,11 +130,11 @@ class MultiRocketFeatures(GridViews):
     def fit(self, part: Calibration) -> Self:
         """Draw the kernels (their biases are quantiles of what the calibration spectra give) and scale the features."""
         self.calibration = super().fit(part).on_grid(part).astype(np.float32)
-        found = self._features(self.calibration)
-        self.mean, deviation = found.mean(axis=0), found.std(axis=0)
+        features = self._features(self.calibration)
+        self.mean, deviation = features.mean(axis=0), features.std(axis=0)
         # Pooled shares, means and indices differ in size by orders of magnitude; its authors standardise too.
         self.scale = np.where(deviation > 0, deviation, 1.0)
-        self._fitted = part, (found - self.mean) / self.scale
+        self._fitted = part, (features - self.mean) / self.scale
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
@@ -163,15 +163,15 @@ def _multirocket(
     if not python.exists():
         raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
     with tempfile.TemporaryDirectory() as folder:
-        fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
-        np.save(fitted, calibration)
-        np.save(given, spectra)
+        train, test, out = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
+        np.save(train, calibration)
+        np.save(test, spectra)
         script = Path(__file__).with_name("multirocket_worker.py")
-        command = [str(python), str(script), str(fitted), str(given), str(made), str(times)]
+        command = [str(python), str(script), str(train), str(test), str(out), str(times)]
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
-        return np.load(made, allow_pickle=False), [
+        return np.load(out, allow_pickle=False), [
             float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds ")
         ]

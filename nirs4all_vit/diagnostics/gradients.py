@@ -40,11 +40,11 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     if embedder.robust:
         embedder.glsw_.apply(weights[np.newaxis])
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
-    found = []
+    gradients = []
     for start in range(0, len(block), _ROWS):
         x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
         embedded = encoder(x, grid, readout=embedder.readout)
         direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))
         (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
-        found.append(slope.double().numpy())
-    return np.concatenate(found)
+        gradients.append(slope.double().numpy())
+    return np.concatenate(gradients)

@@ -148,17 +148,17 @@ def wavelength_importance(
             raise ValueError(f"{type(head).__name__} is not linear; use method='occlusion'.")
         weights = _chosen(linear, output)
         slopes = input_gradients(embedder, blocks[0], weights)
-        said = embedded @ weights
+        predictions = embedded @ weights
         effects = bands.effects(lambda occluded: ((spectra - occluded) * slopes).sum(axis=1))
     else:
 
         def predict(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return _chosen(outputs(head, embed(rows)).T, output)
 
-        said = _chosen(outputs(head, embedded).T, output)
-        effects = bands.effects(lambda occluded: said - predict(occluded))
+        predictions = _chosen(outputs(head, embedded).T, output)
+        effects = bands.effects(lambda occluded: predictions - predict(occluded))
     values = np.stack([np.interp(nm, bands.centres, row) for row in effects])
-    return WavelengthImportance(nm, values, method, said, spectra)
+    return WavelengthImportance(nm, values, method, predictions, spectra)
 
 
 def _taken_apart(head: Any, embedder: SpectralEmbedder | None) -> tuple[SpectralEmbedder, Any]:
@@ -192,12 +192,12 @@ class _Bands:
         """Return the effect of each band, (n_samples, n_bands)."""
         from tqdm import tqdm
 
-        found = np.zeros((len(self.spectra), len(self.centres)))
+        values = np.zeros((len(self.spectra), len(self.centres)))
         for i, centre in enumerate(tqdm(self.centres, desc="bands", unit="band", disable=None, leave=False)):
             inside = np.flatnonzero(np.abs(self.nm - centre) <= self.width / 2)
             if len(inside):
-                found[:, i] = effect(self._occluded(inside))
-        return found
+                values[:, i] = effect(self._occluded(inside))
+        return values
 
     def _occluded(self, inside: NDArray[np.intp]) -> NDArray[np.float64]:
         # From edge to edge the straight line that keeps the spectrum in one piece; at an end of the spectrum the level of the other edge.

@@ -19,17 +19,17 @@ def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | Non
     """
     head = getattr(head, "pls_", head)
     # Support vector machines have the attribute, and raise where their kernel is not linear.
-    found = getattr(head, "coef_", None)
-    if found is None:
+    coef = getattr(head, "coef_", None)
+    if coef is None:
         return None
-    found = np.atleast_2d(np.asarray(found, dtype=np.float64))
-    if found.ndim != 2 or found.shape[1] != Z.shape[1]:
-        raise ValueError(f"the head has {found.shape[-1]} coefficients for an embedding of {Z.shape[1]} columns.")
-    said = outputs(head, Z)
-    if said.shape[1] != len(found):
+    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
+    if coef.ndim != 2 or coef.shape[1] != Z.shape[1]:
+        raise ValueError(f"the head has {coef.shape[-1]} coefficients for an embedding of {Z.shape[1]} columns.")
+    predictions = outputs(head, Z)
+    if predictions.shape[1] != len(coef):
         return None
-    left = said - Z @ found.T
-    return found if (left.std(axis=0) <= _ROUNDING * (said.std(axis=0) + 1e-12)).all() else None
+    left = predictions - Z @ coef.T
+    return coef if (left.std(axis=0) <= _ROUNDING * (predictions.std(axis=0) + 1e-12)).all() else None
 
 
 def outputs(head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
@@ -37,8 +37,8 @@ def outputs(head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
     for name in ("decision_function", "predict_proba", "predict"):
         # A regressor has none of the former; a classifier's labels are no numbers.
         if hasattr(head, name):
-            said = getattr(head, name)(Z)
-            if isinstance(said, list):
+            scores = getattr(head, name)(Z)
+            if isinstance(scores, list):
                 raise ValueError(f"{type(head).__name__} has several targets of classes; explain a head for each.")
-            return np.asarray(said, dtype=np.float64).reshape(len(Z), -1)
+            return np.asarray(scores, dtype=np.float64).reshape(len(Z), -1)
     raise TypeError(f"{type(head).__name__} predicts nothing; give a fitted head.")

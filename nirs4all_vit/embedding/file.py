@@ -84,11 +84,11 @@ def embed_file(
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
-        seen, before = 0, done.n_rows
+        n_read, before = 0, done.n_rows
         with tqdm(desc=source.name, unit="spectra", initial=before, disable=not progress) as bar:
             for values in opened.chunks():
                 # Rows that are there are read past: parsing costs little beside the encoder.
-                values, seen = values[max(0, before - seen) :], seen + len(values)
+                values, n_read = values[max(0, before - n_read) :], n_read + len(values)
                 if len(values):
                     block = Spectra.on_grid(values, opened.wavelengths)
                     done.append(embed(loaded.encoder, [block], readout, device=device))

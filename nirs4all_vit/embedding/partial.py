@@ -41,20 +41,20 @@ class PartialRows:
         self.target, self.width = target, width
         self._path = target.with_name(f".{target.name}.partial")
         self._said = target.with_name(f".{target.name}.partial.json")
-        wanted = json.dumps({**identity, "width": width}, sort_keys=True)
+        description = json.dumps({**identity, "width": width}, sort_keys=True)
         self._file = open(self._path, "a+b")  # noqa: SIM115 - closed by __exit__
         _lock(self._file.fileno(), target)
-        known = self._said.read_text("utf-8") if self._said.exists() else ""
+        earlier_description = self._said.read_text("utf-8") if self._said.exists() else ""
         self._start = len(self._header(0))
         whole = (os.fstat(self._file.fileno()).st_size - self._start) // (4 * width)
         #: Rows that are there.
-        self.n_rows = max(0, whole) if known == wanted else 0
+        self.n_rows = max(0, whole) if earlier_description == description else 0
         # In this order: killed in between, the old rows are not taken for new ones.
         self._file.truncate(self._start + 4 * width * self.n_rows if self.n_rows else 0)
         if not self.n_rows:
             self._file.write(self._header(0))
             with atomic_path(self._said) as path:
-                path.write_text(wanted, "utf-8")
+                path.write_text(description, "utf-8")
 
     def __enter__(self) -> PartialRows:
         return self
@@ -112,11 +112,11 @@ class PartialRows:
                 writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
 
     def _header(self, n_rows: int) -> bytes:
-        made = io.BytesIO()
+        buffer = io.BytesIO()
         # numpy leaves room for the number of rows to grow.
         described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, self.width)}
-        np.lib.format.write_array_header_1_0(made, described)
-        return made.getvalue()
+        np.lib.format.write_array_header_1_0(buffer, described)
+        return buffer.getvalue()
 
 
 def _lock(descriptor: int, target: Path) -> None:

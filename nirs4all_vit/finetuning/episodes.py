@@ -66,22 +66,22 @@ class Episodes(Dataset[Any]):
         # Without __iter__, iteration would go by IndexError.
         if i >= self.n_episodes:
             raise IndexError(i)
-        drawn: list[NDArray[np.intp]] = []
+        rows_by_sample: list[NDArray[np.intp]] = []
         room = self.size
         for sample in self.rng.permutation(len(self.samples)):
             replicates = self.samples[sample]
-            drawn.append(self.rng.permutation(replicates)[: min(self.most, room)])
-            room -= len(drawn[-1])
+            rows_by_sample.append(self.rng.permutation(replicates)[: min(self.most, room)])
+            room -= len(rows_by_sample[-1])
             if room == 0:
                 break
-        n_support = int(np.clip(round(self.rng.uniform(*_SUPPORT) * len(drawn)), 2, len(drawn) - 1))
-        rows = np.concatenate(drawn)
+        n_support = int(np.clip(round(self.rng.uniform(*_SUPPORT) * len(rows_by_sample)), 2, len(rows_by_sample) - 1))
+        rows = np.concatenate(rows_by_sample)
         inputs: dict[str, NDArray[Any]] = {"x": self.spectra.values[rows].astype(np.float32)}
         if self.spectra.valid is not None:
             inputs |= {"wavelengths": self.spectra.wavelengths[rows], "valid": self.spectra.valid[rows]}
         if self.level:
             inputs["x"] = self._disturbed(inputs["x"])
-        answers = {"targets": self.targets[rows], "n_support": np.array(sum(map(len, drawn[:n_support])))}
+        answers = {"targets": self.targets[rows], "n_support": np.array(sum(map(len, rows_by_sample[:n_support])))}
         return _tensors(inputs), _tensors(answers)
 
     def _disturbed(self, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -124,9 +124,9 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
             new = self.resolve(X, wavelengths)
             further = self._further_targets(y)
             check_consistent_length(X, further)
-            blocks, seen, codes = self._seen  # type: ignore[has-type] # set by _finish
+            blocks, earlier_targets, codes = self._seen  # type: ignore[has-type] # set by _finish
             blocks = [*blocks, *new]
-            targets = np.concatenate([seen, further])
+            targets = np.concatenate([earlier_targets, further])
             codes = np.append(codes, codes.max() + 1 + np.arange(len(further)))
             self._note(targets)
         if codes.max() + 1 >= _FEWEST:

@@ -58,14 +58,14 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
         if not path.exists():
             continue
         table, groups = read_targets(path, dataset)
-        found = {}
+        outputs = {}
         for name in map(str, table):
             values = _outputs(table[name])
             rows = np.isfinite(values).all(axis=1)
             if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
-                found[name] = values
-        if found:
-            yield LabelledDataset(dataset, found, groups)
+                outputs[name] = values
+        if outputs:
+            yield LabelledDataset(dataset, outputs, groups)
 
 
 def _outputs(column: pd.Series) -> NDArray[np.float32]:

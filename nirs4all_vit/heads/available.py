@@ -41,16 +41,16 @@ def available_heads(task: str = "regression") -> HeadNames:
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
     reasons = {name: why_not(name, task) or _without_weights(name, task) for name in LIBRARIES}
-    found = HeadNames(name for name in head_names(task) if reasons.get(name) is None)
-    found.unavailable = {name: why for name, why in reasons.items() if why is not None}
-    return found
+    names = HeadNames(name for name in head_names(task) if reasons.get(name) is None)
+    names.unavailable = {name: why for name, why in reasons.items() if why is not None}
+    return names
 
 
 def _without_weights(library: str, task: str) -> str | None:
     if weights_here(library, task):
         return None
-    known = LIBRARIES[library]
+    about = LIBRARIES[library]
     return (
         f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where there is a network, or "
-        f"set {known.variables[task]}=/path/to/{known.files[task]}"
+        f"set {about.variables[task]}=/path/to/{about.files[task]}"
     )

@@ -30,12 +30,12 @@ class CappedPLSRegression(PLSRegression):
 
     def fit(self, X: Any, y: Any) -> CappedPLSRegression:
         """Calibrate on `X` (n_samples, n_columns) and `y` (n_samples,) or (n_samples, n_targets)."""
-        wanted: Any = self.n_components  # type: ignore[has-type] # scikit-learn's
+        n_components: Any = self.n_components  # type: ignore[has-type] # scikit-learn's
         shape = np.asarray(X).shape
         # What has no samples or columns is scikit-learn's to refuse.
-        if isinstance(wanted, (int, np.integer)) and len(shape) == 2 and shape[0] > 1 and shape[1] > 0:
-            self.n_components = min(wanted, shape[0] - 1, shape[1])
+        if isinstance(n_components, (int, np.integer)) and len(shape) == 2 and shape[0] > 1 and shape[1] > 0:
+            self.n_components = min(n_components, shape[0] - 1, shape[1])
         try:
             return super().fit(X, y)
         finally:
-            self.n_components = wanted
+            self.n_components = n_components

@@ -113,10 +113,10 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
         raise HeadUnavailable(f"make_head({name!r}): {missing}.")
     make, searched, standardised = _HEADS[task][name]
     core = make()
-    known = core.get_params(deep=False)
-    for given in params:
-        if given not in known:
-            raise ValueError(f"make_head({name!r}) has no parameter {given!r}; it has: {', '.join(sorted(known))}.")
+    names = core.get_params(deep=False)
+    for parameter in params:
+        if parameter not in names:
+            raise ValueError(f"make_head({name!r}) has no parameter {parameter!r}; it has: {', '.join(sorted(names))}.")
     core.set_params(**params)
     grid = {key: np.asarray(values).tolist() for key, values in searched.items() if key not in params}
     prefix = ""

@@ -24,14 +24,14 @@ class TunedHead(GridSearchCV):
 
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **params: Any) -> TunedHead:
         """Search; `groups` (n_samples,) names the physical sample of each row, where there are replicates."""
-        given: Any = self.cv  # type: ignore[has-type] # scikit-learn's
-        if isinstance(given, (int, np.integer)):
+        cv: Any = self.cv  # type: ignore[has-type] # scikit-learn's
+        if isinstance(cv, (int, np.integer)):
             # Made here, not by whoever builds the head: nirs4all's default engine writes parameters down as JSON.
-            self.cv = self._folds(int(given), y, groups, _num_samples(X))
+            self.cv = self._folds(int(cv), y, groups, _num_samples(X))
         try:
             return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
         finally:
-            self.cv = given
+            self.cv = cv
 
     def _folds(self, n_folds: int, y: Any, groups: Any, n_samples: int) -> Any:
         if groups is not None:

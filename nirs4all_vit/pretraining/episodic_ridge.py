@@ -51,8 +51,8 @@ class EpisodicRidge(nn.Module):
         spread = (z[:n_support].square().mean(dim=0) + 1e-16).sqrt()
         factor = (spread + FLOOR * spread.mean()).rsqrt()
         with torch.no_grad():
-            kept = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
-        z = z * (factor * kept)
+            rescale = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
+        z = z * (factor * rescale)
         cross = z @ z[:n_support].T
         kernel = cross[:n_support]
         diagonal = kernel.diagonal().mean().clamp_min(1e-12)
@@ -67,7 +67,7 @@ class EpisodicRidge(nn.Module):
             slack = alphas[:, None] * inverse.diagonal(dim1=1, dim2=2) - 1.0 / n_support
             residual = alphas[:, None, None] * duals / slack.clamp_min(1e-12).unsqueeze(-1)
             best = residual.square().mean(dim=1).argmin(dim=0)
-        chosen = duals[best, :, torch.arange(y.shape[1], device=z.device)].T
-        error = (y[n_support:] - cross[n_support:] @ chosen).square().mean(dim=0)
+        coefficients = duals[best, :, torch.arange(y.shape[1], device=z.device)].T
+        error = (y[n_support:] - cross[n_support:] @ coefficients).square().mean(dim=0)
         loss = (error.clamp(max=2.0) + 1e-3).log().mean()
         return loss.to(embeddings.dtype), alphas[best].detach()

@@ -75,9 +75,9 @@ class Pretraining:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
         synthetic = synthetic_spectra(config, self.datasets)
         self.training = Preparation(config, self.datasets, synthetic, config.run.seed)
-        drawn = {id(dataset) for dataset in self.training.data.datasets}
+        sampled_ids = {id(dataset) for dataset in self.training.data.datasets}
         # What is too small or constant is not drawn from, and not said to have been seen.
-        self.datasets = [dataset for dataset in self.datasets if id(dataset) in drawn]
+        self.datasets = [dataset for dataset in self.datasets if id(dataset) in sampled_ids]
         self.validation = Preparation(config, self.datasets, synthetic, config.run.seed + _VALIDATION)
         # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
         self._origin = provenance(config, self.datasets)
@@ -137,15 +137,15 @@ class Pretraining:
         bar = tqdm(
             total=self.steps, initial=self.step_done, desc="pretraining", unit="step", disable=not (progress and first)
         )
-        started, seen = time.perf_counter(), 0
+        started, n_spectra = time.perf_counter(), 0
         try:
             with bar:
                 if self.step_done == 0:
                     self._log_scores(log)
                 while self.step_done < self.steps and not self._stopped():
                     row = self.step()
-                    seen += int(row.pop("spectra"))
-                    rate = seen / (time.perf_counter() - started)
+                    n_spectra += int(row.pop("spectra"))
+                    rate = n_spectra / (time.perf_counter() - started)
                     if log is not None:
                         log.write({"step": self.step_done, **row, "spectra_per_second": round(rate, 1)})
                         bar.set_postfix({"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"}, refresh=False)
@@ -226,10 +226,10 @@ class Pretraining:
             prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
             with self._autocast():
                 try:
-                    found = self.model(prepared, encoder)[1]
+                    batch_losses = self.model(prepared, encoder)[1]
                 except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                     raise self._not_finite(str(error)) from error
-                for name, loss in found.items():
+                for name, loss in batch_losses.items():
                     losses.setdefault(name, []).append(float(loss))
         if not losses:
             raise ValueError(
@@ -260,8 +260,8 @@ class Pretraining:
 
     def product(self) -> SpectralPerceiver:
         """Return the encoder that is kept: the moving average of the weights, where there is one."""
-        kept = self.average.module if self.average is not None else self.encoder
-        return cast("SpectralPerceiver", kept.eval())
+        encoder = self.average.module if self.average is not None else self.encoder
+        return cast("SpectralPerceiver", encoder.eval())
 
     def _not_finite(self, what: str) -> FloatingPointError:
         return FloatingPointError(

@@ -20,8 +20,8 @@ class MetricsLog:
 
     def __init__(self, folder: Path, step: int = 0) -> None:
         self.path = folder / "metrics.jsonl"
-        kept = [row for row in read_metrics(self.path) if row["step"] <= step] if step else []
-        self.path.write_text("".join(json.dumps(row) + "\n" for row in kept), "utf-8")
+        rows = [row for row in read_metrics(self.path) if row["step"] <= step] if step else []
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
         self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
         self._board = _tensorboard(folder)
 

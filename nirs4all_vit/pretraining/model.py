@@ -28,9 +28,9 @@ class PretrainingModel(nn.Module):
         self.objectives = nn.ModuleDict()
         self.weights = {}
         for name, settings in config.objectives.active().items():
-            made = OBJECTIVES[name]
-            extra = (n_datasets,) if made is DatasetAdversary else ()
-            self.objectives[name] = made(settings, self.encoder, *extra)
+            objective = OBJECTIVES[name]
+            extra = (n_datasets,) if objective is DatasetAdversary else ()
+            self.objectives[name] = objective(settings, self.encoder, *extra)
             self.weights[name] = settings.weight
 
     def forward(

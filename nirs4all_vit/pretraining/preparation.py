@@ -81,14 +81,15 @@ class Preparation(Dataset[dict[str, Inputs]]):
         views = []
         for view in inputs.views:
             hidden = np.random.default_rng([self.seed, k, 1]).random(len(view)) < self.metadata_dropout
-            views.append([{} if hide else known for hide, known in zip(hidden, self.data.metadata(view), strict=True)])
+            views.append([{} if hide else about for hide, about in zip(hidden, self.data.metadata(view), strict=True)])
         return views
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
     """Return the synthetic datasets of a run; made once, they serve training and validation."""
-    wanted = _share(config, datasets) > 0
-    return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)] if wanted else []
+    if _share(config, datasets) == 0:
+        return []
+    return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)]
 
 
 def _share(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> float:

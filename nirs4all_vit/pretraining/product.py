@@ -57,8 +57,8 @@ def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -
 def processor() -> str:
     """Name the processor and the instructions that torch uses on it: other ones round in another way, which training magnifies."""
     about = Path("/proc/cpuinfo")
-    said = about.read_text("utf-8", errors="replace") if about.exists() else ""
-    fields = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*:\s*(.*)$", said, re.MULTILINE))
+    text = about.read_text("utf-8", errors="replace") if about.exists() else ""
+    fields = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*:\s*(.*)$", text, re.MULTILINE))
     name = " ".join(fields[key] for key in ("model name", "cpu family", "model", "stepping") if key in fields)
     return f"{name or platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
 

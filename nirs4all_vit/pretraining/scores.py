@@ -32,9 +32,9 @@ def embed_rows(encoder: SpectralPerceiver, dataset: SpectralDataset, rows: NDArr
 
 def probe(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> Tensor:
     """Embed a fixed sample of the bank, centred by dataset: (n, width of mean)."""
-    picked = [datasets[i] for i in np.linspace(0, len(datasets) - 1, min(_DATASETS, len(datasets))).astype(int)]
+    sample = [datasets[i] for i in np.linspace(0, len(datasets) - 1, min(_DATASETS, len(datasets))).astype(int)]
     parts = []
-    for dataset in picked:
+    for dataset in sample:
         rows = np.linspace(0, len(dataset) - 1, min(_ROWS, len(dataset))).astype(int)
         embedded = embed_rows(encoder, dataset, rows, "mean")
         parts.append(embedded - embedded.mean(dim=0))
@@ -70,7 +70,7 @@ def ridge_scores(
     dict of str to float
         ``"corn_m5/protein": 0.31``; 1 is what the mean predicts.
     """
-    found = {}
+    errors = {}
     for dataset in datasets:
         path = Path(folder) / f"{dataset.name}.csv"
         if not path.exists():
@@ -86,5 +86,5 @@ def ridge_scores(
             Z /= np.sqrt(np.square(Z - Z.mean(axis=0)).sum(axis=1).mean()) + 1e-12
             model, folds = RidgeCV(np.logspace(-8, 1, 10)), GroupKFold(min(5, len(set(groups[rows]))))
             predicted = cross_val_predict(model, Z, y[rows], groups=groups[rows], cv=folds)
-            found[f"{dataset.name}/{target}"] = float(np.sqrt(np.mean((predicted - y[rows]) ** 2)) / y[rows].std())
-    return found
+            errors[f"{dataset.name}/{target}"] = float(np.sqrt(np.mean((predicted - y[rows]) ** 2)) / y[rows].std())
+    return errors

@@ -25,17 +25,17 @@ def chosen_datasets(config: PretrainingConfig, datasets: Sequence[SpectralDatase
     contrastive = config.objectives.contrastive
     if contrastive.weight > 0:
         _all_known("objectives.contrastive.pairs", [n for pair in contrastive.pairs for n in pair], names, "dataset")
-    chosen = [dataset for dataset in datasets if dataset.family not in config.data.without_families]
+    selected = [dataset for dataset in datasets if dataset.family not in config.data.without_families]
     if config.data.p_synth == 1:
-        if chosen:
+        if selected:
             warnings.warn("data.p_synth=1: synthetic spectra only, the bank is not used.", stacklevel=2)
         return []
-    if not chosen:
+    if not selected:
         raise ValueError(
             f"data.p_synth={config.data.p_synth:g} asks for real spectra and there are none: name a folder with "
             "data.x_bank, leave fewer families out, or set data.p_synth=1 for synthetic spectra only."
         )
-    return chosen
+    return selected
 
 
 def check_same_run(
@@ -60,8 +60,8 @@ def check_same_run(
         )
 
 
-def _all_known(field: str, given: Sequence[str], known: set[str], what: str) -> None:
-    unknown = sorted(set(given) - known)
+def _all_known(field: str, names: Sequence[str], names_there: set[str], what: str) -> None:
+    unknown = sorted(set(names) - names_there)
     if unknown:
         raise ValueError(f"{field}: no such {what} in the bank: {', '.join(unknown)}.")
 

@@ -78,12 +78,12 @@ def check_labels(labels: Iterable[Any]) -> None:
     parsed = parse_axis_labels(names)
     if parsed is None or len(names) < 3:
         return
-    known = dict(zip(names, parsed[0], strict=True))
+    values = dict(zip(names, parsed[0], strict=True))
     step = float(np.median(np.abs(np.diff(parsed[0]))))
-    for name, value in known.items():
+    for name, value in values.items():
         match = _RENAMED.match(name)
         # On a fine grid 2496.1 is the next wavelength after 2496; on one of 2 nm it is a second 2496.
-        if match and match[1] in known and abs(value - known[match[1]]) < step / 2:
+        if match and match[1] in values and abs(value - values[match[1]]) < step / 2:
             raise SpectralAxisError(
                 f"columns {match[1]!r} and {name!r}: wavelength {match[1]} occurs twice, and pandas renames what is repeated; "
                 "merge or drop the duplicates."

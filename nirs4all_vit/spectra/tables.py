@@ -160,9 +160,9 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
-    n_columns, kept = len(labels), _kept(path, labels, drop)
-    if kept is not None:
-        labels = [labels[i] for i in kept]
+    n_columns, columns = len(labels), _kept(path, labels, drop)
+    if columns is not None:
+        labels = [labels[i] for i in columns]
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
@@ -198,7 +198,7 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
     warn_if_cut(path)
     order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
     return SpectralTable(
-        path, wavelengths if order is None else wavelengths[order], order, kept, n_columns, delimiter, decimal
+        path, wavelengths if order is None else wavelengths[order], order, columns, n_columns, delimiter, decimal
     )
 
 
@@ -214,10 +214,10 @@ def _kept(path: Path, labels: Sequence[str], drop: Sequence[str]) -> NDArray[np.
     if missing:
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
     # The index that pandas writes beside the columns, under a name that nobody gave.
-    kept = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
-    if not kept:
+    columns = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
+    if not columns:
         raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
-    return None if len(kept) == len(labels) else np.asarray(kept, dtype=np.intp)
+    return None if len(columns) == len(labels) else np.asarray(columns, dtype=np.intp)
 
 
 def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
@@ -316,9 +316,9 @@ def _place(path: Path, row: int) -> str:
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
-        seen = -1
+        spectrum = -1
         for number, line in enumerate(file, start=2):
-            seen += bool(line.strip())
-            if seen == row:
+            spectrum += bool(line.strip())
+            if spectrum == row:
                 return f"{path.name}, line {number}"
     return f"{path.name}, line {row + 2}"

@@ -95,14 +95,14 @@ class Augmentation:
         """Return the batch with augmented spectra; everything else, the baseline too, stays."""
         spectra = batch.spectra
         for operator, probability in self.steps:
-            chosen = draw.uniform(len(spectra), 1) < probability
+            selected = draw.uniform(len(spectra), 1) < probability
             if isinstance(operator, Nirs4allOperator):
                 # Work per spectrum: only for those that were drawn.
-                rows = chosen[:, 0].nonzero()[:, 0]
+                rows = selected[:, 0].nonzero()[:, 0]
                 if len(rows):
                     spectra = spectra.index_copy(0, rows, operator(spectra[rows], _rows(batch, rows), draw))
             else:
-                spectra = torch.where(chosen, operator(spectra, batch, draw), spectra)
+                spectra = torch.where(selected, operator(spectra, batch, draw), spectra)
         if batch.valid is not None:
             spectra = spectra * batch.valid
         return dataclasses.replace(batch, spectra=spectra)

@@ -41,18 +41,18 @@ class Nirs4allOperator:
     def __init__(self, class_name: str, **parameters: Any) -> None:
         from nirs4all.operators import augmentation
 
-        found = getattr(augmentation, class_name, None)
-        if not inspect.isclass(found):
+        operator_class = getattr(augmentation, class_name, None)
+        if not inspect.isclass(operator_class):
             raise ValueError(
                 f"nirs4all has no augmentation {class_name!r}; there are: {', '.join(augmentation.__all__)}."
             )
         self.parameters = _VARIED.get(class_name, {}) | parameters
-        known = set(inspect.signature(found).parameters)
-        if set(self.parameters) - known:
-            odd = sorted(set(self.parameters) - known)[0]
-            raise ValueError(f"{class_name} has no parameter {odd!r}; it has: {', '.join(sorted(known))}.")
-        self._class: Any = found
-        self._seeded = "random_state" in known
+        names = set(inspect.signature(operator_class).parameters)
+        if set(self.parameters) - names:
+            odd = sorted(set(self.parameters) - names)[0]
+            raise ValueError(f"{class_name} has no parameter {odd!r}; it has: {', '.join(sorted(names))}.")
+        self._class: Any = operator_class
+        self._seeded = "random_state" in names
 
     def __call__(self, spectra: Tensor, batch: SpectralBatch, draw: Draw) -> Tensor:
         """Return spectra of the same shape (n, L)."""
@@ -71,6 +71,6 @@ class Nirs4allOperator:
 
     def _run(self, values: np.ndarray, axis: np.ndarray, seed: int) -> np.ndarray:
         operator = self._class(**self.parameters, **({"random_state": seed} if self._seeded else {}))
-        known = {"wavelengths": axis} if hasattr(operator, "_requires_wavelengths") else {}
+        axis_arguments = {"wavelengths": axis} if hasattr(operator, "_requires_wavelengths") else {}
         with np.errstate(over="ignore"):  # logistic edges of the temperature operator
-            return np.asarray(operator.fit(values, **known).transform(values, **known))
+            return np.asarray(operator.fit(values, **axis_arguments).transform(values, **axis_arguments))

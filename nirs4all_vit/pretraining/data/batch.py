@@ -50,8 +50,8 @@ class SpectralBatch:
     def take(self, rows: Tensor) -> SpectralBatch:
         """Return some rows (a mask or indices)."""
         shared = ("wavelengths",) if self.wavelengths.dim() == 1 else ()
-        picked = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
-        return dataclasses.replace(self, **picked)
+        fields = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
+        return dataclasses.replace(self, **fields)
 
     def grid(self) -> Grid:
         """Return the wavelengths as the encoder takes them."""

@@ -129,17 +129,17 @@ def check_counts(
     SpectralInputError
         ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
     """
-    for key, found in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
-        said = _number(source.get(key))
-        if found is not None and said is not None and said != found:
-            raise SpectralInputError(f"{name}: {found} where the metadata says {key}={said:g}; a cut file?")
+    for key, count in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
+        stated = _number(source.get(key))
+        if count is not None and stated is not None and stated != count:
+            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={stated:g}; a cut file?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
-        said_limits = [_number(limit) for limit in limits]
-        found_limits = (wavelengths.min(), wavelengths.max())
-        if None not in said_limits and not np.allclose(found_limits, np.sort(np.array(said_limits, float)), rtol=0.01):
+        stated_ends = [_number(limit) for limit in limits]
+        ends = (wavelengths.min(), wavelengths.max())
+        if None not in stated_ends and not np.allclose(ends, np.sort(np.array(stated_ends, float)), rtol=0.01):
             raise SpectralInputError(
-                f"{name}: the axis runs from {found_limits[0]:g} to {found_limits[1]:g} nm where the metadata says {limits}."
+                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm where the metadata says {limits}."
             )
 
 
@@ -178,8 +178,8 @@ def _finite(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _number(value: Any) -> float | None:
-    found, mask = value_and_mask(value)
-    return found if mask else None
+    number, mask = value_and_mask(value)
+    return number if mask else None
 
 
 def _ascending(values: NDArray[Any], descending: bool) -> NDArray[np.float32]:

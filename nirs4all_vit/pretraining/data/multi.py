@@ -96,12 +96,12 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         if len(real) < len(large):
             flat = ", ".join(d.name for d in large if d.deviation == 0)
             warnings.warn(f"left out, as their spectra do not differ: {flat}.", stacklevel=2)
-        made = [d for d in synthetic if len(d) >= min_spectra] if p_synth > 0 else []
+        generated = [d for d in synthetic if len(d) >= min_spectra] if p_synth > 0 else []
         if not real and p_synth < 1:
             raise ValueError(f"no dataset has {min_spectra} spectra that differ; nothing to pretrain on.")
-        if p_synth > 0 and not made:
+        if p_synth > 0 and not generated:
             raise ValueError(f"p_synth={p_synth} needs synthetic datasets; pass synthetic=synthetic_bank().")
-        self.datasets, self.n_real = real + made, len(real)
+        self.datasets, self.n_real = real + generated, len(real)
         unknown = set(weights or ()) - {d.name for d in (*datasets, *synthetic)}
         if unknown:
             raise ValueError(f"weights for datasets that are not there: {', '.join(sorted(unknown))}.")
@@ -155,16 +155,16 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         """Return what is known of each spectrum of a batch, as the encoder takes it."""
         if batch.datasets is None:
             return [{}] * len(batch)
-        known: dict[int, dict[str, Any]] = {}
+        by_dataset: dict[int, dict[str, Any]] = {}
         rows = []
         for i, number in enumerate(batch.datasets.tolist()):
-            if number not in known:
+            if number not in by_dataset:
                 axis = batch.wavelengths if batch.valid is None else batch.wavelengths[i][batch.valid[i]]
                 # The range is that of the batch, which was cropped and thinned.
                 limits = {"spectral_start": float(axis[0]), "spectral_stop": float(axis[-1])}
                 limits["spectral_step"] = float(axis.diff().median()) if len(axis) > 1 else 0.0
-                known[number] = self.datasets[number].metadata.known() | limits
-            rows.append(known[number])
+                by_dataset[number] = self.datasets[number].metadata.known() | limits
+            rows.append(by_dataset[number])
         return rows
 
     def _one_grid(self, index: int, rows: NDArray[np.intp], generator: np.random.Generator) -> SpectralBatch:
@@ -183,10 +183,10 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
     def _columns(self, n_points: int, generator: np.random.Generator) -> slice:
         start, stop, step = 0, n_points, 1
         if generator.random() < self.crop_probability:
-            kept = max(self.min_points, int(generator.uniform(0.4, 1.0) * n_points))
-            if kept < n_points:
-                start = int(generator.integers(n_points - kept + 1))
-                stop = start + kept
+            width = max(self.min_points, int(generator.uniform(0.4, 1.0) * n_points))
+            if width < n_points:
+                start = int(generator.integers(n_points - width + 1))
+                stop = start + width
         if generator.random() < self.thin_probability:
             step = min(int(generator.integers(2, 5)), max(1, (stop - start) // self.min_points))
         return slice(start, stop, step)

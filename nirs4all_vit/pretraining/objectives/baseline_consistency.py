@@ -28,10 +28,10 @@ class BaselineConsistency(nn.Module):
         batch = source.batch
         if batch.baseline is None:
             return None
-        known = ~batch.baseline.isnan().any(dim=1)
-        if known.sum() < 2:
+        has_baseline = ~batch.baseline.isnan().any(dim=1)
+        if has_baseline.sum() < 2:
             return None
-        batch = batch if known.all() else batch.take(known)
+        batch = batch if has_baseline.all() else batch.take(has_baseline)
         assert batch.baseline is not None
         return Inputs([batch, dataclasses.replace(batch, spectra=batch.spectra - batch.baseline)])
 

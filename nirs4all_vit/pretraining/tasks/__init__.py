@@ -53,19 +53,19 @@ def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any
     """
     if not settings:
         raise ValueError(f"name one or more of {', '.join(TASKS)}.")
-    built = {}
-    for name, given in settings.items():
+    tasks = {}
+    for name, values in settings.items():
         if name not in TASKS:
             raise ValueError(f"no task {name!r}; there are: {', '.join(TASKS)}.")
-        parameters = dict(given or {})
+        parameters = dict(values or {})
         weight = float(parameters.pop("weight", 1.0))
         if not 0 < weight < float("inf"):
             raise ValueError(f"{name}: weight={weight} must be positive.")
-        known = inspect.signature(TASKS[name]).parameters
-        if set(parameters) - set(known):
+        names = inspect.signature(TASKS[name]).parameters
+        if set(parameters) - set(names):
             raise ValueError(
-                f"{name} has no parameter {sorted(set(parameters) - set(known))[0]!r}; it has: {', '.join(known)}."
+                f"{name} has no parameter {sorted(set(parameters) - set(names))[0]!r}; it has: {', '.join(names)}."
             )
-        built[name] = (TASKS[name](**parameters), weight)
-    total = sum(weight for _, weight in built.values())
-    return {name: (task, weight / total) for name, (task, weight) in built.items()}
+        tasks[name] = (TASKS[name](**parameters), weight)
+    total = sum(weight for _, weight in tasks.values())
+    return {name: (task, weight / total) for name, (task, weight) in tasks.items()}

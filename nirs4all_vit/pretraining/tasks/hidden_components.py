@@ -55,10 +55,10 @@ class HiddenComponents:
         hidden = max(_MIN_HIDDEN, min(hidden, length - 2 * margin - _MIN_SEEN))
         first = draw.integer(0, max(0, length - hidden))
         targets = _components(spectra[:, first : first + hidden], draw, self.n_targets)
-        seen = torch.ones(length, dtype=torch.bool)
-        seen[max(0, first - margin) : first + hidden + margin] = False
+        mask = torch.ones(length, dtype=torch.bool)
+        mask[max(0, first - margin) : first + hidden + margin] = False
         visible = dataclasses.replace(
-            episode, spectra=spectra[:, seen].contiguous(), wavelengths=episode.wavelengths[seen], baseline=None
+            episode, spectra=spectra[:, mask].contiguous(), wavelengths=episode.wavelengths[mask], baseline=None
         )
         return visible, targets
 
@@ -75,8 +75,8 @@ def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
     u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
     # Rounding of the data is no component; neither is a single odd spectrum.
     u = u * ((s > 1e-5 * s[0]) & (s > 0) & (u.abs().amax(dim=0) < 0.99))
-    picked = torch.randperm(min(_N_COMPONENTS, u.shape[1]), generator=draw.generator)[:n_targets]
-    scores = u[:, picked] * len(u) ** 0.5
+    columns = torch.randperm(min(_N_COMPONENTS, u.shape[1]), generator=draw.generator)[:n_targets]
+    scores = u[:, columns] * len(u) ** 0.5
     return torch.nn.functional.pad(scores, (0, n_targets - scores.shape[1])).float()
 
 

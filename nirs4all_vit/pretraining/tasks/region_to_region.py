@@ -39,7 +39,7 @@ class RegionToRegion:
         hidden = int(float(draw.uniform(1, low=self.smallest, high=self.largest)) * length)
         hidden = max(2, min(hidden, length - self.min_points, length // 2))
         first = draw.chance(0.5)
-        seen, other = (slice(hidden, None), slice(0, hidden)) if first else (slice(0, -hidden), slice(-hidden, None))
+        rest, other = (slice(hidden, None), slice(0, hidden)) if first else (slice(0, -hidden), slice(-hidden, None))
         axis = episode.wavelengths[other]
         bands = gaussian_bands(axis, draw, 2 * self.n_targets, wide=60.0)
         means = (
@@ -47,6 +47,6 @@ class RegionToRegion:
         )
         targets = means[:, : self.n_targets] - means[:, self.n_targets :]
         visible = dataclasses.replace(
-            episode, spectra=episode.spectra[:, seen].contiguous(), wavelengths=episode.wavelengths[seen], baseline=None
+            episode, spectra=episode.spectra[:, rest].contiguous(), wavelengths=episode.wavelengths[rest], baseline=None
         )
         return visible, targets
