@@ -1,4 +1,4 @@
-"""Which wavelengths drive a prediction."""
+"""Which wavelengths drive a prediction, through the frozen encoder and a head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..embedder import SpectralEmbedder
 from ..errors import needed_by
 from ..spectra.data import Spectra
-from .gradients import input_gradients
-from .linear import coefficients, outputs
 
 METHODS = ("auto", "gradient", "occlusion")
+#: Spectra at a time: a gradient keeps what every layer computed.
+_ROWS = 64
+#: Part of the outputs' spread that coefficients may leave unexplained: rounding.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -215,3 +217,72 @@ class _Bands:
         occluded = self.spectra.copy()
         occluded[:, inside] += self.other[:, inside] - line
         return occluded
+
+
+def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the gradient of a weighted sum of an embedding's columns with respect to the signal.
+
+    Parameters
+    ----------
+    embedder : SpectralEmbedder
+        Fitted.
+    block : Spectra
+        (n, L) on one axis.
+    weights : ndarray of shape (n_columns,)
+        Of the columns as `transform` returns them.
+
+    Returns
+    -------
+    ndarray of shape (n, L)
+    """
+    import torch
+
+    from ..encoder import Grid
+
+    encoder: Any = embedder.encoder_
+    # What takes weight from directions is symmetric: it acts on weights as on rows.
+    weights = np.array(weights, dtype=np.float64)
+    if embedder.robust:
+        embedder.glsw_.apply(weights[np.newaxis])
+    grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
+    gradients = []
+    for start in range(0, len(block), _ROWS):
+        x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
+        embedded = encoder(x, grid, readout=embedder.readout)
+        direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))
+        (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
+        gradients.append(slope.double().numpy())
+    return np.concatenate(gradients)
+
+
+def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the change of each output with each column of the embedding, (n_outputs, n_columns); None where it is not constant.
+
+    That an estimator has ``coef_`` says little: a link function may stand behind it, or the classes be compared in pairs. So the coefficients have to
+    give, but for a constant, what the head says of `Z`, (n_samples, n_columns). PLS-DA counts by its answers.
+    """
+    head = getattr(head, "pls_", head)
+    # Support vector machines have the attribute, and raise where their kernel is not linear.
+    coef = getattr(head, "coef_", None)
+    if coef is None:
+        return None
+    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
+    if coef.ndim != 2 or coef.shape[1] != Z.shape[1]:
+        raise ValueError(f"the head has {coef.shape[-1]} coefficients for an embedding of {Z.shape[1]} columns.")
+    predictions = outputs(head, Z)
+    if predictions.shape[1] != len(coef):
+        return None
+    left = predictions - Z @ coef.T
+    return coef if (left.std(axis=0) <= _ROUNDING * (predictions.std(axis=0) + 1e-12)).all() else None
+
+
+def outputs(head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what a head says of embeddings as numbers, (n_samples, n_outputs): predictions, or scores of classes."""
+    for name in ("decision_function", "predict_proba", "predict"):
+        # A regressor has none of the former; a classifier's labels are no numbers.
+        if hasattr(head, name):
+            scores = getattr(head, name)(Z)
+            if isinstance(scores, list):
+                raise ValueError(f"{type(head).__name__} has several targets of classes; explain a head for each.")
+            return np.asarray(scores, dtype=np.float64).reshape(len(Z), -1)
+    raise TypeError(f"{type(head).__name__} predicts nothing; give a fitted head.")

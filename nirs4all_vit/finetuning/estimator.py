@@ -261,9 +261,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         import torch
         from skorch import NeuralNet
 
-        from .episodes import Episodes, EpisodicLoss
-        from .layers import learning_rates
-        from .module import SpectralModule
+        from .tuning import Episodes, EpisodicLoss, SpectralModule, learning_rates
 
         spectra = _together(blocks)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + self.n_steps_

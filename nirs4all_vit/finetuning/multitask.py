@@ -6,12 +6,15 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..embedding.inference import resolve_device
@@ -20,20 +23,84 @@ from ..encoder.checkpoint import load_checkpoint, save_checkpoint
 from ..files import atomic_path
 from ..pretraining.data.bank import load_x_bank
 from ..pretraining.data.batch import SpectralBatch
+from ..pretraining.data.dataset import SpectralDataset
 from ..pretraining.draw import Draw
 from ..pretraining.episodic_ridge import EpisodicRidge
 from ..pretraining.objectives.inputs import Inputs
 from ..pretraining.schedule import learning_rate_factor
+from ..pretraining.targets import read_targets
 from ..pretraining.tasks.hidden_components import HiddenComponents
 from ..spectra.data import Spectra
-from .episodes import Episodes
-from .labelled import LabelledDataset, load_labelled
-from .layers import learning_rates
 from .multitask_config import FinetuningConfig
+from .tuning import Episodes, learning_rates
 
+#: Targets measured on fewer samples teach nothing; neither do classes of fewer.
+_FEWEST, _SMALLEST_CLASS = 20, 6
 #: Norm that gradients are clipped to.
 _CLIP = 1.0
 _WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class LabelledDataset:
+    """A dataset with what was measured beside its spectra.
+
+    Attributes
+    ----------
+    dataset : SpectralDataset
+    targets : dict of str to ndarray of shape (n_spectra, n_outputs), float32
+        By name; NaN where nothing was measured. Classes are columns of zeros and ones.
+    groups : ndarray of shape (n_spectra,)
+        Physical sample of each spectrum.
+    """
+
+    dataset: SpectralDataset
+    targets: dict[str, NDArray[np.float32]]
+    groups: NDArray[np.intp]
+
+    def measured(self, target: str) -> NDArray[np.intp]:
+        """Return the rows that have a target."""
+        return np.flatnonzero(np.isfinite(self.targets[target]).all(axis=1))
+
+
+def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> Iterator[LabelledDataset]:
+    """Yield those datasets that have targets.
+
+    Parameters
+    ----------
+    datasets : iterable of SpectralDataset
+    y_bank : path
+        Holds ``<dataset_id>.csv`` as `read_targets` takes it. Text stands for classes.
+
+    Raises
+    ------
+    ValueError
+        A table with another number of rows than there are spectra, or without the column of its groups.
+    """
+    for dataset in datasets:
+        path = Path(y_bank) / f"{dataset.name}.csv"
+        if not path.exists():
+            continue
+        table, groups = read_targets(path, dataset)
+        outputs = {}
+        for name in map(str, table):
+            values = _outputs(table[name])
+            rows = np.isfinite(values).all(axis=1)
+            if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
+                outputs[name] = values
+        if outputs:
+            yield LabelledDataset(dataset, outputs, groups)
+
+
+def _outputs(column: pd.Series) -> NDArray[np.float32]:
+    """Return numbers as one column, classes as one each; rare classes count as not measured."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float32)[:, None]
+    counts = column.value_counts()
+    codes, classes = pd.factorize(column.where(column.map(counts) >= _SMALLEST_CLASS))
+    out = (codes[:, None] == np.arange(len(classes))).astype(np.float32)
+    out[codes < 0] = np.nan
+    return out
 
 
 def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:

@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .pca_columns import PCAColumns
+from .columns import PCAColumns
 
 
 class HeadUnavailable(RuntimeError):

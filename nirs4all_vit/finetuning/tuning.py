@@ -1,4 +1,4 @@
-"""Calibrations in miniature, drawn from a calibration set."""
+"""What tunes an encoder: episodes drawn from a calibration set, the network that skorch trains, and a learning rate per layer."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from ..encoder import Grid, SpectralPerceiver
 from ..pretraining.episodic_ridge import EpisodicRidge
 from ..spectra.data import Spectra
 
@@ -107,3 +108,80 @@ class EpisodicLoss(nn.Module):
 
 def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+
+
+class SpectralModule(nn.Module):
+    """Spectra in, embedding out.
+
+    Parameters
+    ----------
+    encoder : SpectralPerceiver
+    readout : str
+    wavelengths : Tensor of shape (L,), optional
+        The axis that all spectra share, in nm, ascending.
+    amp : bool
+        Run the encoder in mixed precision. Local contrast stays in float32.
+    """
+
+    def __init__(
+        self, encoder: SpectralPerceiver, readout: str, wavelengths: Tensor | None = None, amp: bool = False
+    ) -> None:
+        super().__init__()
+        self.wavelengths: Tensor | None
+        self.encoder, self.readout, self.amp = encoder, readout, amp
+        self.register_buffer("wavelengths", wavelengths, persistent=False)
+
+    def forward(self, x: Tensor, wavelengths: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
+        """Embed (B, width).
+
+        Parameters
+        ----------
+        x : Tensor of shape (B, L)
+        wavelengths : Tensor of shape (B, L), optional
+            Where spectra do not share an axis.
+        valid : bool Tensor of shape (B, L), optional
+            False on padding.
+        """
+        axis = self.wavelengths if wavelengths is None else wavelengths
+        assert axis is not None
+        grid = Grid.from_wavelengths(axis, valid)
+        with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=self.amp):
+            return self.encoder(x, grid, readout=self.readout).float()
+
+
+def learning_rates(
+    encoder: SpectralPerceiver, readout: str, learning_rate: float, layer_decay: float
+) -> dict[str, float]:
+    """Return the learning rate of each parameter that learns, by name: the nearer to the spectrum, the slower.
+
+    Parameters
+    ----------
+    encoder : SpectralPerceiver
+        Parameters that do not require a gradient are left out.
+    readout : str
+        Layers that it does not pass through are left out.
+    learning_rate : float
+        Of the last layer.
+    layer_decay : float
+        From one layer to the one before.
+    """
+    depth = {id(p): i for i, layer in enumerate(reversed(_layers(encoder, readout))) for p in layer}
+    return {
+        name: learning_rate * layer_decay ** depth[id(parameter)]
+        for name, parameter in encoder.named_parameters()
+        if parameter.requires_grad and id(parameter) in depth
+    }
+
+
+def _layers(encoder: SpectralPerceiver, readout: str) -> list[list[nn.Parameter]]:
+    """Return the encoder's parameters from the spectrum up, as far as the read-out passes through them."""
+    tokens = list(encoder.tokenizer.parameters())
+    if encoder.tokenizer.width(readout) is not None:
+        return [tokens]
+    blocks = [list(block.parameters()) for block in encoder.blocks]
+    inside = {id(p) for part in (tokens, *blocks) for p in part}
+    last = [*encoder.norm.parameters(), *([encoder.compact] if readout == "compact" else [])]
+    inside |= {id(p) for p in last}
+    unused = {id(encoder.compact)} if hasattr(encoder, "compact") else set()
+    first = [p for p in encoder.parameters() if id(p) not in inside | unused]
+    return [tokens, first, *blocks, last]
