@@ -21,7 +21,7 @@ import torch
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.pretraining import Augmentation, BaselineCache, MultiSpectralDataset, load_x_bank, synthetic_bank
 from nirs4all_vit.pretraining.augmentation import block_mask
-from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.data.batch import Draw
 
 from . import synthetic
 from .calibrations import DEFAULT_X_BANK

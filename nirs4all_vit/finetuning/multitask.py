@@ -22,14 +22,13 @@ from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import load_checkpoint, save_checkpoint
 from ..files import atomic_path
 from ..pretraining.data.bank import load_x_bank
-from ..pretraining.data.batch import SpectralBatch
+from ..pretraining.data.batch import Draw, SpectralBatch
 from ..pretraining.data.dataset import SpectralDataset
-from ..pretraining.draw import Draw
 from ..pretraining.episodic_ridge import EpisodicRidge
-from ..pretraining.objectives.inputs import Inputs
-from ..pretraining.schedule import learning_rate_factor
-from ..pretraining.targets import read_targets
-from ..pretraining.tasks.hidden_components import HiddenComponents
+from ..pretraining.model import learning_rate_factor
+from ..pretraining.objectives import Inputs
+from ..pretraining.scores import read_targets
+from ..pretraining.tasks.regions import HiddenComponents
 from ..spectra.data import Spectra
 from .multitask_config import FinetuningConfig
 from .tuning import Episodes, learning_rates

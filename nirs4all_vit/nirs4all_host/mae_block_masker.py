@@ -10,7 +10,7 @@ from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
 from ..pretraining.augmentation.masking import block_mask, check_bounds
-from ..pretraining.draw import Draw
+from ..pretraining.data.batch import Draw
 from ..spectra.data import assumed_wavelengths
 
 

@@ -25,15 +25,12 @@ from .data.bank import load_x_bank
 from .data.dataset import SpectralDataset
 from .data.multi import numbered_loader
 from .distributed import Processes
-from .metrics import MetricsLog, plot_losses
-from .model import PretrainingModel
-from .objectives.inputs import Inputs
-from .preparation import Preparation, on_device, synthetic_spectra
+from .model import PretrainingModel, learning_rate_factor, parameter_groups, total_steps
+from .objectives import Inputs
+from .preparation import Preparation, chosen_datasets, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder, take_contrast
-from .schedule import learning_rate_factor, parameter_groups, total_steps
+from .record import FILE, MetricsLog, check_same_run, load_state, plot_losses, save_state
 from .scores import linear_cka, probe, ridge_scores
-from .selection import check_same_run, chosen_datasets
-from .state import FILE, load_state, save_state
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
 _VALIDATION = 1_000_003

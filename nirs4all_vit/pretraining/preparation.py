@@ -1,8 +1,9 @@
-"""Micro-batches with everything that the objectives need, each a function of the seed and its number."""
+"""The datasets that a run draws from, and micro-batches of them, each a function of the seed and its number."""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +14,11 @@ from torch.utils.data import Dataset
 
 from .augmentation import Augmentation
 from .config import PretrainingConfig
+from .data.batch import Draw
 from .data.dataset import SpectralDataset
 from .data.multi import MultiSpectralDataset
 from .data.synthetic import synthetic_bank
-from .draw import Draw
-from .objectives import OBJECTIVES
-from .objectives.inputs import Inputs, Source
+from .objectives import OBJECTIVES, Inputs, Source
 
 
 class Preparation(Dataset[dict[str, Inputs]]):
@@ -83,6 +83,38 @@ class Preparation(Dataset[dict[str, Inputs]]):
             hidden = np.random.default_rng([self.seed, k, 1]).random(len(view)) < self.metadata_dropout
             views.append([{} if hide else about for hide, about in zip(hidden, self.data.metadata(view), strict=True)])
         return views
+
+
+def chosen_datasets(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
+    """Return the datasets of a bank that a run may draw from.
+
+    Raises
+    ------
+    ValueError
+        A name that is not in the bank, or real spectra asked for and none there.
+    """
+    families, names = {dataset.family for dataset in datasets}, {dataset.name for dataset in datasets}
+    _all_known("data.without_families", config.data.without_families, families, "family")
+    contrastive = config.objectives.contrastive
+    if contrastive.weight > 0:
+        _all_known("objectives.contrastive.pairs", [n for pair in contrastive.pairs for n in pair], names, "dataset")
+    selected = [dataset for dataset in datasets if dataset.family not in config.data.without_families]
+    if config.data.p_synth == 1:
+        if selected:
+            warnings.warn("data.p_synth=1: synthetic spectra only, the bank is not used.", stacklevel=2)
+        return []
+    if not selected:
+        raise ValueError(
+            f"data.p_synth={config.data.p_synth:g} asks for real spectra and there are none: name a folder with "
+            "data.x_bank, leave fewer families out, or set data.p_synth=1 for synthetic spectra only."
+        )
+    return selected
+
+
+def _all_known(field: str, names: Sequence[str], names_there: set[str], what: str) -> None:
+    unknown = sorted(set(names) - names_there)
+    if unknown:
+        raise ValueError(f"{field}: no such {what} in the bank: {', '.join(unknown)}.")
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:

@@ -7,7 +7,7 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "AUGMENTATIONS": "augmentation",
         "Augmentation": "augmentation",
-        "Nirs4allOperator": "nirs4all_operator",
+        "Nirs4allOperator": "operators",
         "block_mask": "masking",
     },
 )

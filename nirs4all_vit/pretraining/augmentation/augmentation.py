@@ -9,15 +9,14 @@ from typing import Any
 
 import torch
 
-from ..data.batch import SpectralBatch
-from ..draw import Draw
-from .nirs4all_operator import Nirs4allOperator
+from ..data.batch import Draw, SpectralBatch
 from .operators import (
     BaselineDrift,
     GaussianNoise,
     HeteroscedasticNoise,
     MSCScatter,
     MultiplicativeScatter,
+    Nirs4allOperator,
     WavelengthShift,
 )
 

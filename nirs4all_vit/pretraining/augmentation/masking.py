@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..draw import Draw
+from ..data.batch import Draw
 
 
 def block_mask(

@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from .corruption import corrupt
-from .functionals import LinearFunctionals, NonlinearFunctionals
-from .hidden_components import HiddenComponents
-from .region_to_region import RegionToRegion
-from .spikes import LinearSpikes
+from .bands import LinearFunctionals, LinearSpikes, NonlinearFunctionals
+from .bands import corrupt as corrupt
+from .regions import HiddenComponents, RegionToRegion
 
 #: Task generators by the name that a recipe gives them.
 TASKS = {
@@ -20,17 +18,6 @@ TASKS = {
     "nonlinear_functionals": NonlinearFunctionals,
     "region_to_region": RegionToRegion,
 }
-
-__all__ = [
-    "TASKS",
-    "HiddenComponents",
-    "LinearFunctionals",
-    "LinearSpikes",
-    "NonlinearFunctionals",
-    "RegionToRegion",
-    "corrupt",
-    "make_tasks",
-]
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:

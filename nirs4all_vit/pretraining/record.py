@@ -1,10 +1,18 @@
-"""The record of a run: JSON lines always, TensorBoard where it is installed, a plot at the end."""
+"""The folder of a run: the state that it is resumed from, and the record of its metrics."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import torch
+
+from ..files import atomic_path
+
+#: The state of a run.
+FILE = "state.pt"
 
 
 class MetricsLog:
@@ -93,3 +101,75 @@ def _tensorboard(folder: Path) -> Any:
     except ImportError:
         return None
     return SummaryWriter(str(folder / "tensorboard"))
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state in one step; a process killed meanwhile leaves the one before.
+
+    Raises
+    ------
+    OSError
+        The disk is full or the folder cannot be written; the state before is intact.
+    """
+    try:
+        with atomic_path(folder / FILE) as target:
+            torch.save(state, target)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise OSError(
+            f"the state of the run cannot be written to {folder}: {error}. The last one there is intact; "
+            "make room and start again with --run.resume auto."
+        ) from error
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Return the state in a folder; None where there is none.
+
+    Raises
+    ------
+    ValueError
+        A file that is not a state.
+    """
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        # Tensors and plain types only: nothing in the file can run.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to start anew.") from error
+
+
+def check_same_run(
+    out: Path, state: dict[str, Any], recipe: dict[str, Any], origin: dict[str, Any], world_size: int
+) -> None:
+    """Raise ValueError unless a saved state is of this recipe, bank and number of processes."""
+    before, recipe = json.loads(state["recipe"]), json.loads(json.dumps(recipe))
+    differing = [
+        f"{name} ({_get(before, name)!r}, now {_get(recipe, name)!r})"
+        for name in sorted({*_keys(before), *_keys(recipe)})
+        if _get(before, name) != _get(recipe, name)
+    ]
+    if differing:
+        raise ValueError(
+            f"the run in {out} was begun with another recipe: {'; '.join(differing)}. Give the same, or another run.out."
+        )
+    if state["origin"]["bank_hash"] != origin["bank_hash"]:
+        raise ValueError(f"the run in {out} was begun with other spectra; give the same bank, or another run.out.")
+    if len(state["penalties"]) != world_size:
+        raise ValueError(
+            f"the run in {out} was begun with {len(state['penalties'])} processes, not {world_size}; start as many."
+        )
+
+
+def _keys(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _get(settings: Any, name: str) -> Any:
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
