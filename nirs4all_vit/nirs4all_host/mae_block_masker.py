@@ -9,7 +9,7 @@ import torch
 from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
-from ..pretraining.augmentation.masking import block_mask, check_bounds
+from ..pretraining.augmentation import block_mask, check_bounds
 from ..pretraining.data.batch import Draw
 from ..spectra.data import assumed_wavelengths
 

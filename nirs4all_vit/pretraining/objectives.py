@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from ..encoder import SpectralPerceiver
 from ..encoder.decoder import MaskedSpectrumDecoder
-from .augmentation.masking import block_mask
+from .augmentation import block_mask
 from .config import (
     SMALLEST_EPISODE,
     BaselineConsistencyConfig,

@@ -1,6 +1,5 @@
 """Spectra as they flow: values, wavelengths in nm, validity; units and axes, tables on disk, checks. Needs numpy only."""
 
-from .axes import parse_axis_labels
 from .data import (
     ASSUMED_RANGE,
     AXIS_UNITS,
@@ -11,6 +10,7 @@ from .data import (
     check_finite,
     guess_axis_unit,
     is_monotonic,
+    parse_axis_labels,
     to_nanometres,
 )
 

@@ -13,8 +13,16 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .axes import check_labels, parse_axis_labels
-from .data import AXIS_UNITS, Spectra, assumed_wavelengths, check_finite, is_monotonic, to_nanometres
+from .data import (
+    AXIS_UNITS,
+    Spectra,
+    assumed_wavelengths,
+    check_finite,
+    check_labels,
+    is_monotonic,
+    parse_axis_labels,
+    to_nanometres,
+)
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .axes import parse_axis_labels
-from .data import check_finite, is_monotonic, to_nanometres
+from .data import check_finite, is_monotonic, parse_axis_labels, to_nanometres
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.

@@ -16,8 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .axes import parse_axis_labels
-from .data import guess_axis_unit, is_monotonic, to_nanometres
+from .data import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 
 if TYPE_CHECKING:
     import pandas as pd

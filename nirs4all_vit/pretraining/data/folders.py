@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra.data import is_monotonic, to_nanometres
-from .dataset import SpectralDataset, row_blocks
-from .metadata import SpectralMetadata, value_and_mask
+from .dataset import SpectralDataset, SpectralMetadata, row_blocks, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
 

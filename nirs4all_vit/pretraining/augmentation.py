@@ -1,20 +1,23 @@
-"""The augmentations that every step uses, vectorised in torch (drift, scatter, noise, shift), and any of nirs4all's.
+"""Nuisance that an embedding must see through, and masks.
 
-Each of the former draws from the same distribution as the nirs4all operator that it names.
+The augmentations that every step uses are vectorised in torch, and draw from the same distributions as the nirs4all
+operators that they name; any other one of nirs4all's runs through `Nirs4allOperator`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.batch import Draw, SpectralBatch
+from .data.batch import Draw, SpectralBatch
 
 
 @dataclass(frozen=True)
@@ -224,3 +227,170 @@ class Nirs4allOperator:
         axis_arguments = {"wavelengths": axis} if hasattr(operator, "_requires_wavelengths") else {}
         with np.errstate(over="ignore"):  # logistic edges of the temperature operator
             return np.asarray(operator.fit(values, **axis_arguments).transform(values, **axis_arguments))
+
+
+#: Augmentations by the name that a recipe gives them; the first six run in torch.
+AUGMENTATIONS: dict[str, Callable[..., Any]] = {
+    "baseline_drift": BaselineDrift,
+    "multiplicative_scatter": MultiplicativeScatter,
+    "msc_scatter": MSCScatter,
+    "gaussian_noise": GaussianNoise,
+    "heteroscedastic_noise": HeteroscedasticNoise,
+    "wavelength_shift": WavelengthShift,
+} | {
+    name: partial(Nirs4allOperator, class_name)
+    for name, class_name in {
+        "wavelength_stretch": "WavelengthStretch",
+        "wavelength_warp": "LocalWavelengthWarp",
+        "magnitude_warp": "SmoothMagnitudeWarp",
+        "band_masking": "BandMasking",
+        "channel_dropout": "ChannelDropout",
+        "broadening": "InstrumentalBroadeningAugmenter",
+        "edge_artifacts": "EdgeArtifactsAugmenter",
+        "stray_light": "StrayLightAugmenter",
+        "emsc_distortion": "EMSCDistortionAugmenter",
+        "path_length": "PathLengthAugmenter",
+        "temperature": "TemperatureAugmenter",
+        "particle_size": "ParticleSizeAugmenter",
+    }.items()
+}
+
+_TRIAL = SpectralBatch(
+    torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1
+)
+
+
+class Augmentation:
+    """A sequence of augmentations, each applied to a random share of the spectra.
+
+    Parameters
+    ----------
+    steps : mapping of str to mapping
+        By name, in order: ``probability`` (default 1, drawn per spectrum) and the parameters of the
+        augmentation.
+
+    Raises
+    ------
+    ValueError
+        An unknown name or parameter, or a probability outside of 0 to 1.
+
+    Examples
+    --------
+    >>> augment = Augmentation({"baseline_drift": {"probability": 0.5, "degree": 2}, "wavelength_shift": {}})
+    """
+
+    def __init__(self, steps: Mapping[str, Mapping[str, Any]]) -> None:
+        self.steps: list[tuple[Any, float]] = []
+        for name, settings in steps.items():
+            if name not in AUGMENTATIONS:
+                raise ValueError(f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}.")
+            if not isinstance(settings or {}, Mapping):
+                raise ValueError(f"{name}: settings must be a mapping such as {{probability: 0.5}}, got {settings!r}.")
+            parameters = dict(settings or {})
+            probability = parameters.pop("probability", 1.0)
+            if not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
+                raise ValueError(f"{name}: probability={probability} must lie between 0 and 1.")
+            if "random_state" in parameters:
+                raise ValueError(f"{name}: random_state is drawn for each batch; the run's seed decides it.")
+            try:
+                operator = AUGMENTATIONS[name](**parameters)
+                operator(_TRIAL.spectra, _TRIAL, Draw.seeded(0))  # a value of the wrong kind shows now, not in the run
+            except (TypeError, ValueError, IndexError) as error:
+                raise ValueError(f"{name}: {error}") from error
+            self.steps.append((operator, probability))
+
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> SpectralBatch:
+        """Return the batch with augmented spectra; everything else, the baseline too, stays."""
+        spectra = batch.spectra
+        for operator, probability in self.steps:
+            selected = draw.uniform(len(spectra), 1) < probability
+            if isinstance(operator, Nirs4allOperator):
+                # Work per spectrum: only for those that were drawn.
+                rows = selected[:, 0].nonzero()[:, 0]
+                if len(rows):
+                    spectra = spectra.index_copy(0, rows, operator(spectra[rows], _rows(batch, rows), draw))
+            else:
+                spectra = torch.where(selected, operator(spectra, batch, draw), spectra)
+        if batch.valid is not None:
+            spectra = spectra * batch.valid
+        return dataclasses.replace(batch, spectra=spectra)
+
+
+def _rows(batch: SpectralBatch, rows: torch.Tensor) -> SpectralBatch:
+    def of(value: Any, ndim: int = 2) -> Any:
+        return value[rows] if isinstance(value, torch.Tensor) and value.dim() == ndim else value
+
+    return SpectralBatch(batch.spectra[rows], of(batch.wavelengths), of(batch.deviation), of(batch.valid))
+
+
+def block_mask(
+    wavelengths: Tensor,
+    n_spectra: int,
+    draw: Draw,
+    ratio: tuple[float, float] = (0.6, 0.8),
+    block: tuple[float, float] = (15.0, 150.0),
+    valid: Tensor | None = None,
+) -> Tensor:
+    """Mask a share of each spectrum in contiguous blocks of nanometres.
+
+    The range of each spectrum is cut into blocks of one width at a random offset, and blocks are masked
+    in random order until the share drawn for it is reached, to within half a block. The share is one of
+    wavelength, not of points, so that grids of any spacing lose the same bands.
+
+    Parameters
+    ----------
+    wavelengths : Tensor of shape (L,) or (n_spectra, L)
+        In nm, ascending.
+    n_spectra : int
+        Number of spectra.
+    draw : Draw
+        Source of randomness.
+    ratio : (float, float), default=(0.6, 0.8)
+        Bounds of the masked share, drawn per spectrum.
+    block : (float, float), default=(15, 150)
+        Bounds of the block width in nm, drawn log-uniformly per spectrum; never more than a sixth of the
+        range, nor less than a point.
+    valid : bool Tensor of shape (n_spectra, L), optional
+        False on padding, which is never masked.
+
+    Returns
+    -------
+    bool Tensor of shape (n_spectra, L)
+        True where masked. Every spectrum of two or more points has masked and visible ones.
+
+    Raises
+    ------
+    ValueError
+        Bounds that are not 0 < low <= high < 1 (ratio) or 0 < low <= high (block).
+    """
+    check_bounds(ratio, block)
+    axis = wavelengths.double().expand(n_spectra, -1)
+    inside = torch.ones_like(axis, dtype=torch.bool) if valid is None else valid
+    low, span = axis[:, :1], (axis[:, -1:] - axis[:, :1]).clamp_min(1e-9)
+    n_points = inside.sum(dim=1, keepdim=True).clamp_min(2)
+    width = draw.log_uniform(n_spectra, 1, low=block[0], high=block[1]).double()
+    width = torch.minimum(torch.maximum(width, span / (n_points - 1)), span / torch.clamp(n_points - 1, max=6))
+    offset = draw.uniform(n_spectra, 1).double() * width
+    index = ((axis - low + offset) / width).long()
+    n_blocks = int(index.max()) + 1
+    # Trapezoid widths of the points, summed by block; padding has none.
+    gaps = axis.diff(dim=1)
+    edge = torch.zeros_like(axis[:, :1])
+    share = (torch.cat([edge, gaps], 1) + torch.cat([gaps, edge], 1)) / (2 * span) * inside
+    measure = axis.new_zeros(n_spectra, n_blocks).scatter_add_(1, index, share)
+    filled = axis.new_zeros(n_spectra, n_blocks).scatter_add_(1, index, inside.double()) > 0
+    order = (draw.uniform(n_spectra, n_blocks).double() + 2.0 * ~filled).argsort(dim=1)
+    ordered = measure.gather(1, order)
+    target = draw.uniform(n_spectra, 1, low=ratio[0], high=ratio[1]).double()
+    count = (ordered.cumsum(dim=1) - ordered / 2 < target).sum(dim=1, keepdim=True)
+    count = torch.minimum(count, filled.sum(dim=1, keepdim=True) - 1).clamp_min(1)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(n_blocks).expand_as(order).contiguous())
+    return (rank < count).gather(1, index) & inside
+
+
+def check_bounds(ratio: tuple[float, float], block: tuple[float, float]) -> None:
+    """Refuse bounds that no mask can keep, by a ValueError."""
+    if not 0 < ratio[0] <= ratio[1] < 1:
+        raise ValueError(f"ratio={ratio} must be two shares, 0 < low <= high < 1.")
+    if not 0 < block[0] <= block[1]:
+        raise ValueError(f"block={block} must be two widths in nm, 0 < low <= high.")
