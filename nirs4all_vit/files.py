@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it, in one step, when the block succeeds.
 
-    Parameters
-    ----------
-    path : path
-        Target. Its folder must exist; its suffix is kept, as some writers go by it.
+    The folder must exist; the suffix is kept, as some writers go by it.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)

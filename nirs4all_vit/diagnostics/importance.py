@@ -220,20 +220,10 @@ class _Bands:
 
 
 def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the gradient of a weighted sum of an embedding's columns with respect to the signal.
+    """Return the gradient of a weighted sum of an embedding's columns with respect to the signal, (n, L).
 
-    Parameters
-    ----------
-    embedder : SpectralEmbedder
-        Fitted.
-    block : Spectra
-        (n, L) on one axis.
-    weights : ndarray of shape (n_columns,)
-        Of the columns as `transform` returns them.
-
-    Returns
-    -------
-    ndarray of shape (n, L)
+    `block` is on one axis; `weights` (n_columns,) are of the columns as `transform` of the fitted embedder returns
+    them.
     """
     import torch
 

@@ -122,19 +122,8 @@ def _check_target(source: Path, target: Path) -> None:
 class PartialRows:
     """Rows of float32 that grow in ``.<name>.partial``, a ``.npy`` file whose header comes last.
 
-    Parameters
-    ----------
-    target : Path
-        File to be made.
-    width : int
-        Columns.
-    identity : mapping
-        What the rows are made from and with. Rows of another identity are thrown away.
-
-    Raises
-    ------
-    BlockingIOError
-        Another process is writing the same file.
+    `identity` is what the rows are made from and with: rows of another identity are thrown away. A `BlockingIOError`
+    says that another process is writing the same file.
     """
 
     def __init__(self, target: Path, width: int, identity: Mapping[str, Any]) -> None:

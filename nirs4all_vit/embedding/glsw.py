@@ -59,21 +59,9 @@ def fit_glsw(
     """Return the directions in which an embedding follows drift, scatter and shift of a material's spectra.
 
     The covariance of what disturbances do to the embedding is added to the identity, and the embedding multiplied by
-    the inverse root of the sum: generalised least squares weighting, in the embedding instead of the spectra.
-
-    Parameters
-    ----------
-    blocks : sequence of Spectra
-        Calibration spectra, a 1-D grid per block.
-    embed : callable
-        Embeds such blocks.
-    embedded : ndarray of shape (n_spectra, n_columns)
-        The calibration spectra, embedded.
-
-    Returns
-    -------
-    GLSW
-        Without directions where the calibration spectra do not vary.
+    the inverse root of the sum: generalised least squares weighting, in the embedding instead of the spectra. `blocks`
+    are the calibration spectra, a 1-D grid per block, and `embedded` (n_spectra, n_columns) what `embed` makes of them;
+    there are no directions where they do not vary.
     """
     few = _spread(blocks)
     n = sum(map(len, few))

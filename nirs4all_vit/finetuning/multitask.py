@@ -65,16 +65,8 @@ class LabelledDataset:
 def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> Iterator[LabelledDataset]:
     """Yield those datasets that have targets.
 
-    Parameters
-    ----------
-    datasets : iterable of SpectralDataset
-    y_bank : path
-        Holds ``<dataset_id>.csv`` as `read_targets` takes it. Text stands for classes.
-
-    Raises
-    ------
-    ValueError
-        A table with another number of rows than there are spectra, or without the column of its groups.
+    They lie in ``<dataset_id>.csv`` in `y_bank`, as `read_targets` takes it. Text stands for classes. A ValueError says
+    that a table has another number of rows than there are spectra, or lacks the column of its groups.
     """
     for dataset in datasets:
         path = Path(y_bank) / f"{dataset.name}.csv"

@@ -23,20 +23,9 @@ _SAMPLES = 12
 class Episodes(Dataset[Any]):
     """Random samples, some to calibrate on, the others to predict; replicates stay on one side.
 
-    Parameters
-    ----------
-    spectra : Spectra
-        On one axis, or padded.
-    targets : ndarray of shape (n, n_targets), float32
-    rows : ndarray of shape (n_rows,)
-        Rows to draw from.
-    groups : ndarray of shape (n,)
-        Sample that each row belongs to.
-    size : int
-        Rows of an episode, at most.
-    augment : bool
-        Disturb each spectrum a little: gain, a straight baseline and noise of the size that instruments have.
-    seed : int
+    `spectra` are on one axis, or padded; `targets` (n, n_targets) are float32, and `groups` (n,) name the sample of
+    each row. An episode has at most `size` of the `rows` (n_rows,). `augment` disturbs each spectrum a little: gain, a
+    straight baseline and noise of the size that instruments have.
     """
 
     def __init__(
@@ -113,14 +102,8 @@ def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
 class SpectralModule(nn.Module):
     """Spectra in, embedding out.
 
-    Parameters
-    ----------
-    encoder : SpectralPerceiver
-    readout : str
-    wavelengths : Tensor of shape (L,), optional
-        The axis that all spectra share, in nm, ascending.
-    amp : bool
-        Run the encoder in mixed precision. Local contrast stays in float32.
+    `wavelengths` (L,), in nm and ascending, is the axis that all spectra share, if they do. `amp` runs the encoder in
+    mixed precision; local contrast stays in float32.
     """
 
     def __init__(
@@ -132,15 +115,9 @@ class SpectralModule(nn.Module):
         self.register_buffer("wavelengths", wavelengths, persistent=False)
 
     def forward(self, x: Tensor, wavelengths: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
-        """Embed (B, width).
+        """Embed `x` (B, L) as (B, width).
 
-        Parameters
-        ----------
-        x : Tensor of shape (B, L)
-        wavelengths : Tensor of shape (B, L), optional
-            Where spectra do not share an axis.
-        valid : bool Tensor of shape (B, L), optional
-            False on padding.
+        `wavelengths` (B, L) is given where spectra do not share an axis; `valid` (B, L) is false on padding.
         """
         axis = self.wavelengths if wavelengths is None else wavelengths
         assert axis is not None
@@ -154,16 +131,8 @@ def learning_rates(
 ) -> dict[str, float]:
     """Return the learning rate of each parameter that learns, by name: the nearer to the spectrum, the slower.
 
-    Parameters
-    ----------
-    encoder : SpectralPerceiver
-        Parameters that do not require a gradient are left out.
-    readout : str
-        Layers that it does not pass through are left out.
-    learning_rate : float
-        Of the last layer.
-    layer_decay : float
-        From one layer to the one before.
+    The last layer has `learning_rate`, each one before it `layer_decay` times that of the next. Parameters without a
+    gradient and layers that the read-out does not pass through are left out.
     """
     depth = {id(p): i for i, layer in enumerate(reversed(_layers(encoder, readout))) for p in layer}
     return {

@@ -228,13 +228,7 @@ def head_names(task: str) -> tuple[str, ...]:
 
 
 class HeadNames(tuple[str, ...]):
-    """Names of heads that run here.
-
-    Attributes
-    ----------
-    unavailable : dict of str to str
-        The other ones, and why not.
-    """
+    """Names of heads that run here; `unavailable` gives the names of the other ones, and why not."""
 
     unavailable: dict[str, str]
 

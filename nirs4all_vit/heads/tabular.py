@@ -169,12 +169,9 @@ class TabularRegressor(RegressorMixin, _Tabular):
     _task = "regression"
 
     def fit(self, X: Any, y: Any) -> TabularRegressor:
-        """Keep the calibration samples as context; `X` (n_samples, n_columns), `y` (n_samples,).
+        """Keep `X` (n_samples, n_columns) and `y` (n_samples,) as context.
 
-        Raises
-        ------
-        HeadUnavailable
-            The package or its weights are missing.
+        `HeadUnavailable` says that the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True)
         return self._fit(X, y)
@@ -190,12 +187,9 @@ class TabularClassifier(ClassifierMixin, _Tabular):
     _task = "classification"
 
     def fit(self, X: Any, y: Any) -> TabularClassifier:
-        """Keep the calibration samples as context; `X` (n_samples, n_columns), labels `y` (n_samples,).
+        """Keep `X` (n_samples, n_columns) and labels `y` (n_samples,) as context.
 
-        Raises
-        ------
-        HeadUnavailable
-            The package or its weights are missing.
+        `HeadUnavailable` says that the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)

@@ -57,10 +57,7 @@ class BaselineDrift:
 class MultiplicativeScatter:
     """Multiply each spectrum by a random gain around 1 (nirs4all's `MultiplicativeNoise`).
 
-    Parameters
-    ----------
-    sigma_gain : float, default=0.05
-        Standard deviation of the gain.
+    `sigma_gain` is the standard deviation of the gain.
     """
 
     sigma_gain: float = 0.05
@@ -74,10 +71,7 @@ class MultiplicativeScatter:
 class MSCScatter:
     """Offset and slope, a + b x, as multiplicative scatter correction undoes them (`ScatterSimulationMSC`).
 
-    Parameters
-    ----------
-    a_range, b_range : (float, float), default=(-0.1, 0.1), (0.9, 1.1)
-        Bounds of offset and slope.
+    `a_range` and `b_range` are their bounds.
     """
 
     a_range: tuple[float, float] = (-0.1, 0.1)
@@ -94,12 +88,7 @@ class MSCScatter:
 class GaussianNoise:
     """Add white noise (nirs4all's `GaussianAdditiveNoise`).
 
-    Parameters
-    ----------
-    sigma : float, default=0.01
-        Standard deviation, in units of the spectrum's own standard deviation over its points.
-    relative : bool, default=False
-        In units of the dataset's deviation instead.
+    Its deviation is `sigma` times that of the spectrum over its points or, if `relative`, that of the dataset.
     """
 
     sigma: float = 0.01
@@ -115,10 +104,7 @@ class GaussianNoise:
 class HeteroscedasticNoise:
     """Add noise that grows with absorbance (nirs4all's `HeteroscedasticNoiseAugmenter`).
 
-    Parameters
-    ----------
-    noise_base, noise_signal_dep : float, default=0.001, 0.005
-        Standard deviation at zero absorbance, and its growth per unit.
+    `noise_base` is its deviation at zero absorbance, `noise_signal_dep` the growth per unit.
     """
 
     noise_base: float = 0.001
@@ -133,10 +119,7 @@ class HeteroscedasticNoise:
 class WavelengthShift:
     """Shift each spectrum along the axis by linear interpolation (nirs4all's `WavelengthShift`).
 
-    Parameters
-    ----------
-    shift_range : (float, float), default=(-2, 2)
-        Bounds of the shift in nm. What comes in from beyond the range repeats its last value.
+    `shift_range` has the bounds of the shift in nm. What comes in from beyond the range repeats its last value.
     """
 
     shift_range: tuple[float, float] = (-2.0, 2.0)
@@ -173,22 +156,10 @@ _VARIED: dict[str, dict[str, Any]] = {
 
 
 class Nirs4allOperator:
-    """Run an operator of ``nirs4all.operators.augmentation`` on a batch.
+    """Run an operator of ``nirs4all.operators.augmentation``, by the name of its class, on a batch.
 
-    Spectra that share a grid go through it together; its seed comes from the batch's own draws, so that
-    runs can be repeated.
-
-    Parameters
-    ----------
-    class_name : str
-        Class in ``nirs4all.operators.augmentation``.
-    **parameters
-        Of the operator.
-
-    Raises
-    ------
-    ValueError
-        No such operator, or a parameter that it does not have.
+    Spectra that share a grid go through it together; its seed comes from the batch's own draws, so that runs can be
+    repeated. A ValueError says that there is no such operator, or no such parameter.
     """
 
     def __init__(self, class_name: str, **parameters: Any) -> None:

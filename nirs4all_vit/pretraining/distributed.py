@@ -17,12 +17,7 @@ from torch import distributed as dist
 class Processes:
     """This process among all of a run, as ``torchrun`` started them.
 
-    Attributes
-    ----------
-    rank, world_size : int
-        Number of this process, number of all.
-    device : torch.device
-        Where it computes.
+    `rank` is its number, `world_size` the number of all, `device` where it computes.
     """
 
     rank: int
@@ -96,14 +91,9 @@ _SETTINGS = ((-1, 2**31 - 2), (-3, 32 * 1024 * 1024))
 def keep_freed_memory() -> bool:
     """Let the process keep what it frees for its next step.
 
-    Every step frees activations of the same sizes. By default glibc hands them back to the kernel, which
-    clears them again for the next step: a third of the time on two cores. For a process that does nothing
-    but train.
-
-    Returns
-    -------
-    bool
-        Whether the C library is glibc and took the settings.
+    Every step frees activations of the same sizes. By default glibc hands them back to the kernel, which clears them
+    again for the next step: a third of the time on two cores. This is for a process that does nothing but train.
+    Returns whether the C library is glibc and took the settings.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

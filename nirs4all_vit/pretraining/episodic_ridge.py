@@ -25,22 +25,10 @@ class EpisodicRidge(nn.Module):
     """
 
     def forward(self, embeddings: Tensor, targets: Tensor, n_support: int) -> tuple[Tensor, Tensor]:
-        """Compute the loss.
+        """Return the loss, a scalar, and the absolute penalties that were chosen (t,), without gradient.
 
-        Parameters
-        ----------
-        embeddings : Tensor of shape (n, d)
-            Embeddings of an episode, support first.
-        targets : Tensor of shape (n, t)
-            Known answers.
-        n_support : int
-            Rows that the ridge is fitted on.
-
-        Returns
-        -------
-        loss : scalar Tensor
-        penalties : Tensor of shape (t,)
-            The absolute penalties that were chosen, without gradient.
+        `embeddings` (n, d) and the known answers `targets` (n, t) are of an episode, its first `n_support` rows those
+        that the ridge is fitted on.
         """
         # Float64: at 1e-6 of the diagonal a float32 Cholesky has no digits left.
         z, y = embeddings.double(), targets.double()

@@ -14,15 +14,7 @@ from .objectives import OBJECTIVES, DatasetAdversary, Inputs
 
 
 class PretrainingModel(nn.Module):
-    """Compute the losses of one micro-batch.
-
-    Parameters
-    ----------
-    config : PretrainingConfig
-        The run.
-    n_datasets : int
-        Datasets that are drawn from, for the adversary.
-    """
+    """Compute the losses of one micro-batch; the adversary tells `n_datasets` apart."""
 
     def __init__(self, config: PretrainingConfig, n_datasets: int) -> None:
         super().__init__()

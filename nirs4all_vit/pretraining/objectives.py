@@ -36,16 +36,8 @@ from .tasks import corrupt, make_tasks
 class Source:
     """What an objective prepares its inputs from, on the CPU, possibly in a worker.
 
-    Attributes
-    ----------
-    batch : SpectralBatch
-        Clean spectra.
-    draw : Draw
-        Randomness of this micro-batch and objective.
-    data : MultiSpectralDataset
-        Where the batch comes from, for second views.
-    augment : callable
-        ``augment(batch, draw)``; the recipe's augmentation.
+    A batch of clean spectra, the randomness of this micro-batch and objective, the stream that the batch comes from
+    (for second views), and the recipe's augmentation, ``augment(batch, draw)``.
     """
 
     batch: SpectralBatch

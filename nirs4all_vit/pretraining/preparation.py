@@ -24,16 +24,8 @@ from .objectives import OBJECTIVES, Inputs, Source
 class Preparation(Dataset[dict[str, Inputs]]):
     """Draw, augment, mask and make tasks, on the CPU.
 
-    Parameters
-    ----------
-    config : PretrainingConfig
-        The run.
-    datasets : sequence of SpectralDataset
-        The bank.
-    synthetic : sequence of SpectralDataset
-        Synthetic datasets, as the configuration asks for (`synthetic_spectra`).
-    seed : int
-        Seed of the stream.
+    The stream that `seed` begins is of a bank, and of the synthetic datasets that the configuration asks for
+    (`synthetic_spectra`).
     """
 
     def __init__(
@@ -86,13 +78,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
 
 
 def chosen_datasets(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
-    """Return the datasets of a bank that a run may draw from.
-
-    Raises
-    ------
-    ValueError
-        A name that is not in the bank, or real spectra asked for and none there.
-    """
+    """Return the datasets of a bank that a run may draw from; a ValueError names what is not there."""
     families, names = {dataset.family for dataset in datasets}, {dataset.name for dataset in datasets}
     _all_known("data.without_families", config.data.without_families, families, "family")
     contrastive = config.objectives.contrastive

@@ -112,10 +112,7 @@ def embedding_statistics(encoder: SpectralPerceiver, datasets: Sequence[Spectral
 def take_contrast(encoder: SpectralPerceiver, reference: str) -> dict[str, str]:
     """Take local contrast over from a checkpoint, frozen; returns what is to be said of its origin.
 
-    Raises
-    ------
-    CheckpointError
-        Not a checkpoint, or none of patches of the same shape.
+    A `CheckpointError` says that it is no checkpoint, or none of patches of the same shape.
     """
     path = find_checkpoint(reference)
     marker = "contrast."
@@ -158,14 +155,8 @@ def _commit() -> str:
 def fit_code(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> None:
     """Fit the linear code of each patch, in place: principal directions of the features of a scale's patches.
 
-    Features are centred by dataset, every dataset at the same total variance, and each is divided by a power of its deviation.
-
-    Parameters
-    ----------
-    encoder : SpectralPerceiver
-        On the CPU, with ``tokens="patches"``.
-    datasets : sequence of SpectralDataset
-        Their absorbance spectra are embedded.
+    Features of absorbance spectra are centred by dataset, every dataset at the same total variance, and each is divided
+    by a power of its deviation. The encoder is on the CPU, with ``tokens="patches"``.
     """
     tokenizer = encoder.tokenizer
     features = torch.cat([_centred(encoder, dataset) for dataset in datasets])

@@ -30,13 +30,7 @@ def bundled_recipes() -> list[str]:
 
 
 def find_recipe(reference: str | Path) -> Path:
-    """Return the file of a bundled recipe's name or of a path.
-
-    Raises
-    ------
-    FileNotFoundError
-        Neither of both.
-    """
+    """Return the file of a bundled recipe's name or of a path; a FileNotFoundError says that it is neither."""
     bundled = Path(str(resources.files(__package__) / "recipes" / f"{reference}.yaml"))
     for path in (bundled, Path(reference)):
         if path.is_file():

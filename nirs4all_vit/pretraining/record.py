@@ -16,14 +16,9 @@ FILE = "state.pt"
 
 
 class MetricsLog:
-    """Append rows to ``metrics.jsonl``.
+    """Append rows to ``metrics.jsonl`` in the folder of a run.
 
-    Parameters
-    ----------
-    folder : path
-        Of the run.
-    step : int
-        Step that the run goes on from; later rows, which a killed run left, are dropped.
+    The run goes on from `step`; later rows, which a killed run left, are dropped.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -106,10 +101,7 @@ def _tensorboard(folder: Path) -> Any:
 def save_state(folder: Path, state: dict[str, Any]) -> None:
     """Write the state in one step; a process killed meanwhile leaves the one before.
 
-    Raises
-    ------
-    OSError
-        The disk is full or the folder cannot be written; the state before is intact.
+    An OSError says that the disk is full or the folder cannot be written; the state before is intact.
     """
     try:
         with atomic_path(folder / FILE) as target:
@@ -122,13 +114,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return the state in a folder; None where there is none.
-
-    Raises
-    ------
-    ValueError
-        A file that is not a state.
-    """
+    """Return the state in a folder; None where there is none. A ValueError says that the file is not a state."""
     path = folder / FILE
     if not path.exists():
         return None

@@ -121,21 +121,10 @@ def linear_cka(a: Tensor, b: Tensor) -> float:
 def ridge_scores(
     encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset], folder: str | Path
 ) -> dict[str, float]:
-    """Return the RMSECV of a ridge on the embedding, over the targets' deviation, by dataset and target.
+    """Return the RMSECV of a ridge on the embedding, over the targets' deviation: ``{"corn_m5/protein": 0.31}``.
 
-    Parameters
-    ----------
-    encoder : SpectralPerceiver
-        As it is now.
-    datasets : sequence of SpectralDataset
-        Datasets with targets.
-    folder : path
-        Holds ``<dataset_id>.csv`` as `read_targets` takes it.
-
-    Returns
-    -------
-    dict of str to float
-        ``"corn_m5/protein": 0.31``; 1 is what the mean predicts.
+    1 is what the mean predicts. The targets of each dataset are ``<dataset_id>.csv`` in `folder`, as `read_targets`
+    takes it.
     """
     errors = {}
     for dataset in datasets:

@@ -67,10 +67,7 @@ def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] 
 def check_labels(labels: Iterable[Any]) -> None:
     """Refuse the column names of a table that was read with another separator than it was written with, or has repeats.
 
-    Raises
-    ------
-    SpectralAxisError
-        Names that hold a separator, or that pandas changed as there were two of them.
+    By a `SpectralAxisError`, where names hold a separator, or where pandas changed one of two that were the same.
     """
     names = [str(label) for label in labels]
     for separator, written in ((";", ";"), ("\t", "\\t")):

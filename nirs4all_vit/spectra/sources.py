@@ -24,14 +24,8 @@ _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
 class SpectralArray:
     """An opened ``.npy`` file: a row per spectrum, with an axis from elsewhere.
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    wavelengths : ndarray of shape (n_wavelengths,), float64
-        In nm, in the order of the columns.
-    values : ndarray of shape (n_spectra, n_wavelengths)
-        Mapped from disk.
+    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra, n_wavelengths) are
+    mapped from disk.
     """
 
     path: Path

@@ -26,16 +26,10 @@ LONGEST_LINE = 1 << 22
 
 
 class BoundedLines(io.RawIOBase):
-    """A file, gzipped or not, that refuses to go on where a line has no end in sight.
+    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
 
-    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill it.
-
-    Parameters
-    ----------
-    path : path
-        ``.gz`` is unpacked.
-    longest : int
-        Bytes of a line, at most.
+    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
+    it. A line has at most `longest` bytes.
     """
 
     def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
@@ -51,10 +45,7 @@ class BoundedLines(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer.
 
-        Raises
-        ------
-        SpectralInputError
-            A line is too long, or has a quote without its other half.
+        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
         """
         content = self._file.read(min(len(buffer), self.longest))
         # Old files end lines by a carriage return alone.

@@ -72,16 +72,8 @@ def write_folder(
 ) -> None:
     """Write one dataset folder from blocks of spectra, in bounded memory.
 
-    Parameters
-    ----------
-    folder : path
-        Is made; files of that name are replaced, each in one step.
-    chunks : iterable of ndarray of shape (n, n_wavelengths)
-        Spectra in ascending order of wavelength.
-    wavelengths : ndarray of shape (n_wavelengths,)
-        In nm, ascending.
-    source : dict
-        Metadata; ``axis_unit`` is set to nm.
+    The folder is made; files of that name are replaced, each in one step. `chunks` are arrays (n, n_wavelengths) in
+    ascending order of `wavelengths` (n_wavelengths,), in nm; ``axis_unit`` of the metadata `source` is set to nm.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -79,10 +79,7 @@ class LODOSplitter(LeaveOneDatasetOut):
     def __iter__(self) -> Iterator[tuple[list[SpectralDataset], SpectralDataset]]:
         """Yield (training datasets, held-out dataset).
 
-        Raises
-        ------
-        ValueError
-            No datasets were given, or all are of one family.
+        A ValueError says that no datasets were given, or that all are of one family.
         """
         if self.datasets is None:
             raise ValueError("LODOSplitter() has no datasets to iterate over; give LODOSplitter(datasets).")

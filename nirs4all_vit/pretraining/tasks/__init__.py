@@ -21,22 +21,10 @@ TASKS = {
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:
-    """Build task generators from a recipe.
+    """Build the task generators of a recipe; returns them with their shares, which sum to one, by name.
 
-    Parameters
-    ----------
-    settings : mapping of str to mapping
-        By name: ``weight`` (share of the episodes, default 1) and the parameters of the generator.
-
-    Returns
-    -------
-    dict of str to (task, share)
-        Shares sum to one.
-
-    Raises
-    ------
-    ValueError
-        An unknown name or parameter, or a weight that is not positive.
+    `settings` has, by name, ``weight`` (share of the episodes, default 1) and the parameters of the generator. A
+    ValueError says that a name or parameter is unknown, or that a weight is not positive.
     """
     if not settings:
         raise ValueError(f"name one or more of {', '.join(TASKS)}.")

@@ -53,22 +53,9 @@ def check_count(name: str, value: int) -> None:
 
 
 def corrupt(spectra: Tensor, deviation: float, draw: Draw, probability: float = 0.6) -> Tensor:
-    """Corrupt spectra with gain, degree-4 baseline drift and white noise.
+    """Corrupt spectra (n, L) with gain, degree-4 baseline drift and white noise, in a share of the episodes.
 
-    Parameters
-    ----------
-    spectra : Tensor of shape (n, L)
-        Clean spectra.
-    deviation : float
-        Typical deviation of the dataset, in which drift and noise are sized.
-    draw : Draw
-        Source of randomness.
-    probability : float
-        Share of episodes that are corrupted at all.
-
-    Returns
-    -------
-    Tensor of shape (n, L)
+    Drift and noise are sized in `deviation`, the typical one of the dataset.
     """
     if not draw.chance(probability):
         return spectra
@@ -82,15 +69,10 @@ def corrupt(spectra: Tensor, deviation: float, draw: Draw, probability: float = 
 
 
 def spike(episode: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Add hidden analytes in random amounts.
+    """Add hidden analytes in random amounts; returns spectra (n, L) and amounts (n, n_analytes).
 
-    Each analyte is 1 to 6 Gaussian bands (6 to 90 nm); its strength is log-uniform between `low` and
-    `high` times the dataset's own deviation.
-
-    Returns
-    -------
-    spectra : Tensor of shape (n, L)
-    amounts : Tensor of shape (n, n_analytes)
+    Each analyte is 1 to 6 Gaussian bands (6 to 90 nm); its strength is log-uniform between `low` and `high` times the
+    dataset's own deviation.
     """
     n = len(episode.spectra)
     profiles = []
