@@ -1,4 +1,4 @@
-"""Where calibration problems come from: a bank, or synthetic sets and those of nirs4all-datasets where there is none."""
+"""Where calibration problems come from: a bank, or synthetic and public sets where there is none."""
 
 from __future__ import annotations
 
@@ -31,14 +31,8 @@ _CLASSES, _NUMBERS = ("categorical", "text"), ("numeric",)
 def public_names(registry: Path) -> list[str]:
     """Return the sets that can be read or fetched, ``ID`` or, with several instruments, ``ID@SOURCE``.
 
-    Those that cannot are named on the standard error stream.
-
-    Raises
-    ------
-    FileNotFoundError
-        No registry there.
-    ValueError
-        nirs4all-datasets is not installed.
+    Those that cannot are named on the standard error stream. A FileNotFoundError says that there is no registry, a
+    ValueError that nirs4all-datasets is not installed.
     """
     if importlib.util.find_spec("nirs4all_datasets") is None:
         raise ValueError("public sets need nirs4all-datasets: pip install nirs4all-datasets.")
@@ -62,13 +56,8 @@ def public_names(registry: Path) -> list[str]:
 def read_public(registry: Path, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64], list[Calibration]]:
     """Return spectra (n, L), wavelengths in nm (L,) and the problems of one instrument of a set.
 
-    Targets are joined by sample: spectra of one sample share its value and its group. The family of a set
-    is its id.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such set, or it cannot be fetched.
+    Targets are joined by sample: spectra of one sample share its value and its group. The family of a set is its id. A
+    FileNotFoundError says that there is no such set, or that it cannot be fetched.
     """
     dataset_id, _, source = name.partition("@")
     try:

@@ -101,10 +101,7 @@ def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
 def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
     """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them.
 
-    Raises
-    ------
-    ValueError
-        An encoder that has seen what it is to be scored on, or results of other data in the folder.
+    A ValueError says that an encoder has seen what it is to be scored on, or that the folder has results of other data.
     """
     from nirs4all_vit.files import file_sha256
 

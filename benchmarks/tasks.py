@@ -90,10 +90,7 @@ class Results:
     def require_same_data(self, fingerprints: dict[str, str]) -> None:
         """Note what the results were measured on.
 
-        Raises
-        ------
-        ValueError
-            A dataset of this name was other data when the results in this folder were measured.
+        A ValueError names a dataset that was other data when the results in this folder were measured.
         """
         path = self.folder.parent / "data.json"
         noted = json.loads(path.read_text("utf-8")) if path.exists() else {}

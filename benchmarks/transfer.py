@@ -93,15 +93,8 @@ def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) ->
 def standardised(kind: str, source: Calibration, destination: Calibration, test: Calibration) -> Calibration:
     """Return test spectra of the second instrument as the first would have seen them.
 
-    Parameters
-    ----------
-    kind : {"ds", "pds", "sst"}
-        Direct standardisation, piecewise direct standardisation, spectral space transformation, of
-        chemotools.
-    source, destination : Calibration
-        Transfer samples on both instruments, row by row.
-    test : Calibration
-        On the second instrument.
+    ``ds``, ``pds`` and ``sst`` are direct and piecewise direct standardisation and spectral space transformation, of
+    chemotools. `source` and `destination` are the transfer samples on both instruments, row by row.
     """
     from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization, SpectralSpaceTransform
 

@@ -24,27 +24,13 @@ _OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
 
 
 class Estimator(Method):
-    """Any scikit-learn estimator on one view.
-
-    Parameters
-    ----------
-    make : callable
-        Returns it, unfitted.
-    views : Views
-        The first view is used.
-    """
+    """Any scikit-learn estimator, which `make` returns unfitted, on the first view."""
 
     def __init__(self, make: Callable[[Calibration], Any], views: Views) -> None:
         self.make, self.views = make, views
 
     def fit(self, part: Calibration) -> Self:
-        """Calibrate.
-
-        Raises
-        ------
-        Unavailable
-            nirs4all's numerical library refuses these data.
-        """
+        """Calibrate; `Unavailable` says that nirs4all's numerical library refuses these data."""
         X = self.views.fit(part).view(part, self.views.names[0])
         try:
             self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
@@ -102,12 +88,9 @@ def tabpfn_nirs(part: Calibration) -> Any:
 
 
 def require_weights(library: str, task: str) -> str:
-    """Return the weight file of TabPFN or TabICL for a kind of task; nothing is downloaded.
+    """Return the weight file of TabPFN or TabICL for a kind of task.
 
-    Raises
-    ------
-    Unavailable
-        The library or its weights are not here.
+    Nothing is downloaded; `Unavailable` says that the library or its weights are not here.
     """
     missing = why_not(library, task)
     if missing:

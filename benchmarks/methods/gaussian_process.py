@@ -73,13 +73,7 @@ class MultiKernelGP:
 
 
 class GaussianProcess(Method):
-    """`MultiKernelGP` on all views together; regression only.
-
-    Parameters
-    ----------
-    views : Views
-        A pair of kernels each.
-    """
+    """`MultiKernelGP` on all views together, a pair of kernels each; regression only."""
 
     def __init__(self, views: Views) -> None:
         self.views = views

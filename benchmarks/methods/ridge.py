@@ -64,13 +64,7 @@ class ScaledRidge:
 
 
 class Ridge(Method):
-    """Ridge on the view with the best leave-one-out score.
-
-    Parameters
-    ----------
-    views : Views
-        To choose from.
-    """
+    """Ridge on the view with the best leave-one-out score."""
 
     def __init__(self, views: Views) -> None:
         self.views = views
@@ -88,13 +82,7 @@ class Ridge(Method):
 
 
 class PrincipalComponents(GridViews):
-    """Scores of principal components of the raw spectra.
-
-    Parameters
-    ----------
-    n_components : int
-        At most.
-    """
+    """Scores of the first `n_components` principal components, at most, of the raw spectra."""
 
     names = ("pca",)
 

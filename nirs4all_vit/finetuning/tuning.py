@@ -1,4 +1,4 @@
-"""What tunes an encoder: episodes drawn from a calibration set, the network that skorch trains, and a learning rate per layer."""
+"""What tunes an encoder: episodes of a calibration set, the network that skorch trains, the learning rate of each layer."""
 
 from __future__ import annotations
 
