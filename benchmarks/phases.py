@@ -113,21 +113,15 @@ STRICT = {
     ),
     # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
     "labels": StrictPhase(
-        ("mean", "best-pls"),
-        (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)),
-        folds=range(N_FOLDS),
+        ("mean", "best-pls"), (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)), folds=range(N_FOLDS)
     ),
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(
-        ("mean", "best-pls"),
-        _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"),
-        folds=(0, 1),
+        ("mean", "best-pls"), _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"), folds=(0, 1)
     ),
     # Metadata in pretraining: none, always, half of the time; always absent when it counts.
     "phase5": StrictPhase(
-        ("mean", "best-pls"),
-        _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
-        folds=(0, 1),
+        ("mean", "best-pls"), _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"), folds=(0, 1)
     ),
 }
 

@@ -15,9 +15,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with needed_by("finetune", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
     parser = ArgumentParser(
-        prog="nirs4all-vit finetune",
-        description="Tune an encoder on the targets of many datasets.",
-        allow_abbrev=False,
+        prog="nirs4all-vit finetune", description="Tune an encoder on the targets of many datasets.", allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="settings (YAML)")
     parser.add_class_arguments(FinetuningConfig, as_group=False)

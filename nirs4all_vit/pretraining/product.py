@@ -128,11 +128,7 @@ def take_contrast(encoder: SpectralPerceiver, reference: str) -> dict[str, str]:
     # Its unit comes along: what was calibrated on it has the same numbers.
     encoder.config = dataclasses.replace(encoder.config, readout_scale=float(about["encoder"]["readout_scale"]))
     origin = about.get("provenance", {})
-    return {
-        "name": str(about.get("name")),
-        "commit": str(origin.get("commit")),
-        "sha256": tensors_sha256(tensors),
-    }
+    return {"name": str(about.get("name")), "commit": str(origin.get("commit")), "sha256": tensors_sha256(tensors)}
 
 
 def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str) -> Tensor:

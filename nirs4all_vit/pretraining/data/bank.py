@@ -21,15 +21,7 @@ from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, read_checked, write_checksum
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
-from .folders import (
-    METADATA,
-    SPECTRA,
-    WAVELENGTHS,
-    check_counts,
-    read_folder,
-    read_json,
-    write_folder,
-)
+from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
 
 #: Prefix of temporary folders; key by which a parsed copy knows its table.
 _SPOOL, _PARSED = "x_bank-", "parsed_from"
