@@ -120,10 +120,10 @@ class Encoders:
 def require_unseen(path: str, families: set[str]) -> None:
     """Raise `ValueError` where an encoder was trained on one of the families that it is to be scored on."""
     provenance = load_checkpoint(path).header["provenance"]
-    trained_families = families & {*provenance["families"], *provenance.get("tuned_families", ())}
-    if trained_families:
+    overlap = families & {*provenance["families"], *provenance.get("tuned_families", ())}
+    if overlap:
         raise ValueError(
-            f"{path} was trained on {', '.join(sorted(trained_families))}, which it is to be scored on: the bank has "
+            f"{path} was trained on {', '.join(sorted(overlap))}, which it is to be scored on: the bank has "
             "changed since. Remove that folder, or use another --out."
         )
 

@@ -59,7 +59,7 @@ def embed_once(
     vectors = store.get(list(dict.fromkeys(keys)), width)
     missing = {key for key in keys if key not in vectors}
     if missing:
-        to_compute: list[Spectra] = []
+        parts: list[Spectra] = []
         order: list[_Key] = []
         start = 0
         for block in blocks:
@@ -71,9 +71,9 @@ def embed_once(
                     rows.append(i)
                     order.append(key)
             if rows:
-                to_compute.append(Spectra(block.values[rows], block.wavelengths))
+                parts.append(Spectra(block.values[rows], block.wavelengths))
             start += len(block)
-        new_vectors = dict(zip(order, compute(to_compute), strict=True))
+        new_vectors = dict(zip(order, compute(parts), strict=True))
         store.put(new_vectors)
         vectors.update(new_vectors)
     for i, key in enumerate(keys):

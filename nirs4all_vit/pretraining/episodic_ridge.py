@@ -39,8 +39,8 @@ class EpisodicRidge(nn.Module):
         spread = (z[:n_support].square().mean(dim=0) + 1e-16).sqrt()
         factor = (spread + FLOOR * spread.mean()).rsqrt()
         with torch.no_grad():
-            rescale = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
-        z = z * (factor * rescale)
+            gain = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
+        z = z * (factor * gain)
         cross = z @ z[:n_support].T
         kernel = cross[:n_support]
         diagonal = kernel.diagonal().mean().clamp_min(1e-12)

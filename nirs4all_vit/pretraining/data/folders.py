@@ -121,9 +121,9 @@ def check_counts(
         ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
     """
     for key, count in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
-        stated = _number(source.get(key))
-        if count is not None and stated is not None and stated != count:
-            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={stated:g}; a cut file?")
+        entry = _number(source.get(key))
+        if count is not None and entry is not None and entry != count:
+            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={entry:g}; a cut file?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
         stated_ends = [_number(limit) for limit in limits]
