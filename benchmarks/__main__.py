@@ -26,14 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark of spectral embeddings.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    chosen = None
+    page = None
     for name, (module, about) in COMMANDS.items():
         command = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
         if name in arguments[:1]:
-            chosen = import_module(f".{module}", __package__)
-            chosen.add_arguments(command)
+            page = import_module(f".{module}", __package__)
+            page.add_arguments(command)
     options = parser.parse_args(arguments)
-    return chosen.main(options)
+    return page.main(options)
 
 
 if __name__ == "__main__":

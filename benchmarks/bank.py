@@ -37,11 +37,8 @@ def _rmsep(model: RidgeCV | Pipeline, X: NDArray, y: NDArray, train: NDArray, te
 def compare(x_bank: Path, *, seeds: int = 2) -> pd.DataFrame:
     """Measure PCA and the embedding, of the bundled encoder and of an untrained one, under RidgeCV on every target.
 
-    Returns
-    -------
-    DataFrame
-        A row per target: RMSEP (averages over splits by group, a third for testing, at most 200 calibration samples) of the mean
-        predictor, of PCA + RidgeCV and of RidgeCV on each embedding.
+    A row per target has RMSEP (averages over splits by group, a third for testing, at most 200 calibration samples) of
+    the mean predictor, of PCA + RidgeCV and of RidgeCV on each embedding.
     """
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": DEFAULT}
@@ -102,14 +99,10 @@ def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "
 def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
     """Compare embeddings of spectra with those of every second point of the same spectra.
 
-    Only smooth sets count: at least 200 points, and a point-to-point curvature below 0.5 % of the
-    spectrum's own deviation, so that the dropped points could be interpolated from the kept ones.
-
-    Returns
-    -------
-    DataFrame
-        A row per dataset: the smallest and mean cosine between a spectrum's two embeddings, and the
-        mean cosine after the dataset's mean embedding is taken off, which is harder.
+    Only smooth sets count: at least 200 points, and a point-to-point curvature below 0.5 % of the spectrum's own
+    deviation, so that the dropped points could be interpolated from the kept ones. A row per dataset has the smallest
+    and mean cosine between a spectrum's two embeddings, and the mean cosine after the dataset's mean embedding is taken
+    off, which is harder.
     """
     from nirs4all_vit.pretraining import load_x_bank
 

@@ -73,14 +73,8 @@ class Calibration:
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Split by group, a third for testing; rows beyond the caps are left out at random.
 
-        Parameters
-        ----------
-        seed : int
-            Of the split, or, with Kennard-Stone and SPXY, of the rows that they choose from.
-        max_train, max_test : int or None
-            Caps.
-        kind : {"random", "kennard_stone", "spxy"}
-            ``random`` is stratified where the target is a class.
+        ``random`` is stratified where the target is a class; with ``kennard_stone`` and ``spxy`` the seed decides which
+        rows they choose from.
         """
         generator = np.random.default_rng(seed)
         if kind == "random":
@@ -108,23 +102,9 @@ def load_calibrations(
 ) -> Iterator[Calibration]:
     """Yield the targets of the bank, dataset by dataset.
 
-    Parameters
-    ----------
-    x_bank : path
-        Folder of spectra, ``<dataset_id>.csv`` and ``.json``.
-    y_bank : path, optional
-        Folder of targets; ``y_bank`` beside `x_bank` by default.
-    datasets : sequence of str, optional
-        Dataset ids; all by default.
-    min_samples : int
-        Targets measured on fewer samples, or constant, are left out; so are classes of fewer than six samples.
-    tasks : sequence of {"regression", "classification"}
-        Kinds of targets.
-
-    Raises
-    ------
-    FileNotFoundError
-        A dataset that is not there.
+    `x_bank` holds ``<dataset_id>.csv`` and ``.json``; `y_bank` lies beside it by default. Targets measured on fewer
+    than `min_samples`, or constant, are left out; so are classes of fewer than six samples. A FileNotFoundError names a
+    dataset that is not there.
     """
     x_bank = Path(x_bank)
     y_bank = Path(y_bank) if y_bank else x_bank.parent / "y_bank"
@@ -170,13 +150,7 @@ def make_calibration(
 
 
 def read_about(x_bank: Path, name: str) -> dict[str, Any]:
-    """Return what is known of a dataset.
-
-    Raises
-    ------
-    FileNotFoundError
-        A dataset that is not there.
-    """
+    """Return what is known of a dataset; a FileNotFoundError says that it is not there."""
     path = Path(x_bank) / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"no dataset {name} in {x_bank}; `nirs4all-vit info --x-bank {x_bank}` lists them.")

@@ -21,7 +21,7 @@ import torch
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.pretraining import Augmentation, BaselineCache, MultiSpectralDataset, load_x_bank, synthetic_bank
 from nirs4all_vit.pretraining.augmentation import block_mask
-from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.data.batch import Draw
 
 from . import synthetic
 from .calibrations import DEFAULT_X_BANK
@@ -60,7 +60,7 @@ def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
     encoder = load_checkpoint().encoder.train().requires_grad_(True)
     for dataset in data.datasets[data.n_real :]:
         _ = dataset.values  # generated once in a run
-    drawn = [data[k] for k in range(n)]
+    samples = [data[k] for k in range(n)]
 
     def step(batch: Any) -> None:
         encoder.zero_grad(set_to_none=True)
@@ -70,11 +70,11 @@ def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
         with torch.inference_mode():
             encoder.encode(batch.spectra, batch.grid())
 
-    few = drawn[: n // 5]
+    few = samples[: n // 5]
     result = {
         "draw_ms": _each(lambda k: data[k], range(n)),
-        "augment_ms": _each(lambda batch: augment(batch, draw), drawn),
-        "mask_ms": _each(lambda batch: block_mask(batch.wavelengths, len(batch), draw, valid=batch.valid), drawn),
+        "augment_ms": _each(lambda batch: augment(batch, draw), samples),
+        "mask_ms": _each(lambda batch: block_mask(batch.wavelengths, len(batch), draw, valid=batch.valid), samples),
         "encoder_forward_ms": _each(forward, few),
         "encoder_step_ms": _each(step, few),
     }

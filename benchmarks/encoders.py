@@ -26,18 +26,10 @@ LABELLED = {"labelled": ("local-contrast", 1.0), "labelled-tenth": ("local-contr
 class Encoders:
     """Weight files by name.
 
-    ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of
-    the package trained without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on the
-    targets of the same families; a path of a ``.safetensors`` file.
-
-    Parameters
-    ----------
-    folder : path
-        Where trained ones are kept, and gone on with after an interrupt.
-    x_bank : path, optional
-        What they are trained on.
-    y_bank : path, optional
-        Targets that some are tuned on; ``y_bank`` beside `x_bank` by default.
+    ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of the package
+    trained on `x_bank` without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on
+    the targets of the same families, in `y_bank` (beside `x_bank` by default); a path of a ``.safetensors`` file.
+    Trained ones are kept in `folder`, and gone on with after an interrupt.
     """
 
     def __init__(self, folder: str | Path, x_bank: Path | None = None, y_bank: Path | None = None) -> None:
@@ -45,13 +37,7 @@ class Encoders:
         self.y_bank = y_bank or (x_bank and x_bank.parent / "y_bank")
 
     def path(self, name: str) -> str:
-        """Return the weight file, training it where need be.
-
-        Raises
-        ------
-        ValueError
-            No such encoder, or no bank to train it on.
-        """
+        """Return the weight file, trained where need be; a ValueError says that no such encoder or bank is there."""
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(int(name.partition("-")[2] or 0)))
         recipe, _, fold = name.partition("~")
@@ -131,11 +117,11 @@ class Encoders:
 def require_unseen(path: str, families: set[str]) -> None:
     """Raise `ValueError` where an encoder was trained on one of the families that it is to be scored on."""
     provenance = load_checkpoint(path).header["provenance"]
-    seen = families & {*provenance["families"], *provenance.get("tuned_families", ())}
-    if seen:
+    overlap = families & {*provenance["families"], *provenance.get("tuned_families", ())}
+    if overlap:
         raise ValueError(
-            f"{path} was trained on {', '.join(sorted(seen))}, which it is to be scored on: the bank has changed since. "
-            "Remove that folder, or use another --out."
+            f"{path} was trained on {', '.join(sorted(overlap))}, which it is to be scored on: the bank has "
+            "changed since. Remove that folder, or use another --out."
         )
 
 

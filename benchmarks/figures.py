@@ -27,11 +27,11 @@ def figure(path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float
     with mpl.rc_context(
         {"svg.hashsalt": "nirs4all_vit", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
     ):
-        drawn, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
+        canvas, axes = plt.subplots(rows, columns, figsize=size, layout="constrained", squeeze=False)
         yield axes[0, 0] if rows == columns == 1 else axes
-        drawn.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
-        drawn.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-        plt.close(drawn)
+        canvas.savefig(path.with_suffix(".png"), dpi=120, metadata={"Software": None})
+        canvas.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        plt.close(canvas)
 
 
 def ratios(path: Path, errors: pd.DataFrame, reference: str, title: str) -> None:

@@ -32,19 +32,11 @@ _FEW = 5
 def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return errors on shuffled targets over the mean predictor's, by experiment, split and method.
 
-    Parameters
-    ----------
-    tables : dict of str to DataFrame
-        `Results.table` by experiment; unshuffled rows are left out.
-
-    Returns
-    -------
-    DataFrame
-        Families, tasks, geometric mean of the ratios over families, p of a one-sided signed-rank test on the
-        families' mean log ratios ("better than the mean predictor"), the same after Holm, and the verdict:
-        ``skill`` where Holm's p is below 0.05, or p itself is and the mean is as low as a predictable target's
-        (few families are never significant after Holm); ``undecided`` below five families; else ``none``.
-        Empty without shuffled rows.
+    `tables` are `Results.table` by experiment; unshuffled rows are left out. The result, empty without shuffled rows,
+    has families, tasks, the geometric mean of the ratios over families, p of a one-sided signed-rank test on the
+    families' mean log ratios ("better than the mean predictor"), the same after Holm, and the verdict: ``skill`` where
+    Holm's p is below 0.05, or p itself is and the mean is as low as a predictable target's (few families are never
+    significant after Holm); ``undecided`` below five families; else ``none``.
     """
     parts = [part for name in _EXPERIMENTS if name in tables and len(part := _ratios(name, tables[name]))]
     if not parts:

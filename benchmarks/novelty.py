@@ -122,12 +122,12 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
             return bank_scores(statistics, compact(X, nm), signal_numbers(X), coverage)
 
         rng = np.random.default_rng(0)
-        picked = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
-        clean, nm = dataset.absorbance(picked).astype(np.float64), dataset.wavelengths
+        sample = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
+        clean, nm = dataset.absorbance(sample).astype(np.float64), dataset.wavelengths
         about = {"dataset": dataset.name, "family": dataset.family, "seed": 0}
         of_dataset = _scored(about, score, clean, nm, lambda rng=rng: rng)
         if dataset.mode in ("reflectance", "transmittance"):
-            published = float((score(dataset.values[picked], nm) < 0).mean())
+            published = float((score(dataset.values[sample], nm) < 0).mean())
             of_dataset.insert(1, {**about, "fault": "as published", "flagged": published})
         rows += of_dataset
     return pd.DataFrame(rows)

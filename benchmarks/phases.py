@@ -112,21 +112,15 @@ STRICT = {
     ),
     # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
     "labels": StrictPhase(
-        ("mean", "best-pls"),
-        (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)),
-        folds=range(N_FOLDS),
+        ("mean", "best-pls"), (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)), folds=range(N_FOLDS)
     ),
     # Synthetic spectra in pretraining: none, few, many.
     "phase4": StrictPhase(
-        ("mean", "best-pls"),
-        _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"),
-        folds=(0, 1),
+        ("mean", "best-pls"), _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"), folds=(0, 1)
     ),
     # Metadata in pretraining: none, always, half of the time; always absent when it counts.
     "phase5": StrictPhase(
-        ("mean", "best-pls"),
-        _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
-        folds=(0, 1),
+        ("mean", "best-pls"), _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"), folds=(0, 1)
     ),
 }
 
@@ -256,11 +250,11 @@ def leak(problems: Problems) -> Iterator[Task]:
     One target of each kind per family: shuffled targets of the same spectra say the same thing again. One recipe
     stands for all that phases train, the smallest sizes for the others, one other dataset for all in pooling.
     """
-    chosen = _one_per_family(problems)
-    permuted = partial(_calibrations, chosen, seeds=SEEDS[:1], permuted=True)
+    representatives = _one_per_family(problems)
+    permuted = partial(_calibrations, representatives, seeds=SEEDS[:1], permuted=True)
     readouts = [f"ridge@{DEFAULT}:{name}" for name in _NARROW]
     yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
-    few = chosen[: max(1, len(chosen) // 4)]
+    few = representatives[: max(1, len(representatives) // 4)]
     yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
     yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
@@ -271,8 +265,8 @@ def leak(problems: Problems) -> Iterator[Task]:
         yield from permuted([f"ridge@{_LEAK_RECIPE}~0"], families=held_out)
     pooled = list(phase3b(problems))
     others = (
-        *robustness(chosen),
-        *intervals(chosen),
+        *robustness(representatives),
+        *intervals(representatives),
         *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),
         *_of_the_first(
@@ -304,9 +298,9 @@ def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
     """Yield the tasks of a phase with encoders of its own."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
-    left_out = fold_families(bank_families(problems.x_bank))
+    folds = fold_families(bank_families(problems.x_bank))
     for fold, n_train in product(phase.folds, phase.sizes):
-        yield from _calibrations(problems, phase.named(fold), families=left_out[fold], n_train=n_train)
+        yield from _calibrations(problems, phase.named(fold), families=folds[fold], n_train=n_train)
 
 
 #: Names of the phases that have a number.

@@ -58,8 +58,8 @@ _CAP = 60
 def members(problems: Problems) -> dict[str, list[Calibration]]:
     """Return the problems that measure an analyte, where two families at least do; read once per process."""
     every = {name for names in ANALYTES.values() for name in names}
-    wanted = (p for p in problems if p.task == "regression" and p.target in every)
-    converted = [problem for p in wanted if (problem := _in_common_unit(problems, p)) is not None]
+    candidates = (p for p in problems if p.task == "regression" and p.target in every)
+    converted = [problem for p in candidates if (problem := _in_common_unit(problems, p)) is not None]
     by_analyte = {analyte: [p for p in converted if p.target in names] for analyte, names in ANALYTES.items()}
     return {analyte: of for analyte, of in by_analyte.items() if len({p.family for p in of}) >= 2}
 
@@ -78,20 +78,11 @@ def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | N
 def predict_left_out(
     method: str, training: list[Calibration], test: Calibration, views: object, seed: int
 ) -> NDArray[np.float64]:
-    """Train one head on several datasets and predict another.
+    """Train one head on several datasets, of other families, and predict another.
 
-    Parameters
-    ----------
-    method : str
-        ``snv-pls``: spectra interpolated to the grid of `test`; else ridge on the embedding, each dataset on
-        its own grid. Components and penalty are chosen over datasets.
-    training : list of Calibration
-        Of other families; at most 60 spectra of each are used.
-    test : Calibration
-    views : Views
-        Of the embedding.
-    seed : int
-        Of the choice of spectra.
+    ``snv-pls`` interpolates spectra to the grid of `test`; other methods are a ridge on the embedding, of which `views`
+    are, each dataset on its own grid. Components and penalty are chosen over datasets. At most 60 spectra of each, by
+    the seed, are used.
     """
     generator = np.random.default_rng(seed)
     parts = [p.take(np.sort(generator.permutation(len(p))[:_CAP])) for p in training]
@@ -114,10 +105,7 @@ def predict_left_out(
 def covering(training: list[Calibration], test: Calibration) -> list[Calibration]:
     """Return the datasets that cover at least half of the test set's channels: what interpolation can use.
 
-    Raises
-    ------
-    Unavailable
-        There is none.
+    `Unavailable` says that there is none.
     """
     w = test.wavelengths
     wide = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= 0.5]

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import figures, intervals, leak, pooled, readme, robustness, statistics, transfer
+from . import figures, intervals, leak, pooled, robustness, statistics, transfer
 from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
 from .problems import KINDS
-from .tables import REFERENCE, labelled, measured, write_table
+from .tables import REFERENCE, labelled, measured, write_readme, write_table
 from .tasks import Results
 
 #: What methods are compared with.
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(options: argparse.Namespace) -> int:
     """Build the report, or the tables of the README."""
     if options.readme:
-        readme.write()
+        write_readme()
         return 0
     if not (options.out / "tasks").is_dir():
         advice = "`python -m benchmarks run PHASE --out DIR` makes some."

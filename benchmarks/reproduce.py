@@ -34,10 +34,7 @@ def weights_sha256(path: str | Path) -> str:
 def source_of(commit: str, folder: Path) -> Path:
     """Unpack the source of a commit of this repository.
 
-    Raises
-    ------
-    FileNotFoundError
-        No history that holds it: not a clone, or a shallow one.
+    A FileNotFoundError says that no history holds it: this is not a clone, or a shallow one.
     """
     archive = subprocess.run(
         ["git", "-C", str(_ROOT), "archive", commit, "nirs4all_vit"], capture_output=True, check=False
@@ -54,12 +51,9 @@ def source_of(commit: str, folder: Path) -> Path:
 
 
 def train(source: Path, x_bank: Path, out: Path, contrast_from: Path) -> Path:
-    """Train by the recipe of that name in some source, on a given local contrast; returns the checkpoint. Goes on where it was.
+    """Train by the recipe of that name in some source, on a given local contrast; returns the checkpoint.
 
-    Raises
-    ------
-    ChildProcessError
-        Training failed; what it said stands above.
+    It goes on where it was. A ChildProcessError says that training failed; what it said stands above.
     """
     recipe = ["--config", DEFAULT, "--data.x_bank", str(x_bank.resolve())]
     recipe += ["--optim.contrast_from", str(contrast_from)]

@@ -9,13 +9,14 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from itertools import groupby
 from pathlib import Path
 
-from joblib import Parallel, delayed, parallel_config
+from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
+
+from nirs4all_vit.embedding.folder import workers
 
 from . import leak
 from .context import Context
@@ -60,12 +61,7 @@ def main(options: argparse.Namespace) -> int:
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    with ExitStack() as cluster:
-        if options.scheduler:
-            from distributed import Client
-
-            cluster.enter_context(Client(options.scheduler))
-            cluster.enter_context(parallel_config("dask", wait_for_workers_timeout=60))
+    with workers(options.scheduler):
         run_tasks(tasks, context, results, jobs=options.jobs)
     status = _print_missing(results, tasks)
     return max(status, leak.print_verdict(results, tasks)) if options.phase == "leak" else status
@@ -92,19 +88,16 @@ def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
     if unknown and tasks:
         raise ValueError(f"no method {', '.join(unknown)} in this phase; it has {', '.join(sorted(present))}.")
     # On shuffled targets, all are compared with the mean predictor.
-    chosen = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
-    if not chosen:
+    selected = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
+    if not selected:
         raise ValueError("nothing to do: no target of these datasets suits this phase (transfer needs a bank).")
-    return chosen
+    return selected
 
 
 def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
     """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them.
 
-    Raises
-    ------
-    ValueError
-        An encoder that has seen what it is to be scored on, or results of other data in the folder.
+    A ValueError says that an encoder has seen what it is to be scored on, or that the folder has results of other data.
     """
     from nirs4all_vit.files import file_sha256
 
@@ -112,12 +105,12 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
     encoders, embeddings, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
-    wanted: dict[tuple[str, str], set[str]] = {}
+    datasets_by_readout: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
         _, encoder, readout = parse_method(task.method)
         if encoder is not None:
-            wanted.setdefault((encoder, readout), set()).add(task.dataset)
-    for (encoder, readout), names in wanted.items():
+            datasets_by_readout.setdefault((encoder, readout), set()).add(task.dataset)
+    for (encoder, readout), names in datasets_by_readout.items():
         weights[encoder] = encoders.path(encoder)
         if "~" in encoder:
             require_unseen(weights[encoder], {problems.of(name)[0].family for name in names})

@@ -148,8 +148,8 @@ def _bootstrap(ratio: NDArray, families: NDArray, n: int, seed: int) -> tuple[ND
     """Return means and medians of log ratios over samples of families with replacement."""
     _, codes = np.unique(families, return_inverse=True)
     n_families = int(codes.max()) + 1
-    drawn = np.random.default_rng(seed).integers(n_families, size=(n, n_families))
-    times = np.stack([np.bincount(row, minlength=n_families) for row in drawn])
+    sampled_families = np.random.default_rng(seed).integers(n_families, size=(n, n_families))
+    times = np.stack([np.bincount(row, minlength=n_families) for row in sampled_families])
     # How often each ratio was drawn, in ascending order of the ratios: medians are where half of the draws lie behind.
     order = np.argsort(ratio, kind="stable")
     weights, ratio = times[:, codes[order]], ratio[order]

@@ -71,12 +71,12 @@ def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, se
     if len(covering) < 3:
         return None
     generator = np.random.default_rng(seed)
-    drawn = []
+    spectra = []
     for index, count in zip(*np.unique(generator.integers(len(covering), size=n), return_counts=True), strict=True):
         one = covering[index]
         rows = generator.choice(len(one), min(count, len(one)), replace=False)
-        drawn += [np.interp(nm, one.wavelengths, spectrum) for spectrum in one.absorbance(rows)]
-    return np.array(drawn, dtype=np.float32)
+        spectra += [np.interp(nm, one.wavelengths, spectrum) for spectrum in one.absorbance(rows)]
+    return np.array(spectra, dtype=np.float32)
 
 
 def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,9 @@
-"""Tables and figures of merit on disk: CSV and JSON; Markdown is made where it is shown."""
+"""Tables and figures of merit on disk: CSV and JSON, and Markdown where it is shown, in the README among others."""
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ import pandas as pd
 
 #: The tables that are committed.
 RESULTS = Path(__file__).parent / "results"
+
+ROOT = Path(__file__).resolve().parent.parent
+_BLOCK = re.compile(r"(<!-- table: methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 #: What ratios are taken to.
 REFERENCE = "best-pls"
@@ -42,8 +46,8 @@ def read_comparison(
     It is of the targets of a `kind`, with at most `n` calibration samples, over the errors of the method `reference`.
     """
     table = pd.read_csv(folder / f"{phase}.csv")
-    chosen = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
-    return table[chosen].drop(columns=["kind", "n", "reference"]).reset_index(drop=True)
+    rows = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
+    return table[rows].drop(columns=["kind", "n", "reference"]).reset_index(drop=True)
 
 
 def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
@@ -76,3 +80,31 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4) if np.isfinite(value) else None
     return value
+
+
+def _methods() -> str:
+    table = read_comparison("phase0").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
+    shown = pd.DataFrame(
+        {
+            "method": table["method"],
+            "RMSEP ratio": [f"{r:.3f}" for r in table["geometric mean"]],
+            "95 %": [f"{a:.3f} to {b:.3f}" for a, b in zip(table["low"], table["high"], strict=True)],
+            "wins": [f"{w:.0%}" for w in table["wins"]],
+            "p (Holm)": [f"{p:.1e}" for p in table["p Holm"]],
+            "seconds to fit": [
+                f"{f + e:.2f}" for f, e in zip(table["fit_seconds"], table["encode_seconds"], strict=True)
+            ],
+        }
+    )
+    return markdown(shown)
+
+
+def updated_readme(text: str) -> str:
+    """Return the README's text with its table as the results say."""
+    return _BLOCK.sub(lambda match: f"{match[1]}{_methods()}\n{match[2]}", text)
+
+
+def write_readme() -> None:
+    """Write the tables of the README, from the committed ones."""
+    path = ROOT / "README.md"
+    path.write_text(updated_readme(path.read_text("utf-8")), "utf-8")

@@ -90,10 +90,7 @@ class Results:
     def require_same_data(self, fingerprints: dict[str, str]) -> None:
         """Note what the results were measured on.
 
-        Raises
-        ------
-        ValueError
-            A dataset of this name was other data when the results in this folder were measured.
+        A ValueError names a dataset that was other data when the results in this folder were measured.
         """
         path = self.folder.parent / "data.json"
         noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -107,12 +104,12 @@ class Results:
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return a row per result of an experiment, or of some of its tasks, specification and figures side by side."""
-        wanted = None if tasks is None else {task.key for task in tasks}
+        keys = None if tasks is None else {task.key for task in tasks}
         rows = []
         for record in self:
             if record["task"]["experiment"] != experiment:
                 continue
-            if wanted is not None and Task(**record["task"]).key not in wanted:
+            if keys is not None and Task(**record["task"]).key not in keys:
                 continue
             spec = {**record["task"], **record["task"]["options"]}
             spec.pop("options")

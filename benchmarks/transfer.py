@@ -93,29 +93,22 @@ def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) ->
 def standardised(kind: str, source: Calibration, destination: Calibration, test: Calibration) -> Calibration:
     """Return test spectra of the second instrument as the first would have seen them.
 
-    Parameters
-    ----------
-    kind : {"ds", "pds", "sst"}
-        Direct standardisation, piecewise direct standardisation, spectral space transformation, of
-        chemotools.
-    source, destination : Calibration
-        Transfer samples on both instruments, row by row.
-    test : Calibration
-        On the second instrument.
+    ``ds``, ``pds`` and ``sst`` are direct and piecewise direct standardisation and spectral space transformation, of
+    chemotools. `source` and `destination` are the transfer samples on both instruments, row by row.
     """
     from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization, SpectralSpaceTransform
 
     grid = GridViews.fit(_Grid(), source)
-    seen, new = grid.on_grid(destination), grid.on_grid(test)
+    source_view, test_view = grid.on_grid(destination), grid.on_grid(test)
     n = len(source)
     method = {
         "ds": lambda: DirectStandardization(),
         "pds": lambda: PiecewiseDirectStandardization(
-            window_length=min(5, seen.shape[1] // 4), n_components=min(2, n - 1), scale=False
+            window_length=min(5, source_view.shape[1] // 4), n_components=min(2, n - 1), scale=False
         ),
         "sst": lambda: SpectralSpaceTransform(n_components=min(4, n - 1)),
     }[kind]()
-    moved = method.fit(seen, X_source=source.X.astype(np.float64)).transform(new)
+    moved = method.fit(source_view, X_source=source.X.astype(np.float64)).transform(test_view)
     return dataclasses.replace(test, X=np.asarray(moved, dtype=np.float32), wavelengths=source.wavelengths, rows=None)
 
 
@@ -176,18 +169,18 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     test, calibration_rows = pair.destination.take(rows[:n_test]), rows[n_test:][: task.n_train]
     train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
     kind, k = options["standardisation"], options["n_transfer"]
-    chosen = np.arange(len(train))
+    transfer_rows = np.arange(len(train))
     if 0 < k < len(train):
         # Transfer samples span the calibration spectra.
         # Half a sample less for testing, so that rounding never takes one away.
-        chosen, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
+        transfer_rows, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
     about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": n_test}
     if kind == "native":
         train = again
     elif kind == "augment":
-        train = joined(train, again.take(chosen))
+        train = joined(train, again.take(transfer_rows))
     elif kind != "none":
-        test = standardised(kind, train.take(chosen), again.take(chosen), test)
+        test = standardised(kind, train.take(transfer_rows), again.take(transfer_rows), test)
     predicted = context.method(task.method).fit(train).predict(test)
     return {**about, **scores(test, predicted), "mean_rmsep": mean_rmsep(test.y, train.y)}
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .embedding.file import TARGET_SUFFIXES
-from .embedding.folder import BACKENDS
 from .encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
@@ -89,8 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     folder = embed.add_argument_group("of a folder")
     folder.add_argument("--format", choices=[s[1:] for s in TARGET_SUFFIXES], default="npy", help="default: npy")
     folder.add_argument("--jobs", type=int, default=1, metavar="N", help="files at a time (default: 1; -1: all cores)")
-    folder.add_argument("--backend", choices=BACKENDS, default="processes", help="processes here, or a dask cluster")
-    folder.add_argument("--scheduler", metavar="ADDRESS", help="of the dask cluster (default: one on this machine)")
+    folder.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster that takes the files")
     embed.set_defaults(run=_embed)
 
     export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
@@ -127,14 +125,14 @@ def _parser() -> argparse.ArgumentParser:
 def _embed(options: argparse.Namespace) -> int:
     from .embedding import embed_file, embed_folder
 
-    chosen = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
-    chosen["progress"] = sys.stderr.isatty()
+    settings = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
+    settings["progress"] = sys.stderr.isatty()
     if not options.file.is_dir():
-        n_spectra, n_columns = embed_file(options.file, options.output, **chosen)
+        n_spectra, n_columns = embed_file(options.file, options.output, **settings)
         print(f"{options.output}: {n_spectra} spectra x {n_columns} columns ({options.readout})")
         return 0
-    spread = {name: getattr(options, name) for name in ("jobs", "backend", "scheduler")}
-    results = embed_folder(options.file, options.output, suffix=f".{options.format}", **spread, **chosen)
+    spread = {name: getattr(options, name) for name in ("jobs", "scheduler")}
+    results = embed_folder(options.file, options.output, suffix=f".{options.format}", **spread, **settings)
     failed = [result for result in results if result.error is not None]
     done = [result for result in results if result.n_spectra is not None]
     for result in failed:

@@ -24,19 +24,9 @@ class CheckpointError(ValueError):
 
 @contextmanager
 def needed_by(what: str, install: str) -> Iterator[None]:
-    """Import packages that may be missing, and say then what to install.
+    """Import packages that may be missing.
 
-    Parameters
-    ----------
-    what : str
-        What cannot be done without.
-    install : str
-        What pip is to install: an extra of this package, or another package.
-
-    Raises
-    ------
-    MissingPackageError
-        One of them is not installed.
+    A `MissingPackageError` says what cannot be done without, and what pip is to install.
     """
     try:
         yield

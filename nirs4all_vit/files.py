@@ -18,10 +18,7 @@ if TYPE_CHECKING:
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it, in one step, when the block succeeds.
 
-    Parameters
-    ----------
-    path : path
-        Target. Its folder must exist; its suffix is kept, as some writers go by it.
+    The folder must exist; the suffix is kept, as some writers go by it.
     """
     path = Path(path)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
@@ -53,8 +50,8 @@ def read_checked(path: Path) -> NDArray[Any] | None:
 
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-        said = path.with_suffix(".sha256").read_text("utf-8").strip()
-        sound = isinstance(array, np.ndarray) and file_sha256(path) == said
+        checksum = path.with_suffix(".sha256").read_text("utf-8").strip()
+        sound = isinstance(array, np.ndarray) and file_sha256(path) == checksum
     except (OSError, ValueError, EOFError):
         return None
     return array if sound else None

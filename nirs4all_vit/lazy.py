@@ -13,12 +13,7 @@ def lazy_names(
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__all__``, ``__getattr__`` and ``__dir__`` of a package.
 
-    Parameters
-    ----------
-    package : str
-        ``__name__`` of the package.
-    origin : mapping of str to str
-        Public names and the submodules that define them.
+    `origin` has its public names and the submodules that define them.
     """
 
     def getattr_(name: str) -> Any:

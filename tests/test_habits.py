@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 
@@ -70,3 +71,20 @@ def test_no_path_of_a_machine_is_committed() -> None:
         check=False,
     )
     assert found.stdout == ""
+
+
+def test_locals_are_nouns() -> None:
+    """A participle such as ``found`` does not say what it holds; `files`, `columns` or `scores` do."""
+    participles = {"found", "known", "kept", "made", "said", "told"}
+    for path in [*(ROOT / "nirs4all_vit").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        tree = ast.parse(path.read_text("utf-8"))
+        classes = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+        fields = {id(line.target) for node in classes for line in node.body if isinstance(line, ast.AnnAssign)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in fields:
+                name = node.id
+            elif isinstance(node, ast.arg):
+                name = node.arg
+            else:
+                continue
+            assert name not in participles, f"{path.relative_to(ROOT)}, line {node.lineno}: {name}"

@@ -22,13 +22,7 @@ class Method(ABC):
 
     @abstractmethod
     def fit(self, part: Calibration) -> Self:
-        """Calibrate.
-
-        Raises
-        ------
-        Unavailable
-            Something that it needs is not installed.
-        """
+        """Calibrate; `Unavailable` says that something it needs is not installed."""
 
     @abstractmethod
     def predict(self, part: Calibration) -> NDArray:
@@ -39,13 +33,7 @@ class Method(ABC):
 
 
 class Views(ABC):
-    """Feature matrices of the same spectra, one by name.
-
-    Attributes
-    ----------
-    names : tuple of str
-        What there is to choose from.
-    """
+    """Feature matrices of the same spectra; `names` says what there is to choose from."""
 
     names: tuple[str, ...]
 

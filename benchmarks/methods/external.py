@@ -24,27 +24,13 @@ _OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
 
 
 class Estimator(Method):
-    """Any scikit-learn estimator on one view.
-
-    Parameters
-    ----------
-    make : callable
-        Returns it, unfitted.
-    views : Views
-        The first view is used.
-    """
+    """Any scikit-learn estimator, which `make` returns unfitted, on the first view."""
 
     def __init__(self, make: Callable[[Calibration], Any], views: Views) -> None:
         self.make, self.views = make, views
 
     def fit(self, part: Calibration) -> Self:
-        """Calibrate.
-
-        Raises
-        ------
-        Unavailable
-            nirs4all's numerical library refuses these data.
-        """
+        """Calibrate; `Unavailable` says that nirs4all's numerical library refuses these data."""
         X = self.views.fit(part).view(part, self.views.names[0])
         try:
             self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
@@ -102,12 +88,9 @@ def tabpfn_nirs(part: Calibration) -> Any:
 
 
 def require_weights(library: str, task: str) -> str:
-    """Return the weight file of TabPFN or TabICL for a kind of task; nothing is downloaded.
+    """Return the weight file of TabPFN or TabICL for a kind of task.
 
-    Raises
-    ------
-    Unavailable
-        The library or its weights are not here.
+    Nothing is downloaded; `Unavailable` says that the library or its weights are not here.
     """
     missing = why_not(library, task)
     if missing:
@@ -130,11 +113,11 @@ class MultiRocketFeatures(GridViews):
     def fit(self, part: Calibration) -> Self:
         """Draw the kernels (their biases are quantiles of what the calibration spectra give) and scale the features."""
         self.calibration = super().fit(part).on_grid(part).astype(np.float32)
-        found = self._features(self.calibration)
-        self.mean, deviation = found.mean(axis=0), found.std(axis=0)
+        features = self._features(self.calibration)
+        self.mean, deviation = features.mean(axis=0), features.std(axis=0)
         # Pooled shares, means and indices differ in size by orders of magnitude; its authors standardise too.
         self.scale = np.where(deviation > 0, deviation, 1.0)
-        self._fitted = part, (found - self.mean) / self.scale
+        self._fitted = part, (features - self.mean) / self.scale
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
@@ -163,15 +146,15 @@ def _multirocket(
     if not python.exists():
         raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")
     with tempfile.TemporaryDirectory() as folder:
-        fitted, given, made = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
-        np.save(fitted, calibration)
-        np.save(given, spectra)
+        train, test, out = (Path(folder) / f"{name}.npy" for name in ("calibration", "spectra", "features"))
+        np.save(train, calibration)
+        np.save(test, spectra)
         script = Path(__file__).with_name("multirocket_worker.py")
-        command = [str(python), str(script), str(fitted), str(given), str(made), str(times)]
+        command = [str(python), str(script), str(train), str(test), str(out), str(times)]
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"MultiRocket failed: {done.stderr.strip()[-500:]}")
-        return np.load(made, allow_pickle=False), [
+        return np.load(out, allow_pickle=False), [
             float(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("seconds ")
         ]

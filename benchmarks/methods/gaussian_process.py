@@ -48,7 +48,7 @@ class MultiKernelGP:
         starts = []
         for noise in (0.1, 0.01):
             start = np.log(np.concatenate([np.full(v, 1.0 / v), np.full(v, 0.3 / v), np.ones(v), [noise]]))
-            found = minimize(
+            optimum = minimize(
                 _negative_log_likelihood,
                 start,
                 (linear, distances, target),
@@ -57,7 +57,7 @@ class MultiKernelGP:
                 bounds=[_BOUNDS] * len(start),
                 options={"maxiter": 150},
             )
-            starts.append(found)
+            starts.append(optimum)
         best = min(starts, key=lambda result: result.fun)
         self.theta, self.log_likelihood = best.x, -float(best.fun)
         factor = cholesky(_covariance(self.theta, linear, distances), lower=True)
@@ -73,13 +73,7 @@ class MultiKernelGP:
 
 
 class GaussianProcess(Method):
-    """`MultiKernelGP` on all views together; regression only.
-
-    Parameters
-    ----------
-    views : Views
-        A pair of kernels each.
-    """
+    """`MultiKernelGP` on all views together, a pair of kernels each; regression only."""
 
     def __init__(self, views: Views) -> None:
         self.views = views

@@ -12,15 +12,15 @@ SHORTEST = 10
 
 def main() -> None:
     """Fit on the first file's spectra, transform the second's as often as is said (once), write the third."""
-    fitted, given = (np.load(path, allow_pickle=False) for path in sys.argv[1:3])
-    missing = max(0, SHORTEST - fitted.shape[1])
-    fitted, given = (np.pad(x, ((0, 0), (0, missing)), mode="edge")[:, None, :] for x in (fitted, given))
-    transform = MultiRocket(random_state=0, n_jobs=1).fit(fitted)
+    calibration, spectra = (np.load(path, allow_pickle=False) for path in sys.argv[1:3])
+    missing = max(0, SHORTEST - calibration.shape[1])
+    calibration, spectra = (np.pad(x, ((0, 0), (0, missing)), mode="edge")[:, None, :] for x in (calibration, spectra))
+    transform = MultiRocket(random_state=0, n_jobs=1).fit(calibration)
     for _ in range(int(sys.argv[4]) if len(sys.argv) > 4 else 1):
         start = time.perf_counter()
-        found = transform.transform(given)
+        features = transform.transform(spectra)
         print("seconds", time.perf_counter() - start)
-    np.save(sys.argv[3], np.asarray(found, dtype=np.float32))
+    np.save(sys.argv[3], np.asarray(features, dtype=np.float32))
 
 
 if __name__ == "__main__":

@@ -69,13 +69,7 @@ CANDIDATES = ("raw", "snv", "sg1", "snv+sg1", "snv+sg2")
 
 
 class PreprocessedViews(GridViews):
-    """Preprocessed spectra.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of ``PREPROCESSINGS``.
-    """
+    """Preprocessed spectra, by names of ``PREPROCESSINGS``."""
 
     def __init__(self, names: Sequence[str] = CANDIDATES) -> None:
         self.names = tuple(names)

@@ -98,23 +98,10 @@ _REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-n
 
 
 def make_method(name: str, weights: str | None = None, embeddings: Embeddings | None = None) -> Method:
-    """Return a method, unfitted.
+    """Return a method, unfitted: ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]`` (``ridge@nirs-base-v2``).
 
-    Parameters
-    ----------
-    name : str
-        ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]``, for example ``ridge@nirs-base-v2``.
-    weights : path, optional
-        Checkpoint file of the encoder.
-    embeddings : Embeddings, optional
-        Where embeddings are cached.
-
-    Raises
-    ------
-    ValueError
-        No such method.
-    Unavailable
-        It cannot run here.
+    `weights` is the checkpoint file of the encoder, and `embeddings` where embeddings are cached. A ValueError says
+    that there is no such method, `Unavailable` that it cannot run here.
     """
     head, encoder, readout = parse_method(name)
     if encoder is None:

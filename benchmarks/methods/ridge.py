@@ -44,7 +44,7 @@ class ScaledRidge:
         self.mean = Z.mean(axis=0)
         centred = Z - self.mean
         self.scale = max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-300)
-        made = RidgeCV if part.task == "regression" else RidgeClassifierCV
+        estimator = RidgeCV if part.task == "regression" else RidgeClassifierCV
         folds = list(inner_folds(part)) if self.over_groups else None
         features = centred / self.scale
         if folds is not None and features.shape[1] > len(features):
@@ -53,7 +53,7 @@ class ScaledRidge:
             features = features @ self.rotation.T
         else:
             self.rotation = None
-        self.model = made(ALPHAS, cv=folds).fit(features, part.y)
+        self.model = estimator(ALPHAS, cv=folds).fit(features, part.y)
         self.score = float(self.model.best_score_)
         return self
 
@@ -64,13 +64,7 @@ class ScaledRidge:
 
 
 class Ridge(Method):
-    """Ridge on the view with the best leave-one-out score.
-
-    Parameters
-    ----------
-    views : Views
-        To choose from.
-    """
+    """Ridge on the view with the best leave-one-out score."""
 
     def __init__(self, views: Views) -> None:
         self.views = views
@@ -88,13 +82,7 @@ class Ridge(Method):
 
 
 class PrincipalComponents(GridViews):
-    """Scores of principal components of the raw spectra.
-
-    Parameters
-    ----------
-    n_components : int
-        At most.
-    """
+    """Scores of the first `n_components` principal components, at most, of the raw spectra."""
 
     names = ("pca",)
 

@@ -22,10 +22,7 @@ from .base import Method
 class Tuned(Method):
     """`SpectralRegressor` or `SpectralClassifier`, from the weights and the read-out of a view.
 
-    Parameters
-    ----------
-    views : EmbeddedView
-        Names the checkpoint; embeddings that are kept are of no use here, as the encoder changes.
+    Embeddings that are kept are of no use here, as the encoder changes.
     """
 
     def __init__(self, views: EmbeddedView) -> None:

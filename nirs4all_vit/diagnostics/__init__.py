@@ -8,11 +8,7 @@ from ..lazy import lazy_names
 
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
-    {
-        "SpectralNovelty": "novelty",
-        "WavelengthImportance": "importance",
-        "wavelength_importance": "importance",
-    },
+    {"SpectralNovelty": "novelty", "WavelengthImportance": "importance", "wavelength_importance": "importance"},
 )
 
 if TYPE_CHECKING:

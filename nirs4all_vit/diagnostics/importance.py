@@ -1,4 +1,4 @@
-"""Which wavelengths drive a prediction."""
+"""Which wavelengths drive a prediction, through the frozen encoder and a head."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from sklearn.utils.validation import check_is_fitted
 from ..embedder import SpectralEmbedder
 from ..errors import needed_by
 from ..spectra.data import Spectra
-from .gradients import input_gradients
-from .linear import coefficients, outputs
 
 METHODS = ("auto", "gradient", "occlusion")
+#: Spectra at a time: a gradient keeps what every layer computed.
+_ROWS = 64
+#: Part of the outputs' spread that coefficients may leave unexplained: rounding.
+_ROUNDING = 1e-4
 
 
 @dataclass(frozen=True)
@@ -148,17 +150,17 @@ def wavelength_importance(
             raise ValueError(f"{type(head).__name__} is not linear; use method='occlusion'.")
         weights = _chosen(linear, output)
         slopes = input_gradients(embedder, blocks[0], weights)
-        said = embedded @ weights
+        predictions = embedded @ weights
         effects = bands.effects(lambda occluded: ((spectra - occluded) * slopes).sum(axis=1))
     else:
 
         def predict(rows: NDArray[np.float64]) -> NDArray[np.float64]:
             return _chosen(outputs(head, embed(rows)).T, output)
 
-        said = _chosen(outputs(head, embedded).T, output)
-        effects = bands.effects(lambda occluded: said - predict(occluded))
+        predictions = _chosen(outputs(head, embedded).T, output)
+        effects = bands.effects(lambda occluded: predictions - predict(occluded))
     values = np.stack([np.interp(nm, bands.centres, row) for row in effects])
-    return WavelengthImportance(nm, values, method, said, spectra)
+    return WavelengthImportance(nm, values, method, predictions, spectra)
 
 
 def _taken_apart(head: Any, embedder: SpectralEmbedder | None) -> tuple[SpectralEmbedder, Any]:
@@ -192,12 +194,12 @@ class _Bands:
         """Return the effect of each band, (n_samples, n_bands)."""
         from tqdm import tqdm
 
-        found = np.zeros((len(self.spectra), len(self.centres)))
+        values = np.zeros((len(self.spectra), len(self.centres)))
         for i, centre in enumerate(tqdm(self.centres, desc="bands", unit="band", disable=None, leave=False)):
             inside = np.flatnonzero(np.abs(self.nm - centre) <= self.width / 2)
             if len(inside):
-                found[:, i] = effect(self._occluded(inside))
-        return found
+                values[:, i] = effect(self._occluded(inside))
+        return values
 
     def _occluded(self, inside: NDArray[np.intp]) -> NDArray[np.float64]:
         # From edge to edge the straight line that keeps the spectrum in one piece; at an end of the spectrum the level of the other edge.
@@ -215,3 +217,62 @@ class _Bands:
         occluded = self.spectra.copy()
         occluded[:, inside] += self.other[:, inside] - line
         return occluded
+
+
+def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the gradient of a weighted sum of an embedding's columns with respect to the signal, (n, L).
+
+    `block` is on one axis; `weights` (n_columns,) are of the columns as `transform` of the fitted embedder returns
+    them.
+    """
+    import torch
+
+    from ..encoder import Grid
+
+    encoder: Any = embedder.encoder_
+    # What takes weight from directions is symmetric: it acts on weights as on rows.
+    weights = np.array(weights, dtype=np.float64)
+    if embedder.robust:
+        embedder.glsw_.apply(weights[np.newaxis])
+    grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
+    gradients = []
+    for start in range(0, len(block), _ROWS):
+        x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
+        embedded = encoder(x, grid, readout=embedder.readout)
+        direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))
+        (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
+        gradients.append(slope.double().numpy())
+    return np.concatenate(gradients)
+
+
+def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | None:
+    """Return the change of each output with each column of the embedding, (n_outputs, n_columns); None where it is not constant.
+
+    That an estimator has ``coef_`` says little: a link function may stand behind it, or the classes be compared in pairs. So the coefficients have to
+    give, but for a constant, what the head says of `Z`, (n_samples, n_columns). PLS-DA counts by its answers.
+    """
+    head = getattr(head, "pls_", head)
+    # Support vector machines have the attribute, and raise where their kernel is not linear.
+    coef = getattr(head, "coef_", None)
+    if coef is None:
+        return None
+    coef = np.atleast_2d(np.asarray(coef, dtype=np.float64))
+    if coef.ndim != 2 or coef.shape[1] != Z.shape[1]:
+        raise ValueError(f"the head has {coef.shape[-1]} coefficients for an embedding of {Z.shape[1]} columns.")
+    predictions = outputs(head, Z)
+    if predictions.shape[1] != len(coef):
+        return None
+    left = predictions - Z @ coef.T
+    return coef if (left.std(axis=0) <= _ROUNDING * (predictions.std(axis=0) + 1e-12)).all() else None
+
+
+def outputs(head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
+    """Return what a head says of embeddings as numbers, (n_samples, n_outputs): predictions, or scores of classes."""
+    for name in ("decision_function", "predict_proba", "predict"):
+        # A regressor has none of the former; a classifier's labels are no numbers.
+        if hasattr(head, name):
+            scores = getattr(head, name)(Z)
+            if isinstance(scores, list):
+                raise ValueError(f"{type(head).__name__} has several targets of classes; explain a head for each.")
+            return np.asarray(scores, dtype=np.float64).reshape(len(Z), -1)
+    raise TypeError(f"{type(head).__name__} predicts nothing; give a fitted head.")

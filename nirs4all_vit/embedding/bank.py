@@ -61,12 +61,12 @@ def bank_statistics(
     # In units of its size, so that single precision holds any embedding's squares.
     size = float(np.sqrt(weight @ np.square(E).sum(axis=1))) or 1.0
     E /= size
-    left_out = np.empty((len(E), 3))
+    held_out = np.empty((len(E), 3))
     for fold in range(min(_N_FOLDS, len(names))):
         outside = family % _N_FOLDS == fold
-        known = _known(E[~outside], S[~outside], weight[~outside])
-        left_out[outside] = _distances(known, E[outside], S[outside])
-    measured = np.hstack([left_out, S[:, _N_LEVELS:]])
+        reference = _known(E[~outside], S[~outside], weight[~outside])
+        held_out[outside] = _distances(reference, E[outside], S[outside])
+    measured = np.hstack([held_out, S[:, _N_LEVELS:]])
     usual = _quantile(measured, weight, 0.5)
     limit = _quantile(measured, weight, 1.0 - _REFUSED / measured.shape[1])
     covered = np.zeros(len(_EDGES) - 1)
@@ -151,8 +151,8 @@ def _distances(
     return np.log(np.stack([t2, q, level_t2], axis=1).clip(min=1e-12))
 
 
-def _quantile(found: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+def _quantile(values: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
     """Return quantiles of columns whose rows have weights."""
-    order = np.argsort(found, axis=0, kind="stable")
+    order = np.argsort(values, axis=0, kind="stable")
     reached = np.cumsum(weight[order], axis=0) >= share * weight.sum() - 1e-12
-    return np.take_along_axis(found, np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0), axis=0)[0]
+    return np.take_along_axis(values, np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0), axis=0)[0]

@@ -56,10 +56,10 @@ def embed_once(
     store = _MEMORY if isinstance(cache, bool) else _Disk(Path(cache))
     keys = [key for block in blocks for key in _keys(block, made_by)]
     out = np.empty((len(keys), width), dtype=np.float32)
-    known = store.get(list(dict.fromkeys(keys)), width)
-    missing = {key for key in keys if key not in known}
+    vectors = store.get(list(dict.fromkeys(keys)), width)
+    missing = {key for key in keys if key not in vectors}
     if missing:
-        picked: list[Spectra] = []
+        parts: list[Spectra] = []
         order: list[_Key] = []
         start = 0
         for block in blocks:
@@ -71,13 +71,13 @@ def embed_once(
                     rows.append(i)
                     order.append(key)
             if rows:
-                picked.append(Spectra(block.values[rows], block.wavelengths))
+                parts.append(Spectra(block.values[rows], block.wavelengths))
             start += len(block)
-        found = dict(zip(order, compute(picked), strict=True))
-        store.put(found)
-        known.update(found)
+        new_vectors = dict(zip(order, compute(parts), strict=True))
+        store.put(new_vectors)
+        vectors.update(new_vectors)
     for i, key in enumerate(keys):
-        out[i] = known[key]
+        out[i] = vectors[key]
     return out
 
 
@@ -107,17 +107,17 @@ class _Memory:
         self.lock = threading.Lock()
 
     def get(self, keys: Sequence[_Key], width: int) -> dict[_Key, NDArray[np.float32]]:  # noqa: ARG002
-        found = {}
+        vectors = {}
         with self.lock:
             for key in keys:
                 if key in self.rows:
                     self.rows.move_to_end(key)
-                    found[key] = self.rows[key]
-        return found
+                    vectors[key] = self.rows[key]
+        return vectors
 
-    def put(self, found: dict[_Key, NDArray[np.float32]]) -> None:
+    def put(self, vectors: dict[_Key, NDArray[np.float32]]) -> None:
         with self.lock:
-            for key, row in found.items():
+            for key, row in vectors.items():
                 if key not in self.rows:
                     # A copy: a view would keep the whole batch alive.
                     self.rows[key] = row.copy()
@@ -157,7 +157,7 @@ class _Disk:
         return connection
 
     def get(self, keys: Sequence[_Key], width: int) -> dict[_Key, NDArray[np.float32]]:
-        found = {}
+        vectors = {}
         by_space: dict[bytes, list[bytes]] = {}
         for space, row in keys:
             by_space.setdefault(space, []).append(row)
@@ -165,24 +165,24 @@ class _Disk:
             with closing(self._open()) as connection:
                 for space, rows in by_space.items():
                     for start in range(0, len(rows), _ASKED):
-                        asked = rows[start : start + _ASKED]
-                        marks = ",".join("?" * len(asked))
+                        batch = rows[start : start + _ASKED]
+                        marks = ",".join("?" * len(batch))
                         answer = connection.execute(
                             f"SELECT row, vector, checksum FROM rows WHERE space = ? AND row IN ({marks})",
-                            (space, *asked),
+                            (space, *batch),
                         )
                         for row, vector, checksum in answer:
                             # What was damaged counts as missing.
                             if len(vector) == 4 * width and zlib.crc32(vector) == checksum:
-                                found[space, row] = np.frombuffer(vector, dtype="<f4")
+                                vectors[space, row] = np.frombuffer(vector, dtype="<f4")
         except sqlite3.DatabaseError as error:
             self._complain(error)
             return {}
-        return found
+        return vectors
 
-    def put(self, found: dict[_Key, NDArray[np.float32]]) -> None:
+    def put(self, vectors: dict[_Key, NDArray[np.float32]]) -> None:
         rows = []
-        for (space, row), vector in found.items():
+        for (space, row), vector in vectors.items():
             blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
             rows.append((space, row, blob, zlib.crc32(blob)))
         try:

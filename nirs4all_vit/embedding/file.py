@@ -1,21 +1,29 @@
-"""One file of spectra to one file of embeddings."""
+"""One file of spectra to one file of embeddings; what an interrupted run has done is kept beside it."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
+from ..files import atomic_path
 from ..spectra.data import Spectra
 from ..spectra.sources import open_source
-from .partial import PartialRows
 
 #: Suffixes that are written.
 TARGET_SUFFIXES = (".npy", ".parquet", ".csv")
+_ROWS_AT_A_TIME = 2_000_000
 
 
 def embed_file(
@@ -84,11 +92,11 @@ def embed_file(
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
-        seen, before = 0, done.n_rows
+        n_read, before = 0, done.n_rows
         with tqdm(desc=source.name, unit="spectra", initial=before, disable=not progress) as bar:
             for values in opened.chunks():
                 # Rows that are there are read past: parsing costs little beside the encoder.
-                values, seen = values[max(0, before - seen) :], seen + len(values)
+                values, n_read = values[max(0, before - n_read) :], n_read + len(values)
                 if len(values):
                     block = Spectra.on_grid(values, opened.wavelengths)
                     done.append(embed(loaded.encoder, [block], readout, device=device))
@@ -109,3 +117,103 @@ def _check_target(source: Path, target: Path) -> None:
     if target.suffix == ".parquet":
         with needed_by(f"writing {target.name}", "pyarrow"):
             import pyarrow  # noqa: F401
+
+
+class PartialRows:
+    """Rows of float32 that grow in ``.<name>.partial``, a ``.npy`` file whose header comes last.
+
+    `identity` is what the rows are made from and with: rows of another identity are thrown away. A `BlockingIOError`
+    says that another process is writing the same file.
+    """
+
+    def __init__(self, target: Path, width: int, identity: Mapping[str, Any]) -> None:
+        self.target, self.width = target, width
+        self._path = target.with_name(f".{target.name}.partial")
+        self._said = target.with_name(f".{target.name}.partial.json")
+        description = json.dumps({**identity, "width": width}, sort_keys=True)
+        self._file = open(self._path, "a+b")  # noqa: SIM115 - closed by __exit__
+        _lock(self._file.fileno(), target)
+        earlier_description = self._said.read_text("utf-8") if self._said.exists() else ""
+        self._start = len(self._header(0))
+        whole = (os.fstat(self._file.fileno()).st_size - self._start) // (4 * width)
+        #: Rows that are there.
+        self.n_rows = max(0, whole) if earlier_description == description else 0
+        # In this order: killed in between, the old rows are not taken for new ones.
+        self._file.truncate(self._start + 4 * width * self.n_rows if self.n_rows else 0)
+        if not self.n_rows:
+            self._file.write(self._header(0))
+            with atomic_path(self._said) as path:
+                path.write_text(description, "utf-8")
+
+    def __enter__(self) -> PartialRows:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        # Nothing done, or a file that has to change before it can be: nothing to go on from.
+        if error is not None and (not self.n_rows or isinstance(error, SpectralInputError)):
+            self._path.unlink(missing_ok=True)
+            self._said.unlink(missing_ok=True)
+
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add rows; they are on disk when this returns."""
+        self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self.n_rows += len(rows)
+
+    def finish(self, column: str) -> None:
+        """Make the target of the rows, in one step, in the format that its suffix says."""
+        self._file.close()  # open for appending, where a write always goes to the end
+        with open(self._path, "r+b") as file:
+            file.write(self._header(self.n_rows))
+            file.flush()
+            os.fsync(file.fileno())
+        if self.target.suffix == ".npy":
+            os.replace(self._path, self.target)
+        else:
+            with atomic_path(self.target) as path:
+                self._convert(path, [f"{column}{i}" for i in range(self.width)])
+            self._path.unlink()
+        self._said.unlink()
+
+    def _convert(self, path: Path, columns: list[str]) -> None:
+        import pandas as pd
+
+        rows = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        size = max(1, _ROWS_AT_A_TIME // self.width)
+        frames = (
+            pd.DataFrame(np.asarray(rows[start : start + size]), columns=columns) for start in range(0, len(rows), size)
+        )
+        if self.target.suffix == ".csv":
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                for i, frame in enumerate(frames):
+                    frame.to_csv(file, index=False, header=i == 0, float_format="%.7g")
+            return
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = pa.schema([(name, pa.float32()) for name in columns])
+        with pq.ParquetWriter(path, schema) as writer:
+            for frame in frames:
+                writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))
+
+    def _header(self, n_rows: int) -> bytes:
+        buffer = io.BytesIO()
+        # numpy leaves room for the number of rows to grow.
+        described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, self.width)}
+        np.lib.format.write_array_header_1_0(buffer, described)
+        return buffer.getvalue()
+
+
+def _lock(descriptor: int, target: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: two runs on one target are the user's to avoid
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(f"{target.name} is being written by another process.") from error

@@ -16,9 +16,6 @@ from ..files import atomic_path, file_sha256
 from ..spectra.sources import SOURCE_SUFFIXES
 from .file import TARGET_SUFFIXES, embed_file
 
-#: Where the files are worked on.
-BACKENDS = ("processes", "dask")
-
 _MANIFEST = "embedding.json"
 
 
@@ -53,7 +50,6 @@ def embed_folder(
     drop: Sequence[str] = (),
     device: str = "auto",
     jobs: int = 1,
-    backend: str = "processes",
     scheduler: str | None = None,
     progress: bool = False,
 ) -> list[FileResult]:
@@ -74,10 +70,8 @@ def embed_folder(
         As for `embed_file`.
     jobs : int
         Files at a time; -1 for as many as there are cores.
-    backend : {"processes", "dask"}
-        ``"dask"`` works on the cluster of `scheduler`, whose workers must see the same folders.
     scheduler : str, optional
-        Address of a dask scheduler, as in ``tcp://host:8786``; a cluster of this machine without.
+        Address of a dask scheduler, as in ``tcp://host:8786``, whose workers see the same folders; processes of this machine without.
     progress : bool
         Show a progress bar.
 
@@ -95,10 +89,9 @@ def embed_folder(
     from tqdm import tqdm
 
     source, target = Path(source), Path(target)
-    if suffix not in TARGET_SUFFIXES or backend not in BACKENDS or jobs == 0:
+    if suffix not in TARGET_SUFFIXES or jobs == 0:
         raise SpectralInputError(
-            f"format {suffix}, backend {backend}, {jobs} jobs: use one of {', '.join(TARGET_SUFFIXES)}; "
-            f"{' or '.join(BACKENDS)}; a number of jobs, or -1."
+            f"format {suffix}, {jobs} jobs: use one of {', '.join(TARGET_SUFFIXES)}; a number of jobs, or -1."
         )
     pairs = _pairs(source, target, suffix)
     target.mkdir(parents=True, exist_ok=True)
@@ -108,16 +101,16 @@ def embed_folder(
         "checkpoint": checkpoint, "readout": readout, "axis_unit": axis_unit, "wavelengths": wavelengths, "drop": drop,
         "device": device,
     }  # fmt: skip
-    found = {a: FileResult(a, b, None, None) for a, b in pairs}
+    file_results = {a: FileResult(a, b, None, None) for a, b in pairs}
     to_do = [(a, b) for a, b in pairs if not _is_done(a, b)]
-    with _backend(backend, scheduler), tqdm(total=len(to_do), desc="files", disable=not progress) as bar:
+    with workers(scheduler), tqdm(total=len(to_do), desc="files", disable=not progress) as bar:
         tasks = (joblib.delayed(_one)(a.resolve(), b.resolve(), options) for a, b in to_do)
         # What a worker does not hand back in order waits in memory: a few numbers.
         results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
         for (a, b), (n_spectra, error) in zip(to_do, results, strict=True):
-            found[a] = FileResult(a, b, n_spectra, error)
+            file_results[a] = FileResult(a, b, n_spectra, error)
             bar.update()
-    return list(found.values())
+    return list(file_results.values())
 
 
 def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
@@ -130,38 +123,38 @@ def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
         ending = next((s for s in SOURCE_SUFFIXES if path.name.lower().endswith(s)), None)
         if ending is None or path.name.startswith(".") or not path.is_file():
             continue
-        made = target / (path.name[: -len(ending)] + suffix)
-        if made in pairs:
-            raise SpectralInputError(f"{pairs[made].name} and {path.name} would both become {made.name}; rename one.")
-        pairs[made] = path
+        goal = target / (path.name[: -len(ending)] + suffix)
+        if goal in pairs:
+            raise SpectralInputError(f"{pairs[goal].name} and {path.name} would both become {goal.name}; rename one.")
+        pairs[goal] = path
     if not pairs:
         raise SpectralInputError(f"{source} holds no spectra ({', '.join(SOURCE_SUFFIXES)}).")
-    return [(path, made) for made, path in pairs.items()]
+    return [(path, goal) for goal, path in pairs.items()]
 
 
-def _claim(target: Path, made: list[Path], made_by: dict[str, str], axis_sha256: str | None) -> None:
+def _claim(target: Path, outputs: list[Path], made_by: dict[str, str], axis_sha256: str | None) -> None:
     """Write down what makes the embeddings of a folder, or check that it is the same."""
     manifest = target / _MANIFEST
-    wanted: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
+    record: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
     try:
-        known: Any = json.loads(manifest.read_text("utf-8"))
+        earlier_record: Any = json.loads(manifest.read_text("utf-8"))
     except FileNotFoundError:
-        known = wanted
-        if any(path.exists() for path in made):
+        earlier_record = record
+        if any(path.exists() for path in outputs):
             raise SpectralInputError(f"{target} holds files that would be overwritten; name another folder.") from None
     except ValueError:
-        known = None
-    if isinstance(known, dict) and None in (axis_sha256, known.get("wavelengths_sha256", "")):
+        earlier_record = None
+    if isinstance(earlier_record, dict) and None in (axis_sha256, earlier_record.get("wavelengths_sha256", "")):
         # An axis that came later, or is not needed this time: arrays wait for theirs.
-        wanted["wavelengths_sha256"] = axis = axis_sha256 or known["wavelengths_sha256"]
-        known = {**known, "wavelengths_sha256": axis}
-    if known != wanted:
+        record["wavelengths_sha256"] = axis = axis_sha256 or earlier_record["wavelengths_sha256"]
+        earlier_record = {**earlier_record, "wavelengths_sha256": axis}
+    if earlier_record != record:
         raise SpectralInputError(
             f"{target} holds embeddings of another checkpoint, read-out or axis ({_MANIFEST}); name another folder."
         )
-    if not manifest.exists() or json.loads(manifest.read_text("utf-8")) != wanted:
+    if not manifest.exists() or json.loads(manifest.read_text("utf-8")) != record:
         with atomic_path(manifest) as path:
-            path.write_text(json.dumps(wanted, indent=1) + "\n", "utf-8")
+            path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
 def _is_done(source: Path, target: Path) -> bool:
@@ -176,17 +169,15 @@ def _one(source: Path, target: Path, options: dict[str, Any]) -> tuple[int | Non
 
 
 @contextmanager
-def _backend(backend: str, scheduler: str | None) -> Iterator[None]:
+def workers(scheduler: str | None = None) -> Iterator[None]:
+    """Let joblib work on a dask cluster, or in processes of this machine without its address."""
     import joblib
 
-    if backend == "processes":
+    if scheduler is None:
         with joblib.parallel_config("loky"):
             yield
         return
-    with needed_by("the dask backend", "distributed"):
+    with needed_by("a dask cluster", "distributed"):
         from distributed import Client
-    with (
-        Client(scheduler) if scheduler else Client(processes=True, threads_per_worker=1),
-        joblib.parallel_config("dask"),
-    ):
+    with Client(scheduler), joblib.parallel_config("dask", wait_for_workers_timeout=60):
         yield

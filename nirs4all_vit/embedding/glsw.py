@@ -47,9 +47,9 @@ class GLSW:
         """Take it from rows (n, n_columns), in place."""
         for start in range(0, len(embedded) if len(self.loss) else 0, _ROWS):
             rows = embedded[start : start + _ROWS]
-            taken = np.einsum("ij,kj->ik", rows, self.directions) * self.loss
+            scores = np.einsum("ij,kj->ik", rows, self.directions) * self.loss
             for k, direction in enumerate(self.directions):
-                rows -= taken[:, k, None] * direction
+                rows -= scores[:, k, None] * direction
             rows *= self.gain
 
 
@@ -59,37 +59,25 @@ def fit_glsw(
     """Return the directions in which an embedding follows drift, scatter and shift of a material's spectra.
 
     The covariance of what disturbances do to the embedding is added to the identity, and the embedding multiplied by
-    the inverse root of the sum: generalised least squares weighting, in the embedding instead of the spectra.
-
-    Parameters
-    ----------
-    blocks : sequence of Spectra
-        Calibration spectra, a 1-D grid per block.
-    embed : callable
-        Embeds such blocks.
-    embedded : ndarray of shape (n_spectra, n_columns)
-        The calibration spectra, embedded.
-
-    Returns
-    -------
-    GLSW
-        Without directions where the calibration spectra do not vary.
+    the inverse root of the sum: generalised least squares weighting, in the embedding instead of the spectra. `blocks`
+    are the calibration spectra, a 1-D grid per block, and `embedded` (n_spectra, n_columns) what `embed` makes of them;
+    there are no directions where they do not vary.
     """
     few = _spread(blocks)
     n = sum(map(len, few))
     raised, lowered = (
-        embed([made for block in few for made in _disturbed(block, sign)]).astype(np.float64) for sign in (1.0, -1.0)
+        embed([view for block in few for view in _disturbed(block, sign)]).astype(np.float64) for sign in (1.0, -1.0)
     )
     moved = (raised - lowered) / 2.0
     variance = float(embedded.var(axis=0, dtype=np.float64).sum())
     squares, mixed = np.linalg.eigh(moved @ moved.T)
     weight = _STRENGTH * np.clip(squares, 0.0, None) / n / variance if variance > 0 else np.zeros_like(squares)
     loss = 1.0 - 1.0 / np.sqrt(1.0 + weight)
-    kept = np.flatnonzero(loss > _NEGLIGIBLE)
-    directions = ((mixed[:, kept] / np.sqrt(squares[kept])).T @ moved).astype(np.float32)
-    lost = float(((1.0 - (1.0 - loss[kept]) ** 2) * (embedded @ directions.T).var(axis=0, dtype=np.float64)).sum())
-    gain = (variance / max(variance - lost, 1e-6 * variance)) ** 0.5 if len(kept) else 1.0
-    return GLSW(directions, loss[kept].astype(np.float32), gain)
+    index = np.flatnonzero(loss > _NEGLIGIBLE)
+    directions = ((mixed[:, index] / np.sqrt(squares[index])).T @ moved).astype(np.float32)
+    lost = float(((1.0 - (1.0 - loss[index]) ** 2) * (embedded @ directions.T).var(axis=0, dtype=np.float64)).sum())
+    gain = (variance / max(variance - lost, 1e-6 * variance)) ** 0.5 if len(index) else 1.0
+    return GLSW(directions, loss[index].astype(np.float32), gain)
 
 
 def _spread(blocks: Sequence[Spectra]) -> list[Spectra]:
@@ -97,8 +85,8 @@ def _spread(blocks: Sequence[Spectra]) -> list[Spectra]:
     sizes = [len(block) for block in blocks]
     rows = np.unique(np.linspace(0, sum(sizes) - 1, min(sum(sizes), _MAX_SPECTRA)).round().astype(int))
     first = np.cumsum([0, *sizes])
-    chosen = [rows[(rows >= a) & (rows < b)] - a for a, b in pairwise(first)]
-    return [replace(block, values=block.values[r]) for block, r in zip(blocks, chosen, strict=True) if len(r)]
+    rows_by_block = [rows[(rows >= a) & (rows < b)] - a for a, b in pairwise(first)]
+    return [replace(block, values=block.values[r]) for block, r in zip(blocks, rows_by_block, strict=True) if len(r)]
 
 
 def _disturbed(block: Spectra, sign: float) -> Iterator[Spectra]:

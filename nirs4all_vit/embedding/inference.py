@@ -76,9 +76,9 @@ def embed(
                 grid = _grid(block.wavelengths, device) if block.valid is None else _grids(block, chunk, rows, device)
                 x = torch.from_numpy(_filled(block.values[chunk], rows)).to(device)
                 embedded = encoder(x, grid, readout=readout).float().cpu().numpy()
-                picked = targets[chunk]
-                out[picked] = embedded[: len(picked)]
-                bar.update(len(picked))
+                positions = targets[chunk]
+                out[positions] = embedded[: len(positions)]
+                bar.update(len(positions))
     return out
 
 

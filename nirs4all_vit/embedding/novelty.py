@@ -95,12 +95,12 @@ class NoveltyLimits:
         size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
         weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
         Z = Z * weights
-        left_out = []
+        held_out = []
         for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
-            left_out.append(_t2_and_q(_components(Z[inside], n), Z[outside]))
+            held_out.append(_t2_and_q(_components(Z[inside], n), Z[outside]))
         # Two limits: each may refuse half of what both together may.
         share = (1.0 + confidence) / 2
-        limits = (np.quantile(part, share, method="weibull") for part in np.concatenate(left_out, axis=1))
+        limits = (np.quantile(part, share, method="weibull") for part in np.concatenate(held_out, axis=1))
         t2_limit, q_limit = (max(float(limit), 1e-300) for limit in limits)
         return cls(_components(Z, n), weights, t2_limit, q_limit)
 
@@ -164,14 +164,14 @@ def _components(Z: NDArray[np.float32], n: int) -> PCA:
 
 def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
     """Return some spectra of all blocks, in order, with the numbers of their samples."""
-    kept = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
+    sample = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
     ends = np.cumsum([len(block) for block in blocks])
     some = []
     for block, end in zip(blocks, ends, strict=True):
-        rows = kept[(kept >= end - len(block)) & (kept < end)] - (end - len(block))
+        rows = sample[(sample >= end - len(block)) & (sample < end)] - (end - len(block))
         if len(rows):
             some.append(Spectra(block.values[rows], block.wavelengths))
-    return some, codes[kept]
+    return some, codes[sample]
 
 
 def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:

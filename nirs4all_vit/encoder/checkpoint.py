@@ -106,10 +106,10 @@ def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
     bundled = BUNDLED.get(str(reference))
     try:
         path = _bundled_path(bundled.file) if bundled else Path(reference)
-        found = path.is_file()
+        exists = path.is_file()
     except (TypeError, OSError):
-        found = False
-    if not found:
+        exists = False
+    if not exists:
         raise CheckpointError(
             f"checkpoint {str(reference)[:200]!r} is neither a file nor bundled; bundled: {', '.join(BUNDLED)}."
         )
@@ -261,8 +261,8 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 def _content_sha256(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
     """Return a hash of all that a checkpoint says, but for this hash."""
-    said = json.dumps({k: v for k, v in header.items() if k != _CONTENT}, sort_keys=True)
-    return hashlib.sha256(f"{said}\n{tensors_sha256(tensors)}".encode()).hexdigest()
+    text = json.dumps({k: v for k, v in header.items() if k != _CONTENT}, sort_keys=True)
+    return hashlib.sha256(f"{text}\n{tensors_sha256(tensors)}".encode()).hexdigest()
 
 
 def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:

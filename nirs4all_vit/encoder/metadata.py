@@ -36,8 +36,8 @@ class MetadataEmbedding(nn.Module):
         super().__init__()
         self.fields = tuple(categorical)
         self.numeric = tuple(numeric)
-        self.index = {name: {c: i + 1 for i, c in enumerate(known)} for name, known in categorical.items()}
-        self.tables = nn.ModuleList([nn.Embedding(len(known) + 1, d_meta) for known in categorical.values()])
+        self.index = {name: {c: i + 1 for i, c in enumerate(categories)} for name, categories in categorical.items()}
+        self.tables = nn.ModuleList([nn.Embedding(len(categories) + 1, d_meta) for categories in categorical.values()])
         self.values = nn.Linear(2 * len(self.numeric), d_meta, bias=False) if self.numeric else None
         self.output = nn.Linear(d_meta, d_model)
         nn.init.zeros_(self.output.weight)
@@ -48,8 +48,8 @@ class MetadataEmbedding(nn.Module):
         device = self.output.weight.device
         total = torch.zeros(len(metadata), self.output.in_features, device=device)
         for name, table in zip(self.fields, self.tables, strict=True):
-            known = self.index[name]
-            codes = [known.get(str(row.get(name, UNKNOWN)), 0) for row in metadata]
+            index = self.index[name]
+            codes = [index.get(str(row.get(name, UNKNOWN)), 0) for row in metadata]
             total = total + table(torch.tensor(codes, device=device))
         if self.values is not None:
             pairs = [[_value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]

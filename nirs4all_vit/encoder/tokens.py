@@ -90,8 +90,8 @@ class PointTokens(Tokenizer):
         tokens = self.project(torch.cat([content, place.expand(len(content), *place.shape[-2:])], dim=-1))
         # The quadrature weight as an additive bias: a region counts by its width, not its density.
         bias = grid.quadrature.clamp_min(1e-12).log().expand(content.shape[:2])
-        seen = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
-        return tokens, bias if seen is None else bias.masked_fill(~seen, -torch.inf)
+        shown = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
+        return tokens, bias if shown is None else bias.masked_fill(~shown, -torch.inf)
 
     def target(self, content: Tensor) -> Tensor:
         return content
@@ -108,7 +108,7 @@ class PatchTokens(Tokenizer):
     """
 
     code: Tensor
-    kept: Tensor
+    columns: Tensor
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__(config)
@@ -119,8 +119,8 @@ class PatchTokens(Tokenizer):
         self.project = nn.Linear(self.n_content + self.n_place, config.d_model)
         code = torch.empty(self.contrast.n_patches, self.n_content, max(_CODE))
         # Columns that count of a code with as many for each patch; on the CPU even where all else is built on "meta".
-        kept = [i * max(_CODE) + j for i, k in enumerate(self.contrast.scales()) for j in range(_CODE[k])]
-        self.register_buffer("kept", torch.tensor(kept, device="cpu"), persistent=False)
+        columns = [i * max(_CODE) + j for i, k in enumerate(self.contrast.scales()) for j in range(_CODE[k])]
+        self.register_buffer("columns", torch.tensor(columns, device="cpu"), persistent=False)
         self.register_buffer("code", code if code.is_meta else WEIGHT * torch.randn(code.shape))
 
     def width(self, readout: str) -> int | None:
@@ -153,8 +153,8 @@ class PatchTokens(Tokenizer):
     def read_out(self, content: Tensor, statistics: Tensor, readout: str) -> Tensor:
         if readout == "contrast":
             return self.contrast.turned(content, statistics[:, 1:])
-        columns = torch.einsum("bpf,pfk->bpk", content, self.code)
-        return columns.flatten(1)[:, self.kept]
+        coded = torch.einsum("bpf,pfk->bpk", content, self.code)
+        return coded.flatten(1)[:, self.columns]
 
     def target(self, content: Tensor) -> Tensor:
         return self.contrast.unweighted(content)[..., : self.n_target]

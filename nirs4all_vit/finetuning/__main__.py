@@ -15,18 +15,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with needed_by("finetune", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
     parser = ArgumentParser(
-        prog="nirs4all-vit finetune",
-        description="Tune an encoder on the targets of many datasets.",
-        allow_abbrev=False,
+        prog="nirs4all-vit finetune", description="Tune an encoder on the targets of many datasets.", allow_abbrev=False
     )
     parser.add_argument("--config", action="config", help="settings (YAML)")
     parser.add_class_arguments(FinetuningConfig, as_group=False)
-    given = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
-    given.pop("config", None)
+    settings = parser.parse_args(list(sys.argv[1:] if arguments is None else arguments))
+    settings.pop("config", None)
     from .multitask import finetune
 
     try:
-        path = finetune(FinetuningConfig(**given.as_dict()))
+        path = finetune(FinetuningConfig(**settings.as_dict()))
     except (ValueError, OSError) as error:
         print(f"nirs4all-vit finetune: {error}", file=sys.stderr)
         return 1

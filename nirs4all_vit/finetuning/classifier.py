@@ -162,8 +162,8 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         n_folds = min(3, int(np.bincount(codes)[np.unique(codes)].min()), len(np.unique(groups)))
         if n_folds < 2:
             return []
-        found = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(codes, codes, groups)
-        return [(inside, outside) for inside, outside in found if len(np.unique(codes[inside])) > 1]
+        splits = StratifiedGroupKFold(n_folds, shuffle=True, random_state=0).split(codes, codes, groups)
+        return [(inside, outside) for inside, outside in splits if len(np.unique(codes[inside])) > 1]
 
     def _predicted(self, head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
         probabilities = np.zeros((len(Z), len(self.classes_)))

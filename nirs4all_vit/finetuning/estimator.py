@@ -124,9 +124,9 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
             new = self.resolve(X, wavelengths)
             further = self._further_targets(y)
             check_consistent_length(X, further)
-            blocks, seen, codes = self._seen  # type: ignore[has-type] # set by _finish
+            blocks, earlier_targets, codes = self._seen  # type: ignore[has-type] # set by _finish
             blocks = [*blocks, *new]
-            targets = np.concatenate([seen, further])
+            targets = np.concatenate([earlier_targets, further])
             codes = np.append(codes, codes.max() + 1 + np.arange(len(further)))
             self._note(targets)
         if codes.max() + 1 >= _FEWEST:
@@ -261,9 +261,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         import torch
         from skorch import NeuralNet
 
-        from .episodes import Episodes, EpisodicLoss
-        from .layers import learning_rates
-        from .module import SpectralModule
+        from .tuning import Episodes, EpisodicLoss, SpectralModule, learning_rates
 
         spectra = _together(blocks)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1)) + self.n_steps_

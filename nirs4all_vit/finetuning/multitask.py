@@ -6,12 +6,15 @@ import copy
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from ..embedding.inference import resolve_device
@@ -19,21 +22,76 @@ from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import load_checkpoint, save_checkpoint
 from ..files import atomic_path
 from ..pretraining.data.bank import load_x_bank
-from ..pretraining.data.batch import SpectralBatch
-from ..pretraining.draw import Draw
+from ..pretraining.data.batch import Draw, SpectralBatch
+from ..pretraining.data.dataset import SpectralDataset
 from ..pretraining.episodic_ridge import EpisodicRidge
-from ..pretraining.objectives.inputs import Inputs
-from ..pretraining.schedule import learning_rate_factor
-from ..pretraining.tasks.hidden_components import HiddenComponents
+from ..pretraining.model import learning_rate_factor
+from ..pretraining.objectives import Inputs
+from ..pretraining.scores import read_targets
+from ..pretraining.tasks.regions import HiddenComponents
 from ..spectra.data import Spectra
-from .episodes import Episodes
-from .labelled import LabelledDataset, load_labelled
-from .layers import learning_rates
 from .multitask_config import FinetuningConfig
+from .tuning import Episodes, learning_rates
 
+#: Targets measured on fewer samples teach nothing; neither do classes of fewer.
+_FEWEST, _SMALLEST_CLASS = 20, 6
 #: Norm that gradients are clipped to.
 _CLIP = 1.0
 _WARMUP = 0.05
+
+
+@dataclass(frozen=True)
+class LabelledDataset:
+    """A dataset with what was measured beside its spectra.
+
+    Attributes
+    ----------
+    dataset : SpectralDataset
+    targets : dict of str to ndarray of shape (n_spectra, n_outputs), float32
+        By name; NaN where nothing was measured. Classes are columns of zeros and ones.
+    groups : ndarray of shape (n_spectra,)
+        Physical sample of each spectrum.
+    """
+
+    dataset: SpectralDataset
+    targets: dict[str, NDArray[np.float32]]
+    groups: NDArray[np.intp]
+
+    def measured(self, target: str) -> NDArray[np.intp]:
+        """Return the rows that have a target."""
+        return np.flatnonzero(np.isfinite(self.targets[target]).all(axis=1))
+
+
+def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> Iterator[LabelledDataset]:
+    """Yield those datasets that have targets.
+
+    They lie in ``<dataset_id>.csv`` in `y_bank`, as `read_targets` takes it. Text stands for classes. A ValueError says
+    that a table has another number of rows than there are spectra, or lacks the column of its groups.
+    """
+    for dataset in datasets:
+        path = Path(y_bank) / f"{dataset.name}.csv"
+        if not path.exists():
+            continue
+        table, groups = read_targets(path, dataset)
+        outputs = {}
+        for name in map(str, table):
+            values = _outputs(table[name])
+            rows = np.isfinite(values).all(axis=1)
+            if values.shape[1] and len(np.unique(groups[rows])) >= _FEWEST and (values[rows].std(axis=0) > 0).any():
+                outputs[name] = values
+        if outputs:
+            yield LabelledDataset(dataset, outputs, groups)
+
+
+def _outputs(column: pd.Series) -> NDArray[np.float32]:
+    """Return numbers as one column, classes as one each; rare classes count as not measured."""
+    if pd.api.types.is_numeric_dtype(column):
+        return column.to_numpy(dtype=np.float32)[:, None]
+    counts = column.value_counts()
+    codes, classes = pd.factorize(column.where(column.map(counts) >= _SMALLEST_CLASS))
+    out = (codes[:, None] == np.arange(len(classes))).astype(np.float32)
+    out[codes < 0] = np.nan
+    return out
 
 
 def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
@@ -95,11 +153,11 @@ class _Run:
         """Take a step; returns the loss."""
         # By step, so that a resumed run draws what it would have drawn.
         rng = np.random.default_rng([self.config.seed, self.step])
-        chosen = self.labelled[rng.integers(len(self.labelled))]
-        name = list(chosen.targets)[rng.integers(len(chosen.targets))]
-        rows = chosen.measured(name)
-        inputs, answers = self._episode(chosen, name, rows, int(rng.integers(2**31)))
-        axis = torch.from_numpy(np.array(chosen.dataset.wavelengths))
+        labelled = self.labelled[rng.integers(len(self.labelled))]
+        name = list(labelled.targets)[rng.integers(len(labelled.targets))]
+        rows = labelled.measured(name)
+        inputs, answers = self._episode(labelled, name, rows, int(rng.integers(2**31)))
+        axis = torch.from_numpy(np.array(labelled.dataset.wavelengths))
         batch = SpectralBatch(inputs["x"], axis, 1.0)
         loss = self._loss(batch, answers["targets"], int(answers["n_support"]))
         parts = {"labels": float(loss.detach())}
@@ -118,16 +176,16 @@ class _Run:
         self.optimizer.step()
         self.schedule.step()
         self.step += 1
-        line = {"step": self.step, "dataset": chosen.dataset.name, "target": name, **parts}
+        line = {"step": self.step, "dataset": labelled.dataset.name, "target": name, **parts}
         with (self.out / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         return float(loss.detach())
 
-    def _episode(self, chosen: LabelledDataset, name: str, rows: Any, seed: int) -> tuple[dict[str, Tensor], ...]:
+    def _episode(self, labelled: LabelledDataset, name: str, rows: Any, seed: int) -> tuple[dict[str, Tensor], ...]:
         # As published, which is what the embedder is given; only what is drawn is read.
-        spectra = Spectra(chosen.dataset.values, np.asarray(chosen.dataset.wavelengths))
+        spectra = Spectra(labelled.dataset.values, np.asarray(labelled.dataset.wavelengths))
         size = self.config.batch_size
-        return Episodes(spectra, chosen.targets[name], rows, chosen.groups, size=size, augment=False, seed=seed)[0]
+        return Episodes(spectra, labelled.targets[name], rows, labelled.groups, size=size, augment=False, seed=seed)[0]
 
     def _loss(self, batch: SpectralBatch, targets: Tensor, n_support: int) -> Tensor:
         embedded = Inputs([batch.to(self.device)]).embed(self.encoder, self.config.readout)
@@ -137,18 +195,18 @@ class _Run:
     def _start(self) -> None:
         """Make the folder, or go on from what lies there."""
         settings = {**dataclasses.asdict(self.config), "checkpoint_sha256": self.origin.sha256}
-        told = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
+        identity = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
         state, file = self.out / "state.pt", self.out / "config.json"
-        self.told = told | {"targets": _hash(self.labelled)}
+        self.told = identity | {"targets": _hash(self.labelled)}
         if self.config.resume == "auto" and state.exists():
-            found = torch.load(state, weights_only=True, map_location=self.device)
-            changed = [k for k, v in self.told.items() if found["told"].get(k) != v]
+            saved = torch.load(state, weights_only=True, map_location=self.device)
+            changed = [k for k, v in self.told.items() if saved["told"].get(k) != v]
             if changed:
                 raise ValueError(f"{self.out} holds a run with other {changed[0]}; name another folder.")
-            self.encoder.load_state_dict(found["encoder"])
-            self.optimizer.load_state_dict(found["optimizer"])
-            self.schedule.load_state_dict(found["schedule"])
-            self.step = found["step"]
+            self.encoder.load_state_dict(saved["encoder"])
+            self.optimizer.load_state_dict(saved["optimizer"])
+            self.schedule.load_state_dict(saved["schedule"])
+            self.step = saved["step"]
             lines = (self.out / "metrics.jsonl").read_text("utf-8").splitlines()[: self.step]
             (self.out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
             return
@@ -177,8 +235,8 @@ class _Run:
             **self.origin.header.get("provenance", {}),
             "tuned": True,
             "tuned_from": self.origin.sha256,
-            "tuned_on": sorted(found.dataset.name for found in self.labelled),
-            "tuned_families": sorted({found.dataset.family for found in self.labelled}),
+            "tuned_on": sorted(labelled.dataset.name for labelled in self.labelled),
+            "tuned_families": sorted({labelled.dataset.family for labelled in self.labelled}),
             "tuning": dataclasses.asdict(self.config),
             "targets_hash": self.told["targets"],
         }
@@ -197,8 +255,8 @@ def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
     unknown = set(config.without_families) - {dataset.family for dataset in bank}
     if unknown:
         raise ValueError(f"without_families: no family {sorted(unknown)[0]!r} in {config.x_bank}.")
-    kept = [dataset for dataset in bank if dataset.family not in config.without_families]
-    labelled = list(load_labelled(kept, config.y_bank))
+    datasets = [dataset for dataset in bank if dataset.family not in config.without_families]
+    labelled = list(load_labelled(datasets, config.y_bank))
     if not labelled:
         raise ValueError(f"no dataset of {config.x_bank} has targets in {config.y_bank}.")
     return labelled
@@ -206,8 +264,8 @@ def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
 
 def _hash(labelled: Sequence[LabelledDataset]) -> str:
     digest = hashlib.sha256()
-    for found in labelled:
-        for name, values in found.targets.items():
-            digest.update(f"{found.dataset.name}/{name}".encode())
+    for dataset in labelled:
+        for name, values in dataset.targets.items():
+            digest.update(f"{dataset.dataset.name}/{name}".encode())
             digest.update(np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()

@@ -13,9 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array
 
 from ..embedding.folds import shuffled_folds
-from ..heads.head import make_head
-from ..heads.pca_columns import PCAColumns
-from ..heads.tuned import TunedHead
+from ..heads.columns import PCAColumns
+from ..heads.head import TunedHead, make_head
 from .estimator import N_FOLDS, SpectralEstimator
 
 #: At unit spread, where replicates forbid leaving out one row at a time.

@@ -9,25 +9,25 @@ from ..lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "CappedPLSRegression": "capped_pls",
+        "CappedPLSRegression": "pls",
         "CrossConformalRegressor": "conformal",
-        "PCAColumns": "pca_columns",
+        "PCAColumns": "columns",
         "HeadUnavailable": "tabular",
-        "PLSDA": "plsda",
-        "BlockScaler": "block_scaler",
-        "available_heads": "available",
+        "PLSDA": "pls",
+        "BlockScaler": "columns",
+        "available_heads": "head",
         "make_head": "head",
-        "make_spectral_pipeline": "pipeline",
+        "make_spectral_pipeline": "head",
     },
 )
 
 if TYPE_CHECKING:
-    from .available import available_heads as available_heads
-    from .block_scaler import BlockScaler as BlockScaler
-    from .capped_pls import CappedPLSRegression as CappedPLSRegression
+    from .columns import BlockScaler as BlockScaler
+    from .columns import PCAColumns as PCAColumns
     from .conformal import CrossConformalRegressor as CrossConformalRegressor
+    from .head import available_heads as available_heads
     from .head import make_head as make_head
-    from .pca_columns import PCAColumns as PCAColumns
-    from .pipeline import make_spectral_pipeline as make_spectral_pipeline
-    from .plsda import PLSDA as PLSDA
+    from .head import make_spectral_pipeline as make_spectral_pipeline
+    from .pls import PLSDA as PLSDA
+    from .pls import CappedPLSRegression as CappedPLSRegression
     from .tabular import HeadUnavailable as HeadUnavailable

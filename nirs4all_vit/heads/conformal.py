@@ -82,16 +82,16 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         if groups is not None and name is not None:
             fit_params = {**fit_params, name: np.asarray(groups)}
         residuals = np.full(n, np.nan)
-        seen = np.zeros(n, dtype=bool)
+        held_out = np.zeros(n, dtype=bool)
         for inside, outside in check_cv(cv).split(X, y, groups):
-            if seen[outside].any():
+            if held_out[outside].any():
                 raise ValueError("cv holds samples out more than once; give a splitter that is a partition.")
             own = _check_method_params(X, fit_params, indices=inside)
             model = clone(self.estimator).fit(_safe_indexing(X, inside), y[inside], **own)
             residuals[outside] = np.abs(y[outside] - np.ravel(model.predict(_safe_indexing(X, outside))))
-            seen[outside] = True
-        if not seen.all():
-            raise ValueError(f"{(~seen).sum()} samples are in no fold of cv; give a splitter that is a partition.")
+            held_out[outside] = True
+        if not held_out.all():
+            raise ValueError(f"{(~held_out).sum()} samples are in no fold of cv; give a splitter that is a partition.")
         self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
         self.residuals_, self.n_samples_ = residuals, n if groups is None else len(np.unique(groups))
         if hasattr(self.estimator_, "n_features_in_"):

@@ -1,26 +1,102 @@
-"""Ready-made heads by name."""
+"""Ready-made heads by name, those of them that run here, and pipelines that end in one."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import TransformedTargetRegressor
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, RidgeCV
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
+from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from .capped_pls import CappedPLSRegression
-from .pca_columns import PCAColumns
-from .plsda import PLSDA
-from .stopped_early import NetworkClassifier, NetworkRegressor, ProcessClassifier, ProcessRegressor
-from .tabular import HeadUnavailable, TabularClassifier, TabularRegressor, why_not
-from .tuned import TunedHead
+from ..embedder import SpectralEmbedder
+from ..embedding.folds import shuffled_folds
+from .columns import PCAColumns
+from .pls import PLSDA, CappedPLSRegression
+from .tabular import LIBRARIES, HeadUnavailable, TabularClassifier, TabularRegressor, weights_here, why_not
+
+
+class _StoppedEarly:
+    """A few hundred steps are a penalty of their own, and a bound that a kernel runs into is meant as one: no news to users."""
+
+    def fit(self, X: Any, y: Any) -> Any:
+        """Fit without warnings of convergence."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            return super().fit(X, y)  # type: ignore[misc]
+
+
+class NetworkRegressor(_StoppedEarly, MLPRegressor):
+    """``MLPRegressor``, quiet."""
+
+
+class NetworkClassifier(_StoppedEarly, MLPClassifier):
+    """``MLPClassifier``, quiet."""
+
+
+class ProcessRegressor(_StoppedEarly, GaussianProcessRegressor):
+    """``GaussianProcessRegressor``, quiet."""
+
+
+class ProcessClassifier(_StoppedEarly, GaussianProcessClassifier):
+    """``GaussianProcessClassifier``, quiet."""
+
+
+class TunedHead(GridSearchCV):
+    """`sklearn.model_selection.GridSearchCV` for calibration sets as they come.
+
+    With an integer `cv`, folds are shuffled with a fixed seed, as calibration samples often come sorted; classes are spread
+    evenly, groups are kept together; and there are fewer folds where there are fewer samples, or members of a class.
+
+    Its score is that of the estimator that it found. A search that minimises squared errors would score by them; beside a plain
+    regressor, which scores by R2, a search over heads could not compare the two.
+    """
+
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None, **params: Any) -> TunedHead:
+        """Search; `groups` (n_samples,) names the physical sample of each row, where there are replicates."""
+        cv: Any = self.cv  # type: ignore[has-type] # scikit-learn's
+        if isinstance(cv, (int, np.integer)):
+            # Made here, not by whoever builds the head: nirs4all's default engine writes parameters down as JSON.
+            self.cv = self._folds(int(cv), y, groups, _num_samples(X))
+        try:
+            return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
+        finally:
+            self.cv = cv
+
+    def _folds(self, n_folds: int, y: Any, groups: Any, n_samples: int) -> Any:
+        if groups is not None:
+            n_samples = len(np.unique(groups))
+        if n_samples < 2:
+            raise ValueError(f"{n_samples} sample: a head that searches its parameters needs two or more.")
+        if groups is None and is_classifier(self.estimator):
+            classes, counts = np.unique(np.asarray(y), return_counts=True)
+            if counts.min() < 2:
+                rare = str(classes[counts.argmin()])
+                raise ValueError(
+                    f"class {rare!r} has one sample: a head that searches its parameters needs two of each; drop it, or give "
+                    f"make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
+                )
+            return StratifiedKFold(min(n_folds, counts.min()), shuffle=True, random_state=0)
+        return shuffled_folds(n_folds, n_samples, groups)
+
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Return R2, or the accuracy of a classifier."""
+        check_is_fitted(self)
+        return self.best_estimator_.score(X, y, **params)
+
 
 #: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
 ALPHAS = np.logspace(-6, 4, 41)
@@ -113,10 +189,10 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
         raise HeadUnavailable(f"make_head({name!r}): {missing}.")
     make, searched, standardised = _HEADS[task][name]
     core = make()
-    known = core.get_params(deep=False)
-    for given in params:
-        if given not in known:
-            raise ValueError(f"make_head({name!r}) has no parameter {given!r}; it has: {', '.join(sorted(known))}.")
+    names = core.get_params(deep=False)
+    for parameter in params:
+        if parameter not in names:
+            raise ValueError(f"make_head({name!r}) has no parameter {parameter!r}; it has: {', '.join(sorted(names))}.")
     core.set_params(**params)
     grid = {key: np.asarray(values).tolist() for key, values in searched.items() if key not in params}
     prefix = ""
@@ -149,3 +225,93 @@ def check_head(name: str, task: str) -> None:
 def head_names(task: str) -> tuple[str, ...]:
     """Return the names of all heads for a task, those that cannot run here too."""
     return tuple(_HEADS[task])
+
+
+class HeadNames(tuple[str, ...]):
+    """Names of heads that run here; `unavailable` gives the names of the other ones, and why not."""
+
+    unavailable: dict[str, str]
+
+    def __repr__(self) -> str:
+        missing = "".join(f"\n  {name}: {why}" for name, why in self.unavailable.items())
+        return ", ".join(self) + (f"\nnot here:{missing}" if missing else "")
+
+
+def available_heads(task: str = "regression") -> HeadNames:
+    """Return the names that `make_head` takes and that run here; ``.unavailable`` says why others do not.
+
+    TabPFN and TabICL run where their weights lie: elsewhere `make_head` makes them all the same, and their first `fit` fetches the weights if
+    there is a network.
+
+    Parameters
+    ----------
+    task : {"regression", "classification"}
+
+    Examples
+    --------
+    >>> from nirs4all_vit.heads import available_heads
+    >>> "ridge" in available_heads()
+    True
+    """
+    if task not in TASKS:
+        raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
+    reasons = {name: why_not(name, task) or _without_weights(name, task) for name in LIBRARIES}
+    names = HeadNames(name for name in head_names(task) if reasons.get(name) is None)
+    names.unavailable = {name: why for name, why in reasons.items() if why is not None}
+    return names
+
+
+def _without_weights(library: str, task: str) -> str | None:
+    if weights_here(library, task):
+        return None
+    about = LIBRARIES[library]
+    return (
+        f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where there is a network, or "
+        f"set {about.variables[task]}=/path/to/{about.files[task]}"
+    )
+
+
+def make_spectral_pipeline(
+    head: str | BaseEstimator = "ridge",
+    wavelengths: ArrayLike | None = None,
+    *,
+    task: str = "regression",
+    **embedder: Any,
+) -> Pipeline:
+    """Return ``Pipeline([("embed", SpectralEmbedder(...)), ("head", ...)])``.
+
+    All heads of `make_head` read the embedder's default read-out: those that want few columns make them themselves. So
+    one embedding serves a whole grid of heads, and with ``cache=True``, the default here, each spectrum is encoded once.
+
+    Parameters
+    ----------
+    head : str or estimator, default="ridge"
+        A name that `make_head` takes, or any scikit-learn estimator.
+    wavelengths : array-like of shape (n_wavelengths,), default=None
+        Axis of the spectra, where neither column names nor nirs4all tell it.
+    task : {"regression", "classification"}
+        For a head by name.
+    **embedder
+        Parameters of `SpectralEmbedder`.
+
+    Returns
+    -------
+    Pipeline
+        Unfitted, with the steps ``embed`` and ``head``.
+
+    Raises
+    ------
+    TypeError
+        A task in the place of the wavelengths.
+
+    Examples
+    --------
+    >>> from nirs4all_vit.heads import make_head, make_spectral_pipeline
+    >>> model = make_spectral_pipeline("ridge")
+    >>> grid = {"head": [make_head("ridge"), make_head("pls")]}
+    """
+    if isinstance(wavelengths, str):
+        raise TypeError(f"wavelengths={wavelengths!r} is no axis; a task is given by name, task={wavelengths!r}.")
+    parameters = {"cache": True, "wavelengths": wavelengths, **embedder}
+    estimator = make_head(head, task) if isinstance(head, str) else head
+    return Pipeline([("embed", SpectralEmbedder(**parameters)), ("head", estimator)])

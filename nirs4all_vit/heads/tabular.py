@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from .pca_columns import PCAColumns
+from .columns import PCAColumns
 
 
 class HeadUnavailable(RuntimeError):
@@ -50,27 +50,27 @@ LIBRARIES = {
 
 def why_not(library: str, task: str) -> str | None:
     """Return why a library cannot run here, or None. Weights that it may fetch itself count as there."""
-    known = LIBRARIES[library]
-    if importlib.util.find_spec(known.package) is None:
-        return f"{known.package} is not installed: pip install 'nirs4all-vit[{library}]'"
-    named = os.environ.get(known.variables[task])
+    about = LIBRARIES[library]
+    if importlib.util.find_spec(about.package) is None:
+        return f"{about.package} is not installed: pip install 'nirs4all-vit[{library}]'"
+    named = os.environ.get(about.variables[task])
     if named and not Path(named).is_file():
-        return f"{known.variables[task]}={named} is no file"
+        return f"{about.variables[task]}={named} is no file"
     return None
 
 
 def weights_here(library: str, task: str) -> bool:
     """Tell whether weights lie on this machine: named by a variable, or where the library keeps what it has fetched."""
-    known = LIBRARIES[library]
-    if os.environ.get(known.variables[task]):
+    about = LIBRARIES[library]
+    if os.environ.get(about.variables[task]):
         return True  # `why_not` has looked
     if library == "tabicl":
         from huggingface_hub import try_to_load_from_cache
 
-        return isinstance(try_to_load_from_cache("jingang/TabICL", known.files[task]), str)
+        return isinstance(try_to_load_from_cache("jingang/TabICL", about.files[task]), str)
     from tabpfn.model_loading import get_cache_dir
 
-    return (Path(get_cache_dir()) / known.files[task]).is_file()
+    return (Path(get_cache_dir()) / about.files[task]).is_file()
 
 
 class _Tabular(BaseEstimator):
@@ -96,11 +96,11 @@ class _Tabular(BaseEstimator):
     def _fit(self, X: Any, y: Any) -> Any:
         if self.library not in LIBRARIES:
             raise ValueError(f"library={self.library!r} is not known; use one of {', '.join(LIBRARIES)}.")
-        known = LIBRARIES[self.library]
-        if not 1 <= self.n_columns <= known.most_columns:
-            raise ValueError(f"n_columns={self.n_columns}; {self.library} takes 1 to {known.most_columns} columns.")
+        about = LIBRARIES[self.library]
+        if not 1 <= self.n_columns <= about.most_columns:
+            raise ValueError(f"n_columns={self.n_columns}; {self.library} takes 1 to {about.most_columns} columns.")
         missing = why_not(self.library, self._task)
-        path = self.model_path or os.environ.get(known.variables[self._task])
+        path = self.model_path or os.environ.get(about.variables[self._task])
         if missing is None and path is not None and not Path(path).is_file():
             missing = f"model_path={str(path)!r} is no file"
         if missing:
@@ -120,10 +120,10 @@ class _Tabular(BaseEstimator):
         return self
 
     def _advice(self) -> str:
-        known = LIBRARIES[self.library]
+        about = LIBRARIES[self.library]
         return (
-            f"It needs {known.files[self._task]} ({known.licence}): let it download the file where there is a network, or "
-            f"set {known.variables[self._task]}=/path/to/{known.files[self._task]}, or pass model_path=."
+            f"It needs {about.files[self._task]} ({about.licence}): let it download the file where there is a network, or "
+            f"set {about.variables[self._task]}=/path/to/{about.files[self._task]}, or pass model_path=."
         )
 
     def _model(self, path: str | os.PathLike[str] | None) -> Any:
@@ -131,17 +131,17 @@ class _Tabular(BaseEstimator):
         if self.library == "tabicl":
             import tabicl
 
-            made = tabicl.TabICLRegressor if self._task == "regression" else tabicl.TabICLClassifier
+            estimator = tabicl.TabICLRegressor if self._task == "regression" else tabicl.TabICLClassifier
             # Its loader takes the path of a file that exists and does not look elsewhere.
-            return made(model_path=path, allow_auto_download=path is None, **common)
+            return estimator(model_path=path, allow_auto_download=path is None, **common)
         import tabpfn
         from tabpfn.constants import ModelVersion
 
-        made = tabpfn.TabPFNRegressor if self._task == "regression" else tabpfn.TabPFNClassifier
+        estimator = tabpfn.TabPFNRegressor if self._task == "regression" else tabpfn.TabPFNClassifier
         if path is not None:
-            return made(model_path=str(path), **common)
+            return estimator(model_path=str(path), **common)
         # The version whose licence lets everyone use it.
-        return made.create_default_for_version(ModelVersion.V2, **common)
+        return estimator.create_default_for_version(ModelVersion.V2, **common)
 
     def _few(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -169,12 +169,9 @@ class TabularRegressor(RegressorMixin, _Tabular):
     _task = "regression"
 
     def fit(self, X: Any, y: Any) -> TabularRegressor:
-        """Keep the calibration samples as context; `X` (n_samples, n_columns), `y` (n_samples,).
+        """Keep `X` (n_samples, n_columns) and `y` (n_samples,) as context.
 
-        Raises
-        ------
-        HeadUnavailable
-            The package or its weights are missing.
+        `HeadUnavailable` says that the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True)
         return self._fit(X, y)
@@ -190,12 +187,9 @@ class TabularClassifier(ClassifierMixin, _Tabular):
     _task = "classification"
 
     def fit(self, X: Any, y: Any) -> TabularClassifier:
-        """Keep the calibration samples as context; `X` (n_samples, n_columns), labels `y` (n_samples,).
+        """Keep `X` (n_samples, n_columns) and labels `y` (n_samples,) as context.
 
-        Raises
-        ------
-        HeadUnavailable
-            The package or its weights are missing.
+        `HeadUnavailable` says that the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)

@@ -9,8 +9,8 @@ import torch
 from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
-from ..pretraining.augmentation.masking import block_mask, check_bounds
-from ..pretraining.draw import Draw
+from ..pretraining.augmentation import block_mask, check_bounds
+from ..pretraining.data.batch import Draw
 from ..spectra.data import assumed_wavelengths
 
 

@@ -5,7 +5,7 @@ from ..lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Augmentation": "augmentation.augmentation",
+        "Augmentation": "augmentation",
         "BaselineCache": "data.asls",
         "FamilyKFold": "data.splitters",
         "GroupKennardStone": "data.splitters",

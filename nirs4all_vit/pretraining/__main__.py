@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from .data.bank import load_x_bank
-from .memory import keep_freed_memory
 from .recipes import parse_arguments
 
 
@@ -19,6 +18,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (FileNotFoundError, ValueError) as error:
         print(f"nirs4all-vit pretrain: {error}", file=sys.stderr)
         return 1
+    from .distributed import keep_freed_memory
     from .loop import Pretraining
 
     keep_freed_memory()

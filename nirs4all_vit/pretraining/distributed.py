@@ -1,8 +1,10 @@
-"""One process or many: the few calls that differ."""
+"""One process or many: the few calls that differ, and the memory of each."""
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +17,7 @@ from torch import distributed as dist
 class Processes:
     """This process among all of a run, as ``torchrun`` started them.
 
-    Attributes
-    ----------
-    rank, world_size : int
-        Number of this process, number of all.
-    device : torch.device
-        Where it computes.
+    `rank` is its number, `world_size` the number of all, `device` where it computes.
     """
 
     rank: int
@@ -85,3 +82,20 @@ class Processes:
         """End the group."""
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with the largest values that it takes.
+_SETTINGS = ((-1, 2**31 - 2), (-3, 32 * 1024 * 1024))
+
+
+def keep_freed_memory() -> bool:
+    """Let the process keep what it frees for its next step.
+
+    Every step frees activations of the same sizes. By default glibc hands them back to the kernel, which clears them
+    again for the next step: a third of the time on two cores. This is for a process that does nothing but train.
+    Returns whether the C library is glibc and took the settings.
+    """
+    if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    library = ctypes.CDLL(None)
+    return all(library.mallopt(name, value) == 1 for name, value in _SETTINGS)

@@ -25,22 +25,10 @@ class EpisodicRidge(nn.Module):
     """
 
     def forward(self, embeddings: Tensor, targets: Tensor, n_support: int) -> tuple[Tensor, Tensor]:
-        """Compute the loss.
+        """Return the loss, a scalar, and the absolute penalties that were chosen (t,), without gradient.
 
-        Parameters
-        ----------
-        embeddings : Tensor of shape (n, d)
-            Embeddings of an episode, support first.
-        targets : Tensor of shape (n, t)
-            Known answers.
-        n_support : int
-            Rows that the ridge is fitted on.
-
-        Returns
-        -------
-        loss : scalar Tensor
-        penalties : Tensor of shape (t,)
-            The absolute penalties that were chosen, without gradient.
+        `embeddings` (n, d) and the known answers `targets` (n, t) are of an episode, its first `n_support` rows those
+        that the ridge is fitted on.
         """
         # Float64: at 1e-6 of the diagonal a float32 Cholesky has no digits left.
         z, y = embeddings.double(), targets.double()
@@ -51,8 +39,8 @@ class EpisodicRidge(nn.Module):
         spread = (z[:n_support].square().mean(dim=0) + 1e-16).sqrt()
         factor = (spread + FLOOR * spread.mean()).rsqrt()
         with torch.no_grad():
-            kept = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
-        z = z * (factor * kept)
+            gain = (spread.square().sum() / (spread * factor).square().sum()).sqrt()
+        z = z * (factor * gain)
         cross = z @ z[:n_support].T
         kernel = cross[:n_support]
         diagonal = kernel.diagonal().mean().clamp_min(1e-12)
@@ -67,7 +55,7 @@ class EpisodicRidge(nn.Module):
             slack = alphas[:, None] * inverse.diagonal(dim1=1, dim2=2) - 1.0 / n_support
             residual = alphas[:, None, None] * duals / slack.clamp_min(1e-12).unsqueeze(-1)
             best = residual.square().mean(dim=1).argmin(dim=0)
-        chosen = duals[best, :, torch.arange(y.shape[1], device=z.device)].T
-        error = (y[n_support:] - cross[n_support:] @ chosen).square().mean(dim=0)
+        coefficients = duals[best, :, torch.arange(y.shape[1], device=z.device)].T
+        error = (y[n_support:] - cross[n_support:] @ coefficients).square().mean(dim=0)
         loss = (error.clamp(max=2.0) + 1e-3).log().mean()
         return loss.to(embeddings.dtype), alphas[best].detach()

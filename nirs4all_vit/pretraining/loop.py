@@ -25,15 +25,12 @@ from .data.bank import load_x_bank
 from .data.dataset import SpectralDataset
 from .data.multi import numbered_loader
 from .distributed import Processes
-from .metrics import MetricsLog, plot_losses
-from .model import PretrainingModel
-from .objectives.inputs import Inputs
-from .preparation import Preparation, on_device, synthetic_spectra
+from .model import PretrainingModel, learning_rate_factor, parameter_groups, total_steps
+from .objectives import Inputs
+from .preparation import Preparation, chosen_datasets, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder, take_contrast
-from .schedule import learning_rate_factor, parameter_groups, total_steps
+from .record import FILE, MetricsLog, check_same_run, load_state, plot_losses, save_state
 from .scores import linear_cka, probe, ridge_scores
-from .selection import check_same_run, chosen_datasets
-from .state import FILE, load_state, save_state
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
 _VALIDATION = 1_000_003
@@ -75,9 +72,9 @@ class Pretraining:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
         synthetic = synthetic_spectra(config, self.datasets)
         self.training = Preparation(config, self.datasets, synthetic, config.run.seed)
-        drawn = {id(dataset) for dataset in self.training.data.datasets}
+        sampled_ids = {id(dataset) for dataset in self.training.data.datasets}
         # What is too small or constant is not drawn from, and not said to have been seen.
-        self.datasets = [dataset for dataset in self.datasets if id(dataset) in drawn]
+        self.datasets = [dataset for dataset in self.datasets if id(dataset) in sampled_ids]
         self.validation = Preparation(config, self.datasets, synthetic, config.run.seed + _VALIDATION)
         # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
         self._origin = provenance(config, self.datasets)
@@ -137,15 +134,15 @@ class Pretraining:
         bar = tqdm(
             total=self.steps, initial=self.step_done, desc="pretraining", unit="step", disable=not (progress and first)
         )
-        started, seen = time.perf_counter(), 0
+        started, n_spectra = time.perf_counter(), 0
         try:
             with bar:
                 if self.step_done == 0:
                     self._log_scores(log)
                 while self.step_done < self.steps and not self._stopped():
                     row = self.step()
-                    seen += int(row.pop("spectra"))
-                    rate = seen / (time.perf_counter() - started)
+                    n_spectra += int(row.pop("spectra"))
+                    rate = n_spectra / (time.perf_counter() - started)
                     if log is not None:
                         log.write({"step": self.step_done, **row, "spectra_per_second": round(rate, 1)})
                         bar.set_postfix({"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"}, refresh=False)
@@ -226,10 +223,10 @@ class Pretraining:
             prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
             with self._autocast():
                 try:
-                    found = self.model(prepared, encoder)[1]
+                    batch_losses = self.model(prepared, encoder)[1]
                 except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
                     raise self._not_finite(str(error)) from error
-                for name, loss in found.items():
+                for name, loss in batch_losses.items():
                     losses.setdefault(name, []).append(float(loss))
         if not losses:
             raise ValueError(
@@ -260,8 +257,8 @@ class Pretraining:
 
     def product(self) -> SpectralPerceiver:
         """Return the encoder that is kept: the moving average of the weights, where there is one."""
-        kept = self.average.module if self.average is not None else self.encoder
-        return cast("SpectralPerceiver", kept.eval())
+        encoder = self.average.module if self.average is not None else self.encoder
+        return cast("SpectralPerceiver", encoder.eval())
 
     def _not_finite(self, what: str) -> FloatingPointError:
         return FloatingPointError(

@@ -1,8 +1,9 @@
-"""Micro-batches with everything that the objectives need, each a function of the seed and its number."""
+"""The datasets that a run draws from, and micro-batches of them, each a function of the seed and its number."""
 
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,27 +14,18 @@ from torch.utils.data import Dataset
 
 from .augmentation import Augmentation
 from .config import PretrainingConfig
+from .data.batch import Draw
 from .data.dataset import SpectralDataset
 from .data.multi import MultiSpectralDataset
 from .data.synthetic import synthetic_bank
-from .draw import Draw
-from .objectives import OBJECTIVES
-from .objectives.inputs import Inputs, Source
+from .objectives import OBJECTIVES, Inputs, Source
 
 
 class Preparation(Dataset[dict[str, Inputs]]):
     """Draw, augment, mask and make tasks, on the CPU.
 
-    Parameters
-    ----------
-    config : PretrainingConfig
-        The run.
-    datasets : sequence of SpectralDataset
-        The bank.
-    synthetic : sequence of SpectralDataset
-        Synthetic datasets, as the configuration asks for (`synthetic_spectra`).
-    seed : int
-        Seed of the stream.
+    The stream that `seed` begins is of a bank, and of the synthetic datasets that the configuration asks for
+    (`synthetic_spectra`).
     """
 
     def __init__(
@@ -81,14 +73,41 @@ class Preparation(Dataset[dict[str, Inputs]]):
         views = []
         for view in inputs.views:
             hidden = np.random.default_rng([self.seed, k, 1]).random(len(view)) < self.metadata_dropout
-            views.append([{} if hide else known for hide, known in zip(hidden, self.data.metadata(view), strict=True)])
+            views.append([{} if hide else about for hide, about in zip(hidden, self.data.metadata(view), strict=True)])
         return views
+
+
+def chosen_datasets(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
+    """Return the datasets of a bank that a run may draw from; a ValueError names what is not there."""
+    families, names = {dataset.family for dataset in datasets}, {dataset.name for dataset in datasets}
+    _all_known("data.without_families", config.data.without_families, families, "family")
+    contrastive = config.objectives.contrastive
+    if contrastive.weight > 0:
+        _all_known("objectives.contrastive.pairs", [n for pair in contrastive.pairs for n in pair], names, "dataset")
+    selected = [dataset for dataset in datasets if dataset.family not in config.data.without_families]
+    if config.data.p_synth == 1:
+        if selected:
+            warnings.warn("data.p_synth=1: synthetic spectra only, the bank is not used.", stacklevel=2)
+        return []
+    if not selected:
+        raise ValueError(
+            f"data.p_synth={config.data.p_synth:g} asks for real spectra and there are none: name a folder with "
+            "data.x_bank, leave fewer families out, or set data.p_synth=1 for synthetic spectra only."
+        )
+    return selected
+
+
+def _all_known(field: str, names: Sequence[str], names_there: set[str], what: str) -> None:
+    unknown = sorted(set(names) - names_there)
+    if unknown:
+        raise ValueError(f"{field}: no such {what} in the bank: {', '.join(unknown)}.")
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
     """Return the synthetic datasets of a run; made once, they serve training and validation."""
-    wanted = _share(config, datasets) > 0
-    return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)] if wanted else []
+    if _share(config, datasets) == 0:
+        return []
+    return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)]
 
 
 def _share(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> float:

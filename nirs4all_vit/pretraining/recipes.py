@@ -30,13 +30,7 @@ def bundled_recipes() -> list[str]:
 
 
 def find_recipe(reference: str | Path) -> Path:
-    """Return the file of a bundled recipe's name or of a path.
-
-    Raises
-    ------
-    FileNotFoundError
-        Neither of both.
-    """
+    """Return the file of a bundled recipe's name or of a path; a FileNotFoundError says that it is neither."""
     bundled = Path(str(resources.files(__package__) / "recipes" / f"{reference}.yaml"))
     for path in (bundled, Path(reference)):
         if path.is_file():
@@ -85,17 +79,17 @@ def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConf
     parser = recipe_parser(**options)
     from jsonargparse import ArgumentError
 
-    given = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
+    words = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
         # "--config=smoke" as well as "--config smoke".
-        given = [part for a in given for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
-        for i, argument in enumerate(given[:-1]):
+        words = [part for a in words for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
+        for i, argument in enumerate(words[:-1]):
             if argument == "--config":
                 whole = Path(folder) / f"{i}.yaml"
-                whole.write_text(yaml.safe_dump(read_recipe(given[i + 1])), "utf-8")
-                given[i + 1] = str(whole)
+                whole.write_text(yaml.safe_dump(read_recipe(words[i + 1])), "utf-8")
+                words[i + 1] = str(whole)
         try:
-            settings = parser.instantiate(parser.parse_args(given))
+            settings = parser.instantiate(parser.parse_args(words))
             groups = {name: settings[name] for name in ("data", "encoder", "objectives", "optim", "run")}
             return PretrainingConfig(**groups)
         except ArgumentError as error:  # with exit_on_error=False

@@ -13,8 +13,16 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .axes import check_labels, parse_axis_labels
-from .data import AXIS_UNITS, Spectra, assumed_wavelengths, check_finite, is_monotonic, to_nanometres
+from .data import (
+    AXIS_UNITS,
+    Spectra,
+    assumed_wavelengths,
+    check_finite,
+    check_labels,
+    is_monotonic,
+    parse_axis_labels,
+    to_nanometres,
+)
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
@@ -37,8 +45,8 @@ def as_table(X: Any) -> NDArray[Any]:
         return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
     except ValueError as error:
         # scikit-learn prints the array along with some messages; the first line says what is wrong.
-        said = _first_text(X) or str(error).splitlines()[0].rstrip(":.") + "."
-        raise SpectralInputError(said) from error
+        message = _first_text(X) or str(error).splitlines()[0].rstrip(":.") + "."
+        raise SpectralInputError(message) from error
 
 
 def _first_text(X: Any) -> str:
@@ -76,9 +84,9 @@ def are_column_numbers(labels: NDArray[np.float64]) -> bool:
 
 def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.float64] | None:
     """Return the first axis that is not None, or column names, in nm; None if there is neither."""
-    for given in axes:
-        if given is not None:
-            return to_nanometres(given, axis_unit)
+    for wavelengths in axes:
+        if wavelengths is not None:
+            return to_nanometres(wavelengths, axis_unit)
     if labels is None:
         return None
     check_labels(labels)
@@ -183,25 +191,25 @@ def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectr
     axes = list(wavelengths) if is_nested(wavelengths) else [wavelengths] * len(X)
     if len(axes) != len(X):
         raise SpectralAxisError(f"{len(axes)} wavelength axes for {len(X)} spectra; give one per spectrum.")
-    known: dict[bytes, NDArray[np.float64]] = {}
+    grids: dict[bytes, NDArray[np.float64]] = {}
     blocks = []
-    for i, (row, given) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
+    for i, (row, own_axis) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
         if np.ndim(row) != 1:
             raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
         values = as_table(np.ma.asanyarray(row)[np.newaxis, :])
-        given = np.asarray(given)
-        key = given.tobytes()
-        if key not in known:
+        own_axis = np.asarray(own_axis)
+        key = own_axis.tobytes()
+        if key not in grids:
             try:
-                known[key] = to_nanometres(given, axis_unit)
+                grids[key] = to_nanometres(own_axis, axis_unit)
             except SpectralAxisError as error:
                 raise SpectralAxisError(f"spectrum {i}: {error}") from error
-        if known[key].size != values.shape[1]:
+        if grids[key].size != values.shape[1]:
             raise SpectralAxisError(
-                f"spectrum {i} has {values.shape[1]} points, its wavelengths {known[key].size}; they must agree."
+                f"spectrum {i} has {values.shape[1]} points, its wavelengths {grids[key].size}; they must agree."
             )
-        check_finite(values, known[key], first_row=i)
-        blocks.append(Spectra.on_grid(values, known[key]))
+        check_finite(values, grids[key], first_row=i)
+        blocks.append(Spectra.on_grid(values, grids[key]))
     return blocks
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .axes import parse_axis_labels
-from .data import check_finite, is_monotonic, to_nanometres
+from .data import check_finite, is_monotonic, parse_axis_labels, to_nanometres
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.
@@ -25,14 +24,8 @@ _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
 class SpectralArray:
     """An opened ``.npy`` file: a row per spectrum, with an axis from elsewhere.
 
-    Attributes
-    ----------
-    path : Path
-        The file.
-    wavelengths : ndarray of shape (n_wavelengths,), float64
-        In nm, in the order of the columns.
-    values : ndarray of shape (n_spectra, n_wavelengths)
-        Mapped from disk.
+    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra, n_wavelengths) are
+    mapped from disk.
     """
 
     path: Path

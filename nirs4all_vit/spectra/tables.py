@@ -16,12 +16,67 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .axes import parse_axis_labels
-from .data import guess_axis_unit, is_monotonic, to_nanometres
-from .lines import LONGEST_LINE, BoundedLines
+from .data import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 
 if TYPE_CHECKING:
     import pandas as pd
+
+#: Characters of a line, at most: some hundred thousand values.
+LONGEST_LINE = 1 << 22
+
+
+class BoundedLines(io.RawIOBase):
+    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
+
+    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
+    it. A line has at most `longest` bytes.
+    """
+
+    def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
+        super().__init__()
+        self.path, self.longest, self._run, self._line, self._open = Path(path), longest, 0, 1, False
+        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
+        self._file = opener(self.path, "rb")
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer.
+
+        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
+        """
+        content = self._file.read(min(len(buffer), self.longest))
+        # Old files end lines by a carriage return alone.
+        first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
+        end = max(content.rfind(b"\n"), content.rfind(b"\r"))
+        if self._run + first > self.longest:
+            self._refuse(f"longer than {self.longest:,} characters; not a table of spectra")
+        if self._open or b'"' in content:
+            self._check_quotes(content)
+        self._line += content.count(b"\n")
+        self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _check_quotes(self, content: bytes) -> None:
+        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
+        for i, line in enumerate(content.split(b"\n")):
+            if i and self._open:
+                self._line += i - 1
+                self._refuse("a quote that is not closed")
+            self._open ^= line.count(b'"') % 2 == 1
+
+    def _refuse(self, what: str) -> None:
+        raise SpectralInputError(f"{self.path.name}, line {self._line}: {what}.")
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
+
 
 #: Suffixes that are read, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
@@ -160,9 +215,9 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
-    n_columns, kept = len(labels), _kept(path, labels, drop)
-    if kept is not None:
-        labels = [labels[i] for i in kept]
+    n_columns, columns = len(labels), _kept(path, labels, drop)
+    if columns is not None:
+        labels = [labels[i] for i in columns]
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
@@ -198,7 +253,7 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
     warn_if_cut(path)
     order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
     return SpectralTable(
-        path, wavelengths if order is None else wavelengths[order], order, kept, n_columns, delimiter, decimal
+        path, wavelengths if order is None else wavelengths[order], order, columns, n_columns, delimiter, decimal
     )
 
 
@@ -214,10 +269,10 @@ def _kept(path: Path, labels: Sequence[str], drop: Sequence[str]) -> NDArray[np.
     if missing:
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
     # The index that pandas writes beside the columns, under a name that nobody gave.
-    kept = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
-    if not kept:
+    columns = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
+    if not columns:
         raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
-    return None if len(kept) == len(labels) else np.asarray(kept, dtype=np.intp)
+    return None if len(columns) == len(labels) else np.asarray(columns, dtype=np.intp)
 
 
 def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
@@ -316,9 +371,9 @@ def _place(path: Path, row: int) -> str:
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
-        seen = -1
+        spectrum = -1
         for number, line in enumerate(file, start=2):
-            seen += bool(line.strip())
-            if seen == row:
+            spectrum += bool(line.strip())
+            if spectrum == row:
                 return f"{path.name}, line {number}"
     return f"{path.name}, line {row + 2}"

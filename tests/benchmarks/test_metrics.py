@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.metrics import classification_scores, regression_scores
+from benchmarks.context import classification_scores, regression_scores
 
 
 def test_regression() -> None:

@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 
 from benchmarks.__main__ import main
-from benchmarks.problems import Problems
-from benchmarks.public import public_names, read_public
+from benchmarks.problems import Problems, public_names, read_public
 from tests.conftest import make_registry, make_spectra
 
 DATASET_ID, NM = "corn_eigenvector_nir", np.linspace(1100.0, 2498.0, 120)

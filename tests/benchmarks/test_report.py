@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import readme, report
+from benchmarks import report
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
 from benchmarks.intervals import COVERAGES
 from benchmarks.phases import TRANSFER_RECIPE
-from benchmarks.tables import read_comparison
+from benchmarks.tables import ROOT, read_comparison, updated_readme
 from benchmarks.tasks import Results, Task
 
 #: Datasets: few, but so many that ties do not make scipy permute.
@@ -142,8 +142,8 @@ def test_the_same_results_give_the_same_bytes(results: Path, built: tuple[Path, 
 
 
 def test_the_readme_is_not_stale() -> None:
-    text = (readme.ROOT / "README.md").read_text("utf-8")
-    assert readme.updated(text) == text, "run `python -m benchmarks report --readme`"
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert updated_readme(text) == text, "run `python -m benchmarks report --readme`"
 
 
 def _put(folder: Path, rows: list[tuple[str, int, float, dict]]) -> None:

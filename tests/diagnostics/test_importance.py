@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.diagnostics import wavelength_importance
-from nirs4all_vit.diagnostics.gradients import input_gradients
+from nirs4all_vit.diagnostics.importance import input_gradients
 from nirs4all_vit.heads import make_head, make_spectral_pipeline
 
 NM = np.linspace(1100.0, 2300.0, 300)

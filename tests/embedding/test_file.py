@@ -126,7 +126,7 @@ def test_a_source_that_changes_meanwhile_is_refused(tmp_path: Path, monkeypatch:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of fcntl")
 def test_two_runs_on_one_target(tmp_path: Path) -> None:
-    from nirs4all_vit.embedding.partial import PartialRows
+    from nirs4all_vit.embedding.file import PartialRows
 
     identity = {"made_by": "this test"}
     with (

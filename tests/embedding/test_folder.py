@@ -106,8 +106,6 @@ def test_folders_that_cannot_be(folder: Path, tmp_path: Path) -> None:
 def test_on_dask(folder: Path, tmp_path: Path) -> None:
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(n_workers=1, processes=False, dashboard_address=None) as cluster:
-        results = embed_folder(
-            folder, tmp_path / "out", readout="mean", jobs=-1, backend="dask", scheduler=cluster.scheduler_address
-        )
+        results = embed_folder(folder, tmp_path / "out", readout="mean", jobs=-1, scheduler=cluster.scheduler_address)
     assert [r.error for r in results] == [None] * 3
     assert np.load(tmp_path / "out" / "lab.npy").shape == (4, 96)

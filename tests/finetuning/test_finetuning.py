@@ -16,9 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from nirs4all_vit import SpectralClassifier, SpectralEmbedder, SpectralRegressor, load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.encoder.checkpoint import Checkpoint
-from nirs4all_vit.finetuning.episodes import Episodes, EpisodicLoss
 from nirs4all_vit.finetuning.estimator import SpectralEstimator
-from nirs4all_vit.finetuning.layers import learning_rates
+from nirs4all_vit.finetuning.tuning import Episodes, EpisodicLoss, learning_rates
 from nirs4all_vit.heads import make_head
 from nirs4all_vit.spectra.data import Spectra
 from tests.conftest import make_spectra

@@ -13,7 +13,7 @@ import torch
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.cli import main
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
-from nirs4all_vit.finetuning.labelled import load_labelled
+from nirs4all_vit.finetuning.multitask import load_labelled
 from nirs4all_vit.pretraining.data.bank import load_x_bank
 from tests.conftest import make_spectra
 

@@ -14,7 +14,7 @@ import torch
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.pretraining import Pretraining, PretrainingConfig, SpectralDataset, load_recipe, pretrain
 from nirs4all_vit.pretraining.data import bank_hash
-from nirs4all_vit.pretraining.state import FILE
+from nirs4all_vit.pretraining.record import FILE
 from tests.conftest import ROOT, make_spectra
 
 ALL = [

@@ -19,10 +19,9 @@ from nirs4all_vit.pretraining.config import (
     MaskedModelingConfig,
 )
 from nirs4all_vit.pretraining.data import MultiSpectralDataset, SpectralDataset, SyntheticSpectralDataset, asls_baseline
-from nirs4all_vit.pretraining.draw import Draw
-from nirs4all_vit.pretraining.objectives import OBJECTIVES, DatasetAdversary
-from nirs4all_vit.pretraining.objectives.inputs import Inputs, Source
-from nirs4all_vit.pretraining.schedule import parameter_groups
+from nirs4all_vit.pretraining.data.batch import Draw
+from nirs4all_vit.pretraining.model import parameter_groups
+from nirs4all_vit.pretraining.objectives import OBJECTIVES, DatasetAdversary, Inputs, Source
 from tests.conftest import make_spectra
 
 TINY = EncoderConfig(n_latents=8, d_model=32, n_heads=2, n_self_layers=2, n_scales=2, patch_hidden=8)

@@ -7,8 +7,7 @@ import pytest
 
 from nirs4all_vit import load_checkpoint
 from nirs4all_vit.pretraining.data.dataset import SpectralDataset
-from nirs4all_vit.pretraining.scores import ridge_scores
-from nirs4all_vit.pretraining.targets import read_targets
+from nirs4all_vit.pretraining.scores import read_targets, ridge_scores
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2300.0, 60)

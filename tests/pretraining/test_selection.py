@@ -11,7 +11,7 @@ import torch
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.pretraining import Pretraining, SpectralDataset, load_recipe, pretrain
-from nirs4all_vit.pretraining.selection import check_same_run
+from nirs4all_vit.pretraining.record import check_same_run
 from tests.conftest import make_spectra
 from tests.pretraining.test_loop import ALL, bank, config
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from nirs4all_vit.pretraining.data import SpectralBatch
-from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.data.batch import Draw
 from nirs4all_vit.pretraining.tasks import TASKS, corrupt, make_tasks
 from tests.conftest import make_spectra
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from nirs4all_vit import SpectralAxisError, SpectralEmbedder, SpectralInputError
-from nirs4all_vit.spectra.axes import check_labels
+from nirs4all_vit.spectra.data import check_labels
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
-from nirs4all_vit.spectra.axes import parse_axis_labels
-from nirs4all_vit.spectra.data import Spectra, assumed_wavelengths, guess_axis_unit, to_nanometres
+from nirs4all_vit.spectra.data import Spectra, assumed_wavelengths, guess_axis_unit, parse_axis_labels, to_nanometres
 
 
 @pytest.mark.parametrize(

@@ -21,15 +21,7 @@ from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, read_checked, write_checksum
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
-from .folders import (
-    METADATA,
-    SPECTRA,
-    WAVELENGTHS,
-    check_counts,
-    read_folder,
-    read_json,
-    write_folder,
-)
+from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
 
 #: Prefix of temporary folders; key by which a parsed copy knows its table.
 _SPOOL, _PARSED = "x_bank-", "parsed_from"
@@ -218,18 +210,18 @@ def _sources(folder: Path) -> dict[str, list[Path]]:
     """Return the files and folders of a bank by dataset id."""
     if not folder.is_dir():
         raise FileNotFoundError(f"no folder {folder}; pass the folder of the x-bank.")
-    found: dict[str, list[Path]] = {}
+    paths: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):
             continue
         suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.lower().endswith(suffix)), None)
         if suffix:  # also a link to nowhere, or a folder of that name: reading it will say so
-            found.setdefault(path.name[: -len(suffix)], []).append(path)
+            paths.setdefault(path.name[: -len(suffix)], []).append(path)
         elif path.is_dir() and _is_dataset(path):
-            found.setdefault(path.name, []).append(path)
-    if not found:
+            paths.setdefault(path.name, []).append(path)
+    if not paths:
         raise FileNotFoundError(f"no <dataset_id>.csv, .csv.gz, .parquet or <dataset_id>/{SPECTRA} in {folder}.")
-    return found
+    return paths
 
 
 def _is_dataset(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a training step gets."""
+"""What a training step gets: a batch of spectra, and random numbers from one seed."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class SpectralBatch:
     def take(self, rows: Tensor) -> SpectralBatch:
         """Return some rows (a mask or indices)."""
         shared = ("wavelengths",) if self.wavelengths.dim() == 1 else ()
-        picked = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
-        return dataclasses.replace(self, **picked)
+        fields = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
+        return dataclasses.replace(self, **fields)
 
     def grid(self) -> Grid:
         """Return the wavelengths as the encoder takes them."""
@@ -63,3 +63,36 @@ class SpectralBatch:
         """Return the batch on a device."""
         moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
         return SpectralBatch(**moved)
+
+
+class Draw:
+    """Random draws from one seeded generator, in the ranges that tasks and augmentations are described by."""
+
+    def __init__(self, generator: torch.Generator) -> None:
+        self.generator = generator
+
+    @classmethod
+    def seeded(cls, seed: int) -> Draw:
+        """Return draws that the seed decides."""
+        return cls(torch.Generator().manual_seed(seed))
+
+    def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+        """Uniform numbers of the given shape."""
+        return torch.rand(shape, generator=self.generator) * (high - low) + low
+
+    def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
+        """Numbers whose logarithm is uniform between those of low and high."""
+        bounds = torch.tensor([low, high]).log()
+        return (self.uniform(*shape) * (bounds[1] - bounds[0]) + bounds[0]).exp()
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers."""
+        return torch.randn(shape, generator=self.generator)
+
+    def integer(self, low: int, high: int) -> int:
+        """One integer, low <= i <= high."""
+        return int(torch.randint(low, high + 1, (), generator=self.generator))
+
+    def chance(self, probability: float) -> bool:
+        """Return True with the given probability."""
+        return float(torch.rand((), generator=self.generator)) < probability

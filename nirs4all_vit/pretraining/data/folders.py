@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra.data import is_monotonic, to_nanometres
-from .dataset import SpectralDataset, row_blocks
-from .metadata import SpectralMetadata, value_and_mask
+from .dataset import SpectralDataset, SpectralMetadata, row_blocks, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
 
@@ -73,16 +72,8 @@ def write_folder(
 ) -> None:
     """Write one dataset folder from blocks of spectra, in bounded memory.
 
-    Parameters
-    ----------
-    folder : path
-        Is made; files of that name are replaced, each in one step.
-    chunks : iterable of ndarray of shape (n, n_wavelengths)
-        Spectra in ascending order of wavelength.
-    wavelengths : ndarray of shape (n_wavelengths,)
-        In nm, ascending.
-    source : dict
-        Metadata; ``axis_unit`` is set to nm.
+    The folder is made; files of that name are replaced, each in one step. `chunks` are arrays (n, n_wavelengths) in
+    ascending order of `wavelengths` (n_wavelengths,), in nm; ``axis_unit`` of the metadata `source` is set to nm.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -129,17 +120,17 @@ def check_counts(
     SpectralInputError
         ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
     """
-    for key, found in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
-        said = _number(source.get(key))
-        if found is not None and said is not None and said != found:
-            raise SpectralInputError(f"{name}: {found} where the metadata says {key}={said:g}; a cut file?")
+    for key, count in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
+        entry = _number(source.get(key))
+        if count is not None and entry is not None and entry != count:
+            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={entry:g}; a cut file?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
-        said_limits = [_number(limit) for limit in limits]
-        found_limits = (wavelengths.min(), wavelengths.max())
-        if None not in said_limits and not np.allclose(found_limits, np.sort(np.array(said_limits, float)), rtol=0.01):
+        stated_ends = [_number(limit) for limit in limits]
+        ends = (wavelengths.min(), wavelengths.max())
+        if None not in stated_ends and not np.allclose(ends, np.sort(np.array(stated_ends, float)), rtol=0.01):
             raise SpectralInputError(
-                f"{name}: the axis runs from {found_limits[0]:g} to {found_limits[1]:g} nm where the metadata says {limits}."
+                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm where the metadata says {limits}."
             )
 
 
@@ -178,8 +169,8 @@ def _finite(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _number(value: Any) -> float | None:
-    found, mask = value_and_mask(value)
-    return found if mask else None
+    number, mask = value_and_mask(value)
+    return number if mask else None
 
 
 def _ascending(values: NDArray[Any], descending: bool) -> NDArray[np.float32]:

@@ -53,7 +53,7 @@ def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]
     from nirs4all.data.dataset import SpectroDataset
 
     if isinstance(source, SpectroDataset):
-        found = [source]
+        spectro_datasets = [source]
     else:
         if isinstance(source, (str, Path)):
             if not Path(source).exists():
@@ -61,10 +61,10 @@ def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]
             source = str(source)
         try:
             configs = source if isinstance(source, DatasetConfigs) else DatasetConfigs(source)
-            found = configs.get_datasets()
+            spectro_datasets = configs.get_datasets()
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise SpectralInputError(f"nirs4all cannot open {source}: {error}") from error
-    return [dataset for one in found for dataset in _sources(one, name or one.name)]
+    return [dataset for one in spectro_datasets for dataset in _sources(one, name or one.name)]
 
 
 def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path | None = None) -> list[SpectralDataset]:
@@ -97,7 +97,7 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
     with needed_by("a public dataset", "nirs4all-datasets"):
         import nirs4all_datasets
     try:
-        found = nirs4all_datasets.get(dataset_id, root=root, cache_dir=cache, reproduce=True)
+        dataset = nirs4all_datasets.get(dataset_id, root=root, cache_dir=cache, reproduce=True)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"{error} root={str(root)!r} must be a checkout of the nirs4all-datasets registry that holds it."
@@ -107,14 +107,14 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
         raise ConnectionError(
             f"dataset {dataset_id!r} cannot be fetched (no network?): {reason} A copy on disk loads with load_x_bank."
         ) from error
-    if not hasattr(found, "sources"):
-        return from_nirs4all(found, dataset_id)
-    licence = str(getattr(found.descriptor.governance, "license", "UNKNOWN"))
+    if not hasattr(dataset, "sources"):
+        return from_nirs4all(dataset, dataset_id)
+    licence = str(getattr(dataset.descriptor.governance, "license", "UNKNOWN"))
     datasets = []
-    for index, source in enumerate(found.sources()):
+    for index, source in enumerate(dataset.sources()):
         metadata = {"family": dataset_id, "licence": licence}
         label = dataset_id if index == 0 else f"{dataset_id}-{source}"
-        datasets.append(_dataset(label, np.asarray(found.x(source)), found.wavelengths(source), "auto", metadata))
+        datasets.append(_dataset(label, np.asarray(dataset.x(source)), dataset.wavelengths(source), "auto", metadata))
     return datasets
 
 

@@ -79,10 +79,7 @@ class LODOSplitter(LeaveOneDatasetOut):
     def __iter__(self) -> Iterator[tuple[list[SpectralDataset], SpectralDataset]]:
         """Yield (training datasets, held-out dataset).
 
-        Raises
-        ------
-        ValueError
-            No datasets were given, or all are of one family.
+        A ValueError says that no datasets were given, or that all are of one family.
         """
         if self.datasets is None:
             raise ValueError("LODOSplitter() has no datasets to iterate over; give LODOSplitter(datasets).")
@@ -181,12 +178,12 @@ def _take_groups(module: ModuleType) -> None:
 
     nirs4all knows by class name which splitters take groups, and feeds all others one mean row per group.
     """
-    known = getattr(module, "_SPLITTER_GROUPING_CAPABILITIES", None)
-    if isinstance(known, dict) and "LeaveOneGroupOut" in known:
+    capabilities = getattr(module, "_SPLITTER_GROUPING_CAPABILITIES", None)
+    if isinstance(capabilities, dict) and "LeaveOneGroupOut" in capabilities:
         for splitter in (LeaveOneDatasetOut, LODOSplitter, LeaveOneFamilyOut, FamilyKFold):
-            known[splitter.__name__] = known["LeaveOneGroupOut"]
+            capabilities[splitter.__name__] = capabilities["LeaveOneGroupOut"]
         for designed in (GroupKennardStone, GroupSPXY):
-            known[designed.__name__] = known.get("SPXYGFold", known["LeaveOneGroupOut"])
+            capabilities[designed.__name__] = capabilities.get("SPXYGFold", capabilities["LeaveOneGroupOut"])
 
 
 wrapt.register_post_import_hook(_take_groups, "nirs4all.controllers.splitters.split")

@@ -149,8 +149,8 @@ class _Material:
             self._template = str(generator.choice(sorted(list_product_templates())))
             self.name = self._template
         else:
-            known = sorted(available_components())
-            self._components = [str(c) for c in generator.choice(known, generator.integers(3, 9), replace=False)]
+            components = sorted(available_components())
+            self._components = [str(c) for c in generator.choice(components, generator.integers(3, 9), replace=False)]
             self.name = "mixture of " + ", ".join(self._components)
 
     def mix(self, n_spectra: int) -> tuple[Any, NDArray[np.float64]]:

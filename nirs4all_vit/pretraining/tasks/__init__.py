@@ -6,11 +6,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from .corruption import corrupt
-from .functionals import LinearFunctionals, NonlinearFunctionals
-from .hidden_components import HiddenComponents
-from .region_to_region import RegionToRegion
-from .spikes import LinearSpikes
+from .bands import LinearFunctionals, LinearSpikes, NonlinearFunctionals
+from .bands import corrupt as corrupt
+from .regions import HiddenComponents, RegionToRegion
 
 #: Task generators by the name that a recipe gives them.
 TASKS = {
@@ -21,51 +19,28 @@ TASKS = {
     "region_to_region": RegionToRegion,
 }
 
-__all__ = [
-    "TASKS",
-    "HiddenComponents",
-    "LinearFunctionals",
-    "LinearSpikes",
-    "NonlinearFunctionals",
-    "RegionToRegion",
-    "corrupt",
-    "make_tasks",
-]
-
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:
-    """Build task generators from a recipe.
+    """Build the task generators of a recipe; returns them with their shares, which sum to one, by name.
 
-    Parameters
-    ----------
-    settings : mapping of str to mapping
-        By name: ``weight`` (share of the episodes, default 1) and the parameters of the generator.
-
-    Returns
-    -------
-    dict of str to (task, share)
-        Shares sum to one.
-
-    Raises
-    ------
-    ValueError
-        An unknown name or parameter, or a weight that is not positive.
+    `settings` has, by name, ``weight`` (share of the episodes, default 1) and the parameters of the generator. A
+    ValueError says that a name or parameter is unknown, or that a weight is not positive.
     """
     if not settings:
         raise ValueError(f"name one or more of {', '.join(TASKS)}.")
-    built = {}
-    for name, given in settings.items():
+    tasks = {}
+    for name, values in settings.items():
         if name not in TASKS:
             raise ValueError(f"no task {name!r}; there are: {', '.join(TASKS)}.")
-        parameters = dict(given or {})
+        parameters = dict(values or {})
         weight = float(parameters.pop("weight", 1.0))
         if not 0 < weight < float("inf"):
             raise ValueError(f"{name}: weight={weight} must be positive.")
-        known = inspect.signature(TASKS[name]).parameters
-        if set(parameters) - set(known):
+        names = inspect.signature(TASKS[name]).parameters
+        if set(parameters) - set(names):
             raise ValueError(
-                f"{name} has no parameter {sorted(set(parameters) - set(known))[0]!r}; it has: {', '.join(known)}."
+                f"{name} has no parameter {sorted(set(parameters) - set(names))[0]!r}; it has: {', '.join(names)}."
             )
-        built[name] = (TASKS[name](**parameters), weight)
-    total = sum(weight for _, weight in built.values())
-    return {name: (task, weight / total) for name, (task, weight) in built.items()}
+        tasks[name] = (TASKS[name](**parameters), weight)
+    total = sum(weight for _, weight in tasks.values())
+    return {name: (task, weight / total) for name, (task, weight) in tasks.items()}

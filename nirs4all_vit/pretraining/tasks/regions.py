@@ -1,4 +1,4 @@
-"""Principal components of a hidden region, from the rest of the spectrum."""
+"""Tasks that hide a region of the spectrum, whose contents are predicted from the rest."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from ..data.batch import SpectralBatch
-from ..draw import Draw
-from .functions import check_count
+from ..data.batch import Draw, SpectralBatch
+from .bands import check_count, gaussian_bands, random_view
 
 #: Components that targets are drawn from, and points that have to stay or to be hidden.
 _N_COMPONENTS, _MIN_SEEN, _MIN_HIDDEN = 5, 12, 4
@@ -55,10 +54,10 @@ class HiddenComponents:
         hidden = max(_MIN_HIDDEN, min(hidden, length - 2 * margin - _MIN_SEEN))
         first = draw.integer(0, max(0, length - hidden))
         targets = _components(spectra[:, first : first + hidden], draw, self.n_targets)
-        seen = torch.ones(length, dtype=torch.bool)
-        seen[max(0, first - margin) : first + hidden + margin] = False
+        mask = torch.ones(length, dtype=torch.bool)
+        mask[max(0, first - margin) : first + hidden + margin] = False
         visible = dataclasses.replace(
-            episode, spectra=spectra[:, seen].contiguous(), wavelengths=episode.wavelengths[seen], baseline=None
+            episode, spectra=spectra[:, mask].contiguous(), wavelengths=episode.wavelengths[mask], baseline=None
         )
         return visible, targets
 
@@ -75,8 +74,8 @@ def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
     u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
     # Rounding of the data is no component; neither is a single odd spectrum.
     u = u * ((s > 1e-5 * s[0]) & (s > 0) & (u.abs().amax(dim=0) < 0.99))
-    picked = torch.randperm(min(_N_COMPONENTS, u.shape[1]), generator=draw.generator)[:n_targets]
-    scores = u[:, picked] * len(u) ** 0.5
+    columns = torch.randperm(min(_N_COMPONENTS, u.shape[1]), generator=draw.generator)[:n_targets]
+    scores = u[:, columns] * len(u) ** 0.5
     return torch.nn.functional.pad(scores, (0, n_targets - scores.shape[1])).float()
 
 
@@ -92,3 +91,44 @@ def _other_material(spectra: Tensor, draw: Draw) -> Tensor:
         bend = float(draw.uniform(1, low=0.02, high=0.4)) * (1 if draw.chance(0.5) else -1)
         spectra = mean + deviation * torch.expm1(bend * (spectra - mean) / deviation) / bend
     return spectra.contiguous()
+
+
+class RegionToRegion:
+    """Predict band contrasts of a region from the spectrum of the rest.
+
+    The range is cut in two; the encoder sees the larger part, the answers are contrasts of random bands of
+    the other one, of its spectrum, derivative or SNV. Teaches which bands belong to one molecule.
+
+    Parameters
+    ----------
+    n_targets : int
+        Contrasts to predict.
+    smallest, largest : float
+        Bounds of the hidden share of the points.
+    """
+
+    min_points = 16
+
+    def __init__(self, n_targets: int = 8, smallest: float = 0.15, largest: float = 0.4) -> None:
+        if not 0 < smallest <= largest <= 0.5:
+            raise ValueError(f"smallest={smallest}, largest={largest} must be shares, 0 < smallest <= largest <= 0.5.")
+        check_count("n_targets", n_targets)
+        self.n_targets, self.smallest, self.largest = n_targets, smallest, largest
+
+    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the visible part of the episode and targets (n, n_targets)."""
+        length = episode.spectra.shape[1]
+        hidden = int(float(draw.uniform(1, low=self.smallest, high=self.largest)) * length)
+        hidden = max(2, min(hidden, length - self.min_points, length // 2))
+        first = draw.chance(0.5)
+        rest, other = (slice(hidden, None), slice(0, hidden)) if first else (slice(0, -hidden), slice(-hidden, None))
+        axis = episode.wavelengths[other]
+        bands = gaussian_bands(axis, draw, 2 * self.n_targets, wide=60.0)
+        means = (
+            random_view(episode.spectra[:, other], draw) @ (bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)).T
+        )
+        targets = means[:, : self.n_targets] - means[:, self.n_targets :]
+        visible = dataclasses.replace(
+            episode, spectra=episode.spectra[:, rest].contiguous(), wavelengths=episode.wavelengths[rest], baseline=None
+        )
+        return visible, targets

@@ -10,7 +10,7 @@ import torch
 
 from nirs4all_vit.nirs4all_host import MAEBlockMasker
 from nirs4all_vit.pretraining.augmentation import block_mask
-from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.data.batch import Draw
 from tests.conftest import make_spectra
 
 

@@ -8,10 +8,10 @@ import torch
 from nirs4all.operators import augmentation as nirs4all_augmentation
 from scipy.stats import ks_2samp
 
+from nirs4all_vit.pretraining import augmentation as hot
 from nirs4all_vit.pretraining.augmentation import AUGMENTATIONS, Augmentation, Nirs4allOperator
-from nirs4all_vit.pretraining.augmentation import operators as hot
 from nirs4all_vit.pretraining.data import MultiSpectralDataset, SpectralBatch, SpectralDataset
-from nirs4all_vit.pretraining.draw import Draw
+from nirs4all_vit.pretraining.data.batch import Draw
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2498.0, 180)

@@ -1,0 +1,161 @@
+"""The folder of a run: the state that it is resumed from, and the record of its metrics."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..files import atomic_path
+
+#: The state of a run.
+FILE = "state.pt"
+
+
+class MetricsLog:
+    """Append rows to ``metrics.jsonl`` in the folder of a run.
+
+    The run goes on from `step`; later rows, which a killed run left, are dropped.
+    """
+
+    def __init__(self, folder: Path, step: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        rows = [row for row in read_metrics(self.path) if row["step"] <= step] if step else []
+        self.path.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        self._file = open(self.path, "a", encoding="utf-8")  # noqa: SIM115 - open as long as the run
+        self._board = _tensorboard(folder)
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append a row; it has a ``step``."""
+        self._file.write(json.dumps(row) + "\n")
+        if self._board is not None:
+            for name, value in row.items():
+                if isinstance(value, float):
+                    self._board.add_scalar(name, value, row["step"])
+
+    def flush(self) -> None:
+        """Bring what was written to the disk."""
+        self._file.flush()
+
+    def close(self) -> None:
+        """End the record."""
+        self._file.close()
+        if self._board is not None:
+            self._board.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of a ``metrics.jsonl``; a last line that was cut is left out."""
+    rows = []
+    if path.exists():
+        for line in path.read_text("utf-8").splitlines():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+    return rows
+
+
+def plot_losses(folder: Path) -> Path | None:
+    """Draw the losses of a run into ``loss.png``; None where matplotlib is not installed."""
+    try:
+        import matplotlib
+    except ImportError:
+        return None
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    import numpy as np
+
+    rows = read_metrics(folder / "metrics.jsonl")
+    training = [row for row in rows if "loss" in row]
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    losses = sorted({key for row in training for key in row if key == "loss" or key.startswith("loss/")})
+    for name in losses:
+        steps, values = zip(*((row["step"], row[name]) for row in training if name in row), strict=True)
+        window = max(1, len(values) // 50)
+        smooth = np.convolve(values, np.ones(window) / window, mode="valid")
+        axes.plot(steps[window - 1 :], smooth, label=name.removeprefix("loss/"), lw=1)
+    scored = [row for row in rows if "validation" in row]
+    axes.plot(
+        [row["step"] for row in scored], [row["validation"] for row in scored], "ko-", ms=3, lw=1, label="validation"
+    )
+    axes.set(xlabel="step", ylabel="loss (moving average)")
+    axes.legend(fontsize=8)
+    path = folder / "loss.png"
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+    return path
+
+
+def _tensorboard(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"))
+
+
+def save_state(folder: Path, state: dict[str, Any]) -> None:
+    """Write the state in one step; a process killed meanwhile leaves the one before.
+
+    An OSError says that the disk is full or the folder cannot be written; the state before is intact.
+    """
+    try:
+        with atomic_path(folder / FILE) as target:
+            torch.save(state, target)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        raise OSError(
+            f"the state of the run cannot be written to {folder}: {error}. The last one there is intact; "
+            "make room and start again with --run.resume auto."
+        ) from error
+
+
+def load_state(folder: Path) -> dict[str, Any] | None:
+    """Return the state in a folder; None where there is none. A ValueError says that the file is not a state."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    try:
+        # Tensors and plain types only: nothing in the file can run.
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to start anew.") from error
+
+
+def check_same_run(
+    out: Path, state: dict[str, Any], recipe: dict[str, Any], origin: dict[str, Any], world_size: int
+) -> None:
+    """Raise ValueError unless a saved state is of this recipe, bank and number of processes."""
+    before, recipe = json.loads(state["recipe"]), json.loads(json.dumps(recipe))
+    differing = [
+        f"{name} ({_get(before, name)!r}, now {_get(recipe, name)!r})"
+        for name in sorted({*_keys(before), *_keys(recipe)})
+        if _get(before, name) != _get(recipe, name)
+    ]
+    if differing:
+        raise ValueError(
+            f"the run in {out} was begun with another recipe: {'; '.join(differing)}. Give the same, or another run.out."
+        )
+    if state["origin"]["bank_hash"] != origin["bank_hash"]:
+        raise ValueError(f"the run in {out} was begun with other spectra; give the same bank, or another run.out.")
+    if len(state["penalties"]) != world_size:
+        raise ValueError(
+            f"the run in {out} was begun with {len(state['penalties'])} processes, not {world_size}; start as many."
+        )
+
+
+def _keys(settings: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in settings.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key
+
+
+def _get(settings: Any, name: str) -> Any:
+    for key in name.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
