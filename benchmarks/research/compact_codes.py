@@ -27,6 +27,8 @@ from ..tables import RESULTS
 _PATCHES, _VIEWS = (31, 15, 7, 3), (15, 15, 15, 16)
 _SCALE = np.repeat(np.arange(4), _PATCHES)
 _HALF = sum(_PATCHES) * sum(_VIEWS)
+#: Components by scale, finest first: 512 columns.
+_SHIPPED = (10, 8, 7, 11)
 #: Spectra of each dataset that a code is fitted on.
 _SAMPLED = 64
 
@@ -40,6 +42,7 @@ class Codes:
         self.family = {name: read_about(x_bank, name).get("family", name) for name in names}
         self.folds = fold_families(bank_families(x_bank))
         self.features = cache(self._features)
+        self.tokens = cache(self._tokens)
         self.sample = cache(self._sample)
         self.weights = cache(self._weights)
         self.components = cache(self._components)
@@ -53,43 +56,56 @@ class Codes:
         embedder = SpectralEmbedder(readout="contrast", adapt=False, axis_unit="nm")
         return embedder.fit_transform(spectra, wavelengths=wavelengths)
 
+    def _tokens(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Return the features of each patch (n, 56, 61), and the angle (n, 1) that the scale of a spectrum turns them by."""
+        features = self.features(name)
+        first, second = features[:, :_HALF], features[:, _HALF:]
+        # They stand twice, times cosine and sine of the angle.
+        angle = np.arctan2((first * second).sum(axis=1), np.square(first).sum(axis=1))[:, None]
+        return _by_patch(first * np.cos(angle) + second * np.sin(angle)), angle
+
     def _sample(self, fold: int) -> NDArray[np.float32]:
         """Return centred rows of all datasets outside of a fold, every dataset at the same total variance."""
         parts = []
         for name, family in self.family.items():
             if family in self.folds[fold]:
                 continue
-            features = self.features(name)
-            rows = np.linspace(0, len(features) - 1, min(_SAMPLED, len(features))).astype(int)
-            centred = features[rows] - features[rows].mean(axis=0)
+            tokens, _ = self.tokens(name)
+            rows = np.linspace(0, len(tokens) - 1, min(_SAMPLED, len(tokens))).astype(int)
+            centred = tokens[rows] - tokens[rows].mean(axis=0)
             parts.append(centred / np.sqrt(np.square(centred).sum() + 1e-30))
         return np.concatenate(parts)
 
     def _weights(self, fold: int, power: float) -> NDArray[np.float32]:
-        """Return each column's deviation within datasets to the power of -`power`."""
+        """Return each feature's deviation within datasets to the power of -`power`, (56, 61)."""
         deviation = np.sqrt(np.square(self.sample(fold)).mean(axis=0))
         return ((deviation + 1e-3 * deviation.mean()) ** -power).astype(np.float32)
 
     def _components(self, fold: int, power: float) -> list[NDArray[np.float32]]:
-        """Return principal directions of the patches of each scale, columns weighted first."""
+        """Return principal directions of the patches of each scale, features weighted first."""
         weighted = self.sample(fold) * self.weights(fold, power)
-        both = np.concatenate([_tokens(weighted[:, :_HALF]), _tokens(weighted[:, _HALF:])])
-        components = []
+        directions = []
         for scale in range(len(_PATCHES)):
-            patches = both[:, scale == _SCALE].reshape(-1, sum(_VIEWS))
-            components.append(np.linalg.eigh(patches.T @ patches)[1][:, ::-1])
-        return components
+            patches = weighted[:, scale == _SCALE].reshape(-1, sum(_VIEWS))
+            directions.append(np.linalg.eigh(patches.T @ patches)[1][:, ::-1])
+        return directions
 
-    def per_patch(self, name: str, power: float, counts: tuple[int, ...]) -> NDArray[np.float32]:
-        """Return the leading components of each patch; a number of components for each scale, finest first."""
+    def per_patch(
+        self, name: str, power: float, counts: tuple[int, ...], *, turned: bool = True
+    ) -> NDArray[np.float32]:
+        """Return the leading components of each patch; a number of components for each scale, finest first.
+
+        With `turned` each is multiplied by the cosine of the angle, an eighth of a turn either way.
+        """
         fold = self.fold(name)
-        weighted = self.features(name) * self.weights(fold, power)
-        first, second = weighted[:, :_HALF], weighted[:, _HALF:]
-        # The features stand twice, times cosine and sine of an angle that tells the scale of the spectrum.
-        angle = np.arctan2((first * second).sum(axis=1), np.square(first).sum(axis=1))[:, None]
-        tokens = _tokens(first * np.cos(angle) + second * np.sin(angle))
-        components = self.components(fold, power)
-        return np.concatenate([tokens[:, p] @ components[s][:, : counts[s]] for p, s in enumerate(_SCALE)], axis=1)
+        weights, components = self.weights(fold, power), self.components(fold, power)
+        tokens, angle = self.tokens(name)
+        columns = []
+        for i, scale in enumerate(_SCALE):
+            code = (tokens[:, i] * weights[i]) @ components[scale][:, : counts[scale]]
+            side = 1 - 2 * ((i + np.arange(code.shape[1])) % 2)
+            columns.append(code * np.cos(angle + side * np.pi / 4) if turned else code)
+        return np.concatenate(columns, axis=1)
 
     def projected(self, name: str) -> NDArray[np.float32]:
         """Return a random Gaussian projection to 512 columns."""
@@ -97,7 +113,7 @@ class Codes:
         return features @ np.random.default_rng(0).normal(size=(features.shape[1], 512)).astype(np.float32)
 
 
-def _tokens(half: NDArray[np.float32]) -> NDArray[np.float32]:
+def _by_patch(half: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the features of each patch (n, 56, 61): a scale's patches stand together, view after view."""
     start, scales = 0, []
     for n_patches in _PATCHES:
@@ -117,8 +133,10 @@ def main() -> None:
     ways: dict[str, Callable[[str], NDArray[np.float32]]] = {
         "contrast": codes.features,
         "random projection": codes.projected,
-        **{f"9 per patch, power {p}": lambda name, p=p: codes.per_patch(name, p, (9,) * 4) for p in (0.5, 0.65, 0.75)},
-        "11, 7, 7, 5 per patch, power 0.65": lambda name: codes.per_patch(name, 0.65, (11, 7, 7, 5)),
+        "10, 8, 7, 11 per patch": lambda name: codes.per_patch(name, 0.65, _SHIPPED),
+        "the same, not turned": lambda name: codes.per_patch(name, 0.65, _SHIPPED, turned=False),
+        "the same, power 0.5": lambda name: codes.per_patch(name, 0.5, _SHIPPED),
+        "the same, power 0.8": lambda name: codes.per_patch(name, 0.8, _SHIPPED),
     }
     targets = pd.read_csv(RESULTS / "phase3a_targets.csv")
     weak = targets[(targets["kind"] == "regression") & (targets["n"] == 200) & ~targets["predictable"]]

@@ -57,7 +57,7 @@ BUNDLED = {
         BundledWeights(
             name="nirs-base-v2",
             file="nirs-base-v2.safetensors",
-            sha256="88869ed86330e617b5ad929702a2aa7a8a837e5233ae11be145dc04c938bc4b0",
+            sha256="7afff0761c70ba0d34d87edbc61bcc5bd100a70d361145aa400f051f4df5be31",
             licence="BSD-3-Clause",
         ),
     )

@@ -142,9 +142,14 @@ class LocalContrast(nn.Module):
             Logarithm of the deviation that the spectra were divided by.
         """
         row = features.flatten(1).index_select(1, self.order)
-        angle = _TURN * log_deviation.float()
+        angle = self.angle(log_deviation)
         turn = WEIGHT * torch.stack([angle.cos(), angle.sin()], dim=1)
         return (turn * row.unsqueeze(1)).flatten(1)
+
+    @staticmethod
+    def angle(log_deviation: Tensor) -> Tensor:
+        """Return the angle (B, 1) that the scale of a spectrum turns its features by."""
+        return _TURN * log_deviation.float()
 
     def _order(self) -> Tensor:
         """Return the place of each number of a row among the features of all patches: a scale's patches stand together, view after view."""

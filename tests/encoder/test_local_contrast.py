@@ -125,15 +125,19 @@ def test_contrast_needs_no_latents(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @torch.no_grad()
-def test_the_code_is_linear_in_each_patch() -> None:
+def test_the_code_is_linear_in_each_patch_and_turned_by_the_scale() -> None:
     encoder, x = build(n_scales=2), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     tokenizer, grid = encoder.tokenizer, Grid.from_wavelengths(AXIS)
     content = tokenizer.content(encoder.normalisation(x, grid)[0], grid)
     compact = encoder(x, grid, readout="compact")
     # Finest scale first: seven patches of 7 columns, three of 11.
     assert compact.shape == (3, 7 * 7 + 3 * 11)
-    torch.testing.assert_close(compact[:, 7:14], content[:, 1] @ tokenizer.code[1, :, :7])
-    torch.testing.assert_close(compact[:, -11:], content[:, -1] @ tokenizer.code[-1])
+    angle = 0.15 * encoder.normalisation(x, grid)[1][:, 1:]
+    turned = [2**0.5 * (angle + side * torch.pi / 4).cos() for side in (1, -1)]
+    # From patch to patch the other way round.
+    first, last = content[:, 1] @ tokenizer.code[1, :, :7], content[:, -1] @ tokenizer.code[-1]
+    torch.testing.assert_close(compact[:, 7:14], first * torch.cat([turned[(1 + j) % 2] for j in range(7)], dim=1))
+    torch.testing.assert_close(compact[:, -11:], last * torch.cat([turned[(9 + j) % 2] for j in range(11)], dim=1))
     assert SpectralPerceiver(EncoderConfig()).width("compact") == 512
 
 
