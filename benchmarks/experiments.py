@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from . import intervals, pooled, robustness, transfer
+from . import intervals, pooled, ranges, robustness, transfer
 from .context import Context, parts, scores
 from .embeddings import EmbeddedView
 from .measure import Measured
@@ -38,6 +38,7 @@ def calibration(task: Task, context: Context) -> dict[str, Any]:
 EXPERIMENTS: dict[str, Callable[[Task, Context], dict[str, Any]]] = {
     "calibration": calibration,
     "robustness": robustness.measure,
+    "ranges": ranges.measure,
     "transfer": transfer.measure,
     "pooled": pooled.measure,
     "intervals": intervals.measure,

@@ -218,6 +218,16 @@ def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 
+def ranges(problems: Problems) -> Iterator[Task]:
+    """Other axes at test time: cut, with gaps, coarser, shifted, finer; with encoders that have not seen the family."""
+    yield from _calibrations(problems, ("snv-pls", "ridge@untrained"), kinds=("regression",), experiment="ranges")
+    if problems.x_bank is None:
+        return
+    for fold, families in enumerate(fold_families(bank_families(problems.x_bank))):
+        method = f"ridge@{TRANSFER_RECIPE}~{fold}"
+        yield from _calibrations(problems, (method,), kinds=("regression",), families=families, experiment="ranges")
+
+
 def intervals(problems: Problems) -> Iterator[Task]:
     """Prediction intervals: nominal against empirical coverage."""
     return _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
@@ -319,7 +329,7 @@ NAMES = {
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
-        for phase in (phase0, phase3b, phase6, robustness, intervals, finetuning, transfer, splits, small, leak)
+        for phase in (phase0, phase3b, phase6, robustness, ranges, intervals, finetuning, transfer, splits, small, leak)
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

@@ -15,6 +15,7 @@ __all__, __getattr__, __dir__ = lazy_names(
         "SpectralEmbedder": "embedder",
         "CheckpointError": "errors",
         "SpectralAxisError": "errors",
+        "SpectralAxisWarning": "errors",
         "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
         "SpectralNovelty": "diagnostics",
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from .encoder.checkpoint import save_checkpoint as save_checkpoint
     from .errors import CheckpointError as CheckpointError
     from .errors import SpectralAxisError as SpectralAxisError
+    from .errors import SpectralAxisWarning as SpectralAxisWarning
     from .errors import SpectralInputError as SpectralInputError
     from .finetuning import SpectralClassifier as SpectralClassifier
     from .finetuning import SpectralRegressor as SpectralRegressor

@@ -53,6 +53,12 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         disturbing up to 40 of the spectra seen in `fit` (generalised least squares weighting [3]_). For use on other instruments
         or over years; where nothing is disturbed the error is the same in the mean, for single materials up to 30 % more. No labels are
         looked at.
+    align : bool, default=True
+        Put spectra on other axes on that of `fit`: interpolated, or averaged where they are finer, and what they lack filled in
+        from what the calibration spectra know (the conditional mean of a low-rank Gaussian model of them). With False each
+        spectrum is embedded on its own range, and the columns of spectra of other ranges mean other wavelengths.
+    max_filled : float, default=0.5
+        Share of the fitted axis, beyond the ends of a spectrum and in its gaps, that may be filled in. From 0.1 on there is a warning.
     wavelengths : array-like of shape (n_wavelengths,), default=None
         Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
@@ -77,6 +83,11 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Unless `on_outlier` is ``"ignore"``.
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
         Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
+    alignment_ : Alignment
+        Unless `align` is False: the fitted axis, ascending, without wavelengths that most spectra lack (`wavelengths`), and the model
+        that fills in missing points.
+    signal_ : SignalKind, or None
+        Level, size, sign and shape of the calibration spectra, which `transform` compares; None of fewer than five spectra.
     checkpoint_name_ : str
         Name and version of the weights.
     checkpoint_sha256_ : str
@@ -136,6 +147,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         readout: str = DEFAULT_READOUT,
         adapt: bool = True,
         robust: bool = False,
+        align: bool = True,
+        max_filled: float = 0.5,
         wavelengths: ArrayLike | None = None,
         axis_unit: str = "auto",
         batch_size: int = 32,
@@ -147,6 +160,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         self.readout = readout
         self.adapt = adapt
         self.robust = robust
+        self.align = align
+        self.max_filled = max_filled
         self.wavelengths = wavelengths
         self.axis_unit = axis_unit
         self.batch_size = batch_size
@@ -182,7 +197,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
-            Spectra; a list may hold spectra of unequal length, each with its own wavelengths.
+            Spectra; a list may hold spectra of unequal length, each with its own wavelengths. NaN is a missing point.
         y : ignored
             Present by convention.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
@@ -196,9 +211,9 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Raises
         ------
         SpectralInputError
-            NaN or infinity, not 2-D, no rows.
+            Infinity or fill values, more than half of a spectrum missing, not 2-D, no rows.
         SpectralAxisError
-            Wavelengths of the wrong number, duplicated, not positive, out of range.
+            Wavelengths of the wrong number, duplicated, not positive, out of range; column names that contradict them.
         CheckpointError
             Weights that are missing, damaged or of a newer format.
         """
@@ -212,7 +227,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         ----------
         X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
             Spectra, on the grid seen in `fit` or on any other whose wavelengths are given here or in
-            the column names.
+            the column names. NaN is a missing point.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
             Axis of these spectra, or one axis per spectrum.
 
@@ -314,6 +329,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
             raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
+        if not 0.0 <= self.max_filled <= 1.0:
+            raise ValueError(f"max_filled={self.max_filled!r} must lie between 0 and 1.")
+        for attribute in ("alignment_", "signal_"):
+            self.__dict__.pop(attribute, None)
         blocks = self.resolve(X, wavelengths, fitting=True)
         resolve_device(self.device)
         checkpoint = load_checkpoint(self.checkpoint)
@@ -361,6 +380,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float32"]
+        tags.input_tags.allow_nan = True
         return tags
 
 

@@ -1,4 +1,4 @@
-"""Typed errors: one exception per bad input, whose text says what is wrong and what to do."""
+"""Typed errors and warnings: one per bad input, whose text says what is wrong and what to do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,10 @@ class SpectralInputError(ValueError):
 
 class SpectralAxisError(ValueError):
     """A wavelength axis that cannot be right: unit, range, order, length, duplicates."""
+
+
+class SpectralAxisWarning(UserWarning):
+    """Spectra whose axis differs from that of the calibration by so much that predictions lose accuracy."""
 
 
 class MissingPackageError(ImportError):

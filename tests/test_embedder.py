@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import threading
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -21,7 +22,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from nirs4all_vit import CheckpointError, SpectralAxisError, SpectralEmbedder, SpectralInputError
 from nirs4all_vit.encoder import READOUTS
-from tests.conftest import make_spectra, run_python
+from tests.conftest import ROWS_OF_NAN, make_spectra, run_python
 
 
 def relative_error(a: np.ndarray, b: np.ndarray) -> float:
@@ -40,9 +41,9 @@ def embedded(spectra: np.ndarray, nm: np.ndarray) -> np.ndarray:
 @pytest.mark.filterwarnings("ignore:no wavelengths were given")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_check_estimator() -> None:
-    results = check_estimator(SpectralEmbedder(), on_fail=None)
+    results = check_estimator(SpectralEmbedder(), on_fail=None, expected_failed_checks=ROWS_OF_NAN)
     unusual = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
-    assert set(unusual) <= {"check_array_api_input"}, unusual
+    assert set(unusual) <= {"check_array_api_input", *ROWS_OF_NAN}, unusual
     assert len(results) > 40
 
 
@@ -53,7 +54,7 @@ def test_output_is_float32_of_fixed_width(readout: str, spectra: np.ndarray, nm:
     assert z.dtype == np.float32
     assert z.shape == (len(spectra), embedder.get_feature_names_out().size)
     assert np.isfinite(z).all()
-    other = np.linspace(900, 1700, 125)
+    other = np.linspace(1200, 2400, 125)
     assert embedder.transform(make_spectra(other, 3), wavelengths=other).shape == (3, z.shape[1])
 
 
@@ -136,7 +137,7 @@ def test_rows_do_not_depend_on_their_company(readout: str, spectra: np.ndarray, 
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_rows_do_not_depend_on_padding(readout: str, spectra: np.ndarray, nm: np.ndarray) -> None:
-    embedder = SpectralEmbedder(readout=readout, adapt=False)
+    embedder = SpectralEmbedder(readout=readout, adapt=False, align=False)
     embedded = embedder.fit_transform(spectra, wavelengths=nm)
     grids = [nm, np.linspace(350, 2500, 2151), np.linspace(908, 1676, 125), np.linspace(850, 1050, 100)]
     rows = [spectra[0], *(make_spectra(g, 1)[0] for g in grids[1:]), spectra[1]]
@@ -193,17 +194,27 @@ def test_every_way_to_give_the_axis(spectra: np.ndarray, nm: np.ndarray, embedde
 
 
 def test_argument_wins_over_constructor_wins_over_header(spectra: np.ndarray, nm: np.ndarray) -> None:
-    frame = pd.DataFrame(spectra, columns=[str(v) for v in nm - 50])
-    assert SpectralEmbedder().fit(frame).wavelengths_[0] == 1050
-    assert SpectralEmbedder(wavelengths=nm - 20).fit(frame).wavelengths_[0] == 1080
-    assert SpectralEmbedder(wavelengths=nm - 20).fit(frame, wavelengths=nm).wavelengths_[0] == 1100
+    # A header in whole numbers is the same axis, rounded.
+    frame = pd.DataFrame(spectra, columns=[f"{v:.0f}" for v in nm - 0.4])
+    assert SpectralEmbedder().fit(frame).wavelengths_[0] == 1100
+    assert SpectralEmbedder(wavelengths=nm - 0.2).fit(frame).wavelengths_[0] == 1099.8
+    assert SpectralEmbedder(wavelengths=nm - 0.2).fit(frame, wavelengths=nm).wavelengths_[0] == 1100
+
+
+def test_a_header_that_contradicts_the_wavelengths_is_refused(spectra: np.ndarray, nm: np.ndarray) -> None:
+    frame = pd.DataFrame(spectra, columns=[f"{v:g}" for v in nm]).iloc[:, ::-1]
+    message = "run from 2498 to 1100 nm, the given wavelengths from 1100 to 2498 nm: they contradict"
+    fitted = SpectralEmbedder(wavelengths=nm).fit(spectra)
+    for call in (SpectralEmbedder(wavelengths=nm).fit, fitted.transform, partial(fitted.fit, wavelengths=nm)):
+        with pytest.raises(SpectralAxisError, match=message):
+            call(frame)
 
 
 def test_other_grid_at_transform(spectra: np.ndarray, nm: np.ndarray) -> None:
     other = np.linspace(908, 1676, 125)
     X = make_spectra(other, 4)
-    embedded = SpectralEmbedder(adapt=False).fit_transform(spectra, wavelengths=nm)
-    embedder = SpectralEmbedder(adapt=False).fit(X, wavelengths=other)
+    embedded = SpectralEmbedder(adapt=False, align=False).fit_transform(spectra, wavelengths=nm)
+    embedder = SpectralEmbedder(adapt=False, align=False).fit(X, wavelengths=other)
     assert relative_error(embedder.transform(spectra, wavelengths=nm), embedded) < 1e-6
     frame = pd.DataFrame(spectra, columns=[f"{v:.10g}" for v in nm])
     assert relative_error(embedder.transform(frame), embedded) < 1e-4
@@ -242,13 +253,13 @@ def test_input_types(spectra: np.ndarray, nm: np.ndarray, embedded: np.ndarray) 
     assert SpectralEmbedder(wavelengths=nm).fit_transform(counts).dtype == np.float32
 
 
-@pytest.mark.parametrize("value", [0.0, 0.3, -5.0, 1e30, 1e-30, 1e300])
+@pytest.mark.parametrize("value", [0.0, 0.3, -5.0, 1e20, 1e-30])
 def test_constant_spectra_are_finite(value: float, nm: np.ndarray) -> None:
     z = SpectralEmbedder().fit_transform(np.full((2, nm.size), value), wavelengths=nm)
     assert np.isfinite(z).all()
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e30, 1e300])
+@pytest.mark.parametrize("scale", [1e-300, 1e-30, 1e20])
 def test_extreme_scales_are_finite(scale: float, spectra: np.ndarray, nm: np.ndarray) -> None:
     assert np.isfinite(SpectralEmbedder().fit_transform(spectra * scale, wavelengths=nm)).all()
 
@@ -271,7 +282,9 @@ def test_counts_on_a_high_pedestal_keep_their_signal(spectra: np.ndarray, nm: np
 def test_pickle_holds_no_weights(spectra: np.ndarray, nm: np.ndarray, embedded: np.ndarray, tmp_path: Path) -> None:
     embedder = SpectralEmbedder().fit(spectra, wavelengths=nm)
     content = pickle.dumps(embedder)
-    assert len(content) - 3 * embedder.column_weighting_.scale.nbytes < 20_000
+    alignment = embedder.alignment_
+    sizes = [alignment.loadings.nbytes, 3 * alignment.mean.nbytes, 3 * embedder.column_weighting_.scale.nbytes]
+    assert len(content) - sum(sizes) < 20_000
     assert b"nirs-base" in content
     np.testing.assert_array_equal(pickle.loads(content).transform(spectra), embedded)
     joblib.dump(embedder, tmp_path / "e.joblib")
@@ -330,10 +343,14 @@ assert (before[1] == np.random.get_state()[1]).all() and before[2] == random.get
 def _bad_inputs() -> list[tuple]:
     nm, X = np.linspace(1100, 2498, 20), np.ones((4, 20))
     nan, inf = X.copy(), X.copy()
-    nan[2, 3], inf[1, 0] = np.nan, np.inf
+    nan[2, 3:14], inf[1, 0] = np.nan, np.inf
     axis, data = SpectralAxisError, SpectralInputError
     return [
-        ({}, nan, nm, data, "X contains NaN at row 2, 1320.74 nm"),
+        ({}, nan, nm, data, "X contains NaN at row 2: 55% of its points are missing"),
+        ({}, np.where(X[:, :1] * nm > 2400, -1.23e34, X), nm, data, "contains -1.23e\\+34 at row 0, 2424.42 nm"),
+        ({}, np.where(nm == nm[7], -9999.0, X), nm, data, "-9999 at row 0, 1615.05 nm, .* a fill value"),
+        ({}, X * 1e300, nm, data, "contains 1e\\+300 at row 0, 1100 nm, which no instrument gives"),
+        ({"max_filled": 2}, X, nm, ValueError, "max_filled=2"),
         ({}, inf, nm, data, "X contains inf at row 1, 1100 nm"),
         ({}, X[0], nm, data, "got a 1-D array"),
         ({}, X[:0], nm, ValueError, r"0 sample\(s\)"),
@@ -352,14 +369,14 @@ def _bad_inputs() -> list[tuple]:
         ({"device": "abacus"}, X, nm, ValueError, "device='abacus' is not available"),
         ({}, [X[0], X[0, :9]], None, axis, "need wavelengths="),
         ({}, [X[0], X[0, :9]], [nm, nm], axis, "spectrum 1 has 9 points, its wavelengths 20"),
-        ({}, [X[0], nan[2]], [nm, nm], data, "NaN at row 1"),
+        ({}, [X[0], nan[2]], [nm, nm], data, "NaN at row 1: 55%"),
         ({}, X, [nm, nm], axis, "2 wavelength axes for 4 spectra"),
         ({}, [X[0], None], [nm, nm], data, "spectrum 1 must be a 1-D array of numbers, got NoneType"),
         ({}, [X[0], X[0, :9]], [nm, -nm[:9]], axis, "spectrum 1: wavelengths hold -1100"),
         ({}, X[np.newaxis], nm, data, "dim 3"),
         ({}, X + 1j, nm, data, "Complex data not supported"),
         ({}, np.full((2, 20), "a"), nm, data, "contains 'a' at row 0, column '0', which is not a number"),
-        ({}, np.ma.masked_equal(np.where(X > 0, nm, 0), nm[3]), nm, data, "masked values"),
+        ({}, np.ma.masked_greater(np.where(X > 0, nm, 0), nm[3]), nm, data, "NaN at row 0: 80%"),
         ({}, pd.DataFrame(X, columns=np.linspace(0.3, 2, 20)[np.r_[10:20, :10]]), None, axis, "without a header"),
         ({}, pd.DataFrame(X, columns=["id", *map(str, nm[1:])]), None, axis, "column 'id' is not a wavelength"),
     ]

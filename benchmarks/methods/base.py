@@ -55,13 +55,14 @@ class GridViews(Views):
         return self
 
     def on_grid(self, part: Calibration) -> NDArray[np.float64]:
-        """Return spectra on the grid of `fit`, linearly interpolated, with the ends held beyond their range."""
+        """Return spectra on the grid of `fit`, linearly interpolated between the points that they have, the ends held beyond."""
         X = part.X.astype(np.float64)
-        if np.array_equal(part.wavelengths, self.wavelengths):
+        present = np.isfinite(X)
+        if np.array_equal(part.wavelengths, self.wavelengths) and present.all():
             return X
         order = np.argsort(part.wavelengths)
-        axis = part.wavelengths[order]
-        return np.stack([np.interp(self.wavelengths, axis, row[order]) for row in X])
+        axis, X, present = part.wavelengths[order], X[:, order], present[:, order]
+        return np.stack([np.interp(self.wavelengths, axis[p], row[p]) for row, p in zip(X, present, strict=True)])
 
 
 def inner_folds(part: Calibration) -> Iterator[tuple[NDArray, NDArray]]:

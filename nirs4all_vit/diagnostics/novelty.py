@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, OutlierMixin, clone
+from sklearn.utils import Tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from ..embedding.bank import FEWEST_FAMILIES, bank_coverage, bank_scores
@@ -50,6 +51,7 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
     >>> detector.predict(X_new)  # 1: like the calibration set, -1: not  # doctest: +SKIP
     """
 
+    warns_of_signal = False
     __metadata_request__fit: ClassVar = {"wavelengths": True, "groups": True}
     __metadata_request__predict: ClassVar = {"wavelengths": True}
     __metadata_request__score_samples: ClassVar = {"wavelengths": True}
@@ -78,7 +80,7 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         Parameters
         ----------
         X, wavelengths : as in `SpectralEmbedder.fit`
-            Ten samples or more.
+            Ten samples or more; NaN is a missing point, and spectra on other axes are put on that of `fit`.
         y : ignored
         groups : array-like of shape (n_samples,), optional
             Physical sample of each spectrum: replicates are left out together.
@@ -175,6 +177,11 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         ends = [(block.wavelengths[0], block.wavelengths[-1]) for block in blocks]
         coverage = np.repeat([bank_coverage(statistics, *pair) for pair in ends], [len(block) for block in blocks])
         return bank_scores(statistics, embedded, signals, coverage)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        return tags
 
     def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
         check_is_fitted(self, "limits_")

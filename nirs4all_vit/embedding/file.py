@@ -19,6 +19,7 @@ from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
 from ..files import atomic_path
 from ..spectra.data import Spectra
+from ..spectra.resolver import whole_blocks
 from ..spectra.sources import open_source
 
 #: Suffixes that are written.
@@ -41,7 +42,8 @@ def embed_file(
     """Embed a file of spectra, in bounded memory whatever its size.
 
     What is done stays in ``.<target>.partial`` until all is: interrupted, the same call goes on from there. The
-    target appears in one step. The numbers are those of ``SpectralEmbedder(adapt=False)``.
+    target appears in one step. The numbers are those of
+    ``SpectralEmbedder(adapt=False, align=False)``: NaN is a missing point, and the spectrum embedded on those it has.
 
     Parameters
     ----------
@@ -98,8 +100,8 @@ def embed_file(
                 # Rows that are there are read past: parsing costs little beside the encoder.
                 values, n_read = values[max(0, before - n_read) :], n_read + len(values)
                 if len(values):
-                    block = Spectra.on_grid(values, opened.wavelengths)
-                    done.append(embed(loaded.encoder, [block], readout, device=device))
+                    blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
+                    done.append(embed(loaded.encoder, blocks, readout, device=device))
                     bar.update(len(values))
         if (source.stat().st_size, source.stat().st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")

@@ -262,15 +262,3 @@ class Spectra:
             raise SpectralInputError(
                 f"spectra must be a 2-D array (spectra x wavelengths), got shape {self.values.shape}."
             )
-
-
-def check_finite(X: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
-    """Raise `SpectralInputError` that names the first value which is NaN or infinite; `first_row` is the number of the first row."""
-    finite = np.isfinite(X)
-    if finite.all():
-        return
-    row, column = np.argwhere(~finite)[0]
-    kind = "NaN" if np.isnan(X[row, column]) else "inf"
-    raise SpectralInputError(
-        f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm; drop such spectra or interpolate the points."
-    )

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from ..errors import SpectralAxisError, SpectralInputError
+from ..errors import SpectralAxisError, SpectralAxisWarning, SpectralInputError
+from .alignment import Alignment
 from .data import (
     AXIS_UNITS,
     Spectra,
     assumed_wavelengths,
-    check_finite,
     check_labels,
     is_monotonic,
     parse_axis_labels,
     to_nanometres,
 )
+from .signal import SignalKind, check_values, constant_rows
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
+#: Share of the fitted axis that is filled in without a word.
+_UNSAID_FILL = 0.1
+#: In units of the fitted step: coarser axes have lost resolution, which is said.
+_COARSE = 2.5
 
 
 def as_table(X: Any) -> NDArray[Any]:
@@ -38,9 +43,9 @@ def as_table(X: Any) -> NDArray[Any]:
     if type(X) is np.ndarray and X.ndim == 2 and X.size and X.dtype in (np.float32, np.float64):
         return X
     if np.ma.is_masked(X):
-        raise SpectralInputError("X has masked values; drop such spectra or interpolate the points.")
-    # NaN and infinity are refused by check_finite, with the wavelength they stand at. Integers become float64:
-    # float32 has no digits for large counts.
+        X = np.ma.filled(X.astype(np.float64), np.nan)
+    # Infinity is refused by check_values, with the wavelength it stands at. Integers become float64: float32 has no
+    # digits for large counts.
     try:
         return check_array(X, dtype=[np.float64, np.float32], ensure_all_finite=False)
     except ValueError as error:
@@ -83,10 +88,15 @@ def are_column_numbers(labels: NDArray[np.float64]) -> bool:
 
 
 def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.float64] | None:
-    """Return the first axis that is not None, or column names, in nm; None if there is neither."""
+    """Return the first axis that is not None, or column names, in nm; None if there is neither.
+
+    A `SpectralAxisError` shows both, where column names are another axis.
+    """
     for wavelengths in axes:
         if wavelengths is not None:
-            return to_nanometres(wavelengths, axis_unit)
+            axis = to_nanometres(wavelengths, axis_unit)
+            _check_agreement(axis, labels, axis_unit)
+            return axis
     if labels is None:
         return None
     check_labels(labels)
@@ -103,6 +113,26 @@ def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.f
     if are_column_numbers(parsed[0]):
         return None
     return to_nanometres(list(labels), axis_unit)
+
+
+def _check_agreement(axis: NDArray[np.float64], labels: Any, axis_unit: str) -> None:
+    """Refuse column names that are an axis other than the one that was given."""
+    parsed = None if labels is None else parse_axis_labels(labels)
+    if parsed is None or are_column_numbers(parsed[0]):
+        return
+    try:
+        header = to_nanometres(list(labels), axis_unit)
+    except SpectralAxisError:
+        return
+    # Another number of points is told with the spectra; a header may be rounded.
+    if header.size != axis.size:
+        return
+    step = float(np.median(np.abs(np.diff(axis)))) if axis.size > 1 else 1.0
+    if (np.abs(header - axis) > step / 2).any():
+        raise SpectralAxisError(
+            f"the column names run from {header[0]:g} to {header[-1]:g} nm, the given wavelengths from {axis[0]:g} to "
+            f"{axis[-1]:g} nm: they contradict one another. Leave out wavelengths=, or rename the columns."
+        )
 
 
 def warn_assumed_axis(X: Any) -> None:
@@ -170,9 +200,9 @@ def is_ragged(X: Any) -> bool:
 
 
 def check_spectra(X: NDArray[Any], axis: NDArray[np.float64]) -> None:
-    """Refuse spectra of another length than their axis, or with values that are not finite."""
+    """Refuse spectra of another length than their axis, or with values that no instrument gives."""
     if axis.size == X.shape[1]:
-        return check_finite(X, axis)
+        return check_values(X, axis)
     hint = ""
     if axis.size == len(X):
         hint = (
@@ -196,7 +226,8 @@ def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectr
     for i, (row, own_axis) in enumerate(zip(np.asarray(X) if is_table(X) else X, axes, strict=True)):
         if np.ndim(row) != 1:
             raise SpectralInputError(f"spectrum {i} must be a 1-D array of numbers, got {type(row).__name__}.")
-        values = as_table(np.ma.asanyarray(row)[np.newaxis, :])
+        # The mask of a masked array counts, and goes by np.asarray.
+        values = as_table((row if type(row) is np.ndarray else np.ma.asanyarray(row))[np.newaxis, :])
         own_axis = np.asarray(own_axis)
         key = own_axis.tobytes()
         if key not in grids:
@@ -208,27 +239,47 @@ def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectr
             raise SpectralAxisError(
                 f"spectrum {i} has {values.shape[1]} points, its wavelengths {grids[key].size}; they must agree."
             )
-        check_finite(values, grids[key], first_row=i)
+        check_values(values, grids[key], first_row=i)
         blocks.append(Spectra.on_grid(values, grids[key]))
     return blocks
 
 
-class ResolvesWavelengths:
-    """Mixin of estimators that take spectra: finds the wavelengths, checks everything, remembers the axis of `fit`.
+def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
+    """Return blocks without points that are NaN: a row that lacks some has a grid of its own."""
+    whole: list[Spectra] = []
+    for block in blocks:
+        missing = np.isnan(block.values)
+        if not missing.any():
+            whole.append(block)
+            continue
+        for row, absent in zip(block.values, missing, strict=True):
+            whole.append(Spectra(row[np.newaxis, ~absent], block.wavelengths[~absent]))
+    return whole
 
-    The estimator has the parameters `wavelengths` and `axis_unit`.
+
+class ResolvesWavelengths:
+    """Mixin of estimators that take spectra: finds the wavelengths, checks values, and puts everything on the axis of `fit`.
+
+    The estimator has the parameters `wavelengths` and `axis_unit`; with `align` False it takes each spectrum on its own axis, and
+    `max_filled` (0.5) is the share of the fitted axis that may be filled in.
 
     Attributes
     ----------
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
         Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
+    alignment_ : Alignment
+        The fitted axis, ascending, and what fills in missing points. Not with ``align=False``.
+    signal_ : SignalKind, or None
+        What the calibration spectra look like as a signal; None of fewer than five. Not with ``align=False``.
     """
 
     wavelengths: Any
     axis_unit: str
+    #: Warn where spectra are another kind of signal, or constant. An estimator that judges spectra itself says it in its own way.
+    warns_of_signal: ClassVar[bool] = True
 
     def resolve(self, X: Any, wavelengths: Any = None, *, fitting: bool = False) -> list[Spectra]:
-        """Return blocks of checked spectra in nm, ascending, each on one grid.
+        """Return blocks of checked, complete spectra in nm, ascending: one on the fitted axis, unless ``align=False``.
 
         Parameters
         ----------
@@ -239,10 +290,31 @@ class ResolvesWavelengths:
         Raises
         ------
         SpectralInputError
-            NaN or infinity, not 2-D, no rows, or another number of points than in `fit` and no wavelengths.
+            Infinity or fill values, more than half of a spectrum missing, not 2-D, no rows, or another number of points than in
+            `fit` and no wavelengths.
         SpectralAxisError
-            Wavelengths of the wrong number, duplicated, not positive, out of range.
+            Wavelengths of the wrong number, duplicated, not positive, out of range, or too far from those of `fit`; column names
+            that contradict them.
         """
+        blocks = self._located(X, wavelengths, fitting)
+        if self.warns_of_signal:
+            _warn_constant(blocks)
+        if not getattr(self, "align", True):
+            return whole_blocks(blocks)
+        if fitting:
+            self.alignment_, blocks = Alignment.fit(blocks)
+            _warn_dropped(self.alignment_)
+            self.signal_ = SignalKind.fit(blocks[0].values)
+            return blocks
+        aligned, filled = self.alignment_.align(blocks)
+        if filled.any() or not all(self.alignment_.is_on_axis(block.wavelengths) for block in blocks):
+            self._report_alignment(blocks, filled)
+        if self.warns_of_signal and self.signal_ is not None:
+            self._report_signal(self.signal_, aligned)
+        return [aligned]
+
+    def _located(self, X: Any, wavelengths: Any, fitting: bool) -> list[Spectra]:
+        """Return blocks of checked spectra on their own axes, in nm, ascending; NaN where a point is missing."""
         if self.axis_unit not in AXIS_UNITS:
             raise SpectralAxisError(
                 f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."
@@ -271,6 +343,49 @@ class ResolvesWavelengths:
             self.wavelengths_ = axis
         return [Spectra.on_grid(values, axis)]
 
+    def _report_alignment(self, blocks: list[Spectra], filled: NDArray[np.float64]) -> None:
+        """Warn where much was filled in or resolution is lost; a `SpectralAxisError` where it is too much."""
+        fitted = self.alignment_.wavelengths
+        ranges = f"the calibration covers {fitted[0]:g} to {fitted[-1]:g} nm"
+        row = int(np.argmax(filled))
+        block = blocks[int(np.searchsorted(np.cumsum([len(b) for b in blocks]), row, side="right"))]
+        own = f"row {row} covers {block.wavelengths[0]:g} to {block.wavelengths[-1]:g} nm"
+        most = getattr(self, "max_filled", 0.5)
+        if filled[row] > most:
+            raise SpectralAxisError(
+                f"{own}, {ranges}: {filled[row]:.0%} of it would have to be filled in, more than {most:.0%}. Calibrate on the range "
+                "that both cover, or check the axis and its unit."
+            )
+        if filled[row] > _UNSAID_FILL:
+            warnings.warn(
+                f"{own}, {ranges}: {filled[row]:.0%} of it is filled in from what the calibration spectra know, and predictions "
+                "lose accuracy. Calibrate on the range that both cover, where it matters.",
+                SpectralAxisWarning,
+                stacklevel=_stacklevel(),
+            )
+        if fitted.size < 2:
+            return
+        step, widest = float(np.median(np.diff(fitted))), max(_median_step(b.wavelengths) for b in blocks)
+        if widest > _COARSE * step:
+            warnings.warn(
+                f"points lie {widest:.3g} nm apart, {step:.3g} nm in the calibration: narrower bands are lost.",
+                SpectralAxisWarning,
+                stacklevel=_stacklevel(),
+            )
+
+    def _report_signal(self, signal: SignalKind, aligned: Spectra) -> None:
+        """Warn where spectra are another kind of signal than those of the calibration."""
+        strange = signal.strange(aligned.values)
+        if not strange.any():
+            return
+        warnings.warn(
+            f"{np.count_nonzero(strange)} of {len(aligned)} spectra, first row {int(np.argmax(strange))}, are another kind of "
+            f"signal than the calibration spectra: {signal.explanation(aligned.values[strange])}. Their predictions mean nothing "
+            "unless they are converted to what the calibration was made of.",
+            UserWarning,
+            stacklevel=_stacklevel(),
+        )
+
     def _require_fitted_width(self, n_points: int) -> None:
         fitted = getattr(self, "n_features_in_", None)
         if fitted is None:
@@ -280,3 +395,33 @@ class ResolvesWavelengths:
                 f"X has {n_points} features, but {type(self).__name__} is expecting {fitted} features as input; "
                 "spectra on another grid need their wavelengths, as in transform(X, wavelengths=...)."
             )
+
+
+def _median_step(axis: NDArray[np.float64]) -> float:
+    return float(np.median(np.diff(axis))) if axis.size > 1 else 0.0
+
+
+def _warn_dropped(alignment: Alignment) -> None:
+    if len(alignment.dropped):
+        names = ", ".join(f"{nm:g}" for nm in alignment.dropped[:5])
+        warnings.warn(
+            f"{len(alignment.dropped)} wavelengths are missing in more than half of the spectra and are left out: {names}"
+            f"{', ...' if len(alignment.dropped) > 5 else ''} nm.",
+            SpectralAxisWarning,
+            stacklevel=_stacklevel(),
+        )
+
+
+def _warn_constant(blocks: list[Spectra]) -> None:
+    start = 0
+    for block in blocks:
+        rows = constant_rows(block.values)
+        if len(rows):
+            warnings.warn(
+                f"row {start + rows[0]} is constant ({block.values[rows[0], 0]:g} at all wavelengths), and says nothing of its sample; "
+                f"{sum(len(constant_rows(b.values)) for b in blocks)} such rows. Drop them.",
+                UserWarning,
+                stacklevel=_stacklevel(),
+            )
+            return
+        start += len(block)

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .data import check_finite, is_monotonic, parse_axis_labels, to_nanometres
+from .data import is_monotonic, parse_axis_labels, to_nanometres
+from .signal import check_values
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.
@@ -33,12 +34,12 @@ class SpectralArray:
     values: NDArray[np.generic]
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
-        """Yield blocks of checked spectra, float64."""
+        """Yield blocks of checked spectra, float64; NaN where a point is missing."""
         rows = max(1, _CHUNK_VALUES // self.wavelengths.size)
         for start in range(0, len(self.values), rows):
             values = np.asarray(self.values[start : start + rows], dtype=np.float64)
             try:
-                check_finite(values, self.wavelengths, start)
+                check_values(values, self.wavelengths, start)
             except SpectralInputError as error:
                 raise SpectralInputError(f"{self.path.name}: {error}") from error
             yield values

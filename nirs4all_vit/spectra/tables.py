@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
 from .data import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .signal import check_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,8 +88,6 @@ MOST_WAVELENGTHS = 50_000
 #: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
 _CHUNK_VALUES = 2_000_000
 
-_LARGEST = float(np.finfo(np.float32).max)
-
 
 @dataclass(frozen=True)
 class SpectralTable:
@@ -117,13 +116,13 @@ class SpectralTable:
     decimal: str = "."
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
-        """Yield blocks of checked spectra, float64, in ascending order of wavelength.
+        """Yield blocks of checked spectra, float64, in ascending order of wavelength; NaN where a cell is empty.
 
         Raises
         ------
         SpectralInputError
-            A row that is too short or too long, a value that is missing, not finite or not a number; the
-            message names the file and the line.
+            A row that is too short or too long, a value that is not a number or that no instrument gives, more than half
+            of a spectrum missing; the message names the file and the line, or row and wavelength.
         """
         done = 0
         for frame in _frames(self):
@@ -140,7 +139,6 @@ class SpectralTable:
     def _checked(self, frame: pd.DataFrame, done: int) -> NDArray[np.float64]:
         import pandas as pd
 
-        n_wavelengths = self.wavelengths.size
         if frame.shape[1] != self.n_columns:
             where = _place(self.path, done)
             raise SpectralInputError(f"{where}: {frame.shape[1]} values under {self.n_columns} columns.")
@@ -163,15 +161,25 @@ class SpectralTable:
                 f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
             )
         values = frame.to_numpy(dtype=np.float64)
-        # What single precision cannot hold would become infinite later, where no line is known.
-        finite = np.abs(values) <= _LARGEST
-        if not finite.all():
-            row, column = (int(i[0]) for i in np.nonzero(~finite))
-            what = "is missing" if np.isnan(values[row, column]) else "is not finite in single precision"
-            raise SpectralInputError(
-                f"{_place(self.path, done + row)}: value {column + 1} of {n_wavelengths} {what} (a cut or ragged row?)."
-            )
+        for cut in np.flatnonzero(np.isnan(values[:, -1])):
+            self._check_ragged(done + int(cut))
+        columns = self.wavelengths if self.order is None else self.wavelengths[np.argsort(self.order)]
+        try:
+            check_values(values, columns, done)
+        except SpectralInputError as error:
+            raise SpectralInputError(f"{self.path.name}: {error}") from error
         return values
+
+    def _check_ragged(self, row: int) -> None:
+        """Refuse a row that ends before its last column: the parser takes what is not there for empty."""
+        if self.path.name.lower().endswith(".parquet"):
+            return
+        place, line = _line(self.path, row)
+        n_values = len(_split(place, line, self.delimiter))
+        if n_values != self.n_columns:
+            raise SpectralInputError(
+                f"{place}: {n_values} values under {self.n_columns} columns (a cut or ragged row?)."
+            )
 
 
 def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> SpectralTable:
@@ -365,9 +373,12 @@ def warn_if_cut(path: Path) -> None:
 
 
 def _place(path: Path, row: int) -> str:
-    """Name the line of the file that holds a spectrum: the parser skips blank lines, an editor does not."""
-    if path.name.lower().endswith(".parquet"):
-        return f"{path.name}, row {row + 1}"
+    """Name the line of the file that holds a spectrum."""
+    return f"{path.name}, row {row + 1}" if path.name.lower().endswith(".parquet") else _line(path, row)[0]
+
+
+def _line(path: Path, row: int) -> tuple[str, str]:
+    """Return the name and the text of the line that holds a spectrum: the parser skips blank lines, an editor does not."""
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
@@ -375,5 +386,5 @@ def _place(path: Path, row: int) -> str:
         for number, line in enumerate(file, start=2):
             spectrum += bool(line.strip())
             if spectrum == row:
-                return f"{path.name}, line {number}"
-    return f"{path.name}, line {row + 2}"
+                return f"{path.name}, line {number}", line.rstrip("\r\n")
+    return f"{path.name}, line {row + 2}", ""

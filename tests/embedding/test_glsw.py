@@ -9,6 +9,7 @@ from sklearn.utils.estimator_checks import check_estimator
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.embedding.glsw import GLSW
+from tests.conftest import ROWS_OF_NAN
 
 NM = np.linspace(1100.0, 2300.0, 200)
 #: A tilt: a curved baseline hardly moves predictions, with or without.
@@ -117,6 +118,7 @@ def test_applied_in_place_to_any_precision():
 @pytest.mark.filterwarnings("ignore:no wavelengths were given")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 def test_scikit_learn():
-    results = check_estimator(SpectralEmbedder(readout="mean", robust=True), on_fail=None)
+    embedder = SpectralEmbedder(readout="mean", robust=True)
+    results = check_estimator(embedder, on_fail=None, expected_failed_checks=ROWS_OF_NAN)
     unusual = {r["check_name"]: r["status"] for r in results if r["status"] != "passed"}
-    assert set(unusual) <= {"check_array_api_input"}, unusual
+    assert set(unusual) <= {"check_array_api_input", *ROWS_OF_NAN}, unusual

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
+from ...spectra.alignment import fill_missing
 from ...spectra.data import is_monotonic, to_nanometres
+from ...spectra.signal import check_values
 from .dataset import SpectralDataset, SpectralMetadata, row_blocks, value_and_mask
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
@@ -32,7 +34,7 @@ def read_folder(folder: str | Path) -> SpectralDataset:
     Returns
     -------
     SpectralDataset
-        Memory-mapped where the file is float32 on an ascending axis; converted in memory otherwise.
+        Memory-mapped where the file is float32 on an ascending axis and complete; converted, and NaN filled in, in memory otherwise.
 
     Raises
     ------
@@ -53,18 +55,24 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         raise SpectralInputError(f"{folder.name}/{SPECTRA}: shape {values.shape} on {wavelengths.size} wavelengths.")
     check_counts(f"{folder.name}/{SPECTRA}", values.shape, wavelengths, source)
     descending = bool(wavelengths.size > 1 and wavelengths[0] > wavelengths[-1])
+    incomplete = False
     for rows in row_blocks(*values.shape):
-        finite = _finite(values[rows])
-        if not finite.all():
-            row = rows.start + int(np.flatnonzero(~finite)[0])
-            raise SpectralInputError(
-                f"{folder.name}/{SPECTRA}, row {row}: a value is missing or not finite in single precision."
-            )
+        try:
+            check_values(values[rows], wavelengths, rows.start)
+        except SpectralInputError as error:
+            raise SpectralInputError(f"{folder.name}/{SPECTRA}: {error}") from error
+        incomplete |= bool(np.isnan(values[rows]).any())
     # A baseline of a reflectance does not belong under log10(1/R).
     has_baseline = (folder / BASELINE).exists() and mode not in ("reflectance", "transmittance")
     baseline = _baseline(folder, values.shape, descending) if has_baseline else None
     axis = np.ascontiguousarray(wavelengths[::-1] if descending else wavelengths)
-    return SpectralDataset(folder.name, _ascending(values, descending), axis, source, baseline)
+    ascending = _ascending(values, descending)
+    if incomplete:
+        ascending, complete_axis = fill_missing(ascending, axis)
+        if baseline is not None:
+            baseline = np.ascontiguousarray(baseline[:, np.isin(axis, complete_axis)])
+        axis = complete_axis
+    return SpectralDataset(folder.name, ascending, axis, source, baseline)
 
 
 def write_folder(

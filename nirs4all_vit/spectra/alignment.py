@@ -1,0 +1,418 @@
+"""Spectra on other axes, put on the axis of the calibration; points they lack are filled in from what the calibration spectra know."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralAxisError
+from .data import Spectra
+
+#: Calibration spectra that the model is made of, components that it keeps, and bytes of its components, at most.
+_MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 3 * 2**18
+#: Rounds of filling and fitting again, where calibration spectra lack points themselves.
+_ROUNDS = 3
+#: Residuals of neighbouring points are correlated: so many points count as one (research log, section 26).
+_POINTS_PER_RESIDUAL = 30.0
+#: Residual variance at least, as a share of the mean variance of a point: rounding.
+_LEAST_RESIDUAL = 1e-7
+#: Points of two axes that are closer than this share of a step are the same point.
+_SAME = 1e-3
+#: In units of the larger step of both axes: neighbours further apart than this have a gap between them.
+_GAP = 2.5
+#: In units of the fitted step: an axis with smaller steps is averaged, one with larger steps follows the model between its points.
+_FINER, _COARSER = 0.67, 1.5
+#: Share of calibration spectra that cover the common axis, where every spectrum has its own.
+_COVERED = 0.9
+#: Axes whose weights are kept for the next call.
+_KEPT_PLANS = 16
+
+
+class _Resampling(NamedTuple):
+    """How values at some places follow from values at others: four neighbours with a weight each, or means over cells."""
+
+    columns: NDArray[np.intp] | None
+    weights: NDArray[np.float64] | None
+    edges: NDArray[np.float64] | None
+
+
+class _Plan(NamedTuple):
+    """What aligning spectra of one axis takes, worked out once."""
+
+    inside: NDArray[np.bool_]
+    """Points of the new axis within the fitted range, or all of them where values are only interpolated."""
+    exact: tuple[NDArray[np.intp], NDArray[np.intp]]
+    """Fitted points that were measured as they are, and which points of the new axis they are."""
+    missing: NDArray[np.bool_]
+    """Fitted points beyond the ends or within gaps."""
+    resampling: _Resampling
+    mean: NDArray[np.float64] | None
+    """Mean of the calibration spectra at the new points; None where no model is needed."""
+    projection: NDArray[np.float64] | None
+    """Scores of the components from deviations at the new points (k, l)."""
+    loadings: NDArray[np.float64] | None
+    """Components at the new points (k, l)."""
+
+
+@dataclass(eq=False)
+class Alignment:
+    """An axis, and a low-rank Gaussian model of calibration spectra on it.
+
+    Attributes
+    ----------
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        The fitted axis in nm, ascending.
+    mean : ndarray of shape (n_wavelengths,), float64
+        Mean of the calibration spectra.
+    loadings : ndarray of shape (n_components, n_wavelengths), float32
+        Principal components times the deviation of their scores.
+    residual : float
+        Variance of what the components leave, at one point.
+    dropped : ndarray of float64
+        Wavelengths of `fit` that more than half of the spectra lack; they are not on the axis.
+    """
+
+    wavelengths: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    loadings: NDArray[np.float32]
+    residual: float
+    dropped: NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    _plans: OrderedDict[bytes, _Plan] = field(default_factory=OrderedDict, repr=False)
+
+    def __post_init__(self) -> None:
+        self._step, self._steps = _typical_step(self.wavelengths), _steps(self.wavelengths)
+
+    @classmethod
+    def fit(cls, blocks: Sequence[Spectra]) -> tuple[Self, list[Spectra]]:
+        """Learn from calibration spectra, and return them on the axis.
+
+        Spectra on one axis stay on it; those with an axis each are put on that of a typical spectrum, within the range that nine
+        in ten cover. Points that are NaN are filled in.
+
+        Parameters
+        ----------
+        blocks : sequence of Spectra
+            On a 1-D axis each, in nm, ascending; NaN where a point is missing.
+
+        Returns
+        -------
+        alignment : Alignment
+        blocks : list of Spectra
+            One block; the same values, where there is nothing to do.
+
+        Raises
+        ------
+        SpectralAxisError
+            Axes that have no range in common.
+        """
+        axis = blocks[0].wavelengths
+        shared = all(block.wavelengths is axis or np.array_equal(block.wavelengths, axis) for block in blocks)
+        dropped = np.empty(0)
+        if shared:
+            values = blocks[0].values if len(blocks) == 1 else np.concatenate([block.values for block in blocks])
+            missing = np.isnan(values)
+            if not missing.any():
+                return cls._of(axis, values), [Spectra(values, axis)]
+            sparse = missing.mean(axis=0) > 0.5
+            blocks = [Spectra(values, axis)]
+            axis, dropped = axis[~sparse], axis[sparse]
+        else:
+            axis = _common_axis(blocks)
+        # Without a model what is missing continues straight; the model of that tells better, and so on.
+        alignment = cls(axis, np.zeros(axis.size), np.empty((0, axis.size), dtype=np.float32), 1.0)
+        aligned, filled = alignment.align(blocks)
+        alignment = cls._of(axis, aligned.values)
+        rows = np.flatnonzero(filled)
+        if len(rows):
+            incomplete = _rows_of(blocks, rows)
+            for _ in range(_ROUNDS):
+                aligned.values[rows] = alignment.align(incomplete)[0].values
+                alignment = cls._of(axis, aligned.values)
+        alignment.dropped = dropped
+        return alignment, [aligned]
+
+    @classmethod
+    def _of(cls, axis: NDArray[np.float64], values: NDArray[Any]) -> Self:
+        """Return the model of complete spectra (n, L)."""
+        n, n_points = values.shape
+        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        mean = values.mean(axis=0, dtype=np.float64)
+        centred = values[rows].astype(np.float64) - mean
+        most = min(_MAX_COMPONENTS, _MAX_BYTES // (4 * n_points), len(rows) - 2, n_points - 1)
+        variance = float(np.square(centred).mean())
+        if most < 1 or not variance > 0:
+            return cls(axis, mean, np.empty((0, n_points), dtype=np.float32), 1.0)
+        # In units of the largest deviation, so that no square overflows or vanishes.
+        unit = float(np.abs(centred).max())
+        squares, vectors = np.linalg.eigh((centred / unit) @ (centred / unit).T)
+        squares, vectors = squares[::-1][:most], vectors[:, ::-1][:, :most]
+        squares, vectors = squares[squares > 1e-12 * squares[0]], vectors[:, squares > 1e-12 * squares[0]]
+        freedom = max(len(rows) - 1, 1)
+        loadings = vectors.T @ centred / np.sqrt(freedom)
+        explained = float(squares.sum()) * unit**2 / freedom / n_points
+        total = variance * len(rows) / freedom
+        residual = max(total - explained, _LEAST_RESIDUAL * total)
+        return cls(axis, mean, loadings.astype(np.float32), residual)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # What follows from the axis, or can be worked out again, is not pickled.
+        return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_step", "_steps")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _plans=OrderedDict())
+        self.__post_init__()
+
+    def align(self, blocks: Sequence[Spectra]) -> tuple[Spectra, NDArray[np.float64]]:
+        """Put spectra on the axis.
+
+        Spectra that are on it and whole pass untouched. Where the new axis is finer, values are averaged over the cells of the
+        fitted one, else interpolated. What is missing follows from the model given the points that are there (the conditional
+        mean), and joins them without a step. A row depends on its spectrum alone.
+
+        Parameters
+        ----------
+        blocks : sequence of Spectra
+            On a 1-D axis each, in nm, ascending; NaN where a point is missing.
+
+        Returns
+        -------
+        spectra : Spectra
+            All rows, in order.
+        filled : ndarray of shape (n_spectra,), float64
+            Share of the fitted axis that was filled in: beyond the ends, and in gaps.
+        """
+        parts = [self._align(block) for block in blocks]
+        values = parts[0][0] if len(parts) == 1 else np.concatenate([part for part, _ in parts])
+        return Spectra(values, self.wavelengths), np.concatenate([filled for _, filled in parts])
+
+    def _align(self, block: Spectra) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        values, nm = block.values, block.wavelengths
+        missing = np.isnan(values)
+        if not missing.any():
+            if self.is_on_axis(nm):
+                return values, np.zeros(len(values))
+            return self._rows(values, nm)
+        aligned = np.empty((len(values), self.wavelengths.size), dtype=values.dtype)
+        filled = np.empty(len(values))
+        # Rows that lack the same points go together.
+        patterns, member = np.unique(missing, axis=0, return_inverse=True)
+        for k, pattern in enumerate(patterns):
+            rows = np.flatnonzero(member.ravel() == k)
+            aligned[rows], filled[rows] = self._rows(values[np.ix_(rows, ~pattern)], nm[~pattern])
+        return aligned, filled
+
+    def is_on_axis(self, nm: NDArray[np.float64]) -> bool:
+        """Tell whether an axis is the fitted one, up to a thousandth of a step."""
+        axis = self.wavelengths
+        if nm is axis or np.array_equal(nm, axis):
+            return True
+        return nm.size == axis.size and bool((np.abs(nm - axis) <= _SAME * self._steps).all())
+
+    def _rows(self, values: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+        """Align complete spectra (n, l) of one axis; returns them (n, L), and the share of each that was filled (n,)."""
+        plan = self._plan(nm)
+        x = values[:, plan.inside].astype(np.float64)
+        if plan.mean is None:
+            out = _resampled(x, nm[plan.inside], plan.resampling)
+        else:
+            out = np.empty((len(values), self.wavelengths.size))
+            places = nm[plan.inside]
+            for row, observed in zip(out, x, strict=True):
+                deviation = observed - plan.mean
+                # One by one: the sums of a product depend on how many rows it has.
+                scores = plan.projection @ deviation
+                deviation -= scores @ plan.loadings
+                residual = _resampled(deviation[np.newaxis], places, plan.resampling)[0]
+                residual[plan.missing] = np.interp(self.wavelengths[plan.missing], places, deviation)
+                row[:] = self.mean + scores @ self.loadings + residual
+        out = out.astype(values.dtype)
+        fitted, new = plan.exact
+        out[:, fitted] = values[:, new]
+        return out, np.full(len(values), plan.missing.mean())
+
+    def _plan(self, nm: NDArray[np.float64]) -> _Plan:
+        key = nm.tobytes()
+        plan = self._plans.pop(key, None)
+        if plan is None:
+            plan = self._made_plan(nm)
+        self._plans[key] = plan
+        while len(self._plans) > _KEPT_PLANS:
+            self._plans.popitem(last=False)
+        return plan
+
+    def _made_plan(self, nm: NDArray[np.float64]) -> _Plan:
+        axis = self.wavelengths
+        near, exact = _nearest(axis, nm, _SAME * self._steps)
+        step, own_step = self._step, _typical_step(nm) if nm.size > 1 else np.inf
+        # Neighbours of each fitted point on the new axis.
+        behind = np.searchsorted(nm, axis).clip(1, max(nm.size - 1, 1)) if nm.size > 1 else np.zeros(axis.size, int)
+        width = (nm[behind] - nm[behind - 1]) if nm.size > 1 else np.full(axis.size, np.inf)
+        outside = (axis < nm[0]) | (axis > nm[-1])
+        missing = ~exact & (outside | (width > _GAP * np.maximum(step, own_step)))
+        finer = own_step < _FINER * step
+        pairs = (np.flatnonzero(exact & (not finer)), near[exact & (not finer)])
+        between = ~exact & (width > _COARSER * self._steps)
+        everywhere = np.ones(nm.size, dtype=bool)
+        if nm[-1] < axis[0] or nm[0] > axis[-1]:
+            raise SpectralAxisError(
+                f"the spectra cover {nm[0]:g} to {nm[-1]:g} nm, the calibration {axis[0]:g} to {axis[-1]:g} nm: they "
+                "have no wavelength in common. Check the axis and its unit."
+            )
+        margin = self._step * _SAME
+        inside = (nm >= axis[0] - margin) & (nm <= axis[-1] + margin)
+        if not (finer or (missing | between).any()) or np.count_nonzero(inside) < 2:
+            return _Plan(everywhere, pairs, missing, _resampling(axis, nm, finer), None, None, None)
+        places = nm[inside]
+        at_places = _resampling(places, axis, finer=False)
+        loadings = _resampled(self.loadings.astype(np.float64), axis, at_places)
+        noise = self.residual * _POINTS_PER_RESIDUAL
+        precision = loadings @ loadings.T / noise
+        precision[np.diag_indices_from(precision)] += 1.0
+        projection = np.asarray(np.linalg.solve(precision, loadings / noise), dtype=np.float64)
+        mean = _resampled(self.mean[np.newaxis], axis, at_places)[0]
+        return _Plan(inside, pairs, missing, _resampling(axis, places, finer), mean, projection, loadings)
+
+
+def fill_missing(values: NDArray[Any], wavelengths: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return spectra (n, L) with their NaN filled in, and their axis; wavelengths that most of them lack are left out.
+
+    `wavelengths` (L,) are in nm, ascending.
+    """
+    alignment, (filled,) = Alignment.fit([Spectra(values, wavelengths)])
+    return filled.values, alignment.wavelengths
+
+
+def _rows_of(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra]:
+    """Return some rows of blocks, counted over all of them."""
+    ends = np.cumsum([len(block) for block in blocks])
+    parts = []
+    for block, end in zip(blocks, ends, strict=True):
+        own = rows[(rows >= end - len(block)) & (rows < end)] - (end - len(block))
+        if len(own):
+            parts.append(Spectra(block.values[own], block.wavelengths))
+    return parts
+
+
+def _common_axis(blocks: Sequence[Spectra]) -> NDArray[np.float64]:
+    """Return the axis of a typical spectrum within the range that nine in ten of them cover."""
+    axes = [block.wavelengths for block in blocks]
+    weights = np.array([len(block) for block in blocks])
+    ends = np.array([(axis[0], axis[-1]) for axis in axes])
+    low = _weighted_quantile(ends[:, 0], weights, _COVERED)
+    high = _weighted_quantile(ends[:, 1], weights, 1.0 - _COVERED)
+    if low > high:
+        raise SpectralAxisError(
+            f"the spectra have no range in common: nine in ten begin by {low:g} nm, and one in ten ends by {high:g} nm. Fit on "
+            "spectra of one kind, or set align=False to embed each on its own range."
+        )
+    # The one whose number of points in there is in the middle, and that reaches closest to both ends.
+    counts = np.array([np.count_nonzero((axis >= low) & (axis <= high)) for axis in axes])
+    middle = _weighted_quantile(counts, weights, 0.5)
+    short = np.abs(ends - [low, high]).sum(axis=1)
+    best = min(range(len(axes)), key=lambda i: (counts[i] == 0, abs(counts[i] - middle), short[i]))
+    axis = axes[best]
+    return axis[(axis >= low) & (axis <= high)]
+
+
+def _weighted_quantile(values: NDArray[Any], weights: NDArray[np.intp], share: float) -> float:
+    order = np.argsort(values, kind="stable")
+    reached = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(reached, share * reached[-1] - 1e-9).clip(0, len(order) - 1)])
+
+
+def _typical_step(axis: NDArray[np.float64]) -> float:
+    return float(np.median(np.diff(axis))) if axis.size > 1 else 1.0
+
+
+def _steps(axis: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the smaller distance to a neighbour of each point."""
+    if axis.size == 1:
+        return np.ones(1)
+    gaps = np.diff(axis)
+    return np.minimum(np.r_[gaps[0], gaps], np.r_[gaps, gaps[-1]])
+
+
+def _nearest(
+    axis: NDArray[np.float64], nm: NDArray[np.float64], tolerance: NDArray[np.float64]
+) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
+    """Return the point of another axis that is nearest to each point, and whether it is the same one."""
+    behind = np.searchsorted(nm, axis).clip(0, nm.size - 1)
+    before = (behind - 1).clip(0)
+    near = np.where(np.abs(nm[before] - axis) < np.abs(nm[behind] - axis), before, behind)
+    return near, np.abs(nm[near] - axis) <= tolerance
+
+
+def _resampling(to: NDArray[np.float64], nm: NDArray[np.float64], finer: bool) -> _Resampling:
+    """Return how values on `to` follow from values on `nm`: cubic between neighbours, or means over cells where `nm` is finer."""
+    if finer and to.size > 1:
+        middles = (to[1:] + to[:-1]) / 2
+        edges = np.r_[to[0] - (middles[0] - to[0]), middles, to[-1] + (to[-1] - middles[-1])]
+        return _Resampling(None, None, edges.clip(nm[0], nm[-1]))
+    if nm.size < 4:
+        return _straight(to, nm)
+    first = (np.searchsorted(nm, to, side="right") - 2).clip(0, nm.size - 4)
+    # Nothing is extrapolated: beyond the ends the last value holds.
+    place = to.clip(nm[0], nm[-1])
+    a, b, c, d = (nm[first + k] for k in range(4))
+    ab, bc, cd = b - a, c - b, d - c
+    ta, tb, tc, td = place - a, place - b, place - c, place - d
+    weights = np.stack(
+        [
+            tb * tc * td / (-ab * (ab + bc) * (ab + bc + cd)),
+            ta * tc * td / (ab * bc * (bc + cd)),
+            ta * tb * td / (-(ab + bc) * bc * cd),
+            ta * tb * tc / ((ab + bc + cd) * (bc + cd) * cd),
+        ],
+        axis=1,
+    )
+    index = first[:, np.newaxis] + np.arange(4)
+    # A cubic swings where its four points are uneven, as beside a gap: straight there.
+    uneven = np.maximum(np.maximum(ab, bc), cd) > _GAP * np.minimum(np.minimum(ab, bc), cd)
+    if uneven.any():
+        line = _straight(to[uneven], nm)
+        assert line.columns is not None
+        index[uneven, :2], index[uneven, 2:] = line.columns, line.columns
+        weights[uneven, :2], weights[uneven, 2:] = line.weights, 0.0
+    return _Resampling(index, weights, None)
+
+
+def _straight(to: NDArray[np.float64], nm: NDArray[np.float64]) -> _Resampling:
+    if nm.size == 1:
+        return _Resampling(np.zeros((to.size, 1), dtype=np.intp), np.ones((to.size, 1)), None)
+    left = (np.searchsorted(nm, to, side="right") - 1).clip(0, nm.size - 2)
+    share = ((to - nm[left]) / (nm[left + 1] - nm[left])).clip(0.0, 1.0)
+    return _Resampling(np.stack([left, left + 1], axis=1), np.stack([1.0 - share, share], axis=1), None)
+
+
+def _resampled(x: NDArray[np.float64], nm: NDArray[np.float64], how: _Resampling) -> NDArray[np.float64]:
+    """Apply it to rows (n, l); returns (n, L)."""
+    if how.edges is None:
+        assert how.columns is not None
+        assert how.weights is not None
+        out = x[:, how.columns[:, 0]] * how.weights[:, 0]
+        for j in range(1, how.columns.shape[1]):
+            out += x[:, how.columns[:, j]] * how.weights[:, j]
+        return out
+    # Means of the straight lines between points: differences of their integral.
+    gap = np.diff(nm)
+    area = np.zeros(x.shape)
+    np.cumsum((x[:, 1:] + x[:, :-1]) * (gap / 2), axis=1, out=area[:, 1:])
+    edges = how.edges
+    left = (np.searchsorted(nm, edges, side="right") - 1).clip(0, nm.size - 2)
+    offset = edges - nm[left]
+    slope = (x[:, left + 1] - x[:, left]) / gap[left]
+    integral = area[:, left] + offset * (x[:, left] + offset * slope / 2)
+    width = np.diff(edges)
+    covered = width > 0
+    out = np.diff(integral, axis=1)
+    out[:, covered] /= width[covered]
+    if not covered.all():
+        # Cells beyond the ends: the value there.
+        ends = np.where((edges[1:] + edges[:-1])[~covered] / 2 <= nm[0], 0, nm.size - 1)
+        out[:, ~covered] = x[:, ends]
+    return out
