@@ -80,6 +80,8 @@ class EmbeddedView(Views):
 
     def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
         """Fit the embedder on the spectra of several datasets; returns their embeddings, one below the other."""
+        # Sets of other ranges than the others' have no axis in common with them.
+        self.embedder.set_params(align=False)
         spectra = [row for part in parts for row in part.X]
         return self.embedder.fit_transform(spectra, wavelengths=[p.wavelengths for p in parts for _ in range(len(p))])
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from tqdm import tqdm
 
-from nirs4all_vit import SpectralEmbedder, SpectralNovelty
+from nirs4all_vit import SpectralAxisError, SpectralEmbedder, SpectralNovelty
 from nirs4all_vit.embedding.bank import bank_coverage, bank_scores, bank_statistics
 from nirs4all_vit.embedding.novelty import signal_numbers
 from nirs4all_vit.pretraining import load_x_bank
@@ -90,7 +90,10 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
             about = {"dataset": name, "family": problem.family, "seed": seed}
 
             def score(X: NDArray, axis: NDArray, detector: SpectralNovelty = detector) -> NDArray:
-                return detector.score_samples(X, wavelengths=axis)
+                try:
+                    return detector.score_samples(X, wavelengths=axis)
+                except SpectralAxisError:  # refused: another range altogether
+                    return np.full(len(X), -100.0)
 
             rows += _scored(about, score, clean, nm, lambda seed=seed: np.random.default_rng(seed))
     return pd.DataFrame(rows)
@@ -105,7 +108,9 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
     bank = load_x_bank(folder)
 
     def compact(X: NDArray, nm: NDArray) -> NDArray:
-        embedder = SpectralEmbedder(checkpoint, readout="compact", adapt=False, axis_unit="nm", device="cpu")
+        embedder = SpectralEmbedder(
+            checkpoint, readout="compact", adapt=False, align=False, axis_unit="nm", device="cpu"
+        )
         return embedder.fit_transform(X, wavelengths=nm)
 
     described = []

@@ -154,6 +154,14 @@ _TRANSFER = (
 )
 
 
+#: The same, with spectra of the second instrument without reference values, of the same population and of the upper half of it.
+_UNLABELLED = (
+    ("none", 0, ("snv-pls", "ridge@untrained", f"ridge@{DEFAULT}")),
+    ("native", 0, (f"ridge@{DEFAULT}",)),
+    ("unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
+)
+
+
 def _calibrations(
     problems: Iterable[Calibration],
     methods: Iterable[str],
@@ -251,6 +259,10 @@ def transfer(problems: Problems) -> Iterator[Task]:
             for kind, k, methods in _TRANSFER:
                 for method in methods:
                     options = {"to": b, "standardisation": kind, "n_transfer": k}
+                    yield Task("transfer", a, target, method, seed=seed, options=options)
+            for population, (kind, k, methods) in product(("all", "upper"), _UNLABELLED):
+                for method in methods:
+                    options = {"to": b, "standardisation": kind, "n_transfer": k, "population": population}
                     yield Task("transfer", a, target, method, seed=seed, options=options)
 
 

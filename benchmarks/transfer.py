@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import permutations
@@ -13,6 +14,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nirs4all_vit import InstrumentStandardiser
+from nirs4all_vit.embedding.instrument import FEWEST
 from nirs4all_vit.pretraining import GroupKennardStone
 
 from . import figures, statistics
@@ -96,20 +99,10 @@ def standardised(kind: str, source: Calibration, destination: Calibration, test:
     ``ds``, ``pds`` and ``sst`` are direct and piecewise direct standardisation and spectral space transformation, of
     chemotools. `source` and `destination` are the transfer samples on both instruments, row by row.
     """
-    from chemotools.adaptation import DirectStandardization, PiecewiseDirectStandardization, SpectralSpaceTransform
-
-    grid = GridViews.fit(_Grid(), source)
-    source_view, test_view = grid.on_grid(destination), grid.on_grid(test)
-    n = len(source)
-    method = {
-        "ds": lambda: DirectStandardization(),
-        "pds": lambda: PiecewiseDirectStandardization(
-            window_length=min(5, source_view.shape[1] // 4), n_components=min(2, n - 1), scale=False
-        ),
-        "sst": lambda: SpectralSpaceTransform(n_components=min(4, n - 1)),
-    }[kind]()
-    moved = method.fit(source_view, X_source=source.X.astype(np.float64)).transform(test_view)
-    return dataclasses.replace(test, X=np.asarray(moved, dtype=np.float32), wavelengths=source.wavelengths, rows=None)
+    step = InstrumentStandardiser(kind, wavelengths=test.wavelengths, source_wavelengths=source.wavelengths)
+    step.fit(destination.X, X_source=source.X)
+    moved, axis = step.transform(test.X), step.wavelengths_
+    return dataclasses.replace(test, X=np.asarray(moved, dtype=np.float32), wavelengths=axis, rows=None)
 
 
 def joined(a: Calibration, b: Calibration) -> Calibration:
@@ -166,28 +159,53 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
         pair = Pair(*(shuffled(part, task.seed) for part in (pair.source, pair.destination)))
     rows = np.random.default_rng(task.seed).permutation(len(pair.source))
     n_test = len(rows) // 3
-    test, calibration_rows = pair.destination.take(rows[:n_test]), rows[n_test:][: task.n_train]
-    train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
+    test_rows, calibration_rows = rows[:n_test], rows[n_test:][: task.n_train]
+    if options.get("population") == "upper":
+        upper = pair.source.y > np.median(pair.source.y)
+        test_rows = test_rows[upper[test_rows]]
+        # The spectra of the second instrument are of the upper half, too, and of no sample that calibrates.
+        candidates = calibration_rows[upper[calibration_rows]]
+    else:
+        candidates = calibration_rows
     kind, k = options["standardisation"], options["n_transfer"]
+    unlabelled = None
+    if kind == "unlabelled":
+        unlabelled = pair.destination.take(candidates[: min(k, len(candidates) // 2)])
+        calibration_rows = np.setdiff1d(calibration_rows, candidates[: len(unlabelled)])
+        if len(unlabelled) < FEWEST:
+            raise Unavailable(f"{len(unlabelled)} unlabelled samples are too few")
+    test = pair.destination.take(test_rows)
+    train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
     transfer_rows = np.arange(len(train))
     if 0 < k < len(train):
         # Transfer samples span the calibration spectra.
         # Half a sample less for testing, so that rounding never takes one away.
         transfer_rows, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
-    about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": n_test}
+    about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": len(test)}
     if kind == "native":
         train = again
     elif kind == "augment":
         train = joined(train, again.take(transfer_rows))
-    elif kind != "none":
+    elif kind not in ("none", "unlabelled"):
         test = standardised(kind, train.take(transfer_rows), again.take(transfer_rows), test)
-    predicted = context.method(task.method).fit(train).predict(test)
+    method = context.method(task.method).fit(train)
+    if unlabelled is not None:
+        with warnings.catch_warnings():
+            # That nothing is changed, where the instruments do not differ.
+            warnings.simplefilter("ignore", UserWarning)
+            method.views.embedder.adapt_to(unlabelled.X, wavelengths=unlabelled.wavelengths)
+    predicted = method.predict(test)
     return {**about, **scores(test, predicted), "mean_rmsep": mean_rmsep(test.y, train.y)}
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     """Compare methods and standardisations over pairs of instruments, and draw a map of the pairs for each method."""
     table = measured(tables["transfer"], "mean_rmsep")
+    if table.empty:
+        return
+    if "population" in table:
+        _unlabelled(table[table["population"].notna()], to)
+        table = table[table["population"].isna()]
     if table.empty:
         return
     way = table["method"] + ", " + table["standardisation"] + " " + table["n_transfer"].astype(str)
@@ -211,3 +229,39 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
             name = f"transfer_{method.replace('@', '_')}"
             label = "RMSEP / interpolation + SNV + PLS"
             figures.heat_map(to / name, wide, label, low=0.5, high=1.5, title=method)
+
+
+def _unlabelled(table: pd.DataFrame, to: Path) -> None:
+    """Write what unlabelled spectra of the second instrument bring, of the same population and of the upper half of the target.
+
+    Ratios of the RMSEP to that without them and to that of SNV and PLS, geometric means over targets and over groups of instruments.
+    """
+    if table.empty:
+        return
+    key = ["population", "family", "dataset", "to", "target"]
+    way = table["method"] + ", " + table["standardisation"]
+    logs = np.log(
+        table.assign(way=way).pivot_table(index=[*key, "seed"], columns="way", values="rmsep").clip(lower=1e-12)
+    )
+    # Pairs whose own calibration fails say nothing about transfer.
+    mean = np.log(table.groupby([*key, "seed"])["mean_rmsep"].first())
+    native = [name for name in logs if name.endswith(", native")]
+    logs = logs[
+        logs[native].min(axis=1).sub(mean).groupby(level=key).transform("mean") <= np.log(statistics.PREDICTABLE)
+    ]
+    logs = logs.dropna().groupby(level=key).mean()
+    rows = []
+    for population, part in logs.groupby(level="population"):
+        for name in part.columns:
+            method, _, kind = name.rpartition(", ")
+            if kind not in ("unlabelled", "native", "none"):
+                continue
+            row = {"population": population, "method": method, "standardisation": kind, "targets": len(part)}
+            for label, reference in (("without", f"{method}, none"), ("snv-pls", "snv-pls, none")):
+                if reference in part:
+                    ratio = part[name] - part[reference]
+                    row[f"over {label}"] = float(np.exp(ratio.mean()))
+                    row[f"over {label}, by group"] = float(np.exp(ratio.groupby(level="family").mean().mean()))
+                    row[f"over {label}, median"] = float(np.exp(ratio.median()))
+            rows.append(row)
+    write_table(pd.DataFrame(rows), to / "transfer_unlabelled", 3)

@@ -14,14 +14,17 @@ __all__, __getattr__, __dir__ = lazy_names(
     {
         "SpectralEmbedder": "embedder",
         "CheckpointError": "errors",
+        "InstrumentStandardiser": "spectra.standardisation",
         "SpectralAxisError": "errors",
         "SpectralAxisWarning": "errors",
         "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
         "SpectralNovelty": "diagnostics",
         "SpectralRegressor": "finetuning",
+        "adapt_to": "embedding.instrument",
         "load_checkpoint": "encoder.checkpoint",
         "save_checkpoint": "encoder.checkpoint",
+        "second_instrument": "embedding.instrument",
     },
 )
 __all__ += ["__version__"]
@@ -29,6 +32,8 @@ __all__ += ["__version__"]
 if TYPE_CHECKING:
     from .diagnostics import SpectralNovelty as SpectralNovelty
     from .embedder import SpectralEmbedder as SpectralEmbedder
+    from .embedding.instrument import adapt_to as adapt_to
+    from .embedding.instrument import second_instrument as second_instrument
     from .encoder.checkpoint import load_checkpoint as load_checkpoint
     from .encoder.checkpoint import save_checkpoint as save_checkpoint
     from .errors import CheckpointError as CheckpointError
@@ -37,3 +42,4 @@ if TYPE_CHECKING:
     from .errors import SpectralInputError as SpectralInputError
     from .finetuning import SpectralClassifier as SpectralClassifier
     from .finetuning import SpectralRegressor as SpectralRegressor
+    from .spectra.standardisation import InstrumentStandardiser as InstrumentStandardiser

@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .embedding.file import TARGET_SUFFIXES
 from .encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
@@ -14,6 +15,9 @@ from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
 from .spectra.data import AXIS_UNITS
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .embedder import SpectralEmbedder
 
 #: What an interrupted command leaves.
 _RESUMES = {
@@ -83,6 +87,18 @@ def _parser() -> argparse.ArgumentParser:
     embed.add_argument(
         "--drop", action="append", default=[], metavar="COLUMN", help="pass over a column of ids or targets; repeatable"
     )
+    embed.add_argument(
+        "--calibration",
+        type=Path,
+        metavar="FILE",
+        help="calibration spectra: embed on their axis, columns weighted by them",
+    )
+    embed.add_argument(
+        "--second-instrument",
+        type=Path,
+        metavar="FILE",
+        help="with --calibration: spectra of the instrument of FILE, without reference values, to adapt to",
+    )
     embed.add_argument("--readout", choices=READOUTS, default=DEFAULT_READOUT)
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
     folder = embed.add_argument_group("of a folder")
@@ -122,11 +138,30 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _calibrated(options: argparse.Namespace) -> SpectralEmbedder:
+    """Return an embedder fitted on one file, adapted to another."""
+    from .embedder import SpectralEmbedder
+    from .spectra.sources import open_source
+
+    if options.calibration is None:
+        raise SpectralInputError("--second-instrument needs --calibration FILE: what it is to be brought to.")
+    if options.file.is_dir():
+        raise SpectralInputError("--calibration goes with a file, not with a folder.")
+    embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
+    for path, use in ((options.calibration, embedder.fit), (options.second_instrument, embedder.adapt_to)):
+        if path is not None:
+            opened = open_source(path, options.axis_unit, options.wavelengths, options.drop)
+            use(opened.read(), wavelengths=opened.wavelengths)
+    return embedder
+
+
 def _embed(options: argparse.Namespace) -> int:
     from .embedding import embed_file, embed_folder
 
     settings = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
     settings["progress"] = sys.stderr.isatty()
+    if options.calibration is not None or options.second_instrument is not None:
+        settings["embedder"] = _calibrated(options)
     if not options.file.is_dir():
         n_spectra, n_columns = embed_file(options.file, options.output, **settings)
         print(f"{options.output}: {n_spectra} spectra x {n_columns} columns ({options.readout})")

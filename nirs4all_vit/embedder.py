@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted
 from .embedding.cache import clear, embed_once
 from .embedding.column_weighting import ColumnWeighting
 from .embedding.glsw import fit_glsw
+from .embedding.instrument import FEWEST, CalibrationSpace, InstrumentShift, shift_in_force
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralInputError
@@ -96,6 +97,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Factor of each column (`scale`) and the bounds that it keeps within (`lower`, `upper`); ones, None and None with ``adapt=False``.
     glsw_ : GLSW
         With `robust`: directions that lose weight (`directions`), the share of their length that is taken (`loss`), and the `gain` of what is left.
+    calibration_space_ : CalibrationSpace
+        Mean and principal components of the embeddings of `fit`, which `adapt_to` compares with.
+    instrument_shift_ : InstrumentShift, or None
+        What `adapt_to` takes from embeddings of a second instrument.
     n_features_in_ : int
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
     feature_names_in_ : ndarray of str
@@ -135,6 +140,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     >>> SpectralEmbedder(readout="mean").fit_transform(X, wavelengths=nm).shape
     (2, 96)
     """
+
+    instrument_shift_: InstrumentShift | None
 
     # Metadata routing: requested by both methods, or scikit-learn finds them in conflict in a pipeline.
     __metadata_request__fit: ClassVar = {"wavelengths": True}
@@ -245,7 +252,52 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
             self._report_outliers(blocks)
-        return self._weighted(self._encoded(blocks))
+        return self._adapted(self._weighted(self._encoded(blocks)))
+
+    def adapt_to(self, X: Any, *, wavelengths: Any = None) -> SpectralEmbedder:
+        """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
+
+        What differs between the mean embeddings of both instruments is taken off, unless it may be a difference of the samples: the
+        spectra need not be of the calibration's samples, nor of the same population. Afterwards this object is for the second
+        instrument; ``copy.deepcopy`` it first to keep one for each, or call `nirs4all_vit.adapt_to` on a whole pipeline.
+        Called again, it starts anew.
+
+        Parameters
+        ----------
+        X, wavelengths : as in `transform`
+            Five spectra of the second instrument or more; thirty and more are better.
+
+        Returns
+        -------
+        SpectralEmbedder
+            This object.
+
+        Raises
+        ------
+        ValueError
+            Fewer than five spectra.
+        SpectralInputError, SpectralAxisError, CheckpointError
+            As in `transform`.
+
+        Warns
+        -----
+        UserWarning
+            The spectra do not differ from the calibration's beyond chance: nothing is changed.
+        """
+        check_is_fitted(self)
+        embedded = self._weighted(self._encoded(self.resolve(X, wavelengths)))
+        if len(embedded) < FEWEST:
+            raise ValueError(f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more.")
+        shift = InstrumentShift.fit(self.calibration_space_, embedded)
+        self.instrument_shift_ = shift if shift.is_significant else None
+        if self.instrument_shift_ is None:
+            warnings.warn(
+                "these spectra differ from the calibration's by no more than the samples of one instrument do: the embedding "
+                "is left as it is.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return self
 
     def embed(self, blocks: list[Spectra]) -> NDArray[np.float32]:
         """Return what `transform` does of blocks of checked spectra, past the cache and the look for outliers.
@@ -260,7 +312,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         ndarray of shape (n_spectra, n_columns), float32
         """
         check_is_fitted(self)
-        return self._weighted(self._encoded(blocks, cached=False))
+        return self._adapted(self._weighted(self._encoded(blocks, cached=False)))
 
     @property
     def encoder_(self) -> SpectralPerceiver:
@@ -292,7 +344,13 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         if self.robust:
             self.glsw_ = fit_glsw(blocks, lambda b: weighting.apply(self._encoded(b)), embedded)
             self.glsw_.apply(embedded)
+        self.calibration_space_ = CalibrationSpace.fit(embedded)
+        self.instrument_shift_ = None
         return embedded
+
+    def _adapted(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+        shift = shift_in_force(self)
+        return embedded if shift is None else shift.apply(embedded)
 
     def _weighted(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         self.column_weighting_.apply(embedded)

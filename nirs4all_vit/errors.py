@@ -7,7 +7,20 @@ from contextlib import contextmanager
 
 
 class SpectralInputError(ValueError):
-    """Spectra that cannot be embedded: wrong shape, NaN, infinities, no rows."""
+    """Spectra that cannot be embedded: wrong shape, infinities, fill values, too many missing points, no rows.
+
+    Attributes
+    ----------
+    row : int, or None
+        Number of the spectrum that is wrong, where it is one.
+    """
+
+    def __init__(self, message: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.row = row
+
+    def __reduce__(self) -> tuple[type, tuple[str, int | None]]:
+        return type(self), (str(self), self.row)
 
 
 class SpectralAxisError(ValueError):

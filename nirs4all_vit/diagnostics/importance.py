@@ -232,6 +232,8 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     encoder: Any = embedder.encoder_
     # What takes weight from directions is symmetric: it acts on weights as on rows.
     weights = np.array(weights, dtype=np.float64)
+    if embedder.instrument_shift_ is not None:
+        embedder.instrument_shift_.transpose(weights[np.newaxis])
     if embedder.robust:
         embedder.glsw_.apply(weights[np.newaxis])
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))

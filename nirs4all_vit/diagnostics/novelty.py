@@ -15,6 +15,7 @@ from ..embedding.bank import FEWEST_FAMILIES, bank_coverage, bank_scores
 from ..embedding.novelty import NoveltyLimits, signal_numbers
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import CheckpointError
+from ..spectra.alignment import whole_blocks
 from ..spectra.resolver import ResolvesWavelengths
 
 
@@ -171,7 +172,7 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
             )
         # Before a fit there is no axis to hold the spectra to; none is remembered.
         resolver = self if hasattr(self, "limits_") else clone(self)
-        blocks = resolver.resolve(X, wavelengths, fitting=resolver is not self)
+        blocks = whole_blocks(resolver.locate(X, wavelengths, fitting=resolver is not self))
         embedded = embed(checkpoint.encoder, blocks, "compact", device=resolve_device(self.device))
         signals = np.concatenate([signal_numbers(block.values) for block in blocks])
         ends = [(block.wavelengths[0], block.wavelengths[-1]) for block in blocks]

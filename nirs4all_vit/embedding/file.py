@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import os
+import pickle
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +19,8 @@ from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
 from ..files import atomic_path
+from ..spectra.alignment import whole_blocks
 from ..spectra.data import Spectra
-from ..spectra.resolver import whole_blocks
 from ..spectra.sources import open_source
 
 #: Suffixes that are written.
@@ -37,6 +38,7 @@ def embed_file(
     wavelengths: str | os.PathLike[str] | None = None,
     drop: Sequence[str] = (),
     device: str = "auto",
+    embedder: Any = None,
     progress: bool = False,
 ) -> tuple[int, int]:
     """Embed a file of spectra, in bounded memory whatever its size.
@@ -63,6 +65,8 @@ def embed_file(
         Columns of a table that are no wavelengths (ids, targets), to be passed over; rows keep their order.
     device : str
         Torch device; ``"auto"`` takes a GPU where there is one.
+    embedder : SpectralEmbedder, optional
+        Fitted on calibration spectra: its `transform` is what is written, in place of `checkpoint` and `readout`.
     progress : bool
         Show a progress bar.
 
@@ -87,11 +91,14 @@ def embed_file(
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
     opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
+    if embedder is not None:
+        checkpoint, readout = embedder.checkpoint, embedder.readout
     loaded, device, status = load_checkpoint(checkpoint), resolve_device(device), source.stat()
     identity = {
         "source": [status.st_size, status.st_mtime_ns],
         "axis": hashlib.sha256(opened.wavelengths.tobytes()).hexdigest(),
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
+        "embedder": None if embedder is None else hashlib.sha256(pickle.dumps(embedder)).hexdigest(),
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
         n_read, before = 0, done.n_rows
@@ -100,8 +107,11 @@ def embed_file(
                 # Rows that are there are read past: parsing costs little beside the encoder.
                 values, n_read = values[max(0, before - n_read) :], n_read + len(values)
                 if len(values):
-                    blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
-                    done.append(embed(loaded.encoder, blocks, readout, device=device))
+                    if embedder is not None:
+                        done.append(embedder.transform(values, wavelengths=opened.wavelengths))
+                    else:
+                        blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
+                        done.append(embed(loaded.encoder, blocks, readout, device=device))
                     bar.update(len(values))
         if (source.stat().st_size, source.stat().st_mtime_ns) != (status.st_size, status.st_mtime_ns):
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")

@@ -14,7 +14,7 @@ from ..errors import SpectralAxisError
 from .data import Spectra
 
 #: Calibration spectra that the model is made of, components that it keeps, and bytes of its components, at most.
-_MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 3 * 2**18
+_MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 2**19
 #: Rounds of filling and fitting again, where calibration spectra lack points themselves.
 _ROUNDS = 3
 #: Residuals of neighbouring points are correlated: so many points count as one (research log, section 26).
@@ -285,6 +285,19 @@ def fill_missing(values: NDArray[Any], wavelengths: NDArray[np.float64]) -> tupl
     """
     alignment, (filled,) = Alignment.fit([Spectra(values, wavelengths)])
     return filled.values, alignment.wavelengths
+
+
+def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
+    """Return blocks without points that are NaN: a row that lacks some has a grid of its own."""
+    whole: list[Spectra] = []
+    for block in blocks:
+        missing = np.isnan(block.values)
+        if not missing.any():
+            whole.append(block)
+            continue
+        for row, absent in zip(block.values, missing, strict=True):
+            whole.append(Spectra(row[np.newaxis, ~absent], block.wavelengths[~absent]))
+    return whole
 
 
 def _rows_of(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra]:

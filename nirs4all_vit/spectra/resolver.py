@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,7 +13,7 @@ from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
 from ..errors import SpectralAxisError, SpectralAxisWarning, SpectralInputError
-from .alignment import Alignment
+from .alignment import Alignment, whole_blocks
 from .data import (
     AXIS_UNITS,
     Spectra,
@@ -244,19 +244,6 @@ def blocks_on_own_grids(X: Any, wavelengths: Any, axis_unit: str) -> list[Spectr
     return blocks
 
 
-def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
-    """Return blocks without points that are NaN: a row that lacks some has a grid of its own."""
-    whole: list[Spectra] = []
-    for block in blocks:
-        missing = np.isnan(block.values)
-        if not missing.any():
-            whole.append(block)
-            continue
-        for row, absent in zip(block.values, missing, strict=True):
-            whole.append(Spectra(row[np.newaxis, ~absent], block.wavelengths[~absent]))
-    return whole
-
-
 class ResolvesWavelengths:
     """Mixin of estimators that take spectra: finds the wavelengths, checks values, and puts everything on the axis of `fit`.
 
@@ -296,7 +283,7 @@ class ResolvesWavelengths:
             Wavelengths of the wrong number, duplicated, not positive, out of range, or too far from those of `fit`; column names
             that contradict them.
         """
-        blocks = self._located(X, wavelengths, fitting)
+        blocks = self.locate(X, wavelengths, fitting=fitting)
         if self.warns_of_signal:
             _warn_constant(blocks)
         if not getattr(self, "align", True):
@@ -313,8 +300,11 @@ class ResolvesWavelengths:
             self._report_signal(self.signal_, aligned)
         return [aligned]
 
-    def _located(self, X: Any, wavelengths: Any, fitting: bool) -> list[Spectra]:
-        """Return blocks of checked spectra on their own axes, in nm, ascending; NaN where a point is missing."""
+    def locate(self, X: Any, wavelengths: Any = None, *, fitting: bool = False) -> list[Spectra]:
+        """Return blocks of checked spectra on their own axes, in nm, ascending; NaN where a point is missing.
+
+        Parameters and errors as in `resolve`.
+        """
         if self.axis_unit not in AXIS_UNITS:
             raise SpectralAxisError(
                 f"axis_unit={self.axis_unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}."

@@ -19,8 +19,8 @@ _LARGEST = 1e30
 _JUMP = 1e3
 #: A spectrum whose largest value is below this multiple of a typical one has no such value.
 _SUSPICIOUS = 30.0
-#: Bins that the shape of a spectrum is told by, at most.
-_N_BINS = 64
+#: Of fewer points nothing is said about which one does not belong to the rest.
+_SHORTEST = 10
 #: Fewer calibration spectra do not tell what is usual.
 _FEWEST = 5
 #: How far beyond the calibration spectra a spectrum is another signal: factor of its size, share of negative points, level in
@@ -66,7 +66,8 @@ def check_values(values: NDArray[Any], axis: NDArray[np.float64], first_row: int
             raise SpectralInputError(
                 f"X contains {values[row, column]:g} at row {row + first_row}, {axis[column]:g} nm, where the rest of the "
                 "spectrum is orders of magnitude smaller or of the other sign: a fill value, not a measurement. Replace "
-                "fill values by NaN (missing points are filled in), or drop such spectra."
+                "fill values by NaN (missing points are filled in), or drop such spectra.",
+                int(row + first_row),
             )
 
 
@@ -80,13 +81,15 @@ def _require_points(values: NDArray[Any], axis: NDArray[np.float64], first_row: 
         kind = f"{value:g}" if np.isfinite(value) else "inf"
         raise SpectralInputError(
             f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm, which no instrument gives; replace such points by NaN "
-            "(missing points are filled in), or drop such spectra."
+            "(missing points are filled in), or drop such spectra.",
+            int(row + first_row),
         )
     share = missing.mean(axis=1)
     if (share > 0.5).any():
         row = int(np.argmax(share > 0.5))
         raise SpectralInputError(
-            f"X contains NaN at row {row + first_row}: {share[row]:.0%} of its points are missing, more than half; drop such spectra."
+            f"X contains NaN at row {row + first_row}: {share[row]:.0%} of its points are missing, more than half; drop such spectra.",
+            row + first_row,
         )
 
 
@@ -95,7 +98,7 @@ def _fill_value(row: NDArray[Any]) -> int | None:
     present = ~np.isnan(row)
     size = np.abs(row[present].astype(np.float64))
     order = np.sort(size[size > 0])
-    if len(order) > 1:
+    if len(order) >= _SHORTEST:
         upper = order[len(order) // 2 :]
         jumps = np.flatnonzero(upper[1:] > _JUMP * upper[:-1])
         if len(jumps):

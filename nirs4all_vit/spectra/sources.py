@@ -44,6 +44,10 @@ class SpectralArray:
                 raise SpectralInputError(f"{self.path.name}: {error}") from error
             yield values
 
+    def read(self) -> NDArray[np.float64]:
+        """Return all spectra, float64."""
+        return np.concatenate(list(self.chunks()))
+
 
 def open_source(
     path: Path, axis_unit: str = "auto", wavelengths: Path | None = None, drop: Sequence[str] = ()

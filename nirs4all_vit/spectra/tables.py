@@ -167,7 +167,8 @@ class SpectralTable:
         try:
             check_values(values, columns, done)
         except SpectralInputError as error:
-            raise SpectralInputError(f"{self.path.name}: {error}") from error
+            place = self.path.name if error.row is None else _place(self.path, error.row)
+            raise SpectralInputError(f"{place}: {error}", error.row) from error
         return values
 
     def _check_ragged(self, row: int) -> None:

@@ -146,7 +146,7 @@ def test_two_runs_on_one_target(tmp_path: Path) -> None:
         (X, np.zeros(60), SpectralAxisError, r"axis\.npy: .*"),
         (X[0], NM, SpectralInputError, r"s\.npy: shape \(60,\); it must be \(spectra, wavelengths\)"),
         (X.astype("U5"), NM, SpectralInputError, r"s\.npy is not an array of numbers"),
-        (np.where(X[7, 3] == X, np.nan, X), NM, SpectralInputError, r"s\.npy: X contains NaN at row 7"),
+        (np.where(X[7, 3] == X, np.inf, X), NM, SpectralInputError, r"s\.npy: X contains inf at row 7"),
     ],
 )
 def test_arrays_that_cannot_be_embedded(content, axis, error, message: str, tmp_path: Path) -> None:
@@ -155,6 +155,16 @@ def test_arrays_that_cannot_be_embedded(content, axis, error, message: str, tmp_
         np.save(tmp_path / "axis.npy", axis)
     with pytest.raises(error, match=message):
         embed_file(tmp_path / "s.npy", tmp_path / "z.npy", wavelengths=None if axis is None else tmp_path / "axis.npy")
+
+
+def test_missing_points_are_left_out(tmp_path: Path) -> None:
+    holes = X.copy()
+    holes[7, 3:5] = np.nan
+    np.save(tmp_path / "s.npy", holes)
+    np.save(tmp_path / "axis.npy", NM)
+    embed_file(tmp_path / "s.npy", tmp_path / "z.npy", wavelengths=tmp_path / "axis.npy")
+    expected = SpectralEmbedder(adapt=False, align=False).fit_transform(holes, wavelengths=NM)
+    np.testing.assert_allclose(np.load(tmp_path / "z.npy"), expected, rtol=1e-5, atol=1e-4)
 
 
 def test_a_pickle_is_not_opened(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from nirs4all_vit.finetuning.estimator import SpectralEstimator
 from nirs4all_vit.finetuning.tuning import Episodes, EpisodicLoss, learning_rates
 from nirs4all_vit.heads import make_head
 from nirs4all_vit.spectra.data import Spectra
-from tests.conftest import make_spectra
+from tests.conftest import ROWS_OF_NAN, make_spectra
 
 NM = np.linspace(1100.0, 2300.0, 90)
 X = make_spectra(NM, 60)
@@ -76,7 +76,10 @@ def brief(monkeypatch: pytest.MonkeyPatch, tiny: Checkpoint) -> None:
 
 
 @pytest.mark.usefixtures("brief")
-@parametrize_with_checks([SpectralRegressor(max_steps=1, batch_size=8), SpectralClassifier(max_steps=1, batch_size=8)])
+@parametrize_with_checks(
+    [SpectralRegressor(max_steps=1, batch_size=8), SpectralClassifier(max_steps=1, batch_size=8)],
+    expected_failed_checks=lambda _: ROWS_OF_NAN,
+)
 @pytest.mark.filterwarnings("ignore:no wavelengths were given", "ignore:tuning did not", "ignore:.*too few to tune")
 def test_scikit_learn(estimator, check) -> None:
     check(estimator)

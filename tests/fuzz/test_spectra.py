@@ -19,7 +19,7 @@ SMALL = FOLDER / "format-1.safetensors"
 
 
 def embed(X, **parameters) -> np.ndarray:
-    return SpectralEmbedder(SMALL, adapt=False, device="cpu", **parameters).fit_transform(X)
+    return SpectralEmbedder(SMALL, adapt=False, align=False, device="cpu", **parameters).fit_transform(X)
 
 
 @pytest.fixture(autouse=True)
@@ -66,7 +66,7 @@ def test_spectra_on_grids_of_their_own(data: st.DataObject) -> None:
     nm = [{"nm": axis, "cm-1": 1e7 / axis, "um": 1e3 * axis}[unit].clip(200.0, 30_000.0) for axis, unit in pairs]
     if any(len(np.unique(axis)) < len(axis) for axis in nm):
         return
-    embedder = SpectralEmbedder(SMALL, adapt=False, axis_unit="nm")
+    embedder = SpectralEmbedder(SMALL, adapt=False, align=False, axis_unit="nm")
     together = embedder.fit([block[0] for block in blocks], wavelengths=nm).transform(
         [block[0] for block in blocks], wavelengths=nm
     )

@@ -12,7 +12,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 
-from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit import SpectralEmbedder, second_instrument
 from nirs4all_vit.nirs4all_host.hooks import is_plausible_axis
 from tests.conftest import make_spectra, run_python
 
@@ -205,6 +205,27 @@ np.save({str(workspace / "P.npy")!r}, np.ravel(p.y_pred))
     there = np.load(workspace / "P.npy")
     np.testing.assert_allclose(there, here, rtol=1e-5)
     np.testing.assert_allclose(there, np.ravel(result.final["y_pred"]), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_second_instrument_at_prediction(engine: str, workspace: Path) -> None:
+    import nirs4all
+
+    result = run(dataset(headers=NM), engine)
+    bundle = str(result.export(str(workspace / "model.n4a")))
+    second = X + 0.3 * np.exp(-(((NM - 1550.0) / 80.0) ** 2)).astype(np.float32)
+    others, new = second[:40], second[40:]
+
+    def error() -> float:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            predicted = nirs4all.predict(bundle, new, engine=None if engine == "dag-ml" else engine, verbose=0).y_pred
+        return float(np.sqrt(np.mean((np.ravel(predicted) - Y[40:]) ** 2)))
+
+    before = error()
+    with second_instrument(others):
+        assert error() < 0.5 * before
+    assert error() == before
 
 
 def test_registration_does_not_depend_on_the_order_of_imports() -> None:

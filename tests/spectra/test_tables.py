@@ -74,10 +74,9 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("1100,1200\n1,2\n3,x\n", r"t.csv, line 3: 'x' is not a number"),
         ("1100,1200\n1,2\n\n\n3,x\n", r"t.csv, line 5: 'x' is not a number"),
-        ("1100,1200\n1,2\n3,\n", r"t.csv, line 3: value 2 of 2 is missing"),
-        ("1100,1200\n1,2\n3\n", r"t.csv, line 3: value 2 of 2 is missing \(a cut or ragged row"),
-        ("1100,1200\n1,2\nNaN,2\n", r"t.csv, line 3: value 1 of 2 is missing"),
-        ("1100,1200\n1,2\n1,inf\n", r"t.csv, line 3: value 2 of 2 is not finite"),
+        ("1100,1200\n1,2\n,\n", r"t.csv, line 3: X contains NaN at row 1: 100% of its points are missing"),
+        ("1100,1200\n1,2\n3\n", r"t.csv, line 3: 1 values under 2 columns \(a cut or ragged row"),
+        ("1100,1200\n1,2\n1,inf\n", r"t.csv, line 3: X contains inf at row 1, 1200 nm"),
         ("1100,1200\n1,2,3\n", r"t.csv, line 2: 3 values under 2 columns"),
         ("1100,1200\n1,2,\n", r"t.csv, line 2: 3 values under 2 columns"),
         ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
@@ -89,7 +88,7 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("", r"t.csv is empty"),
         ("1100,1200\n3\n1,2\n", r"t.csv, line 2: 1 values under 2 columns"),
         ("1100,0;1102,0\n0,31;0,32\n0,31;0.32\n", r"t.csv, line 3: '0.32' is not a number; .* decimal comma"),
-        ("1100,1200\n1,2\n1,1e39\n", r"t.csv, line 3: value 2 of 2 is not finite in single precision"),
+        ("1100,1200\n1,2\n1,1e39\n", r"t.csv, line 3: X contains 1e\+39 at row 1, 1200 nm, which no instrument gives"),
     ],
 )
 def test_broken_tables_name_the_line(text: str, message: str, tmp_path: Path) -> None:
@@ -186,3 +185,9 @@ def test_parquet_columns_of_text(tmp_path: Path) -> None:
     pd.DataFrame({"1100": [0.1, 0.2], "1200": ["a", "b"]}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(SpectralInputError, match=r"t.parquet, row 1: 'a' is not a number"):
         open_table(tmp_path / "t.parquet").read()
+
+
+def test_an_empty_cell_is_a_missing_point(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("1300,1200,1100\n1,2,3\n1,,3\n1,2,\nNaN,2,3\n")
+    expected = [[3, 2, 1], [3, np.nan, 1], [np.nan, 2, 1], [3, 2, np.nan]]
+    np.testing.assert_array_equal(open_table(tmp_path / "t.csv").read(), expected)

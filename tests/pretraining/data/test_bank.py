@@ -158,9 +158,12 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
             r"d/spectra.npy is not",
         ),
         (lambda d: np.save(d / "spectra.npy", np.zeros((3, 4))), r"d/spectra.npy: shape \(3, 4\) on 21 wavelengths"),
-        (lambda d: np.save(d / "spectra.npy", np.full((3, 21), np.nan)), r"d/spectra.npy, row 0: a value is missing"),
+        (
+            lambda d: np.save(d / "spectra.npy", np.full((3, 21), np.nan)),
+            r"d/spectra.npy: X contains NaN at row 0: 100%",
+        ),
         (lambda d: np.save(d / "wavelengths.npy", np.zeros(21)), r"d/wavelengths.npy: wavelengths hold 0"),
-        (lambda d: np.save(d / "spectra.npy", np.full((3, 21), 1e39)), r"d/spectra.npy, row 0: .* in single precision"),
+        (lambda d: np.save(d / "spectra.npy", np.full((3, 21), 1e39)), r"d/spectra.npy: X contains 1e\+39 at row 0"),
         (lambda d: _archive(d / "spectra.npy"), r"d/spectra.npy is an archive of arrays"),
         (lambda d: (d / "metadata.json").write_text('{"n_samples": "7"}'), r"n_samples=7"),
         (lambda d: (d / "metadata.json").write_text("[" * 200_000), r"metadata.json: not metadata"),
@@ -185,7 +188,7 @@ def test_broken_folders_are_named(break_it: object, message: str, tmp_path: Path
     [
         ("id,1100\n1,2\n", SpectralInputError, "bad.csv, line 1: column 'id' is not a wavelength"),
         ("1100,1200\n1,x\n", SpectralInputError, "bad.csv, line 2: 'x' is not a number"),
-        ("1100,1200\n1,2\n3,\n", SpectralInputError, "bad.csv, line 3: value 2 of 2 is missing"),
+        ("1100,1200\n1,2\n3\n", SpectralInputError, "bad.csv, line 3: 1 values under 2 columns"),
         ("1,1200\n1,2\n", SpectralAxisError, "wavelength 1 read as nm"),
     ],
 )
@@ -294,13 +297,26 @@ def _ragged(text: str, rng: np.random.Generator) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _missing_value(text: str, rng: np.random.Generator) -> str:
+def _absurd_value(text: str, rng: np.random.Generator) -> str:
     lines = text.splitlines()
     row = int(rng.integers(1, len(lines)))
     cells = lines[row].split(",")
-    cells[int(rng.integers(len(cells)))] = str(rng.choice(["NaN", "", "inf", "NA"]))
+    cells[int(rng.integers(len(cells)))] = str(rng.choice(["inf", "-inf", "9.97e36", "1e300"]))
     lines[row] = ",".join(cells)
     return "\n".join(lines) + "\n"
+
+
+def test_missing_points_are_filled_in(tmp_path: Path) -> None:
+    X = make_spectra(NM, 30).astype(np.float32)
+    holes = X.copy()
+    holes[3, 4] = holes[:, 9] = np.nan
+    pd.DataFrame(holes, columns=NM).to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "folder").mkdir()
+    np.save(tmp_path / "folder/spectra.npy", holes[:, ::-1])
+    np.save(tmp_path / "folder/wavelengths.npy", NM[::-1])
+    for dataset in load_x_bank(tmp_path, progress=False):
+        np.testing.assert_allclose(dataset.wavelengths, np.delete(NM, 9))
+        np.testing.assert_allclose(dataset.values, np.delete(X, 9, axis=1), atol=0.02)
 
 
 CORRUPTIONS = {
@@ -308,7 +324,7 @@ CORRUPTIONS = {
     "text": _text_in_numbers,
     "ragged": _ragged,
     "header": lambda text, _: text.split("\n", 1)[1],
-    "nan": _missing_value,
+    "absurd": _absurd_value,
     "delimiter": lambda text, _: text.replace(",", "|"),
     "tab": lambda text, _: text.replace(",", "\t"),
     "bom": lambda text, _: "\ufeff" + text,

@@ -1,0 +1,240 @@
+"""Embeddings of a second instrument, brought to those of the calibration by unlabelled spectra alone."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Principal components of the calibration's embeddings within which a shift may be one of the samples, not of the instrument.
+_N_COMPONENTS = 20
+#: Calibration spectra that the components are made of, at most.
+_MAX_SPECTRA = 300
+#: Within a component, so much of its variance counts as a change of the samples and stays (research log, section 27).
+_OF_THE_SAMPLES = 0.25
+#: Spectra that the variance of a component counts as, before the second instrument's are looked at.
+_PRIOR = 10.0
+#: Fewer spectra do not tell the mean of an instrument.
+FEWEST = 5
+#: Squared shift beside the components, in units of what sampling alone gives, from which on there is another instrument.
+#: Spectra of the calibration's own instrument reach 3.6 at most, those of others begin at 2 and have 50 in the median.
+_SIGNIFICANT = 3.5
+_ROWS = 16
+
+
+@dataclass(frozen=True, eq=False)
+class CalibrationSpace:
+    """Mean and principal components of the embeddings of calibration spectra.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_columns,), float32
+    components : ndarray of shape (n_components, n_columns), float16
+        Orthonormal up to the rounding.
+    variances : ndarray of shape (n_components,), float64
+        Of the scores.
+    n_spectra : int
+    """
+
+    mean: NDArray[np.float32]
+    components: NDArray[np.float16]
+    variances: NDArray[np.float64]
+    n_spectra: int
+
+    @classmethod
+    def fit(cls, embedded: NDArray[np.float32]) -> Self:
+        """Look at the embeddings (n, n_columns) of the calibration spectra, columns weighted."""
+        n, n_columns = embedded.shape
+        mean = embedded.mean(axis=0, dtype=np.float64).astype(np.float32)
+        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        centred = embedded[rows] - mean
+        squares, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+        squares, vectors = squares[::-1][:_N_COMPONENTS], vectors[:, ::-1][:, :_N_COMPONENTS]
+        varied = squares > 1e-6 * max(float(squares[0]), 1e-300)
+        components = (vectors[:, varied] / np.sqrt(squares[varied])).T @ centred
+        variances = squares[varied] / max(len(rows) - 1, 1)
+        return cls(mean, components.reshape(-1, n_columns).astype(np.float16), variances, n)
+
+
+@dataclass(frozen=True, eq=False)
+class InstrumentShift:
+    """What is taken from embeddings of a second instrument.
+
+    Attributes
+    ----------
+    shift : ndarray of shape (n_columns,), float32
+        Difference of the instruments.
+    components : ndarray of shape (n_components, n_columns), float32
+        In which embeddings of the second instrument vary more than those of the calibration.
+    centre, loss : ndarray of shape (n_components,), float32
+        Mean score there, and the share of the distance from it that is taken.
+    significance : float
+        Squared difference beside the calibration's components, over what sampling alone gives.
+    """
+
+    shift: NDArray[np.float32]
+    components: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    loss: NDArray[np.float32]
+    significance: float
+
+    @classmethod
+    def fit(cls, space: CalibrationSpace, embedded: NDArray[np.float32]) -> Self:
+        """Compare embeddings (n, n_columns) of a second instrument with those of the calibration.
+
+        The samples are others than the calibration's, and perhaps of another population. What differs beside the calibration's
+        components is the instrument. Within a component a part of the difference that is not large beside its variance may be
+        the samples', and stays (positive-part James-Stein). Where scores vary more than the calibration's, their deviation is
+        brought back to it.
+
+        Parameters
+        ----------
+        space : CalibrationSpace
+        embedded : ndarray of shape (n, n_columns)
+            Five spectra or more.
+        """
+        Z = embedded.astype(np.float64)
+        # Rounded to half precision they are orthonormal no more.
+        basis = np.linalg.qr(space.components.astype(np.float64).T)[0].T
+        n, mean = len(Z), Z.mean(axis=0)
+        difference = mean - space.mean
+        within = basis @ difference
+        beside = difference - within @ basis
+        centred = Z - mean
+        scores = centred @ basis.T
+        residual = float(np.square(centred - scores @ basis).sum()) / (n - 1)
+        expected = residual * (1.0 / n + 1.0 / space.n_spectra)
+        significance = float(np.square(beside).sum()) / max(expected, 1e-300)
+        kept = _OF_THE_SAMPLES * space.variances / np.maximum(np.square(within), 1e-300)
+        within = within * np.clip(1.0 - kept, 0.0, None)
+        shift = beside + within @ basis
+        ratio = np.square(scores).sum(axis=0) / (n - 1) / space.variances
+        ratio = (n * ratio + _PRIOR) / (n + _PRIOR)
+        wide = ratio > 1.0
+        centre = basis[wide] @ (mean - shift)
+        return cls(
+            shift.astype(np.float32),
+            basis[wide].astype(np.float32),
+            centre.astype(np.float32),
+            (1.0 - ratio[wide] ** -0.5).astype(np.float32),
+            significance,
+        )
+
+    @property
+    def is_significant(self) -> bool:
+        """Tell whether the spectra are of another instrument than the calibration's, as far as they say it."""
+        return self.significance > _SIGNIFICANT
+
+    def apply(self, embedded: NDArray[Any]) -> NDArray[Any]:
+        """Take it from rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
+        for start in range(0, len(embedded), _ROWS):
+            rows = embedded[start : start + _ROWS]
+            rows -= self.shift
+            self._damp(rows, self.centre)
+        return embedded
+
+    def transpose(self, weights: NDArray[Any]) -> NDArray[Any]:
+        """Turn weights (n, n_columns) of the columns as `apply` gives them into weights of those it takes, in place; returns them."""
+        self._damp(weights, 0.0)
+        return weights
+
+    def _damp(self, rows: NDArray[Any], centre: NDArray[np.float32] | float) -> None:
+        excess = (np.einsum("ij,kj->ik", rows, self.components) - centre) * self.loss
+        for k, component in enumerate(self.components):
+            rows -= excess[:, k, None] * component
+
+
+@dataclass
+class _SecondInstrument:
+    """Spectra of a second instrument, and what they make of each embedder that meets them."""
+
+    X: Any
+    wavelengths: Any
+    shifts: dict[int, tuple[Any, InstrumentShift | None]] = field(default_factory=dict)
+
+
+_SECOND_INSTRUMENT: ContextVar[_SecondInstrument | None] = ContextVar("second_instrument", default=None)
+
+
+@contextmanager
+def second_instrument(X: Any, *, wavelengths: Any = None) -> Iterator[None]:
+    """Adapt every `SpectralEmbedder` that transforms within the ``with`` block to a second instrument, and none afterwards.
+
+    For models whose embedder is out of reach: ``nirs4all.predict`` of a ``.n4a`` file, or a pipeline within a search. It
+    holds in this thread and process. The same as `SpectralEmbedder.adapt_to` otherwise.
+
+    Parameters
+    ----------
+    X, wavelengths : as in `SpectralEmbedder.adapt_to`
+
+    Examples
+    --------
+    >>> with second_instrument(X_portable, wavelengths=nm):  # doctest: +SKIP
+    ...     nirs4all.predict("wheat.n4a", new_spectra)
+    """
+    token = _SECOND_INSTRUMENT.set(_SecondInstrument(X, wavelengths))
+    try:
+        yield
+    finally:
+        _SECOND_INSTRUMENT.reset(token)
+
+
+def shift_in_force(embedder: Any) -> InstrumentShift | None:
+    """Return what a fitted embedder takes from embeddings: by `second_instrument`, else by its own `adapt_to`."""
+    current = _SECOND_INSTRUMENT.get()
+    if current is None:
+        return embedder.instrument_shift_
+    if id(embedder) not in current.shifts:
+        adapted = copy.copy(embedder).adapt_to(current.X, wavelengths=current.wavelengths)
+        current.shifts[id(embedder)] = embedder, adapted.instrument_shift_
+    return current.shifts[id(embedder)][1]
+
+
+def adapt_to(model: Any, X: Any, *, wavelengths: Any = None) -> Any:
+    """Return a copy of a fitted model whose embedders are adapted to a second instrument.
+
+    Parameters
+    ----------
+    model : estimator
+        A fitted pipeline with a `SpectralEmbedder` in it, a search over such pipelines, or anything that holds them as attributes
+        or in lists.
+    X, wavelengths : as in `SpectralEmbedder.adapt_to`
+
+    Returns
+    -------
+    estimator
+        `model` itself stays as it is.
+
+    Raises
+    ------
+    ValueError
+        There is no fitted embedder in the model, or too few spectra.
+    """
+    model = copy.deepcopy(model)
+    embedders = list(_embedders(model, set()))
+    if not embedders:
+        raise ValueError(f"{type(model).__name__} holds no fitted SpectralEmbedder; fit it first.")
+    for embedder in embedders:
+        embedder.adapt_to(X, wavelengths=wavelengths)
+    return model
+
+
+def _embedders(thing: Any, seen: set[int]) -> Iterator[Any]:
+    """Yield the fitted embedders in an estimator, however deep."""
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    if hasattr(thing, "calibration_space_"):
+        yield thing
+    elif isinstance(thing, (list, tuple)):
+        for part in thing:
+            yield from _embedders(part, seen)
+    elif hasattr(thing, "get_params"):
+        for part in vars(thing).values():
+            yield from _embedders(part, seen)
