@@ -15,7 +15,7 @@ from .methods.registry import suits
 from .pooled import members
 from .problems import KINDS, Problems
 from .tasks import Task
-from .transfer import instrument_pairs, shared_targets
+from .transfer import instrument_pairs, is_narrower, shared_targets
 
 #: Whatever a spectroscopist could do without us, and the embedding.
 PHASE0 = (
@@ -259,6 +259,11 @@ def transfer(problems: Problems) -> Iterator[Task]:
             for kind, k, methods in _TRANSFER:
                 for method in methods:
                     options = {"to": b, "standardisation": kind, "n_transfer": k}
+                    yield Task("transfer", a, target, method, seed=seed, options=options)
+            # With the range of the first instrument, wherever the second's is narrower.
+            if is_narrower(problems.x_bank, problems.y_bank, a, b, target):
+                for method in ("ridge@untrained", f"ridge@{DEFAULT}"):
+                    options = {"to": b, "standardisation": "none", "n_transfer": 0, "range": "uncut"}
                     yield Task("transfer", a, target, method, seed=seed, options=options)
             for population, (kind, k, methods) in product(("all", "upper"), _UNLABELLED):
                 for method in methods:

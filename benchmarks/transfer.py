@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nirs4all_vit import InstrumentStandardiser
+from nirs4all_vit import InstrumentStandardiser, SpectralAxisError
 from nirs4all_vit.embedding.instrument import FEWEST
 from nirs4all_vit.pretraining import GroupKennardStone
 
@@ -49,7 +49,7 @@ _SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments (calibrated on, predicted on), cropped to the range that both cover."""
+    """The same samples, row by row, on two instruments (calibrated on, predicted on), cut to the range that both cover unless asked."""
 
     source: Calibration
     destination: Calibration
@@ -73,7 +73,7 @@ def _calibrations(x_bank: Path, y_bank: Path | None, name: str) -> list[Calibrat
 
 
 @lru_cache(maxsize=64)
-def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) -> Pair | None:
+def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str, cut: bool = True) -> Pair | None:
     """Return the samples that two instruments measured, replicates averaged; None where they share too little."""
     first, second = (_averaged(x_bank, y_bank, name, target) for name in (a, b))
     if first is None or second is None:
@@ -90,7 +90,17 @@ def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) ->
     cropped = [_within(part, low, high) for part in pair]
     if high - low < _MIN_RANGE or min(part.X.shape[1] for part in cropped) < _MIN_POINTS:
         return None
-    return Pair(cropped[0], cropped[1])
+    return Pair(cropped[0], cropped[1]) if cut else Pair(*pair)
+
+
+def is_narrower(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) -> bool:
+    """Tell whether the second of two instruments lacks a hundredth of the first's range or more."""
+    pair = load_pair(x_bank, y_bank, a, b, target, cut=False)
+    if pair is None:
+        return False
+    first, second = pair.source.wavelengths, pair.destination.wavelengths
+    lacking = max(second.min() - first.min(), 0.0) + max(first.max() - second.max(), 0.0)
+    return bool(lacking >= 0.01 * (first.max() - first.min()))
 
 
 def standardised(kind: str, source: Calibration, destination: Calibration, test: Calibration) -> Calibration:
@@ -152,7 +162,8 @@ def _within(part: Calibration, low: float, high: float) -> Calibration:
 def measure(task: Task, context: Context) -> dict[str, Any]:
     """Calibrate on one instrument, predict on another, with so many transfer samples."""
     problems, options = context.problems, task.options
-    pair = load_pair(problems.x_bank, problems.y_bank, task.dataset, options["to"], task.target)
+    cut = options.get("range") != "uncut"
+    pair = load_pair(problems.x_bank, problems.y_bank, task.dataset, options["to"], task.target, cut)
     if pair is None:
         raise Unavailable("the instruments share too few samples or too little of their range")
     if task.permuted:
@@ -194,7 +205,12 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
             # That nothing is changed, where the instruments do not differ.
             warnings.simplefilter("ignore", UserWarning)
             method.views.embedder.adapt_to(unlabelled.X, wavelengths=unlabelled.wavelengths)
-    predicted = method.predict(test)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            predicted = method.predict(test)
+    except SpectralAxisError as error:
+        raise Unavailable(str(error)) from error
     return {**about, **scores(test, predicted), "mean_rmsep": mean_rmsep(test.y, train.y)}
 
 
@@ -203,6 +219,10 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     table = measured(tables["transfer"], "mean_rmsep")
     if table.empty:
         return
+    if "range" in table:
+        uncut = table["range"].notna()
+        _uncut(table, uncut, to)
+        table = table[~uncut]
     if "population" in table:
         _unlabelled(table[table["population"].notna()], to)
         table = table[table["population"].isna()]
@@ -265,3 +285,22 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
                     row[f"over {label}, median"] = float(np.exp(ratio.median()))
             rows.append(row)
     write_table(pd.DataFrame(rows), to / "transfer_unlabelled", 3)
+
+
+def _uncut(table: pd.DataFrame, uncut: pd.Series, to: Path) -> None:
+    """Write what becomes of spectra of a narrower instrument that are not cut by hand: the RMSEP over that of both cut to the shared range."""
+    key = ["method", "family", "dataset", "to", "target", "seed"]
+    plain = table["standardisation"] == "none"
+    if "population" in table:
+        plain &= table["population"].isna()
+    by_hand = table[plain & ~uncut].set_index(key)["rmsep"]
+    both = table[uncut].set_index(key)[["rmsep"]].join(by_hand.rename("by_hand"), how="inner")
+    if both.empty:
+        return
+    logs = np.log(both["rmsep"].clip(lower=1e-12) / both["by_hand"].clip(lower=1e-12)).groupby(level=key[:-1]).mean()
+    rows = []
+    for method, part in logs.groupby(level="method"):
+        by_group = part.groupby(level="family").mean()
+        ratios = {"ratio": part.mean(), "ratio, by group": by_group.mean(), "median": part.median()}
+        rows.append({"method": method, "targets": len(part), **{k: float(np.exp(v)) for k, v in ratios.items()}})
+    write_table(pd.DataFrame(rows), to / "transfer_uncut", 3)
