@@ -30,7 +30,7 @@ _SHORTEST_AXIS = 20
 #: Share of the fitted axis that is filled in without a word.
 _UNSAID_FILL = 0.1
 #: In units of the fitted step: coarser axes have lost resolution, which is said.
-_COARSE = 2.5
+_COARSE = 1.75
 
 
 def as_table(X: Any) -> NDArray[Any]:

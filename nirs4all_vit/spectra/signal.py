@@ -28,6 +28,8 @@ _FEWEST = 5
 _SIZE, _NEGATIVE, _LEVEL, _LEVEL_SIZE = 4.0, 0.15, 1.0, 1.0
 #: The same for the correlation with the mean spectrum: so many times as far from 1 as the lowest one, within bounds.
 _CORRELATION, _CLOSEST, _FURTHEST = 2.0, 0.1, 0.5
+#: Among this many spectra and more a few odd ones have to be so many times as far out.
+_MANY, _FAR = 5, 3.0
 #: A mean below this share of the standard deviation is zero: a centred spectrum.
 _CENTRED = 1e-4
 #: Correlations from which a spectrum is said to be a derivative of the calibration's, and below which it is unlike it.
@@ -163,14 +165,26 @@ class SignalKind:
         )
 
     def strange(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which of complete spectra (n, L) are another kind of signal; constant ones are not judged."""
+        """Tell which of complete spectra (n, L) are another kind of signal; constant ones are not judged.
+
+        Where most of them are, or there are few, limits are narrow. A few odd ones among others of the usual kind have to be far
+        out: a unit changes for a whole file, samples vary one by one.
+        """
+        odd = self._beyond(values, 1.0)
+        if len(values) >= _MANY and odd.any() and odd.mean() < 0.5:
+            odd[odd] = self._beyond(values[odd], _FAR)
+        return odd
+
+    def _beyond(self, values: NDArray[Any], factor: float) -> NDArray[np.bool_]:
         level, size, negative, correlation = _numbers(values, self.mean)
         span = max(self.level[1] - self.level[0], 0.0)
-        margin = _LEVEL * span + _LEVEL_SIZE * self.size[1]
-        odd = (size > _SIZE * self.size[1]) | (size < self.size[0] / _SIZE)
+        margin = factor * (_LEVEL * span + _LEVEL_SIZE * self.size[1])
+        odd = (size > factor * _SIZE * self.size[1]) | (size < self.size[0] / (factor * _SIZE))
         odd |= (level < self.level[0] - margin) | (level > self.level[1] + margin)
-        odd |= negative > self.negative + _NEGATIVE
-        odd |= correlation < self.correlation - np.clip(_CORRELATION * (1.0 - self.correlation), _CLOSEST, _FURTHEST)
+        odd |= negative > self.negative + factor * _NEGATIVE
+        odd |= correlation < self.correlation - factor * np.clip(
+            _CORRELATION * (1.0 - self.correlation), _CLOSEST, _FURTHEST
+        )
         if not self.centred:
             odd |= np.abs(level) <= _CENTRED * size
         return odd & (size > 0)
