@@ -49,7 +49,26 @@ TABLES = (
     ("finetuning", "Tuned on each calibration set, over the frozen encoder", "", None),
     ("intervals", "Prediction intervals", "", None),
     ("robustness", "Perturbed spectra", "Growth of the error under each perturbation.", None),
+    (
+        "ranges",
+        "Another range",
+        "RMSEP of changed test spectra over that of whole ones, with encoders that have not seen the family (`~K`): geometric mean and worst "
+        "target; `anew` is a calibration made on the narrower range, `moved` the median change of predictions in standard deviations of the target.",
+        None,
+    ),
     ("transfer", "Another instrument", "", None),
+    (
+        "transfer_unlabelled",
+        "Another instrument, with 30 unlabelled spectra of it",
+        "RMSEP over that without them, and over that of SNV and PLS; the same population, and the upper half of the target only.",
+        None,
+    ),
+    (
+        "transfer_uncut",
+        "A narrower instrument",
+        "RMSEP with the calibration's whole range, over that with both cut to the shared range by hand.",
+        None,
+    ),
     ("novelty", "Faults that are found after a fit", "", None),
     ("novelty_bank", "Faults that are found without a fit", "", None),
     ("labels", "Tuned on the targets of other families", "", {}),

@@ -111,8 +111,8 @@ class InstrumentShift:
         residual = float(np.square(centred - scores @ basis).sum()) / (n - 1)
         expected = residual * (1.0 / n + 1.0 / space.n_spectra)
         significance = float(np.square(beside).sum()) / max(expected, 1e-300)
-        kept = _OF_THE_SAMPLES * space.variances / np.maximum(np.square(within), 1e-300)
-        within = within * np.clip(1.0 - kept, 0.0, None)
+        staying = _OF_THE_SAMPLES * space.variances / np.maximum(np.square(within), 1e-300)
+        within = within * np.clip(1.0 - staying, 0.0, None)
         shift = beside + within @ basis
         ratio = np.square(scores).sum(axis=0) / (n - 1) / space.variances
         ratio = (n * ratio + _PRIOR) / (n + _PRIOR)

@@ -19,6 +19,8 @@ _MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 2**19
 _ROUNDS = 3
 #: Residuals of neighbouring points are correlated: so many points count as one (research log, section 26).
 _POINTS_PER_RESIDUAL = 30.0
+#: Rounds in which a spectrum's own residual variance is found.
+_ROUNDS_OF_NOISE = 12
 #: Residual variance at least, as a share of the mean variance of a point: rounding.
 _LEAST_RESIDUAL = 1e-7
 #: Points of two axes that are closer than this share of a step are the same point.
@@ -30,7 +32,7 @@ _FINER, _COARSER = 0.67, 1.5
 #: Share of calibration spectra that cover the common axis, where every spectrum has its own.
 _COVERED = 0.9
 #: Axes whose weights are kept for the next call.
-_KEPT_PLANS = 16
+_KEPT_PLANS = 8
 
 
 class _Resampling(NamedTuple):
@@ -39,6 +41,35 @@ class _Resampling(NamedTuple):
     columns: NDArray[np.intp] | None
     weights: NDArray[np.float64] | None
     edges: NDArray[np.float64] | None
+
+
+class _Model(NamedTuple):
+    """The calibration's model at the points of another axis, its components turned so that they are orthogonal there."""
+
+    mean: NDArray[np.float64]
+    """At the new points (l,)."""
+    components: NDArray[np.float64]
+    """At the new points (k, l)."""
+    squares: NDArray[np.float64]
+    """Their squared lengths (k,)."""
+    fitted: NDArray[np.float64]
+    """The same components at the fitted points (k, L)."""
+    noise: float
+    """Residual variance that the scores are weighed against."""
+
+    def scores(self, deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the conditional mean of the scores (k,) given deviations from the mean at the new points (l,).
+
+        A spectrum that the components leave more of than usual, as of another instrument, is believed less.
+        """
+        products = self.components @ deviation
+        total = float(deviation @ deviation)
+        noise = self.noise
+        for _ in range(_ROUNDS_OF_NOISE):
+            scores = products / (self.squares + noise)
+            left = total - 2.0 * float(scores @ products) + float(np.square(scores) @ self.squares)
+            noise = max(self.noise, left / len(deviation))
+        return products / (self.squares + noise)
 
 
 class _Plan(NamedTuple):
@@ -51,12 +82,8 @@ class _Plan(NamedTuple):
     missing: NDArray[np.bool_]
     """Fitted points beyond the ends or within gaps."""
     resampling: _Resampling
-    mean: NDArray[np.float64] | None
-    """Mean of the calibration spectra at the new points; None where no model is needed."""
-    projection: NDArray[np.float64] | None
-    """Scores of the components from deviations at the new points (k, l)."""
-    loadings: NDArray[np.float64] | None
-    """Components at the new points (k, l)."""
+    model: _Model | None
+    """None where values are only interpolated."""
 
 
 @dataclass(eq=False)
@@ -217,19 +244,20 @@ class Alignment:
         """Align complete spectra (n, l) of one axis; returns them (n, L), and the share of each that was filled (n,)."""
         plan = self._plan(nm)
         x = values[:, plan.inside].astype(np.float64)
-        if plan.mean is None:
+        model = plan.model
+        if model is None:
             out = _resampled(x, nm[plan.inside], plan.resampling)
         else:
             out = np.empty((len(values), self.wavelengths.size))
             places = nm[plan.inside]
             for row, observed in zip(out, x, strict=True):
-                deviation = observed - plan.mean
+                deviation = observed - model.mean
                 # One by one: the sums of a product depend on how many rows it has.
-                scores = plan.projection @ deviation
-                deviation -= scores @ plan.loadings
+                scores = model.scores(deviation)
+                deviation -= scores @ model.components
                 residual = _resampled(deviation[np.newaxis], places, plan.resampling)[0]
                 residual[plan.missing] = np.interp(self.wavelengths[plan.missing], places, deviation)
-                row[:] = self.mean + scores @ self.loadings + residual
+                row[:] = self.mean + scores @ model.fitted + residual
         out = out.astype(values.dtype)
         fitted, new = plan.exact
         out[:, fitted] = values[:, new]
@@ -266,16 +294,19 @@ class Alignment:
         margin = self._step * _SAME
         inside = (nm >= axis[0] - margin) & (nm <= axis[-1] + margin)
         if not (finer or (missing | between).any()) or np.count_nonzero(inside) < 2:
-            return _Plan(everywhere, pairs, missing, _resampling(axis, nm, finer), None, None, None)
+            return _Plan(everywhere, pairs, missing, _resampling(axis, nm, finer), None)
         places = nm[inside]
         at_places = _resampling(places, axis, finer=False)
         loadings = _resampled(self.loadings.astype(np.float64), axis, at_places)
-        noise = self.residual * _POINTS_PER_RESIDUAL
-        precision = loadings @ loadings.T / noise
-        precision[np.diag_indices_from(precision)] += 1.0
-        projection = np.asarray(np.linalg.solve(precision, loadings / noise), dtype=np.float64)
-        mean = _resampled(self.mean[np.newaxis], axis, at_places)[0]
-        return _Plan(inside, pairs, missing, _resampling(axis, places, finer), mean, projection, loadings)
+        squares, rotation = np.linalg.eigh(loadings @ loadings.T)
+        model = _Model(
+            _resampled(self.mean[np.newaxis], axis, at_places)[0],
+            rotation.T @ loadings,
+            np.asarray(squares, dtype=np.float64).clip(0.0),
+            rotation.T @ self.loadings,
+            self.residual * _POINTS_PER_RESIDUAL,
+        )
+        return _Plan(inside, pairs, missing, _resampling(axis, places, finer), model)
 
 
 def fill_missing(values: NDArray[Any], wavelengths: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
