@@ -156,9 +156,11 @@ _TRANSFER = (
 
 #: The same, with spectra of the second instrument without reference values, of the same population and of the upper half of it.
 _UNLABELLED = (
-    ("none", 0, ("snv-pls", "ridge@untrained", f"ridge@{DEFAULT}")),
-    ("native", 0, (f"ridge@{DEFAULT}",)),
-    ("unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
+    ("all", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
+    ("upper", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
+    # Of the whole population these are rows of `_TRANSFER`.
+    ("upper", "none", 0, ("snv-pls", "ridge@untrained", f"ridge@{DEFAULT}")),
+    ("upper", "native", 0, (f"ridge@{DEFAULT}",)),
 )
 
 
@@ -226,14 +228,14 @@ def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 
-def ranges(problems: Problems) -> Iterator[Task]:
+def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Other axes at test time: cut, with gaps, coarser, shifted, finer; with encoders that have not seen the family.
 
     One split: errors are compared within it.
     """
     split: dict[str, Any] = {"seeds": SEEDS[:1], "kinds": ("regression",), "experiment": "ranges"}
     yield from _calibrations(problems, ("snv-pls", "ridge@untrained"), **split)
-    if problems.x_bank is None:
+    if not isinstance(problems, Problems) or problems.x_bank is None:
         return
     for fold, families in enumerate(fold_families(bank_families(problems.x_bank))):
         method = f"ridge@{TRANSFER_RECIPE}~{fold}"
@@ -269,7 +271,7 @@ def transfer(problems: Problems) -> Iterator[Task]:
                 for method in ("ridge@untrained", f"ridge@{DEFAULT}"):
                     options = {"to": b, "standardisation": "none", "n_transfer": 0, "range": "uncut"}
                     yield Task("transfer", a, target, method, seed=seed, options=options)
-            for population, (kind, k, methods) in product(("all", "upper"), _UNLABELLED):
+            for population, kind, k, methods in _UNLABELLED:
                 for method in methods:
                     options = {"to": b, "standardisation": kind, "n_transfer": k, "population": population}
                     yield Task("transfer", a, target, method, seed=seed, options=options)
@@ -297,6 +299,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     pooled = list(phase3b(problems))
     others = (
         *robustness(representatives),
+        *ranges(representatives),
         *intervals(representatives),
         *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),

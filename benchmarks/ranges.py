@@ -161,12 +161,15 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
             )
     result = pd.DataFrame(rows).sort_values(["method", "change"], key=_as_listed)
     write_table(result, to / "ranges", 3)
+    # Spectra with held ends are far off the scale; they stand in the table.
+    drawn = result[result["method"].str.contains("@")]
     for end in ("short", "long"):
         names = [_name(share, end == "short") for share in CUTS]
-        part = result[result["change"].isin(names)]
+        part = drawn[drawn["change"].isin(names)]
         wide = part.pivot_table(index="change", columns="method", values="ratio").reindex(names)
-        wide["calibrated anew"] = part.groupby("change")["anew"].mean().reindex(names)
-        curves[f"cut off at the {end} end"] = wide.set_axis([100.0 * share for share in CUTS])
+        anew = part.pivot_table(index="change", columns="method", values="anew").reindex(names)
+        both = pd.concat([wide, anew.add_suffix(", calibrated anew")], axis=1)
+        curves[f"cut off at the {end} end"] = both.set_axis([100.0 * share for share in CUTS])
     figures.curves(to / "ranges", curves, "share of the range, %", "RMSEP / RMSEP of whole spectra")
 
 

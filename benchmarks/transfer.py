@@ -43,6 +43,9 @@ REFERENCE = "snv-pls, none 0"
 #: (The 15 samples of marzipan_ia260 are too few.)
 _MIN_SAMPLES, _MIN_RANGE, _MIN_POINTS = 25, 100.0, 20
 
+#: Spectra of the second instrument without reference values, at most.
+_UNLABELLED = 30
+
 #: Reference values of one sample differ by no more than this, in deviations of the target.
 _SAME = 0.02
 
@@ -169,22 +172,25 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     if task.permuted:
         pair = Pair(*(shuffled(part, task.seed) for part in (pair.source, pair.destination)))
     rows = np.random.default_rng(task.seed).permutation(len(pair.source))
-    n_test = len(rows) // 3
-    test_rows, calibration_rows = rows[:n_test], rows[n_test:][: task.n_train]
-    if options.get("population") == "upper":
-        upper = pair.source.y > np.median(pair.source.y)
-        test_rows = test_rows[upper[test_rows]]
-        # The spectra of the second instrument are of the upper half, too, and of no sample that calibrates.
-        candidates = calibration_rows[upper[calibration_rows]]
-    else:
-        candidates = calibration_rows
     kind, k = options["standardisation"], options["n_transfer"]
-    unlabelled = None
-    if kind == "unlabelled":
-        unlabelled = pair.destination.take(candidates[: min(k, len(candidates) // 2)])
-        calibration_rows = np.setdiff1d(calibration_rows, candidates[: len(unlabelled)])
-        if len(unlabelled) < FEWEST:
-            raise Unavailable(f"{len(unlabelled)} unlabelled samples are too few")
+    n_test = len(rows) // 3
+    test_rows, calibration_rows = rows[:n_test], rows[n_test:]
+    if "population" in options:
+        # Some of the samples that do not test are measured on the second instrument only, without values.
+        candidates = calibration_rows
+        if options["population"] == "upper":
+            # Half of all calibrates: it is to cover the range; of the others those above the median.
+            candidates = rows[len(rows) // 2 :]
+            candidates = candidates[pair.source.y[candidates] > np.median(pair.source.y)]
+        n_unlabelled = min(_UNLABELLED, len(candidates) // 2)
+        if n_unlabelled < FEWEST:
+            raise Unavailable(f"{n_unlabelled} unlabelled samples are too few")
+        unlabelled = pair.destination.take(candidates[:n_unlabelled])
+        if options["population"] == "upper":
+            calibration_rows, test_rows = rows[: len(rows) // 2], candidates[n_unlabelled:]
+        else:
+            calibration_rows = candidates[n_unlabelled:]
+    calibration_rows = calibration_rows[: task.n_train]
     test = pair.destination.take(test_rows)
     train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
     transfer_rows = np.arange(len(train))
@@ -200,7 +206,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     elif kind not in ("none", "unlabelled"):
         test = standardised(kind, train.take(transfer_rows), again.take(transfer_rows), test)
     method = context.method(task.method).fit(train)
-    if unlabelled is not None:
+    if kind == "unlabelled":
         with warnings.catch_warnings():
             # That nothing is changed, where the instruments do not differ.
             warnings.simplefilter("ignore", UserWarning)
@@ -224,7 +230,9 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
         _uncut(table, uncut, to)
         table = table[~uncut]
     if "population" in table:
-        _unlabelled(table[table["population"].notna()], to)
+        whole = table["population"].isna() & table["standardisation"].isin(["none", "native"])
+        whole &= table["method"].isin(table["method"][table["population"].notna()])
+        _unlabelled(pd.concat([table[table["population"].notna()], table[whole].assign(population="all")]), to)
         table = table[table["population"].isna()]
     if table.empty:
         return
@@ -258,28 +266,23 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
     """
     if table.empty:
         return
-    key = ["population", "family", "dataset", "to", "target"]
-    way = table["method"] + ", " + table["standardisation"]
-    logs = np.log(
-        table.assign(way=way).pivot_table(index=[*key, "seed"], columns="way", values="rmsep").clip(lower=1e-12)
-    )
-    # Pairs whose own calibration fails say nothing about transfer.
-    mean = np.log(table.groupby([*key, "seed"])["mean_rmsep"].first())
-    native = [name for name in logs if name.endswith(", native")]
-    logs = logs[
-        logs[native].min(axis=1).sub(mean).groupby(level=key).transform("mean") <= np.log(statistics.PREDICTABLE)
-    ]
-    logs = logs.dropna().groupby(level=key).mean()
+    key = ["family", "dataset", "to", "target"]
     rows = []
-    for population, part in logs.groupby(level="population"):
-        for name in part.columns:
+    for population, part in table.groupby("population"):
+        way = part["method"] + ", " + part["standardisation"]
+        logs = part.assign(way=way).pivot_table(index=[*key, "seed"], columns="way", values="rmsep")
+        logs = np.log(logs.clip(lower=1e-12))
+        # Pairs whose own calibration fails say nothing about transfer.
+        mean = np.log(part.groupby([*key, "seed"])["mean_rmsep"].first())
+        native = logs[[name for name in logs if name.endswith(", native")]].min(axis=1)
+        skilled = native.sub(mean).groupby(level=key).transform("mean") <= np.log(statistics.PREDICTABLE)
+        logs = logs[skilled].dropna().groupby(level=key).mean()
+        for name in logs.columns:
             method, _, kind = name.rpartition(", ")
-            if kind not in ("unlabelled", "native", "none"):
-                continue
-            row = {"population": population, "method": method, "standardisation": kind, "targets": len(part)}
+            row = {"population": population, "method": method, "standardisation": kind, "targets": len(logs)}
             for label, reference in (("without", f"{method}, none"), ("snv-pls", "snv-pls, none")):
-                if reference in part:
-                    ratio = part[name] - part[reference]
+                if reference in logs:
+                    ratio = logs[name] - logs[reference]
                     row[f"over {label}"] = float(np.exp(ratio.mean()))
                     row[f"over {label}, by group"] = float(np.exp(ratio.groupby(level="family").mean().mean()))
                     row[f"over {label}, median"] = float(np.exp(ratio.median()))

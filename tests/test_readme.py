@@ -86,6 +86,17 @@ def test_quoted_results_are_the_committed_ones() -> None:
     )
     assert f"with {unseen['wins']:.0%} of the targets won".replace("%", " %") in quoted
     assert f"with 25 calibration samples {fewer['geometric mean']:.3f}" in quoted
+    cut = pd.read_csv(RESULTS / "ranges.csv").set_index(["method", "change"]).loc["ridge@local-contrast~K"]
+    for change, words in (("one point", "for one point"), ("1%", "for 1 %"), ("5%", "for 5 %"), ("20%", "for 20 %")):
+        short, long = (cut.loc[f"{change} off the {end} end", "ratio"] for end in ("short", "long"))
+        assert re.search(rf"{short:.3f} and {long:.3f} {words}", quoted)
+    second = pd.read_csv(RESULTS / "transfer_unlabelled.csv").set_index(["population", "method", "standardisation"])
+    all_, upper = (second.loc[(p, "ridge@nirs-base-v2", "unlabelled")] for p in ("all", "upper"))
+    assert f"brings this to {all_['over snv-pls']:.3f}" in quoted
+    assert f"to {all_['over without']:.3f} of doing nothing" in quoted
+    assert f"to {upper['over without']:.3f} of doing nothing" in quoted
+    uncut = pd.read_csv(RESULTS / "transfer_uncut.csv").set_index("method").loc["ridge@nirs-base-v2"]
+    assert f"the RMSEP is {uncut['ratio']:.3f} of that with both cut" in quoted
     strict, by_ridge, by_process, few = (
         read_comparison("phase3a-heads", **which).set_index("method")["geometric mean"]
         for which in ({}, {"reference": "best-ridge"}, {"reference": "gp"}, {"n": 25})

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 _N_COMPONENTS = 20
 #: Calibration spectra that the components are made of, at most.
 _MAX_SPECTRA = 300
-#: Within a component, so much of its variance counts as a change of the samples and stays (research log, section 27).
-_OF_THE_SAMPLES = 0.25
+#: Within a component, the variance of what samples may differ by, in units of the calibration's (research log, section 27).
+_OF_THE_SAMPLES = 0.45
 #: Spectra that the variance of a component counts as, before the second instrument's are looked at.
 _PRIOR = 10.0
 #: Fewer spectra do not tell the mean of an instrument.
@@ -89,8 +89,8 @@ class InstrumentShift:
         """Compare embeddings (n, n_columns) of a second instrument with those of the calibration.
 
         The samples are others than the calibration's, and perhaps of another population. What differs beside the calibration's
-        components is the instrument. Within a component a part of the difference that is not large beside its variance may be
-        the samples', and stays (positive-part James-Stein). Where scores vary more than the calibration's, their deviation is
+        components is the instrument. Within a component the difference is shrunk: what is not large beside the calibration's
+        variance may be the samples'. Where scores vary more than the calibration's, their deviation is
         brought back to it.
 
         Parameters
@@ -111,8 +111,7 @@ class InstrumentShift:
         residual = float(np.square(centred - scores @ basis).sum()) / (n - 1)
         expected = residual * (1.0 / n + 1.0 / space.n_spectra)
         significance = float(np.square(beside).sum()) / max(expected, 1e-300)
-        staying = _OF_THE_SAMPLES * space.variances / np.maximum(np.square(within), 1e-300)
-        within = within * np.clip(1.0 - staying, 0.0, None)
+        within *= np.square(within) / (np.square(within) + _OF_THE_SAMPLES * space.variances)
         shift = beside + within @ basis
         ratio = np.square(scores).sum(axis=0) / (n - 1) / space.variances
         ratio = (n * ratio + _PRIOR) / (n + _PRIOR)

@@ -98,9 +98,11 @@ def _require_points(values: NDArray[Any], axis: NDArray[np.float64], first_row: 
 def _fill_value(row: NDArray[Any]) -> int | None:
     """Return a point whose value does not belong to its spectrum, or None."""
     present = ~np.isnan(row)
+    if np.count_nonzero(present) < _SHORTEST:
+        return None
     size = np.abs(row[present].astype(np.float64))
     order = np.sort(size[size > 0])
-    if len(order) >= _SHORTEST:
+    if len(order) > 1:
         upper = order[len(order) // 2 :]
         jumps = np.flatnonzero(upper[1:] > _JUMP * upper[:-1])
         if len(jumps):

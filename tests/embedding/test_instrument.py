@@ -54,7 +54,7 @@ def error(model, spectra: np.ndarray = TEST, y: np.ndarray = TEST_Y) -> float:
 def test_unlabelled_spectra_of_others_bring_most_of_it_back(model) -> None:
     before, adapted = error(model), adapt_to(model, OTHERS)
     # What is left is what thirty others tell of the mean.
-    assert error(adapted) < 0.65 * before
+    assert error(adapted) < 0.75 * before
     # The model itself stays.
     assert error(model) == before
     assert model[0].instrument_shift_ is None

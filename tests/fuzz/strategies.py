@@ -58,9 +58,12 @@ def tables(draw: st.DrawFn, n_rows: int | None = None, n: int | None = None) -> 
         "steps": np.round(rng.normal(size=(n_rows, n))),
     }[shape]
     if dtype.kind == "f":
-        # float16 ends at 65,504; spectra in float64 may be of any size that float32 holds, and of none.
-        most = 4 if dtype.itemsize == 2 else 30
-        X = X * 10.0 ** draw(st.integers(-most, most)) + draw(st.sampled_from([0.0, 1.0, -3.0, 1e3]))
+        # float16 ends at 65,504; no instrument gives more than 1e30.
+        most = 4 if dtype.itemsize == 2 else 28
+        X = X * 10.0 ** draw(st.integers(-most, most)) + draw(
+            # A spike on a level that it exceeds a thousand times is a fill value.
+            st.just(0.0) if shape == "spike" else st.sampled_from([0.0, 1.0, -3.0, 1e3])
+        )
     else:
         info = np.iinfo(dtype)
         X = (
@@ -136,7 +139,7 @@ def spoiled(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
         X = X[0]
     elif kind == "none":
         X = X.astype(object)
-        X[row, at] = None
+        X[row] = None
     elif kind == "words":
         axis = [draw(st.text(max_size=5).filter(lambda t: not any(c.isdigit() for c in t))) for _ in range(n)]
     elif kind == "nested":
@@ -144,7 +147,7 @@ def spoiled(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
     elif kind == "object":
         X = [list(X[0]), [object()] * n, list(X[2])]
     elif kind == "masked":
-        X = np.ma.masked_equal(X, X[row, at])
+        X = np.ma.array(X, mask=np.broadcast_to(np.arange(3)[:, None] == row, X.shape))
     elif kind == "unit":
         unit = draw(st.text(max_size=6).filter(lambda t: t not in ("auto", "nm", "cm-1", "um")))
     else:
