@@ -60,6 +60,9 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         spectrum is embedded on its own range, and the columns of spectra of other ranges mean other wavelengths.
     max_filled : float, default=0.5
         Share of the fitted axis, beyond the ends of a spectrum and in its gaps, that may be filled in. From 0.1 on there is a warning.
+    append_spectra : bool, default=False
+        Append the spectra, on the axis of `fit`, behind the columns of the embedding, for heads that read both
+        (``make_head("committee")``).
     wavelengths : array-like of shape (n_wavelengths,), default=None
         Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
@@ -156,6 +159,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         robust: bool = False,
         align: bool = True,
         max_filled: float = 0.5,
+        append_spectra: bool = False,
         wavelengths: ArrayLike | None = None,
         axis_unit: str = "auto",
         batch_size: int = 32,
@@ -169,6 +173,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         self.robust = robust
         self.align = align
         self.max_filled = max_filled
+        self.append_spectra = append_spectra
         self.wavelengths = wavelengths
         self.axis_unit = axis_unit
         self.batch_size = batch_size
@@ -241,7 +246,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Returns
         -------
         ndarray of shape (n_samples, n_columns), float32
-            One row per spectrum; the width depends on `readout` only.
+            One row per spectrum; the width depends on `readout` only, unless spectra are appended.
 
         Raises
         ------
@@ -252,7 +257,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
             self._report_outliers(blocks)
-        return self._adapted(self._weighted(self._encoded(blocks)))
+        return self._adapted(self._with_spectra(self._weighted(self._encoded(blocks)), blocks))
 
     def adapt_to(self, X: Any, *, wavelengths: Any = None) -> SpectralEmbedder:
         """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
@@ -285,7 +290,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             The spectra do not differ from the calibration's beyond chance: nothing is changed.
         """
         check_is_fitted(self)
-        embedded = self._weighted(self._encoded(self.resolve(X, wavelengths)))
+        blocks = self.resolve(X, wavelengths)
+        embedded = self._with_spectra(self._weighted(self._encoded(blocks)), blocks)
         if len(embedded) < FEWEST:
             raise ValueError(f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more.")
         shift = InstrumentShift.fit(self.calibration_space_, embedded)
@@ -312,7 +318,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         ndarray of shape (n_spectra, n_columns), float32
         """
         check_is_fitted(self)
-        return self._adapted(self._weighted(self._encoded(blocks, cached=False)))
+        return self._adapted(self._with_spectra(self._weighted(self._encoded(blocks, cached=False)), blocks))
 
     @property
     def encoder_(self) -> SpectralPerceiver:
@@ -344,9 +350,16 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         if self.robust:
             self.glsw_ = fit_glsw(blocks, lambda b: weighting.apply(self._encoded(b)), embedded)
             self.glsw_.apply(embedded)
-        self.calibration_space_ = CalibrationSpace.fit(embedded)
+        width = embedded.shape[1]
+        embedded = self._with_spectra(embedded, blocks)
+        self.calibration_space_ = CalibrationSpace.fit(embedded, width)
         self.instrument_shift_ = None
         return embedded
+
+    def _with_spectra(self, embedded: NDArray[np.float32], blocks: list[Spectra]) -> NDArray[np.float32]:
+        if not self.append_spectra:
+            return embedded
+        return np.hstack([embedded, *(block.values.astype(np.float32) for block in blocks)])
 
     def _adapted(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
         shift = shift_in_force(self)
@@ -387,6 +400,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
         if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
             raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
+        if self.append_spectra and not self.align:
+            raise ValueError("append_spectra=True needs align=True: spectra behind the embedding share one axis.")
         if not 0.0 <= self.max_filled <= 1.0:
             raise ValueError(f"max_filled={self.max_filled!r} must lie between 0 and 1.")
         for attribute in ("alignment_", "signal_"):
@@ -396,6 +411,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         checkpoint = load_checkpoint(self.checkpoint)
         self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
         self._n_features_out = checkpoint.encoder.width(self.readout)
+        if self.append_spectra:
+            self._n_features_out += blocks[0].wavelengths.size
         return blocks
 
     def _checkpoint(self) -> Checkpoint:

@@ -141,7 +141,8 @@ def wavelength_importance(
         return embedder.embed([Spectra(rows, nm)]).astype(np.float64)
 
     embedded = embed(spectra)
-    linear = coefficients(head, embedded)
+    # Spectra behind the embedding are read twice: what the encoder does not pass on has no gradient here.
+    linear = None if embedder.append_spectra else coefficients(head, embedded)
     if method == "auto":
         method = "occlusion" if linear is None else "gradient"
     bands = _Bands(spectra, nm, width)

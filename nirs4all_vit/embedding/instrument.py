@@ -6,7 +6,7 @@ import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -40,16 +40,21 @@ class CalibrationSpace:
     variances : ndarray of shape (n_components,), float64
         Of the scores.
     n_spectra : int
+    spectra : CalibrationSpace, or None
+        The same of the spectra, where they stand behind the embeddings.
     """
 
     mean: NDArray[np.float32]
     components: NDArray[np.float16]
     variances: NDArray[np.float64]
     n_spectra: int
+    spectra: CalibrationSpace | None = None
 
     @classmethod
-    def fit(cls, embedded: NDArray[np.float32]) -> Self:
-        """Look at the embeddings (n, n_columns) of the calibration spectra, columns weighted."""
+    def fit(cls, embedded: NDArray[np.float32], width: int | None = None) -> Self:
+        """Look at the embeddings (n, n_columns) of the calibration spectra, columns weighted; behind the first `width` stand spectra."""
+        if width is not None and width < embedded.shape[1]:
+            return replace(cls.fit(embedded[:, :width]), spectra=cls.fit(embedded[:, width:]))
         n, n_columns = embedded.shape
         mean = embedded.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
@@ -76,6 +81,8 @@ class InstrumentShift:
         Mean score there, and the share of the distance from it that is taken.
     significance : float
         Squared difference beside the calibration's components, over what sampling alone gives.
+    spectra : InstrumentShift, or None
+        The same of the spectra, where they stand behind the embeddings.
     """
 
     shift: NDArray[np.float32]
@@ -83,6 +90,7 @@ class InstrumentShift:
     centre: NDArray[np.float32]
     loss: NDArray[np.float32]
     significance: float
+    spectra: InstrumentShift | None = None
 
     @classmethod
     def fit(cls, space: CalibrationSpace, embedded: NDArray[np.float32]) -> Self:
@@ -99,6 +107,10 @@ class InstrumentShift:
         embedded : ndarray of shape (n, n_columns)
             Five spectra or more.
         """
+        if space.spectra is not None:
+            width = len(space.mean)
+            alone = replace(space, spectra=None)
+            return replace(cls.fit(alone, embedded[:, :width]), spectra=cls.fit(space.spectra, embedded[:, width:]))
         Z = embedded.astype(np.float64)
         # Rounded to half precision they are orthonormal no more.
         basis = np.linalg.qr(space.components.astype(np.float64).T)[0].T
@@ -132,8 +144,10 @@ class InstrumentShift:
 
     def apply(self, embedded: NDArray[Any]) -> NDArray[Any]:
         """Take it from rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
+        if self.spectra is not None:
+            self.spectra.apply(embedded[:, len(self.shift) :])
         for start in range(0, len(embedded), _ROWS):
-            rows = embedded[start : start + _ROWS]
+            rows = embedded[start : start + _ROWS, : len(self.shift)]
             rows -= self.shift
             self._damp(rows, self.centre)
         return embedded

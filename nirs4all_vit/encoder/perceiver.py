@@ -171,6 +171,14 @@ class SpectralPerceiver(nn.Module):
         latent = self.config.n_latents * _PER_LATENT if readout == "compact" else self.config.d_model
         return latent if width is None else width
 
+    def block_widths(self, readout: str) -> tuple[int, ...]:
+        """Return the columns of each scale of ``contrast``, in the order of the columns; all columns of another read-out are one block."""
+        if readout != "contrast" or self.tokenizer.width("contrast") is None:
+            return (self.width(readout),)
+        scales = self.tokenizer.contrast.scales()
+        per_patch = self.width(readout) // len(scales)
+        return tuple(per_patch * int((scales == k).sum()) for k in dict.fromkeys(scales))
+
     def readouts(self) -> tuple[str, ...]:
         """Return the read-outs that this encoder has."""
         return READOUTS if self.tokenizer.width("contrast") is not None else READOUTS[1:]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from inspect import signature
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context, get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
 from sklearn.model_selection import check_cv
 from sklearn.pipeline import Pipeline
@@ -19,7 +21,9 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     """A regression head that also says how sure it is: conformal intervals from inner folds.
 
     Each inner fold is predicted by a copy fitted on the other ones. The interval of a new sample is what the estimator on all samples
-    predicts, give or take a quantile of the residuals that those copies left. Where calibration and new samples are exchangeable it
+    predicts, give or take a quantile of the residuals that those copies left. An estimator that predicts its own standard
+    deviation, such as ``make_head("committee")``, has residuals counted in units of it: intervals are wider where it is less
+    certain. Where calibration and new samples are exchangeable it
     holds the truth about as often as `coverage`; the benchmark's `intervals` counts how often. Nothing is proven, as it is for CV+, which asks
     each copy and is wider: estimators that change much with a sample more or less, such as least squares on as many columns as
     samples, hold less. It knows nothing of another instrument or harvest.
@@ -37,7 +41,9 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     estimator_ : regressor
         Fitted on all samples; `predict` is its.
     residuals_ : ndarray of shape (n_samples,)
-        Absolute, each from a copy that has not seen the sample.
+        Absolute, each from a copy that has not seen the sample; in units of that copy's standard deviation if `scaled_`.
+    scaled_ : bool
+        The estimator predicts its own standard deviation.
     n_samples_ : int
         Physical samples: groups, where there are any.
 
@@ -46,6 +52,8 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). Predictive inference with the jackknife+. Annals of
     Statistics 49, 486-507.
     """
+
+    __metadata_request__fit: ClassVar = {"groups": True}
 
     def __init__(self, estimator: BaseEstimator, *, cv: Any = 20) -> None:
         self.estimator = estimator
@@ -87,16 +95,24 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             if held_out[outside].any():
                 raise ValueError("cv holds samples out more than once; give a splitter that is a partition.")
             own = _check_method_params(X, fit_params, indices=inside)
-            model = clone(self.estimator).fit(_safe_indexing(X, inside), y[inside], **own)
-            residuals[outside] = np.abs(y[outside] - np.ravel(model.predict(_safe_indexing(X, outside))))
+            model = self._fitted(_safe_indexing(X, inside), y[inside], own)
+            centre, scale = _with_deviation(model, _safe_indexing(X, outside), {})
+            residuals[outside] = np.abs(y[outside] - centre) / (1.0 if scale is None else scale)
             held_out[outside] = True
         if not held_out.all():
             raise ValueError(f"{(~held_out).sum()} samples are in no fold of cv; give a splitter that is a partition.")
-        self.estimator_ = clone(self.estimator).fit(X, y, **fit_params)
+        self.estimator_ = self._fitted(X, y, fit_params)
+        self.scaled_ = scale is not None
         self.residuals_, self.n_samples_ = residuals, n if groups is None else len(np.unique(groups))
         if hasattr(self.estimator_, "n_features_in_"):
             self.n_features_in_ = self.estimator_.n_features_in_
         return self
+
+    def _fitted(self, X: Any, y: Any, params: dict[str, Any]) -> Any:
+        # Names that carry a step are those without metadata routing.
+        plain = get_config()["enable_metadata_routing"] and not any("__" in name for name in params)
+        with config_context(enable_metadata_routing=plain):
+            return clone(self.estimator).fit(X, y, **params)
 
     def predict(self, X: Any, **params: Any) -> NDArray[np.float64]:
         """Predict (n_samples,) by the estimator fitted on all samples; `params` are those of its `predict`."""
@@ -121,18 +137,35 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage={coverage} must lie between 0 and 1.")
-        centre = self.predict(X, **params)
+        check_is_fitted(self)
+        centre, scale = _with_deviation(self.estimator_, X, params)
         # Place (n + 1) * coverage among n sorted residuals, between two of them where need be: rounding up would hold more than
         # asked for, by half a sample. Replicates are no further samples.
         share = coverage * (self.n_samples_ + 1) / self.n_samples_
         width = np.quantile(self.residuals_, share, method="interpolated_inverted_cdf") if share <= 1 else np.inf
-        return np.stack([centre - width, centre + width], axis=1)
+        half = width if scale is None else width * scale
+        return np.stack([centre - half, centre + half], axis=1)
+
+
+def _with_deviation(
+    model: Any, X: Any, params: dict[str, Any]
+) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
+    """Return predictions, and their standard deviations where the model tells them."""
+    last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+    if "return_std" not in signature(getattr(last, "_predict_target", last.predict)).parameters:
+        return np.ravel(model.predict(X, **params)), None
+    centre, deviation = model.predict(X, return_std=True, **params)
+    centre, deviation = np.ravel(centre), np.ravel(deviation)
+    floor = 1e-3 * float(np.median(deviation)) + 1e-300
+    return centre, np.maximum(deviation, floor)
 
 
 def _groups_parameter(estimator: Any) -> str | None:
     """Return what `fit` calls the groups, in a pipeline those of its last step; None where nothing takes any."""
+    if has_fit_parameter(estimator, "groups"):
+        return "groups"
     if isinstance(estimator, Pipeline):
         name, last = estimator.steps[-1]
         inner = _groups_parameter(last)
         return inner and f"{name}__{inner}"
-    return "groups" if has_fit_parameter(estimator, "groups") else None
+    return None

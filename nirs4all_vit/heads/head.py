@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike
+from sklearn import config_context
 from sklearn.base import BaseEstimator, is_classifier
 from sklearn.compose import TransformedTargetRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
-from sklearn.linear_model import LogisticRegression, RidgeClassifierCV, RidgeCV
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -22,11 +23,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
-from ..embedder import SpectralEmbedder
 from ..embedding.folds import shuffled_folds
+from .classes import CommitteeClassifier
 from .columns import PCAColumns
+from .committee import SpectralCommittee
 from .pls import PLSDA, CappedPLSRegression
+from .ridge import ALPHAS, GroupRidge, GroupRidgeClassifier
 from .tabular import LIBRARIES, HeadUnavailable, TabularClassifier, TabularRegressor, weights_here, why_not
+from .targetwise import Targetwise, accepted
 
 
 class _StoppedEarly:
@@ -65,6 +69,12 @@ class TunedHead(GridSearchCV):
     regressor, which scores by R2, a search over heads could not compare the two.
     """
 
+    __metadata_request__fit: ClassVar = {"groups": True}
+
+    def get_metadata_routing(self) -> Any:
+        """Return what `fit` asks for: groups. What it does with them is its own affair."""
+        return self._get_metadata_request()
+
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **params: Any) -> TunedHead:
         """Search; `groups` (n_samples,) names the physical sample of each row, where there are replicates."""
         cv: Any = self.cv  # type: ignore[has-type] # scikit-learn's
@@ -72,7 +82,9 @@ class TunedHead(GridSearchCV):
             # Made here, not by whoever builds the head: nirs4all's default engine writes parameters down as JSON.
             self.cv = self._folds(int(cv), y, groups, _num_samples(X))
         try:
-            return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
+            # Groups are for the folds, whatever the user routes to where.
+            with config_context(enable_metadata_routing=False):
+                return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
         finally:
             self.cv = cv
 
@@ -98,8 +110,54 @@ class TunedHead(GridSearchCV):
         return self.best_estimator_.score(X, y, **params)
 
 
-#: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
-ALPHAS = np.logspace(-6, 4, 41)
+class TunedRegressor(Targetwise, TunedHead):
+    """`TunedHead` of a regressor: several targets are searched one by one, each on the samples that it was measured on."""
+
+    fit = Targetwise.fit  # type: ignore[assignment] # what fits one target takes no more
+    predict = Targetwise.predict
+
+    def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> TunedHead:
+        return TunedHead.fit(self, X, y, groups=groups)
+
+    def _predict_target(self, X: Any) -> Any:
+        return TunedHead.predict(self, X)
+
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Return R2, the mean over several targets."""
+        if "estimators_" in self.__dict__:
+            return float(r2_score(y, self.predict(X)))
+        return super().score(X, y, **params)
+
+
+class ColumnsHead(Targetwise, Pipeline):
+    """Few columns of an embedding, and an estimator on them; several targets one by one."""
+
+    __metadata_request__fit: ClassVar = {"groups": True}
+    fit = Targetwise.fit
+    predict = Targetwise.predict
+
+    def get_metadata_routing(self) -> Any:
+        """Return what `fit` asks for: groups."""
+        return self._get_metadata_request()
+
+    def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> Pipeline:
+        name, last = self.steps[-1]
+        params = {f"{name}__{key}": value for key, value in accepted(last, groups=groups).items()}
+        with config_context(enable_metadata_routing=False):
+            return Pipeline.fit(self, X, y, **params)
+
+    def _predict_target(self, X: Any) -> Any:
+        with config_context(enable_metadata_routing=False):
+            return Pipeline.predict(self, X)
+
+    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+        """Return R2 (the mean over several targets), or the accuracy of a classifier."""
+        if "estimators_" in self.__dict__:
+            return float(r2_score(y, self.predict(X)))
+        with config_context(enable_metadata_routing=False):
+            return Pipeline.score(self, X, y, **params)
+
+
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 10, 12, 15, 20)
 #: At unit spread the mean square distance is 2: from nearly linear to a tenth of it.
 _GAMMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
@@ -116,7 +174,8 @@ def _kernel() -> Any:
 #: By task and name: the estimator, what is searched by cross-validation, whether targets are standardised for it.
 _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any], bool]]] = {
     "regression": {
-        "ridge": (lambda: RidgeCV(ALPHAS, alpha_per_target=True), {}, False),
+        "committee": (SpectralCommittee, {}, False),
+        "ridge": (lambda: GroupRidge(ALPHAS, alpha_per_target=True), {}, False),
         "pls": (CappedPLSRegression, {"n_components": _COMPONENTS}, False),
         "krr": (lambda: KernelRidge(kernel="rbf"), {"alpha": np.logspace(-6, 0, 7), "gamma": _GAMMAS}, True),
         "gp": (lambda: ProcessRegressor(_kernel(), normalize_y=True, random_state=0), {}, False),
@@ -130,7 +189,8 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "tabicl": (lambda: TabularRegressor("tabicl"), {}, False),
     },
     "classification": {
-        "ridge": (lambda: RidgeClassifierCV(ALPHAS), {}, False),
+        "committee": (CommitteeClassifier, {}, False),
+        "ridge": (lambda: GroupRidgeClassifier(ALPHAS), {}, False),
         "plsda": (PLSDA, {"n_components": _COMPONENTS}, False),
         "logistic": (lambda: LogisticRegression(max_iter=2000), {"C": np.logspace(-1, 5, 7)}, False),
         "svc": (lambda: SVC(), {"C": np.logspace(0, 5, 6), "gamma": _GAMMAS}, False),
@@ -145,17 +205,18 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
     },
 }
 #: These take an embedding as it is; the others get it rotated to few columns at unit spread.
-_AS_IT_IS = ("ridge", "pls", "plsda", "tabpfn", "tabicl")
+_AS_IT_IS = ("committee", "ridge", "pls", "plsda", "tabpfn", "tabicl")
 
 
 def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimator:
     """Return a scikit-learn estimator that suits an embedding, unfitted.
 
-    ``ridge`` (penalty by leave-one-out), ``pls``, ``krr`` (kernel ridge, RBF), ``gp`` (Gaussian process, linear and RBF),
-    ``svr``, ``mlp``, ``tabpfn``, ``tabicl`` for numbers; ``ridge``, ``plsda``, ``logistic``, ``svc``, ``gp``, ``mlp``,
+    ``committee`` (a mean of five, recommended; see `SpectralCommittee`), ``ridge`` (penalty by leave-one-out), ``pls``, ``krr`` (kernel ridge, RBF), ``gp`` (Gaussian process, linear and RBF),
+    ``svr``, ``mlp``, ``tabpfn``, ``tabicl`` for numbers; ``committee``, ``ridge``, ``plsda``, ``logistic``, ``svc``, ``gp``, ``mlp``,
     ``tabpfn``, ``tabicl`` for classes. What matters most (components, penalties, widths of kernels) is searched by
-    cross-validation within the samples that `fit` sees; what is given in `params` is not searched. Rows count as samples: where there are
-    replicate scans, average them first, or penalties are chosen by how well one replicate predicts another.
+    cross-validation within the samples that `fit` sees; what is given in `params` is not searched. Where there are replicate scans give
+    ``fit(X, y, groups=...)``, or average them first (`average_replicates`); otherwise penalties are chosen by how well one replicate
+    predicts another. `y` may have several columns, with NaN where a value was not measured.
 
     Parameters
     ----------
@@ -197,9 +258,10 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
     grid = {key: np.asarray(values).tolist() for key, values in searched.items() if key not in params}
     prefix = ""
     if standardised:
-        core, prefix = TransformedTargetRegressor(core, transformer=StandardScaler()), "regressor__"
+        scaler = StandardScaler().set_output(transform="default")
+        core, prefix = TransformedTargetRegressor(core, transformer=scaler), "regressor__"
     if grid:
-        core = TunedHead(
+        core = (TunedRegressor if task == "regression" else TunedHead)(
             core,
             {prefix + key: values for key, values in grid.items()},
             scoring="neg_mean_squared_error" if task == "regression" else "accuracy",
@@ -209,7 +271,8 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
         )
     if name in _AS_IT_IS:
         return core
-    return Pipeline([("columns", PCAColumns()), (name, core)])
+    # What scikit-learn is told to make of transformers' output is for the user's steps.
+    return ColumnsHead([("columns", PCAColumns().set_output(transform="default")), (name, core)])
 
 
 def check_head(name: str, task: str) -> None:
@@ -269,49 +332,3 @@ def _without_weights(library: str, task: str) -> str | None:
         f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where there is a network, or "
         f"set {about.variables[task]}=/path/to/{about.files[task]}"
     )
-
-
-def make_spectral_pipeline(
-    head: str | BaseEstimator = "ridge",
-    wavelengths: ArrayLike | None = None,
-    *,
-    task: str = "regression",
-    **embedder: Any,
-) -> Pipeline:
-    """Return ``Pipeline([("embed", SpectralEmbedder(...)), ("head", ...)])``.
-
-    All heads of `make_head` read the embedder's default read-out: those that want few columns make them themselves. So
-    one embedding serves a whole grid of heads, and with ``cache=True``, the default here, each spectrum is encoded once.
-
-    Parameters
-    ----------
-    head : str or estimator, default="ridge"
-        A name that `make_head` takes, or any scikit-learn estimator.
-    wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axis of the spectra, where neither column names nor nirs4all tell it.
-    task : {"regression", "classification"}
-        For a head by name.
-    **embedder
-        Parameters of `SpectralEmbedder`.
-
-    Returns
-    -------
-    Pipeline
-        Unfitted, with the steps ``embed`` and ``head``.
-
-    Raises
-    ------
-    TypeError
-        A task in the place of the wavelengths.
-
-    Examples
-    --------
-    >>> from nirs4all_vit.heads import make_head, make_spectral_pipeline
-    >>> model = make_spectral_pipeline("ridge")
-    >>> grid = {"head": [make_head("ridge"), make_head("pls")]}
-    """
-    if isinstance(wavelengths, str):
-        raise TypeError(f"wavelengths={wavelengths!r} is no axis; a task is given by name, task={wavelengths!r}.")
-    parameters = {"cache": True, "wavelengths": wavelengths, **embedder}
-    estimator = make_head(head, task) if isinstance(head, str) else head
-    return Pipeline([("embed", SpectralEmbedder(**parameters)), ("head", estimator)])

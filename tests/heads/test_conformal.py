@@ -84,7 +84,7 @@ def test_groups_stay_together() -> None:
 
 
 def test_a_search_within_a_pipeline_is_told_of_groups() -> None:
-    assert _groups_parameter(make_spectral_pipeline("krr")) == "head__krr__groups"
+    assert _groups_parameter(make_spectral_pipeline("krr")) == "groups"
     assert _groups_parameter(make_spectral_pipeline("pls")) == "head__groups"
     assert _groups_parameter(make_spectral_pipeline("ridge")) is None
     X, y = (np.repeat(part, 2, axis=0) for part in problem(20, 0))

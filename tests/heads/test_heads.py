@@ -85,7 +85,7 @@ def test_classification(name: str) -> None:
     assert np.array_equal(pickle.loads(pickle.dumps(fitted)).predict(X[60:]), fitted.predict(X[60:]))
 
 
-@pytest.mark.parametrize("name", ["ridge", "pls", "krr", "gp", "mlp"])
+@pytest.mark.parametrize("name", ["committee", "ridge", "pls", "krr", "gp", "mlp"])
 def test_several_targets(name: str) -> None:
     X, y = embedded()
     targets = np.column_stack([y, -2.0 * y + 1.0])
@@ -145,7 +145,7 @@ def test_what_is_given_is_not_searched() -> None:
 
 
 def test_no_such_head() -> None:
-    with pytest.raises(ValueError, match="no head 'forest' for regression: there are ridge, pls"):
+    with pytest.raises(ValueError, match="no head 'forest' for regression: there are committee, ridge, pls"):
         make_head("forest")
     with pytest.raises(ValueError, match=r"no head 'pls' for classification: it is for regression; there are .*plsda"):
         make_head("pls", "classification")

@@ -1,0 +1,134 @@
+"""Ridge regression whose penalty is chosen by leaving out samples, not rows."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import RidgeClassifierCV, RidgeCV
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils.validation import check_consistent_length
+
+from .targetwise import Targetwise
+
+#: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
+ALPHAS = np.logspace(-6, 4, 41)
+
+
+def left_out_error(
+    squares: NDArray[np.float64],
+    vectors: NDArray[np.float64],
+    Y: NDArray[np.float64],
+    members: list[NDArray[np.intp]],
+    alpha: float,
+    *,
+    intercept: bool,
+) -> float:
+    """Return the summed squared error where each group of rows is predicted from all others, in closed form.
+
+    Parameters
+    ----------
+    squares, vectors : ndarray of shape (n,), (n, n)
+        Eigenvalues and vectors of the kernel.
+    Y : ndarray of shape (n, n_targets)
+        Centred.
+    members : list of arrays
+        Rows of each group.
+    alpha : float
+        Penalty.
+    intercept : bool
+        Columns were centred: the mean takes part.
+    """
+    share = squares / (squares + alpha)
+    residual = Y - vectors @ (share[:, np.newaxis] * (vectors.T @ Y))
+    mean = 1.0 / len(Y) if intercept else 0.0
+    if len(members) == len(Y):
+        leverage = np.square(vectors) @ share + mean
+        return float(np.square(residual / np.maximum(1.0 - leverage, 1e-12)[:, np.newaxis]).sum())
+    error = 0.0
+    for rows in members:
+        own = vectors[rows]
+        block = np.eye(len(rows)) - (own * share) @ own.T - mean
+        error += float(np.square(np.linalg.lstsq(block, residual[rows], rcond=None)[0]).sum())
+    return error
+
+
+def group_members(groups: Any) -> list[NDArray[np.intp]]:
+    """Return the rows of each group."""
+    codes = np.unique(np.asarray(groups), return_inverse=True)[1]
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
+
+
+def best_penalty(X: Any, Y: NDArray[np.float64], groups: Any, alphas: Any) -> tuple[float, float]:
+    """Return the penalty with the least error where each group of rows (n,) is predicted from all others, and its mean squared error."""
+    X = np.asarray(X, dtype=np.float64)
+    check_consistent_length(X, Y, groups)
+    X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
+    squares, vectors = np.linalg.eigh(X @ X.T)
+    squares, members = np.clip(squares, 0.0, None), group_members(groups)
+    errors = [left_out_error(squares, vectors, Y, members, float(alpha), intercept=True) for alpha in alphas]
+    best = int(np.argmin(errors))
+    return float(np.asarray(alphas)[best]), float(errors[best]) / Y.size
+
+
+def _has_groups(groups: Any) -> bool:
+    return groups is not None and 1 < len(np.unique(np.asarray(groups))) < len(groups)
+
+
+class GroupRidge(Targetwise, RidgeCV):
+    """`sklearn.linear_model.RidgeCV` with ``groups``: replicates of a sample are left out together when the penalty is chosen.
+
+    Without groups it is RidgeCV by leave-one-out. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
+    (with groups and complete targets they share one).
+    """
+
+    _joint: ClassVar[bool] = True
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
+        """Choose the penalty and fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            NaN is allowed where there are several targets.
+        groups : array-like of shape (n_samples,), optional
+            Physical sample of each row.
+        sample_weight : array-like of shape (n_samples,), optional
+        """
+        return self._fit_targets(X, y, {"groups": groups, "sample_weight": sample_weight})
+
+    def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
+        if not _has_groups(groups):
+            return RidgeCV.fit(self, X, y, sample_weight=sample_weight)
+        alphas: Any = self.alphas  # type: ignore[has-type] # scikit-learn's
+        target = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        penalty, error = best_penalty(X, target, groups, alphas)
+        self.alphas = [penalty]
+        try:
+            RidgeCV.fit(self, X, y, sample_weight=sample_weight)
+        finally:
+            self.alphas = alphas
+        self.best_score_ = -error
+        return self
+
+    def _predict_target(self, X: Any) -> Any:
+        return RidgeCV.predict(self, X)
+
+
+class GroupRidgeClassifier(RidgeClassifierCV):
+    """`sklearn.linear_model.RidgeClassifierCV` with ``groups``, as `GroupRidge`."""
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidgeClassifier:
+        """Choose the penalty and fit; parameters as in `GroupRidge.fit`, `y` of shape (n_samples,)."""
+        if not _has_groups(groups):
+            return super().fit(X, y, sample_weight=sample_weight)
+        alphas: Any = self.alphas  # type: ignore[has-type] # scikit-learn's
+        indicators = LabelBinarizer(pos_label=1, neg_label=-1).fit_transform(y).astype(np.float64)
+        self.alphas = [best_penalty(X, indicators, groups, alphas)[0]]
+        try:
+            return super().fit(X, y, sample_weight=sample_weight)
+        finally:
+            self.alphas = alphas

@@ -1,0 +1,94 @@
+"""Targets as laboratories deliver them: one or several columns, some values not measured."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.utils import _safe_indexing
+from sklearn.utils.validation import _num_samples, has_fit_parameter
+
+
+class Targetwise:
+    """Mixin of regressors that predict one target: several are fitted one by one, each on the samples that it was measured on.
+
+    `y` of shape (n_samples, 1) is one target. With several, NaN is a value that was not measured. A subclass has `_fit_target` and
+    `_predict_target` for one target.
+
+    Attributes
+    ----------
+    estimators_ : list of estimators
+        One for each target, where there are several.
+    """
+
+    __metadata_request__fit: ClassVar = {"groups": True}
+    #: Several complete targets are fitted at once, by `_fit_target`.
+    _joint: ClassVar[bool] = False
+    # Methods of the subclass.
+    _fit_target: Any
+    _predict_target: Any
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None) -> Any:
+        """Fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            NaN is allowed where there are several targets.
+        groups : array-like of shape (n_samples,), optional
+            Physical sample of each row: replicates stay together when parameters are chosen.
+
+        Raises
+        ------
+        ValueError
+            A target that fewer than two samples were measured on.
+        """
+        return self._fit_targets(X, y, {"groups": groups})
+
+    def predict(self, X: Any, **params: Any) -> Any:
+        """Predict, (n_samples,) or (n_samples, n_targets)."""
+        if "estimators_" not in self.__dict__:
+            return self._predict_target(X, **params)
+        parts = [one.predict(X, **params) for one in self.estimators_]
+        if isinstance(parts[0], tuple):
+            return tuple(np.stack(part, axis=1) for part in zip(*parts, strict=True))
+        return np.stack([np.ravel(part) for part in parts], axis=1)
+
+    def _fit_targets(self, X: Any, y: Any, per_sample: dict[str, Any]) -> Any:
+        per_sample = {name: value for name, value in per_sample.items() if value is not None}
+        self.__dict__.pop("estimators_", None)
+        values = None if y is None else np.asarray(y)
+        if values is None or values.ndim != 2:
+            return self._fit_target(X, y, **per_sample)
+        if values.shape[1] == 1:
+            return self._fit_target(X, values[:, 0], **per_sample)
+        values = values.astype(np.float64)
+        if self._joint and not np.isnan(values).any():
+            return self._fit_target(X, values, **per_sample)
+        if len(values) != _num_samples(X):
+            raise ValueError(f"{len(values)} rows of targets for {_num_samples(X)} samples; they must agree.")
+        self.estimators_ = [self._of_target(k, X, values[:, k], per_sample) for k in range(values.shape[1])]
+        # What others ask a fitted head for: the columns that it takes, its coefficients.
+        for name in ("n_features_in_", "feature_names_in_"):
+            is_own = not isinstance(getattr(type(self), name, None), property)
+            if is_own and hasattr(self.estimators_[0], name):
+                setattr(self, name, getattr(self.estimators_[0], name))
+        if all(hasattr(one, "coef_") for one in self.estimators_):
+            self.coef_ = np.stack([np.ravel(one.coef_) for one in self.estimators_])
+            self.intercept_ = np.array([float(np.ravel(one.intercept_)[0]) for one in self.estimators_])
+        return self
+
+    def _of_target(self, k: int, X: Any, y: NDArray[np.float64], per_sample: dict[str, Any]) -> Any:
+        rows = np.flatnonzero(~np.isnan(y))
+        if len(rows) < 2:
+            raise ValueError(f"target {k} was measured on {len(rows)} samples; two are the fewest.")
+        own = {name: _safe_indexing(value, rows) for name, value in per_sample.items()}
+        return clone(self).fit(_safe_indexing(X, rows), y[rows], **own)
+
+
+def accepted(estimator: Any, **params: Any) -> dict[str, Any]:
+    """Return those of some parameters that are not None and that the estimator's `fit` takes."""
+    return {name: value for name, value in params.items() if value is not None and has_fit_parameter(estimator, name)}
