@@ -150,7 +150,7 @@ def _calibrated(options: argparse.Namespace) -> SpectralEmbedder:
     embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
     for path, use in ((options.calibration, embedder.fit), (options.second_instrument, embedder.adapt_to)):
         if path is not None:
-            opened = open_source(path, options.axis_unit, options.wavelengths, options.drop)
+            opened = open_source(path, options.axis_unit, options.wavelengths, options.drop, drop_missing=True)
             use(opened.read(), wavelengths=opened.wavelengths)
     return embedder
 

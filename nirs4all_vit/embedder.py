@@ -59,7 +59,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         from what the calibration spectra know (the conditional mean of a low-rank Gaussian model of them). With False each
         spectrum is embedded on its own range, and the columns of spectra of other ranges mean other wavelengths.
     max_filled : float, default=0.5
-        Share of the fitted axis, beyond the ends of a spectrum and in its gaps, that may be filled in. From 0.1 on there is a warning.
+        Share of the fitted axis, beyond the ends of a spectrum and in its gaps, that may be filled in. From 0.02 on there is a warning.
     append_spectra : bool, default=False
         Append the spectra, on the axis of `fit`, behind the columns of the embedding, for heads that read both
         (``make_head("committee")``).
@@ -279,27 +279,41 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         Raises
         ------
-        ValueError
-            Fewer than five spectra.
-        SpectralInputError, SpectralAxisError, CheckpointError
+        SpectralInputError
+            Fewer than five different spectra, and as in `transform`.
+        SpectralAxisError, CheckpointError
             As in `transform`.
 
         Warns
         -----
         UserWarning
-            The spectra do not differ from the calibration's beyond chance: nothing is changed.
+            The spectra do not differ from the calibration's beyond what samples do: nothing is changed. Or they do, and it might still be the
+            samples.
         """
         check_is_fitted(self)
         blocks = self.resolve(X, wavelengths)
         embedded = self._with_spectra(self._weighted(self._encoded(blocks)), blocks)
         if len(embedded) < FEWEST:
-            raise ValueError(f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more.")
+            raise SpectralInputError(
+                f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more."
+            )
+        if len(np.unique(embedded, axis=0)) < FEWEST:
+            raise SpectralInputError(
+                "the spectra of the second instrument are copies of one another; give other samples."
+            )
         shift = InstrumentShift.fit(self.calibration_space_, embedded)
         self.instrument_shift_ = shift if shift.is_significant else None
         if self.instrument_shift_ is None:
             warnings.warn(
                 "these spectra differ from the calibration's by no more than the samples of one instrument do: the embedding "
                 "is left as it is.",
+                UserWarning,
+                stacklevel=2,
+            )
+        elif shift.is_doubtful:
+            warnings.warn(
+                "these spectra differ from the calibration's, but samples unlike the calibration's might explain it. If they are of the same "
+                "instrument, do not adapt; if of another, give samples like those of the calibration.",
                 UserWarning,
                 stacklevel=2,
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,14 +18,18 @@ _N_COMPONENTS = 20
 #: Calibration spectra that the components are made of, at most.
 _MAX_SPECTRA = 300
 #: Within a component, the variance of what samples may differ by, in units of the calibration's (research log, section 27).
-_OF_THE_SAMPLES = 0.45
+_OF_THE_SAMPLES = 0.5
 #: Spectra that the variance of a component counts as, before the second instrument's are looked at.
 _PRIOR = 10.0
 #: Fewer spectra do not tell the mean of an instrument.
 FEWEST = 5
-#: Squared shift beside the components, in units of what sampling alone gives, from which on there is another instrument.
-#: Spectra of the calibration's own instrument reach 3.6 at most, those of others begin at 2 and have 50 in the median.
-_SIGNIFICANT = 3.5
+#: Squared shift beside the components, in units of what sampling alone gives, from which on there is another instrument; and the same
+#: in units of what one half of the calibration has beside the components of the other (research log, section 27).
+_SIGNIFICANT, _EXTRAPOLATED = 3.5, 0.7
+#: Up to so many times these limits the difference may be one of the samples.
+_DOUBTFUL = 3.0
+#: Components along which the calibration is halved.
+_N_HALVINGS = 3
 _ROWS = 16
 
 
@@ -40,6 +45,9 @@ class CalibrationSpace:
     variances : ndarray of shape (n_components,), float64
         Of the scores.
     n_spectra : int
+    extrapolation : float
+        Largest significance (see `InstrumentShift`) of one half of the calibration beside the other, halved along its first components:
+        what samples do that lie outside of a calibration.
     spectra : CalibrationSpace, or None
         The same of the spectra, where they stand behind the embeddings.
     """
@@ -48,6 +56,7 @@ class CalibrationSpace:
     components: NDArray[np.float16]
     variances: NDArray[np.float64]
     n_spectra: int
+    extrapolation: float = 0.0
     spectra: CalibrationSpace | None = None
 
     @classmethod
@@ -59,12 +68,16 @@ class CalibrationSpace:
         mean = embedded.mean(axis=0, dtype=np.float64).astype(np.float32)
         rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
         centred = embedded[rows] - mean
-        squares, vectors = np.linalg.eigh((centred @ centred.T).astype(np.float64))
+        kernel = (centred @ centred.T).astype(np.float64)
+        squares, vectors = np.linalg.eigh(kernel)
+        orders = [np.argsort(vectors[:, -1 - j], kind="stable") for j in range(min(_N_HALVINGS, len(rows) - 1))]
+        halves = [half for order in orders for half in (order, order[::-1])] if len(rows) >= 4 * FEWEST else []
+        extrapolation = max((_significance(kernel, half) for half in halves), default=0.0)
         squares, vectors = squares[::-1][:_N_COMPONENTS], vectors[:, ::-1][:, :_N_COMPONENTS]
         varied = squares > 1e-6 * max(float(squares[0]), 1e-300)
         components = (vectors[:, varied] / np.sqrt(squares[varied])).T @ centred
         variances = squares[varied] / max(len(rows) - 1, 1)
-        return cls(mean, components.reshape(-1, n_columns).astype(np.float16), variances, n)
+        return cls(mean, components.reshape(-1, n_columns).astype(np.float16), variances, n, extrapolation)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +94,8 @@ class InstrumentShift:
         Mean score there, and the share of the distance from it that is taken.
     significance : float
         Squared difference beside the calibration's components, over what sampling alone gives.
+    limit : float
+        From which on it is one of instruments.
     spectra : InstrumentShift, or None
         The same of the spectra, where they stand behind the embeddings.
     """
@@ -90,6 +105,7 @@ class InstrumentShift:
     centre: NDArray[np.float32]
     loss: NDArray[np.float32]
     significance: float
+    limit: float = _SIGNIFICANT
     spectra: InstrumentShift | None = None
 
     @classmethod
@@ -135,12 +151,18 @@ class InstrumentShift:
             centre.astype(np.float32),
             (1.0 - ratio[wide] ** -0.5).astype(np.float32),
             significance,
+            max(_SIGNIFICANT, _EXTRAPOLATED * space.extrapolation),
         )
 
     @property
     def is_significant(self) -> bool:
         """Tell whether the spectra are of another instrument than the calibration's, as far as they say it."""
-        return self.significance > _SIGNIFICANT
+        return self.significance > self.limit
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Tell whether samples unlike the calibration's might explain the difference, too."""
+        return self.significance < _DOUBTFUL * self.limit
 
     def apply(self, embedded: NDArray[Any]) -> NDArray[Any]:
         """Take it from rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
@@ -163,9 +185,29 @@ class InstrumentShift:
             rows -= excess[:, k, None] * component
 
 
+def _significance(kernel: NDArray[np.float64], order: NDArray[np.intp]) -> float:
+    """Return the significance of the second half of some rows beside the components of the first, from the kernel (n, n) of all."""
+    a, b = order[: len(order) // 2], order[len(order) // 2 :]
+    # Everything relative to the mean of the first half.
+    within = kernel[np.ix_(a, a)]
+    to_mean, own = kernel[:, a].mean(axis=1), float(within.mean())
+    first = within - to_mean[a][:, None] - to_mean[a] + own
+    across = kernel[np.ix_(b, a)] - to_mean[b][:, None] - to_mean[a] + own
+    second = kernel[np.ix_(b, b)] - to_mean[b][:, None] - to_mean[b] + own
+    squares, vectors = np.linalg.eigh(first)
+    squares, vectors = squares[::-1][:_N_COMPONENTS], vectors[:, ::-1][:, :_N_COMPONENTS]
+    varied = squares > 1e-6 * max(float(squares[0]), 1e-300)
+    scores = across @ vectors[:, varied] / np.sqrt(squares[varied])
+    mean = scores.mean(axis=0)
+    beside = float(second.mean()) - float(mean @ mean)
+    left = float(np.trace(second)) - len(b) * float(second.mean()) - float(np.square(scores - mean).sum())
+    expected = max(left, 0.0) / (len(b) - 1) * (1.0 / len(b) + 1.0 / len(a))
+    return beside / expected if expected > 0 else 0.0
+
+
 @dataclass
 class _SecondInstrument:
-    """Spectra of a second instrument, and what they make of each embedder that meets them."""
+    """Spectra of a second instrument, and what they make of each fit of an embedder that meets them."""
 
     X: Any
     wavelengths: Any
@@ -191,9 +233,16 @@ def second_instrument(X: Any, *, wavelengths: Any = None) -> Iterator[None]:
     >>> with second_instrument(X_portable, wavelengths=nm):  # doctest: +SKIP
     ...     nirs4all.predict("wheat.n4a", new_spectra)
     """
-    token = _SECOND_INSTRUMENT.set(_SecondInstrument(X, wavelengths))
+    current = _SecondInstrument(X, wavelengths)
+    token = _SECOND_INSTRUMENT.set(current)
     try:
         yield
+        if not current.shifts:
+            warnings.warn(
+                "no SpectralEmbedder transformed anything within second_instrument(): nothing was adapted.",
+                UserWarning,
+                stacklevel=3,
+            )
     finally:
         _SECOND_INSTRUMENT.reset(token)
 
@@ -203,10 +252,12 @@ def shift_in_force(embedder: Any) -> InstrumentShift | None:
     current = _SECOND_INSTRUMENT.get()
     if current is None:
         return embedder.instrument_shift_
-    if id(embedder) not in current.shifts:
+    # A new fit makes a new one.
+    space = embedder.calibration_space_
+    if id(space) not in current.shifts:
         adapted = copy.copy(embedder).adapt_to(current.X, wavelengths=current.wavelengths)
-        current.shifts[id(embedder)] = embedder, adapted.instrument_shift_
-    return current.shifts[id(embedder)][1]
+        current.shifts[id(space)] = space, adapted.instrument_shift_
+    return current.shifts[id(space)][1]
 
 
 def adapt_to(model: Any, X: Any, *, wavelengths: Any = None) -> Any:
@@ -232,7 +283,7 @@ def adapt_to(model: Any, X: Any, *, wavelengths: Any = None) -> Any:
     model = copy.deepcopy(model)
     embedders = list(_embedders(model, set()))
     if not embedders:
-        raise ValueError(f"{type(model).__name__} holds no fitted SpectralEmbedder; fit it first.")
+        raise ValueError(f"{type(model).__name__} holds no fitted SpectralEmbedder: what has none cannot be adapted.")
     for embedder in embedders:
         embedder.adapt_to(X, wavelengths=wavelengths)
     return model

@@ -25,8 +25,10 @@ _ROUNDS_OF_NOISE = 12
 _LEAST_RESIDUAL = 1e-7
 #: Points of two axes that are closer than this share of a step are the same point.
 _SAME = 1e-3
-#: In units of the larger step of both axes: neighbours further apart than this have a gap between them.
+#: In units of the larger of the fitted step and those beside it: neighbours further apart than this have a gap between them.
 _GAP = 2.5
+#: In units of the fitted step: what lies between points further apart was not measured, however even the axis.
+_WIDEST = 25.0
 #: In units of the fitted step: an axis with smaller steps is averaged, one with larger steps follows the model between its points.
 _FINER, _COARSER = 0.67, 1.5
 #: Share of calibration spectra that cover the common axis, where every spectrum has its own.
@@ -273,6 +275,15 @@ class Alignment:
             self._plans.popitem(last=False)
         return plan
 
+    def _widest(self, nm: NDArray[np.float64], behind: NDArray[np.intp]) -> NDArray[np.float64]:
+        """Return the distance of the neighbours of each fitted point, on a new axis, beyond which there is a gap between them."""
+        if nm.size < 3:
+            return np.full(self.wavelengths.size, _GAP * self._step)
+        steps = np.diff(nm)
+        # An even axis in cm-1 has steps in nm that vary several times, but slowly.
+        beside = np.maximum(np.r_[steps[1], steps[:-1]], np.r_[steps[1:], steps[-2]])
+        return np.minimum(_GAP * np.maximum(beside, self._step), _WIDEST * self._step)[behind - 1]
+
     def _made_plan(self, nm: NDArray[np.float64]) -> _Plan:
         axis = self.wavelengths
         near, exact = _nearest(axis, nm, _SAME * self._steps)
@@ -281,7 +292,7 @@ class Alignment:
         behind = np.searchsorted(nm, axis).clip(1, max(nm.size - 1, 1)) if nm.size > 1 else np.zeros(axis.size, int)
         width = (nm[behind] - nm[behind - 1]) if nm.size > 1 else np.full(axis.size, np.inf)
         outside = (axis < nm[0]) | (axis > nm[-1])
-        missing = ~exact & (outside | (width > _GAP * np.maximum(step, own_step)))
+        missing = ~exact & (outside | (width > self._widest(nm, behind)))
         finer = own_step < _FINER * step
         pairs = (np.flatnonzero(exact & (not finer)), near[exact & (not finer)])
         between = ~exact & (width > _COARSER * self._steps)

@@ -28,7 +28,7 @@ from .signal import SignalKind, check_values, constant_rows
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
 #: Share of the fitted axis that is filled in without a word.
-_UNSAID_FILL = 0.1
+_UNSAID_FILL = 0.02
 #: In units of the fitted step: coarser axes have lost resolution, which is said.
 _COARSE = 1.75
 
@@ -340,6 +340,8 @@ class ResolvesWavelengths:
         row = int(np.argmax(filled))
         block = blocks[int(np.searchsorted(np.cumsum([len(b) for b in blocks]), row, side="right"))]
         own = f"row {row} covers {block.wavelengths[0]:g} to {block.wavelengths[-1]:g} nm"
+        if block.wavelengths[0] <= fitted[0] and block.wavelengths[-1] >= fitted[-1]:
+            own += " with gaps"
         most = getattr(self, "max_filled", 0.5)
         if filled[row] > most:
             raise SpectralAxisError(

@@ -119,7 +119,10 @@ def _fill_value(row: NDArray[Any]) -> int | None:
 
 def constant_rows(values: NDArray[Any]) -> NDArray[np.intp]:
     """Return the rows whose values are all the same."""
-    return np.flatnonzero(values.max(axis=1) == values.min(axis=1)) if values.shape[1] > 1 else np.empty(0, np.intp)
+    if values.shape[1] < 2:
+        return np.empty(0, np.intp)
+    # Missing points say nothing either way; no row lacks all.
+    return np.flatnonzero(np.fmax.reduce(values, axis=1) == np.fmin.reduce(values, axis=1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +192,7 @@ class SignalKind:
         )
         if not self.centred:
             odd |= np.abs(level) <= _CENTRED * size
-        return odd & (size > 0)
+        return odd & (size > 1e-9 * np.abs(level))
 
     def explanation(self, values: NDArray[Any]) -> str:
         """Say what strange spectra (n, L) may be, or else how they differ."""

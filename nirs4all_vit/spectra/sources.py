@@ -50,7 +50,12 @@ class SpectralArray:
 
 
 def open_source(
-    path: Path, axis_unit: str = "auto", wavelengths: Path | None = None, drop: Sequence[str] = ()
+    path: Path,
+    axis_unit: str = "auto",
+    wavelengths: Path | None = None,
+    drop: Sequence[str] = (),
+    *,
+    drop_missing: bool = False,
 ) -> SpectralTable | SpectralArray:
     """Open a file of spectra.
 
@@ -64,6 +69,8 @@ def open_source(
         File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, blanks or lines.
     drop : sequence of str
         Columns of a table that are no wavelengths.
+    drop_missing : bool
+        Some of these may be missing.
 
     Raises
     ------
@@ -73,7 +80,7 @@ def open_source(
         No axis, or one that does not fit.
     """
     if not path.name.lower().endswith(".npy"):
-        return open_table(path, axis_unit, drop)
+        return open_table(path, axis_unit, drop, drop_missing=drop_missing)
     values = _mapped(path)
     if values.ndim != 2 or not values.size:
         raise SpectralInputError(f"{path.name}: shape {values.shape}; it must be (spectra, wavelengths).")

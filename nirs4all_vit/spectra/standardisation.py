@@ -6,18 +6,22 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
-from ..errors import SpectralInputError, needed_by
+from ..errors import SpectralAxisError, SpectralInputError, needed_by
 from .alignment import Alignment
-from .data import Spectra, to_nanometres
-from .signal import check_values
+from .data import Spectra
+from .resolver import as_table, check_spectra, given_axis
 
 METHODS = ("ds", "pds", "sst")
 
 
-class InstrumentStandardiser(TransformerMixin, BaseEstimator):
+#: Share of the first instrument's axis that may be filled in.
+_MOST_FILLED = 0.5
+
+
+class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn spectra of a second instrument into spectra of the first, by transfer standards measured on both.
 
     Direct standardisation (DS), piecewise direct standardisation (PDS) [1]_ and spectral space transformation (SST) [2]_ of chemotools,
@@ -31,12 +35,13 @@ class InstrumentStandardiser(TransformerMixin, BaseEstimator):
     n_components : int or None, default=None
         Components of the regressions of PDS (2 by default) or of SST (4); at most one less than there are standards.
     wavelengths, source_wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axes of the second and of the first instrument, in nm, cm-1 or um by their range. None where both have the same.
+        Axes of the second and of the first instrument, in nm, cm-1 or um by their range; where they are not given, numeric column names. An
+        axis of one instrument serves for the other if it is not told of that one. Told of neither, both have the same.
 
     Attributes
     ----------
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
-        Axis of the spectra that `transform` returns, in nm, ascending; None where none was given.
+        Axis of the spectra that `transform` returns, in nm, ascending; None where none is known.
 
     References
     ----------
@@ -88,13 +93,18 @@ class InstrumentStandardiser(TransformerMixin, BaseEstimator):
         """
         if self.method not in METHODS:
             raise ValueError(f"method={self.method!r} is not known; use one of {', '.join(METHODS)}.")
-        source = self._spectra(X_source, self.source_wavelengths)
+        if self.n_components is not None and self.n_components < 1:
+            raise ValueError(f"n_components={self.n_components!r} must be a positive integer or None.")
+        own, first = self._axis(X, self.wavelengths), self._axis(X_source, self.source_wavelengths)
+        self._axes = own if own is not None else first, first if first is not None else own
+        source = self._spectra(X_source, self._axes[1])
         if len(source) != len(X):
             raise SpectralInputError(f"{len(X)} standards on the second instrument, {len(source)} on the first.")
         if len(source) < 2:
             raise ValueError(f"{len(source)} standard is too few; give two or more.")
-        self._alignment, _ = Alignment.fit([source])
-        self.wavelengths_ = None if self.source_wavelengths is None else self._alignment.wavelengths
+        self._alignment, (source,) = Alignment.fit([source])
+        self.wavelengths_ = None if self._axes[1] is None else self._alignment.wavelengths
+        self._n_features_out = source.wavelengths.size
         self._step = self._chosen(len(source), source.values.shape[1])
         self._step.fit(self._aligned(X), X_source=source.values)
         return self
@@ -119,15 +129,25 @@ class InstrumentStandardiser(TransformerMixin, BaseEstimator):
         window = max(1, min(self.window_length, n_wavelengths // 4))
         return PiecewiseDirectStandardization(window_length=window, n_components=n_components, scale=False)
 
-    def _spectra(self, X: Any, axis: Any) -> Spectra:
-        values = np.asarray(X, dtype=np.float64)
-        if values.ndim != 2:
-            raise SpectralInputError(f"X must be 2-D (spectra x wavelengths), got shape {values.shape}.")
-        nm = np.arange(1.0, values.shape[1] + 1.0) if axis is None else to_nanometres(axis)
-        spectra = Spectra.on_grid(values, nm)
-        check_values(spectra.values, spectra.wavelengths)
-        return spectra
+    @staticmethod
+    def _axis(X: Any, given: Any) -> NDArray[np.float64] | None:
+        return given_axis((given,), getattr(X, "columns", None), "auto")
+
+    @staticmethod
+    def _spectra(X: Any, axis: NDArray[np.float64] | None) -> Spectra:
+        values = as_table(X).astype(np.float64)
+        nm = np.arange(1.0, values.shape[1] + 1.0) if axis is None else axis
+        check_spectra(values, nm)
+        return Spectra.on_grid(values, nm)
 
     def _aligned(self, X: Any) -> NDArray[np.float64]:
-        axis = self.source_wavelengths if self.wavelengths is None else self.wavelengths
-        return self._alignment.align([self._spectra(X, axis)])[0].values
+        axis = self._axis(X, self.wavelengths)
+        spectra = self._spectra(X, self._axes[0] if axis is None else axis)
+        aligned, filled = self._alignment.align([spectra])
+        if filled.max() > _MOST_FILLED:
+            fitted = self._alignment.wavelengths
+            raise SpectralAxisError(
+                f"row {int(np.argmax(filled))} covers {spectra.wavelengths[0]:g} to {spectra.wavelengths[-1]:g} nm, the first instrument "
+                f"{fitted[0]:g} to {fitted[-1]:g} nm: {filled.max():.0%} of it would have to be filled in. Cut both to the range that they share."
+            )
+        return aligned.values

@@ -183,7 +183,9 @@ class SpectralTable:
             )
 
 
-def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> SpectralTable:
+def open_table(
+    path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = (), *, drop_missing: bool = False
+) -> SpectralTable:
     """Open a table of spectra and read its axis.
 
     Parameters
@@ -194,6 +196,8 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
         Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
     drop : sequence of str
         Columns that are no wavelengths, to be passed over.
+    drop_missing : bool
+        Some of these may be missing.
 
     Returns
     -------
@@ -224,6 +228,8 @@ def open_table(path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = 
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
+    if drop_missing:
+        drop = [name for name in drop if name in labels]
     n_columns, columns = len(labels), _kept(path, labels, drop)
     if columns is not None:
         labels = [labels[i] for i in columns]

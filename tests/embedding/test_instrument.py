@@ -7,12 +7,13 @@ import pickle
 import warnings
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
-from nirs4all_vit import SpectralEmbedder, adapt_to, second_instrument
+from nirs4all_vit import SpectralEmbedder, SpectralInputError, adapt_to, second_instrument
 from nirs4all_vit.cli import main
 from nirs4all_vit.diagnostics.importance import input_gradients
 from nirs4all_vit.embedding.instrument import CalibrationSpace, InstrumentShift
@@ -89,6 +90,33 @@ def test_a_block_of_code_for_models_out_of_reach(model) -> None:
     assert np.abs(within - before).max() > 0.01
 
 
+def test_a_fit_within_the_block_starts_anew() -> None:
+    pipeline = make_pipeline(SpectralEmbedder(wavelengths=NM), RidgeCV(PENALTIES))
+    with second_instrument(OTHERS):
+        first = pipeline.fit(X, Y).predict(TEST)
+        pipeline.fit(on_second(X), Y)
+        with pytest.warns(UserWarning, match="no more than the samples of one instrument"):
+            second = pipeline.predict(TEST)
+    np.testing.assert_array_equal(second, pipeline.predict(TEST))
+    assert np.abs(first - second).max() > 0.01
+
+
+def test_a_block_that_adapts_nothing_says_so(model) -> None:
+    with pytest.warns(UserWarning, match="nothing was adapted"), second_instrument(OTHERS):
+        model[1].predict(model[0].instrument_shift_ is None and np.zeros((1, model[1].n_features_in_)))
+
+
+@pytest.mark.xbank
+@pytest.mark.parametrize("name", ["corn_m5", "tecator_meat"])
+def test_samples_beyond_the_calibration_are_not_another_instrument(name: str, x_bank) -> None:
+    spectra = pd.read_csv(x_bank / f"{name}.csv")
+    order = np.argsort(pd.read_csv(x_bank.parent / "y_bank" / f"{name}.csv").select_dtypes(float).iloc[:, 0].to_numpy())
+    half = len(order) // 2
+    embedder = SpectralEmbedder().fit(spectra.iloc[order[:half]])
+    with pytest.warns(UserWarning, match="no more than|samples unlike the calibration's might explain it"):
+        embedder.adapt_to(spectra.iloc[order[half : half + 30]])
+
+
 def test_other_axes_clones_pickles_and_a_new_fit(model) -> None:
     embedder = copy.deepcopy(model[0])
     cut = NM[4:-3]
@@ -112,6 +140,8 @@ def test_gradients_follow(model) -> None:
 def test_what_cannot_be_is_said(model) -> None:
     with pytest.raises(ValueError, match="4 spectra of the second instrument are too few; give 5 or more"):
         adapt_to(model, OTHERS[:4])
+    with pytest.raises(SpectralInputError, match="copies of one another"):
+        adapt_to(model, np.repeat(OTHERS[:3], 10, axis=0))
     with pytest.raises(ValueError, match="Pipeline holds no fitted SpectralEmbedder"):
         adapt_to(make_pipeline(SpectralEmbedder(), RidgeCV()), OTHERS)
     with pytest.raises(ValueError, match="RidgeCV holds no fitted"):

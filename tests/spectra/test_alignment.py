@@ -182,11 +182,26 @@ def test_an_axis_for_each_spectrum() -> None:
         SpectralEmbedder().fit([X[0], X[1]], wavelengths=[NM, NM / 2.5])
 
 
+def test_an_even_axis_in_wavenumbers_has_no_gaps() -> None:
+    nm = np.arange(800.0, 2500.0)
+    grid = np.sort(1e7 / np.arange(4000.1, 12_499.0, 8.0))
+    spectra, _ = material(40, nm)
+    alignment, _ = Alignment.fit([Spectra(spectra, nm)])
+    resampled = np.stack([np.interp(grid, nm, row) for row in spectra])
+    _, filled = alignment.align([Spectra(resampled, grid)])
+    assert filled.max() < 0.002
+    # Four dead channels of it are one.
+    _, filled = alignment.align(
+        [Spectra(np.delete(resampled, slice(500, 504), axis=1), np.delete(grid, slice(500, 504)))]
+    )
+    assert 0.001 < filled.max() < 0.02
+
+
 def test_much_filling_warns_and_too_much_is_refused(fitted) -> None:
     embedder = fitted[1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        embedder.transform(X_NEW[:, 20:], wavelengths=NM[20:])
+        embedder.transform(X_NEW[:, 4:], wavelengths=NM[4:])
     message = "row 0 covers 1250 to 2300 nm, the calibration covers 1100 to 2300 nm: 12% of it is filled in"
     with pytest.warns(SpectralAxisWarning, match=message):
         embedder.transform(X_NEW[:, 30:], wavelengths=NM[30:])
@@ -194,6 +209,8 @@ def test_much_filling_warns_and_too_much_is_refused(fitted) -> None:
         SpectralAxisError, match=r"1100 to 1650 nm, .*: 54% of it would have to be filled in, more than 50%"
     ):
         embedder.transform(X_NEW[:, :111], wavelengths=NM[:111])
+    with pytest.raises(SpectralAxisError, match=r"row 0 covers 1100 to 2300 nm with gaps, .*: 9[0-9]% of it would"):
+        embedder.transform(X_NEW[:, [0, 120, -1]], wavelengths=NM[[0, 120, -1]])
     with pytest.raises(SpectralAxisError, match=r"no wavelength in common. Check the axis and its unit"):
         embedder.transform(X_NEW, wavelengths=NM + 1300)
     with pytest.warns(SpectralAxisWarning, match="points lie 25 nm apart, 5 nm in the calibration"):

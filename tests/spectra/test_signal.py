@@ -120,6 +120,7 @@ def test_infinity_and_rows_that_miss_too_much_are_refused() -> None:
 def test_constant_rows_are_named_and_finite() -> None:
     spoilt = NEW.copy()
     spoilt[[5, 9]] = 0.0
+    spoilt[9, 20] = np.nan
     embedder = SpectralEmbedder(wavelengths=NM).fit(X)
     with pytest.warns(UserWarning, match=r"row 5 is constant \(0 at all wavelengths\).* 2 such rows"):
         assert np.isfinite(embedder.transform(spoilt)).all()
