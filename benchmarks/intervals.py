@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
+from sklearn.decomposition import PCA
 
 from nirs4all_vit.heads import CrossConformalRegressor, make_head
 
 from .context import Context, mean_rmsep, parts, scores
 from .embeddings import EmbeddedView
-from .methods.registry import parse_method
+from .methods.registry import PARAMETERS, parse_method
 from .tables import measured, write_table
 from .tasks import Task
 
@@ -25,16 +27,27 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     """Fit a head with conformal intervals on the embedding; how many of the test set's answers do they hold?"""
     train, test, about = parts(task, context)
     head, encoder, readout = parse_method(task.method)
-    view = EmbeddedView(context.weights[encoder], readout, context.embeddings).fit(train)
+    parameters = PARAMETERS.get(head, {})
+    view = EmbeddedView(context.weights[encoder], readout, context.embeddings, **parameters).fit(train)
     fitted = CrossConformalRegressor(make_head(head))
     fitted.fit(view.view(train, "embedding"), train.y, groups=train.groups)
     embedded = view.view(test, "embedding")
     figures = {**about, **scores(test, fitted.predict(embedded)), "mean_rmsep": mean_rmsep(test.y, train.y)}
+    far = _distances(view.view(train, "embedding"), embedded)
+    far = far > np.median(far)
     for nominal in COVERAGES:
         low, high = fitted.predict_interval(embedded, nominal).T
-        figures[f"coverage_{nominal}"] = float(((low <= test.y) & (test.y <= high)).mean())
-        figures[f"width_{nominal}"] = float(np.median(high - low)) / (float(test.y.std()) or 1.0)
+        held = (low <= test.y) & (test.y <= high)
+        figures[f"coverage_{nominal}"] = float(held.mean())
+        figures[f"far_{nominal}"] = float(held[far].mean()) if far.any() else np.nan
+        figures[f"width_{nominal}"] = float(np.mean(high - low)) / (float(test.y.std()) or 1.0)
     return figures
+
+
+def _distances(train: NDArray, test: NDArray) -> NDArray[np.float64]:
+    """Return Hotelling's T2 of test samples (m,) in ten principal components of the calibration set."""
+    pca = PCA(max(1, min(10, len(train) // 3)), svd_solver="randomized", random_state=0).fit(train)
+    return np.square(pca.transform(test) / np.sqrt(pca.explained_variance_ + 1e-12)).sum(axis=1)
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
@@ -53,7 +66,10 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
             "coverage": coverage.mean(),
             "coverage by family": coverage.groupby("family").mean().mean(),
             "worst tenth of targets": coverage.quantile(0.1),
-            "median width / SD": by_target[f"width_{nominal}"].mean().median(),
+            "coverage of the far half": by_target[f"far_{nominal}"].mean().mean()
+            if f"far_{nominal}" in table
+            else np.nan,
+            "mean width / SD": by_target[f"width_{nominal}"].mean().median(),
         }
         rows.append(row)
     write_table(pd.DataFrame(rows), to / "intervals")

@@ -21,7 +21,7 @@ from .transfer import instrument_pairs, is_narrower, shared_targets
 PHASE0 = (
     "mean", "pls", "snv-pls", "sg1-pls", "asls-snv-pls", "asls-snv-ridge", "best-pls", "best-ridge", "gp",
     "pca-ridge", "pca-tabpfn", "aom-pls", "aom-ridge", "tabpfn-nirs", "multirocket-ridge", "ridge@untrained",
-    f"ridge@{DEFAULT}",
+    f"ridge@{DEFAULT}", f"committee@{DEFAULT}",
 )  # fmt: skip
 
 SEEDS = (0, 1, 2)
@@ -106,9 +106,13 @@ STRICT = {
     # The same encoders with heads that bend.
     "phase3a-heads": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
-        tuple(f"{head}@{encoder}" for head in ("ridge", "gp") for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")),
+        tuple(
+            f"{head}@{encoder}"
+            for head in ("ridge", "gp", "committee")
+            for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
+        ),
         folds=range(N_FOLDS),
-        sizes=(200, 25),
+        sizes=(200, 25, 10),
     ),
     # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
     "labels": StrictPhase(
@@ -129,7 +133,7 @@ PHASE6 = (
     "mean", "best-pls", "best-ridge", "gp", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs", "multirocket-ridge",
     *(
         f"{head}@{DEFAULT}"
-        for head in ("ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl")
+        for head in ("committee", "ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl")
     ),
 )  # fmt: skip
 
@@ -242,9 +246,14 @@ def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
         yield from _calibrations(problems, (method,), families=families, **split)
 
 
-def intervals(problems: Problems) -> Iterator[Task]:
+def intervals(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Prediction intervals: nominal against empirical coverage."""
-    return _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
+    yield from _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
+    # Twenty committees take half a minute: one target of each family, one split.
+    few = _one_per_family(problems)
+    yield from _calibrations(
+        few, (f"committee@{DEFAULT}",), kinds=("regression",), experiment="intervals", seeds=SEEDS[:1]
+    )
 
 
 def finetuning(problems: Problems) -> Iterator[Task]:
@@ -320,7 +329,7 @@ def _of_the_first(
     return (task for task in tasks if first.setdefault(key(task), value(task)) == value(task))
 
 
-def _one_per_family(problems: Problems) -> list[Calibration]:
+def _one_per_family(problems: Iterable[Calibration]) -> list[Calibration]:
     """Return the first target of each kind of each family."""
     first: dict[tuple[str, str], Calibration] = {}
     for problem in problems:

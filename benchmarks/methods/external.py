@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from nirs4all_vit.heads import make_head
 from nirs4all_vit.heads.tabular import LIBRARIES, why_not
+from nirs4all_vit.heads.targetwise import accepted
 
 from ..calibrations import Calibration
 from .base import GridViews, Method, Unavailable, Views
@@ -33,7 +34,9 @@ class Estimator(Method):
         """Calibrate; `Unavailable` says that nirs4all's numerical library refuses these data."""
         X = self.views.fit(part).view(part, self.views.names[0])
         try:
-            self.model = self.make(part).fit(np.asarray(X, dtype=np.float64), part.y)
+            model = self.make(part)
+            # Replicates stay together wherever parameters are chosen.
+            self.model = model.fit(np.asarray(X, dtype=np.float64), part.y, **accepted(model, groups=part.groups))
         except RuntimeError as error:
             # nirs4all's kernels give up on targets without signal; that is theirs to say, not a fault of the run.
             if type(error).__name__ != "N4MError":

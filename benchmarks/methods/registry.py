@@ -89,7 +89,11 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
 }
 
 #: Those of them that do not take the embedding of `SpectralEmbedder()`, and its parameters for them.
-_PARAMETERS: dict[str, dict[str, bool]] = {"robust-ridge": {"robust": True}, "plain-ridge": {"adapt": False}}
+PARAMETERS: dict[str, dict[str, bool]] = {
+    "robust-ridge": {"robust": True},
+    "plain-ridge": {"adapt": False},
+    "committee": {"append_spectra": True},
+}
 
 #: What they read out where nothing is said.
 _READOUT = SpectralEmbedder().readout
@@ -108,7 +112,7 @@ def make_method(name: str, weights: str | None = None, embeddings: Embeddings | 
         return _SPECTRAL[head]()
     if weights is None or embeddings is None:
         raise ValueError(f"{name} needs weights.")
-    return _HEADS[head](EmbeddedView(weights, readout, embeddings, **_PARAMETERS.get(head, {})))
+    return _HEADS[head](EmbeddedView(weights, readout, embeddings, **PARAMETERS.get(head, {})))
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:

@@ -27,13 +27,13 @@ class CommitteeClassifier(ClassifierMixin, BaseEstimator):
         One for each class; of two classes one.
     """
 
-    __metadata_request__fit: ClassVar = {"groups": True, "sample_weight": True}
+    __metadata_request__fit: ClassVar = {"groups": True}
 
     def __init__(self, widths: tuple[int, ...] = DEFAULT_WIDTHS, *, max_samples: int = 1000) -> None:
         self.widths = widths
         self.max_samples = max_samples
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> CommitteeClassifier:
+    def fit(self, X: Any, y: Any, *, groups: Any = None) -> CommitteeClassifier:
         """Fit.
 
         Parameters
@@ -41,7 +41,7 @@ class CommitteeClassifier(ClassifierMixin, BaseEstimator):
         X : array-like of shape (n_samples, n_columns)
         y : array-like of shape (n_samples,)
             Labels.
-        groups, sample_weight : as in `SpectralCommittee.fit`
+        groups : as in `SpectralCommittee.fit`
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
@@ -53,27 +53,27 @@ class CommitteeClassifier(ClassifierMixin, BaseEstimator):
         self.committees_ = []
         for k in members:
             committee = SpectralCommittee(self.widths, max_samples=self.max_samples, members=_MEMBERS)
-            self.committees_.append(
-                committee.fit(X, (codes == k).astype(np.float64), groups=groups, sample_weight=sample_weight)
-            )
+            self.committees_.append(committee.fit(X, (codes == k).astype(np.float64), groups=groups))
         return self
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Return the answers: (n_samples, n_classes), or of two classes (n_samples,), above 0 for the second."""
+        check_is_fitted(self)
         answers = self._answers(X)
         return answers[:, 1] - answers[:, 0] if len(self.classes_) == 2 else answers
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Return the answers, cut to 0 .. 1 and summing to one: scores, not calibrated probabilities."""
+        check_is_fitted(self)
         cut = self._answers(X).clip(1e-9, 1.0)
         return np.asarray(cut / cut.sum(axis=1, keepdims=True))
 
     def predict(self, X: Any) -> NDArray[Any]:
         """Return the likeliest class of each sample."""
+        check_is_fitted(self)
         return np.asarray(self.classes_[self._answers(X).argmax(axis=1)])
 
     def _answers(self, X: Any) -> NDArray[np.float64]:
-        check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         answers = np.stack([committee.predict(X) for committee in self.committees_], axis=1)
         return np.hstack([1.0 - answers, answers]) if len(self.classes_) == 2 else answers

@@ -72,11 +72,12 @@ class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         if not isinstance(self.n_columns, (int, np.integer)) or self.n_columns < 1:
             raise ValueError(f"n_columns={self.n_columns!r} must be a positive integer.")
         X = validate_data(self, X, dtype=(np.float64, np.float32))
-        self.spread_ = BlockScaler()
+        # Frames are for the user's steps.
+        self.spread_ = BlockScaler().set_output(transform="default")
         X = self.spread_.fit_transform(X)
         n_components = max(1, min(self.n_columns, len(X) - 1, X.shape[1]))
         # Randomised where it pays; seeded, so that a fit can be repeated.
-        self.pca_ = PCA(n_components, random_state=0)
+        self.pca_ = PCA(n_components, random_state=0).set_output(transform="default")
         # Kernels and penalties near nothing need the digits.
         return self.pca_.fit_transform(X).astype(np.float64, copy=False)
 

@@ -20,6 +20,8 @@ from .views import preprocessed, split
 DEFAULT_WIDTHS = (3782, 1830, 854, 366)
 #: All members, by name.
 MEMBERS = ("gp", "scales", "krr", "ridge", "pls")
+#: Samples at which a member weighs as the root of its inverse error.
+_UNCERTAIN = 100.0
 #: Their time grows with the third power of the number of samples.
 _CUBIC = ("gp", "scales", "krr")
 
@@ -35,8 +37,8 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
     - ``krr``: kernel ridge on the embedding; ``ridge``: ridge on it;
     - ``pls``: PLS on the best of five preprocessings.
 
-    Without spectra there is no ``pls``, and ``gp`` reads the embedding alone. A member weighs as the inverse of its mean squared error
-    on calibration samples left out, so that one that fails on a material hardly counts. Members and this rule are fixed; they were
+    Without spectra there is no ``pls``, and ``gp`` reads the embedding alone. A member weighs as the inverse of its RMSE on
+    calibration samples left out, nearly, so that one that fails on a material counts less; with few samples all weigh alike. Members and this rule are fixed; they were
     chosen on materials left out (research log, section 28).
 
     Parameters
@@ -63,21 +65,6 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
         self.members = members
         self.max_samples = max_samples
 
-    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> SpectralCommittee:
-        """Fit all members.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_columns)
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            NaN is allowed where there are several targets.
-        groups : array-like of shape (n_samples,), optional
-            Physical sample of each row: replicates stay together when parameters are chosen.
-        sample_weight : array-like of shape (n_samples,), optional
-            Of ridge; the other members have none.
-        """
-        return self._fit_targets(X, y, {"groups": groups, "sample_weight": sample_weight})
-
     def _fit_target(self, X: Any, y: Any, **per_sample: Any) -> SpectralCommittee:
         unknown = set(self.members) - set(MEMBERS)
         if unknown or not self.members:
@@ -94,7 +81,9 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
             own = {key: np.asarray(value)[rows] for key, value in accepted(member, **per_sample).items()}
             self.members_[name] = member.fit(part, y[rows], **own)
         errors = {name: max(_left_out_rmse(member), 1e-12) for name, member in self.members_.items()}
-        inverse = {name: (min(errors.values()) / error) ** 2 for name, error in errors.items()}
+        # Of few samples the errors themselves are uncertain.
+        power = len(y) / (len(y) + _UNCERTAIN)
+        inverse = {name: (min(errors.values()) / error) ** power for name, error in errors.items()}
         self.weights_ = {name: value / sum(inverse.values()) for name, value in inverse.items()}
         return self
 

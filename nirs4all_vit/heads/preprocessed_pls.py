@@ -49,6 +49,8 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
         best = np.inf
         for name, convert in PREPROCESSINGS.items():
             features = convert(X[rows])
+            if np.isfinite(best) and not np.ptp(features, axis=0).any():
+                continue  # nothing is left, as of one wavelength by SNV
             errors = np.zeros(limit)
             for inside, outside in folds:
                 path = component_path(features[inside], y[rows][inside], features[outside], limit)
@@ -69,6 +71,8 @@ def component_path(
     X: NDArray[np.float64], y: NDArray[np.float64], X_new: NDArray[np.float64], n_components: int
 ) -> NDArray[np.float64]:
     """Return the predictions of `X_new` by PLS with 1, 2, ... components, (n_components, n_new), from one fit: components are nested."""
+    if not np.ptp(X, axis=0).any() or not np.ptp(y):
+        return np.full((n_components, len(X_new)), y.mean())
     model = PLSRegression(n_components, scale=False).fit(X, y)
     scores = (X_new - X.mean(axis=0)) @ model.x_rotations_
     path = y.mean() + np.cumsum(scores.T * model.y_loadings_[0][:, np.newaxis], axis=0)

@@ -30,6 +30,11 @@ class Targetwise:
     _fit_target: Any
     _predict_target: Any
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags.target_tags.multi_output = True
+        return tags
+
     def fit(self, X: Any, y: Any, *, groups: Any = None) -> Any:
         """Fit.
 

@@ -85,8 +85,8 @@ def test_groups_stay_together() -> None:
 
 def test_a_search_within_a_pipeline_is_told_of_groups() -> None:
     assert _groups_parameter(make_spectral_pipeline("krr")) == "groups"
-    assert _groups_parameter(make_spectral_pipeline("pls")) == "head__groups"
-    assert _groups_parameter(make_spectral_pipeline("ridge")) is None
+    assert _groups_parameter(make_pipeline(make_head("pls"))) == "tunedregressor__groups"
+    assert _groups_parameter(make_pipeline(Ridge())) is None
     X, y = (np.repeat(part, 2, axis=0) for part in problem(20, 0))
     model = CrossConformalRegressor(make_pipeline(make_head("pls")), cv=4)
     assert np.isfinite(model.fit(X, y, groups=np.repeat(np.arange(20), 2)).predict(X)).all()

@@ -7,22 +7,32 @@ import warnings
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.datasets import make_classification, make_regression
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
+from sklearn.model_selection import LeaveOneGroupOut
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from nirs4all_vit.heads import (
     PLSDA,
     BlockScaler,
     CappedPLSRegression,
+    CommitteeClassifier,
+    GroupRidge,
+    GroupRidgeClassifier,
     HeadUnavailable,
+    LeaveOutKernelRidge,
     PCAColumns,
+    PreprocessedPLS,
+    SpectralCommittee,
     available_heads,
     make_head,
 )
 from nirs4all_vit.heads.head import head_names
+from nirs4all_vit.heads.ridge import ALPHAS, best_penalty
 
 HERE = {
     task: [n for n in head_names(task) if n not in ("tabpfn", "tabicl")] for task in ("regression", "classification")
@@ -47,7 +57,19 @@ def by_its_name(estimator) -> dict[str, str]:
 
 
 @parametrize_with_checks(
-    [BlockScaler(), PCAColumns(5), CappedPLSRegression(3), PLSDA(3)], expected_failed_checks=by_its_name
+    [
+        BlockScaler(),
+        PCAColumns(5),
+        CappedPLSRegression(3),
+        PLSDA(3),
+        GroupRidge(),
+        GroupRidgeClassifier(),
+        LeaveOutKernelRidge(),
+        PreprocessedPLS(3),
+        SpectralCommittee(),
+        CommitteeClassifier(),
+    ],
+    expected_failed_checks=by_its_name,
 )
 def test_scikit_learn(estimator, check) -> None:
     check(estimator)
@@ -142,6 +164,94 @@ def test_what_is_given_is_not_searched() -> None:
     assert head[-1].estimator.regressor.gamma == 0.02
     with pytest.raises(ValueError, match=r"make_head\('pls'\) has no parameter 'components'; it has: .*n_components"):
         make_head("pls", components=3)
+
+
+def test_targets_lack_values_each_its_own() -> None:
+    X, y = embedded()
+    targets = np.column_stack([y, -2.0 * y + 1.0])
+    holes = targets.copy()
+    holes[::3, 0], holes[1::4, 1] = np.nan, np.nan
+    for name in ("committee", "ridge", "pls", "krr", "gp", "svr"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted = make_head(name).fit(X[:60], holes[:60])
+            alone = make_head(name).fit(X[:60][~np.isnan(holes[:60, 1])], y[:60][~np.isnan(holes[:60, 1])])
+        assert r2_score(targets[60:], fitted.predict(X[60:])) > 0.85, name
+        assert np.corrcoef(fitted.predict(X[60:])[:, 1], alone.predict(X[60:]))[0, 1] < -0.99
+        assert fitted.score(X[60:], targets[60:]) > 0.85
+        # One column is one target.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            column = make_head(name).fit(X[:60], targets[:60, :1]).predict(X[60:])
+            flat = make_head(name).fit(X[:60], targets[:60, 0]).predict(X[60:])
+        np.testing.assert_array_equal(column, flat)
+    with pytest.raises(ValueError, match="target 1 was measured on 0 samples; two are the fewest"):
+        make_head("ridge").fit(X, np.column_stack([y, np.full(len(y), np.nan)]))
+
+
+@pytest.mark.parametrize(("name", "share"), [("ridge", 0.7), ("krr", 0.9), ("committee", 1.0)])
+def test_replicates_are_left_out_together(name: str, share: float) -> None:
+    """Replicates predict each other without a penalty; new samples want one."""
+    rng = np.random.default_rng(0)
+    samples, new = rng.normal(size=(40, 36)), rng.normal(size=(300, 36))
+    y = samples[:, 0] + rng.normal(size=40)
+    X = np.repeat(samples, 4, axis=0) + 0.02 * rng.normal(size=(160, 36))
+    groups = np.repeat(np.arange(40), 4)
+    blind, told = (make_head(name).fit(X, np.repeat(y, 4), groups=g).predict(new) for g in (None, groups))
+    blind, told = (float(np.sqrt(np.mean((p - new[:, 0]) ** 2))) for p in (blind, told))
+    assert told < share * blind
+    plain = GroupRidge(ALPHAS).fit(X, np.repeat(y, 4), groups=np.arange(160))
+    np.testing.assert_allclose(plain.coef_, GroupRidge(ALPHAS).fit(X, np.repeat(y, 4)).coef_)
+
+
+def test_the_penalty_of_groups_is_that_of_leaving_them_out() -> None:
+    rng = np.random.default_rng(1)
+    X, y = rng.normal(size=(30, 6)), rng.normal(size=30)
+    groups = np.repeat(np.arange(10), 3)
+    best, error = best_penalty(X, y[:, None], groups, (0.1, 3.0))
+    by_hand = {}
+    for alpha in (0.1, 3.0):
+        folds = LeaveOneGroupOut().split(X, y, groups)
+        by_hand[alpha] = np.mean(
+            np.concatenate([(Ridge(alpha).fit(X[a], y[a]).predict(X[b]) - y[b]) ** 2 for a, b in folds])
+        )
+    assert best == min(by_hand, key=by_hand.get)
+    assert error == pytest.approx(by_hand[best], rel=1e-8)
+
+
+@pytest.mark.parametrize("output", ["default", "pandas", "polars"])
+def test_scikit_learns_settings_reach_no_inner_step(output: str) -> None:
+    X, y = embedded()
+    labels = np.where(y > np.median(y), "high", "low")
+    with sklearn.config_context(transform_output=output, enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("error", category=DeprecationWarning)
+        for task, target in (("regression", y), ("classification", labels)):
+            for name in HERE[task]:
+                assert len(make_head(name, task).fit(X[:60], target[:60]).predict(X[60:])) == 30
+
+
+def test_the_committee_reads_spectra_behind_the_embedding() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.normal(size=80)
+    embedding = (rng.normal(size=(80, 6832)) + 0.3 * y[:, None]).astype(np.float32)
+    spectra = np.sin(np.linspace(0, 6, 50)) * y[:, None] + 3.0 + 0.01 * rng.normal(size=(80, 50))
+    both = np.hstack([embedding, spectra])
+    committee = SpectralCommittee().fit(both[:60], y[:60])
+    assert set(committee.members_) == {"gp", "scales", "krr", "ridge", "pls"}
+    assert sum(committee.weights_.values()) == pytest.approx(1.0)
+    predicted, deviation = committee.predict(both[60:], return_std=True)
+    np.testing.assert_array_equal(predicted, committee.predict(both[60:]))
+    assert (deviation > 0).all()
+    assert r2_score(y[60:], predicted) > 0.9
+    assert set(SpectralCommittee().fit(embedding[:60], y[:60]).members_) == {"gp", "scales", "krr", "ridge"}
+    assert set(SpectralCommittee().fit(embedding[:60, :512], y[:60]).members_) == {"gp", "krr", "ridge"}
+    with pytest.raises(ValueError, match="choose some of gp, scales, krr, ridge, pls"):
+        SpectralCommittee(members=("forest",)).fit(both, y)
+    several, spread = (
+        SpectralCommittee().fit(both[:60], np.column_stack([y, y])[:60]).predict(both[60:], return_std=True)
+    )
+    assert several.shape == spread.shape == (20, 2)
 
 
 def test_no_such_head() -> None:
