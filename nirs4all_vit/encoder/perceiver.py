@@ -177,7 +177,7 @@ class SpectralPerceiver(nn.Module):
             return (self.width(readout),)
         scales = self.tokenizer.contrast.scales()
         per_patch = self.width(readout) // len(scales)
-        return tuple(per_patch * int((scales == k).sum()) for k in dict.fromkeys(scales))
+        return tuple(per_patch * scales.count(k) for k in dict.fromkeys(scales))
 
     def readouts(self) -> tuple[str, ...]:
         """Return the read-outs that this encoder has."""

@@ -104,10 +104,10 @@ class TunedHead(GridSearchCV):
             return StratifiedKFold(min(n_folds, counts.min()), shuffle=True, random_state=0)
         return shuffled_folds(n_folds, n_samples, groups)
 
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R2, or the accuracy of a classifier."""
         check_is_fitted(self)
-        return self.best_estimator_.score(X, y, **params)
+        return self.best_estimator_.score(X, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
 
 
 class TunedRegressor(Targetwise, TunedHead):
@@ -122,11 +122,11 @@ class TunedRegressor(Targetwise, TunedHead):
     def _predict_target(self, X: Any) -> Any:
         return TunedHead.predict(self, X)
 
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R2, the mean over several targets."""
         if "estimators_" in self.__dict__:
-            return float(r2_score(y, self.predict(X)))
-        return super().score(X, y, **params)
+            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+        return super().score(X, y, sample_weight)
 
 
 class ColumnsHead(Targetwise, Pipeline):
@@ -150,12 +150,12 @@ class ColumnsHead(Targetwise, Pipeline):
         with config_context(enable_metadata_routing=False):
             return Pipeline.predict(self, X)
 
-    def score(self, X: Any, y: Any = None, **params: Any) -> float:
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Return R2 (the mean over several targets), or the accuracy of a classifier."""
         if "estimators_" in self.__dict__:
-            return float(r2_score(y, self.predict(X)))
+            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
         with config_context(enable_metadata_routing=False):
-            return Pipeline.score(self, X, y, **params)
+            return Pipeline.score(self, X, y, sample_weight)
 
 
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 10, 12, 15, 20)

@@ -7,14 +7,16 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import clone
 from sklearn.linear_model import Ridge
-from sklearn.model_selection import GridSearchCV, KFold
+from sklearn.model_selection import GridSearchCV, GroupKFold, KFold
 
-from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.heads import make_head, make_spectral_pipeline
-from tests.conftest import X_BANK
+from nirs4all_vit import SpectralEmbedder, adapt_to
+from nirs4all_vit.heads import CrossConformalRegressor, average_replicates, make_head, make_spectral_pipeline
+from tests.conftest import X_BANK, make_spectra
 from tests.nirs4all_host.test_hooks import NM, X, Y, dataset
 
 SMALL = {
@@ -161,3 +163,68 @@ def test_nirs4all_tunes_a_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_a_task_is_no_axis() -> None:
     with pytest.raises(TypeError, match="task='classification'"):
         make_spectral_pipeline("ridge", "classification")  # type: ignore[arg-type]
+
+
+def test_groups_and_wavelengths_by_their_plain_names() -> None:
+    groups = np.arange(len(X)) // 2
+    for routing in (False, True):
+        with sklearn.config_context(enable_metadata_routing=routing):
+            for name in ("ridge", "pls", "krr"):
+                model = quiet_fit(make_spectral_pipeline(name, readout="compact"), X, Y, groups=groups, wavelengths=NM)
+                assert model.score(X, Y) > 0.9
+            conformal = CrossConformalRegressor(make_spectral_pipeline("pls", NM, readout="compact"), cv=3)
+            assert np.isfinite(conformal.fit(X, Y, groups=groups).predict_interval(X[:2])).all()
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(make_spectral_pipeline("ridge", NM), {"embed__adapt": [True]}, cv=GroupKFold(3))
+        assert search.fit(X, Y, groups=groups).best_score_ > 0.5
+    search = GridSearchCV(make_spectral_pipeline("ridge", NM), {"embed__adapt": [True]}, cv=GroupKFold(3))
+    assert search.fit(X, Y, groups=groups, head__groups=groups).best_score_ > 0.5
+    # Heads that take no groups get none.
+    assert quiet_fit(make_spectral_pipeline(Ridge(), NM, readout="mean"), X, Y, groups=groups).score(X, Y) > 0.3
+
+
+def test_the_committee_from_spectra_to_predictions() -> None:
+    model = make_spectral_pipeline("committee", NM).fit(X[:40], Y[:40])
+    assert set(model[-1].members_) == {"gp", "scales", "krr", "ridge", "pls"}
+    assert model[-1].widths == (3782, 1830, 854, 366)
+    assert model.score(X[40:], Y[40:]) > 0.95
+    value, deviation = model.predict(X[40:], return_std=True)
+    assert value.shape == deviation.shape == (20,)
+    assert np.array_equal(pickle.loads(pickle.dumps(clone(model).fit(X[:40], Y[:40]))).predict(X), model.predict(X))
+    holes = X[40:].copy()
+    holes[:, 7] = np.nan
+    assert np.corrcoef(model.predict(holes), value)[0, 1] > 0.99
+    embedder = model[0]
+    assert embedder.transform(X).shape == (60, 6832 + NM.size)
+    assert embedder.get_feature_names_out().size == 6832 + NM.size
+    np.testing.assert_array_equal(embedder.transform(X)[:, 6832:], X.astype(np.float32))
+    with pytest.raises(ValueError, match="append_spectra=True needs align=True"):
+        SpectralEmbedder(append_spectra=True, align=False, wavelengths=NM).fit(X)
+    labels = np.where(np.median(Y) < Y, "high", "low")
+    classifier = make_spectral_pipeline("committee", NM, task="classification").fit(X[:40], labels[:40])
+    assert classifier.score(X[40:], labels[40:]) > 0.9
+    assert set(classifier[-1].committees_[0].members_) == {"krr", "ridge", "pls"}
+
+
+def test_the_committee_on_a_second_instrument() -> None:
+    spectra = make_spectra(NM, 150, seed=3)
+    y = spectra[:, 36] - spectra[:, 20]
+    second = spectra + 0.8 * np.exp(-(((NM - 1850.0) / 60.0) ** 2))
+    model = make_spectral_pipeline("committee", NM).fit(spectra[:60], y[:60])
+    before = np.sqrt(np.mean((model.predict(second[100:]) - y[100:]) ** 2))
+    after = np.sqrt(np.mean((adapt_to(model, second[60:100]).predict(second[100:]) - y[100:]) ** 2))
+    assert after < 0.7 * before
+
+
+def test_replicates_are_averaged() -> None:
+    frame = pd.DataFrame(np.repeat(X[:5], 3, axis=0), columns=NM)
+    frame.iloc[1, 2] = np.nan
+    groups = np.repeat(list("edcba"), 3)
+    values = np.column_stack([np.arange(15.0), np.where(np.arange(15) < 3, np.nan, 1.0)])
+    means, y, names = average_replicates(frame, values, groups)
+    assert list(names) == list(means.index) == list("abcde")
+    np.testing.assert_allclose(means.to_numpy(), X[:5][::-1], rtol=1e-6)
+    np.testing.assert_array_equal(y, [[13.0, 1.0], [10.0, 1.0], [7.0, 1.0], [4.0, 1.0], [1.0, np.nan]])
+    assert average_replicates(frame.to_numpy(), np.arange(15.0), groups)[1].shape == (5,)
+    with pytest.raises(ValueError, match="15 spectra, 14 values and 15 groups"):
+        average_replicates(frame, values[1:], groups)
