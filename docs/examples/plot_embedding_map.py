@@ -25,7 +25,7 @@ for number, dataset in enumerate(bank):
     rows += list(dataset.absorbance(chosen))
     axes += [dataset.wavelengths] * len(chosen)
     owner += [number] * len(chosen)
-Z = SpectralEmbedder(readout="mean", adapt=False).fit_transform(rows, wavelengths=axes)
+Z = SpectralEmbedder(readout="mean", adapt=False, align=False).fit_transform(rows, wavelengths=axes)
 place = PCA(2, random_state=0).fit_transform(Z)
 
 # %%
