@@ -106,7 +106,7 @@ def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
     """
     from nirs4all_vit.pretraining import load_x_bank
 
-    embedder, out = SpectralEmbedder(readout="contrast", adapt=False), []
+    embedder, out = SpectralEmbedder(readout="contrast", adapt=False, align=False), []
     for dataset in load_x_bank(x_bank):
         X, nm = dataset.values[:rows].astype(np.float64), dataset.wavelengths
         curvature = np.abs(np.diff(X, 2, axis=1)).mean(axis=1) / X.std(axis=1)

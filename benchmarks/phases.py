@@ -103,14 +103,10 @@ STRICT = {
         folds=range(N_FOLDS),
         sizes=(200, 25),
     ),
-    # The same encoders with heads that bend.
+    # The same encoders with the committee.
     "phase3a-heads": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),
-        tuple(
-            f"{head}@{encoder}"
-            for head in ("ridge", "gp", "committee")
-            for encoder in ("untrained", f"{TRANSFER_RECIPE}~K")
-        ),
+        ("untrained", f"{TRANSFER_RECIPE}~K", f"committee@{TRANSFER_RECIPE}~K"),
         folds=range(N_FOLDS),
         sizes=(200, 25, 10),
     ),
