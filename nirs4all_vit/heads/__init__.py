@@ -10,7 +10,6 @@ __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "CappedPLSRegression": "pls",
-        "CommitteeClassifier": "classes",
         "CrossConformalRegressor": "conformal",
         "PCAColumns": "columns",
         "HeadUnavailable": "tabular",
@@ -30,7 +29,6 @@ __all__, __getattr__, __dir__ = lazy_names(
 )
 
 if TYPE_CHECKING:
-    from .classes import CommitteeClassifier as CommitteeClassifier
     from .columns import BlockScaler as BlockScaler
     from .columns import PCAColumns as PCAColumns
     from .committee import SpectralCommittee as SpectralCommittee

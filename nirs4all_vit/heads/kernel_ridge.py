@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,16 +34,19 @@ class LeaveOutKernelRidge(Targetwise, RegressorMixin, BaseEstimator):
         Those chosen.
     """
 
+    # Several complete targets share width and penalty, and the work.
+    _joint: ClassVar[bool] = True
+
     def __init__(self, gammas: tuple[float, ...] = _GAMMAS, alphas: tuple[float, ...] = _ALPHAS) -> None:
         self.gammas = gammas
         self.alphas = alphas
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> LeaveOutKernelRidge:
-        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
+        X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         self.scaler_ = BlockScaler().set_output(transform="default").fit(X)
         self.samples_ = self.scaler_.transform(X)
-        self.y_mean_ = float(y.mean())
-        target = (y - self.y_mean_)[:, np.newaxis]
+        self.y_mean_ = y.mean(axis=0)
+        target = (y - self.y_mean_).reshape(len(y), -1)
         members = group_members(np.arange(len(y)) if groups is None else groups)
         if len(members) < 2:
             members = group_members(np.arange(len(y)))
@@ -57,14 +60,16 @@ class LeaveOutKernelRidge(Targetwise, RegressorMixin, BaseEstimator):
                 if error < best:
                     best, self.gamma_, self.alpha_ = error, gamma, alpha
                     self.left_out_rmse_ = float(np.sqrt(error / len(y)))
-                    self.dual_ = (vectors / (squares + alpha)) @ (vectors.T @ target)[:, 0]
+                    self.dual_ = (vectors / (squares + alpha)) @ (vectors.T @ target)
         return self
 
     def _predict_target(self, X: Any) -> NDArray[np.float64]:
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         kernel = np.exp(-self.gamma_ * squared_distances(self.scaler_.transform(X), self.samples_))
-        return np.asarray(self.y_mean_ + kernel @ self.dual_)
+        return np.asarray(
+            self.y_mean_ + (kernel @ self.dual_ if np.ndim(self.y_mean_) else (kernel @ self.dual_)[:, 0])
+        )
 
 
 def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ from sklearn.pipeline import Pipeline
 from ..embedder import SpectralEmbedder
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
-from .classes import CommitteeClassifier
 from .committee import SpectralCommittee
 from .head import make_head
 from .targetwise import accepted
@@ -25,6 +24,10 @@ class SpectralPipeline(Pipeline):
     ``fit(X, y, groups=..., sample_weight=..., wavelengths=...)``: the last step gets groups and weights, if it takes them, the first
     one the wavelengths. Within a search without metadata routing, where names carry the step, they are ``head__groups`` and
     ``embed__wavelengths``.
+
+    Parameters
+    ----------
+    steps, transform_input, memory, verbose : as in scikit-learn's Pipeline
     """
 
     def fit(
@@ -105,7 +108,7 @@ def make_spectral_pipeline(
         raise TypeError(f"wavelengths={wavelengths!r} is no axis; a task is given by name, task={wavelengths!r}.")
     parameters = {"cache": True, "wavelengths": wavelengths, **embedder}
     estimator = make_head(head, task) if isinstance(head, str) else head
-    if isinstance(estimator, (SpectralCommittee, CommitteeClassifier)):
+    if isinstance(estimator, SpectralCommittee):
         parameters = {"append_spectra": True, **parameters}
         checkpoint = load_checkpoint(parameters.get("checkpoint", DEFAULT_CHECKPOINT))
         widths = checkpoint.encoder.block_widths(parameters.get("readout", DEFAULT_READOUT))

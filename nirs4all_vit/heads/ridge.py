@@ -82,6 +82,10 @@ class GroupRidge(Targetwise, RidgeCV):
 
     Without groups it is RidgeCV by leave-one-out. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
     (with groups and complete targets they share one).
+
+    Parameters
+    ----------
+    alphas, fit_intercept, scoring, cv, gcv_mode, store_cv_results, alpha_per_target : as in scikit-learn's RidgeCV
     """
 
     _joint: ClassVar[bool] = True
@@ -119,7 +123,12 @@ class GroupRidge(Targetwise, RidgeCV):
 
 
 class GroupRidgeClassifier(RidgeClassifierCV):
-    """`sklearn.linear_model.RidgeClassifierCV` with ``groups``, as `GroupRidge`."""
+    """`sklearn.linear_model.RidgeClassifierCV` with ``groups``, as `GroupRidge`.
+
+    Parameters
+    ----------
+    alphas, fit_intercept, scoring, cv, class_weight, store_cv_results : as in scikit-learn's RidgeClassifierCV
+    """
 
     def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidgeClassifier:
         """Choose the penalty and fit; parameters as in `GroupRidge.fit`, `y` of shape (n_samples,)."""
