@@ -21,6 +21,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC, SVR
+from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..embedding.folds import shuffled_folds
@@ -90,8 +91,12 @@ class TunedHead(GridSearchCV):
     def _folds(self, n_folds: int, y: Any, groups: Any, n_samples: int) -> Any:
         if groups is not None:
             n_samples = len(np.unique(groups))
-        if n_samples < 2:
-            raise ValueError(f"{n_samples} sample: a head that searches its parameters needs two or more.")
+        if is_classifier(self.estimator):
+            check_classification_targets(y)
+        if n_samples < 3:
+            # A fold of two leaves one to fit on.
+            plural = "" if n_samples == 1 else "s"
+            raise ValueError(f"{n_samples} sample{plural}: a head that searches its parameters needs three or more.")
         if groups is None and is_classifier(self.estimator):
             classes, counts = np.unique(np.asarray(y), return_counts=True)
             if counts.min() < 2:

@@ -140,8 +140,15 @@ def test_few_samples() -> None:
             ValueError, match=r"class .oats. has one sample: .* two of each; drop it, or give make_head"
         ):
             make_head(name, "classification").fit(X[:4], labels[:4])
-    with pytest.raises(ValueError, match="1 sample: a head that searches its parameters needs two or more"):
-        make_head("pls").fit(X[:1], y[:1])
+    for n, message in (
+        (1, "1 sample: a head that searches its parameters needs three or more"),
+        (2, "2 samples: a head"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            make_head("pls").fit(X[:n], y[:n])
+    for name in ("plsda", "logistic", "svc"):
+        with pytest.raises(ValueError, match="Unknown label type: continuous"):
+            make_head(name, "classification").fit(X, y)
 
 
 def test_the_search_keeps_groups_together() -> None:
