@@ -32,6 +32,10 @@ _UNIT_NAMES = {
 }
 _LABEL = re.compile(r"^\s*X?([+-]?(?:\d+(?:\.\d*|,\d+)?|\.\d+)(?:[eE][+-]?\d+)?)[\s.]*(\S*)\s*$")
 
+# A number with the same words before and behind it in all names, and how many names make it an axis.
+_FRAMED = re.compile(r"^(\D*?)(\d+(?:\.\d+)?)(\D*)$")
+_FEWEST_FRAMED = 3
+
 # "9,090" may be nine thousand or nine.
 _THOUSANDS = re.compile(r"^\s*X?\d{1,3},\d{3}(?!\d)")
 
@@ -52,17 +56,33 @@ def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] 
         The numbers and the unit that the labels carry (``"auto"`` if they carry none). None if any
         label is not a number with, at most, one and the same unit behind it.
     """
+    labels = [str(label) for label in labels]
     values, units = [], set()
     for label in labels:
-        match = _LABEL.match(str(label))
+        match = _LABEL.match(label)
         unit = match and ("auto" if not match[2] else _UNIT_NAMES.get(match[2].lower()))
-        if not match or not unit or _THOUSANDS.match(str(label)):
-            return None
+        if not match or not unit or _THOUSANDS.match(label):
+            return _parse_framed(labels)
         values.append(float(match[1].replace(",", ".")))
         units.add(unit)
     if not values or len(units) != 1:
         return None
     return np.asarray(values), units.pop()
+
+
+def _parse_framed(labels: Sequence[str]) -> tuple[NDArray[np.float64], str] | None:
+    """Read names that differ in a number only, such as ``"spc.1100"``, ``"scan_1100_ref"`` or ``"1100 (nm)"``; None for any others."""
+    matches = [_FRAMED.match(label) for label in labels]
+    if len(matches) < _FEWEST_FRAMED or not all(matches):
+        return None
+    parts = [match.groups() for match in matches if match]
+    if len({(before, behind) for before, _, behind in parts}) > 1:
+        return None
+    values = np.array([float(number) for _, number, _ in parts])
+    # Numbers of columns, bands or samples are no wavelengths.
+    if values.min() < MIN_WAVELENGTH:
+        return None
+    return values, _UNIT_NAMES.get(parts[0][2].strip(" ()[]_.").lower(), "auto")
 
 
 def check_labels(labels: Iterable[Any]) -> None:

@@ -40,7 +40,8 @@ def _table(labels: list[str], rows: int = 30) -> pd.DataFrame:
     [
         ([f"X{v}" for v in range(1100, 1200, 2)], None),
         ([f"{v},5" for v in range(1100, 1200, 2)], None),
-        ([f"wl_{v}" for v in range(1100, 1200, 2)], "'wl_1100' are not read as wavelengths.$"),
+        ([f"wl_{v}" for v in range(1100, 1200, 2)], None),
+        ([f"a{v}b{v}" for v in range(1100, 1200, 2)], "'a1100b1100' are not read as wavelengths.$"),
         ([f"s{v}" for v in range(50)], "'s0' are not read .* The index looks like an axis"),
         ([str(v) for v in range(50)], "^no wavelengths .* The index looks like an axis"),
         (["nm", *(f"s{v}" for v in range(50))], r"Column 'nm' looks like an axis: .* X.set_index\('nm'\).T"),

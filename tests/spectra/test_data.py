@@ -118,3 +118,26 @@ def test_assumed_grid() -> None:
 def test_the_ends_of_the_legal_range_are_legal_in_any_unit(axis: list[float], unit: str) -> None:
     nm = to_nanometres(axis, unit)
     assert np.isclose(nm[0], [200.0, 30_000.0], rtol=1e-6).any()
+
+
+@pytest.mark.parametrize(
+    ("labels", "values", "unit"),
+    [
+        (["spc.1100", "spc.1102", "spc.1104"], [1100, 1102, 1104], "auto"),
+        (["scan_visnir.1100_ref", "scan_visnir.1102.5_ref", "scan_visnir.1105_ref"], [1100, 1102.5, 1105], "auto"),
+        (["1100 (nm)", "1102 (nm)", "1104 (nm)"], [1100, 1102, 1104], "nm"),
+        (["wn_9090 [cm-1]"] * 2, None, None),
+        (["a 1100", "b 1102", "c 1104"], None, None),
+        (["V1", "V2", "V3"], None, None),
+        (["B2", "B4", "B11"], None, None),
+        (["spc.1100", "spc.1102"], None, None),
+    ],
+)
+def test_a_number_in_the_same_words_is_a_wavelength(labels: list, values: list | None, unit: str | None) -> None:
+    parsed = parse_axis_labels(labels)
+    if values is None:
+        assert parsed is None
+    else:
+        assert parsed is not None
+        np.testing.assert_array_equal(parsed[0], values)
+        assert parsed[1] == unit
