@@ -68,6 +68,10 @@ class Calibration:
         own = None if self.rows is None else self.rows[rows]
         return dataclasses.replace(self, X=self.X[rows], y=self.y[rows], groups=self.groups[rows], rows=own)
 
+    def channels(self, index: NDArray) -> Calibration:
+        """Return the same samples with some of their channels."""
+        return dataclasses.replace(self, X=self.X[:, index], wavelengths=self.wavelengths[index], rows=None)
+
     def split(
         self, seed: int, max_train: int | None = 200, max_test: int | None = 300, kind: str = "random"
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

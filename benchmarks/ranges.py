@@ -31,7 +31,7 @@ def _cut(share: float, low: bool) -> Callable[[Calibration], Calibration]:
     def cut(part: Calibration) -> Calibration:
         n = part.X.shape[1]
         width = max(1, round(share * n))
-        return channels(part, np.arange(width, n) if low else np.arange(n - width))
+        return part.channels(np.arange(width, n) if low else np.arange(n - width))
 
     return cut
 
@@ -40,7 +40,7 @@ def _gap(part: Calibration) -> Calibration:
     n = part.X.shape[1]
     width = round(_GAP * n)
     start = (n - width) // 2
-    return channels(part, np.r_[0:start, start + width : n])
+    return part.channels(np.r_[0:start, start + width : n])
 
 
 def _dead_channels(part: Calibration) -> Calibration:
@@ -51,7 +51,7 @@ def _dead_channels(part: Calibration) -> Calibration:
 
 
 def _every_second(part: Calibration) -> Calibration:
-    return channels(part, np.arange(0, part.X.shape[1], 2))
+    return part.channels(np.arange(0, part.X.shape[1], 2))
 
 
 def _half_a_step(part: Calibration) -> Calibration:
@@ -66,11 +66,6 @@ def _twice_as_fine(part: Calibration) -> Calibration:
 def _on_axis(part: Calibration, axis: NDArray[np.float64]) -> Calibration:
     X = CubicSpline(part.wavelengths, part.X.astype(np.float64), axis=1)(axis)
     return dataclasses.replace(part, X=X.astype(np.float32), wavelengths=axis, rows=None)
-
-
-def channels(part: Calibration, index: NDArray[np.intp]) -> Calibration:
-    """Return spectra with some of their channels."""
-    return dataclasses.replace(part, X=part.X[:, index], wavelengths=part.wavelengths[index], rows=None)
 
 
 def _name(share: float, low: bool) -> str:
@@ -93,7 +88,7 @@ _ANEW = tuple(_name(share, low) for share in CUTS[1:] for low in (True, False))
 def measure(task: Task, context: Context) -> dict[str, Any]:
     """Fit once, predict the test set whole and changed; and calibrate anew on the spectra that were cut."""
     train, test, about = parts(task, context)
-    train, test = (channels(part, np.argsort(part.wavelengths)) for part in (train, test))
+    train, test = (part.channels(np.argsort(part.wavelengths)) for part in (train, test))
     method = _uncached(context, task).fit(train)
     whole = method.predict(test)
     error = {"whole": scores(test, whole)["rmsep"]}

@@ -63,13 +63,13 @@ def missing_bands(part: Calibration, strength: float, generator: np.random.Gener
     n = part.X.shape[1]
     width = min(round(strength * n), n - 5)
     start = int(generator.integers(0, n - width + 1))
-    return _channels(part, np.r_[0:start, start + width : n])
+    return part.channels(np.r_[0:start, start + width : n])
 
 
 def coarser_sampling(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:  # noqa: ARG001
     """Keep every k-th channel; strength is k."""
     channels = np.arange(0, part.X.shape[1], int(strength))
-    return _channels(part, channels) if len(channels) >= 5 else part
+    return part.channels(channels) if len(channels) >= 5 else part
 
 
 #: By name, with the strengths that are tried; no perturbation stands first in every curve.
@@ -90,10 +90,6 @@ def _level(part: Calibration) -> float:
 
 def _with(part: Calibration, X: NDArray) -> Calibration:
     return dataclasses.replace(part, X=X.astype(np.float32), rows=None)
-
-
-def _channels(part: Calibration, channels: NDArray) -> Calibration:
-    return dataclasses.replace(part, X=part.X[:, channels], wavelengths=part.wavelengths[channels], rows=None)
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:

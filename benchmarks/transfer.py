@@ -159,7 +159,7 @@ def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Cali
 
 def _within(part: Calibration, low: float, high: float) -> Calibration:
     shared = (part.wavelengths >= low - 1e-6) & (part.wavelengths <= high + 1e-6)
-    return dataclasses.replace(part, X=part.X[:, shared], wavelengths=part.wavelengths[shared], rows=None)
+    return part.channels(shared)
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:

@@ -257,7 +257,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
             self._report_outliers(blocks)
-        return self._adapted(self._with_spectra(self._weighted(self._encoded(blocks)), blocks))
+        return self._adapted(self._columns(blocks))
 
     def adapt_to(self, X: Any, *, wavelengths: Any = None) -> SpectralEmbedder:
         """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
@@ -291,8 +291,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             samples.
         """
         check_is_fitted(self)
-        blocks = self.resolve(X, wavelengths)
-        embedded = self._with_spectra(self._weighted(self._encoded(blocks)), blocks)
+        embedded = self._columns(self.resolve(X, wavelengths))
         if len(embedded) < FEWEST:
             raise SpectralInputError(
                 f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more."
@@ -332,7 +331,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         ndarray of shape (n_spectra, n_columns), float32
         """
         check_is_fitted(self)
-        return self._adapted(self._with_spectra(self._weighted(self._encoded(blocks, cached=False)), blocks))
+        return self._adapted(self._columns(blocks, cached=False))
 
     @property
     def encoder_(self) -> SpectralPerceiver:
@@ -379,11 +378,13 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         shift = shift_in_force(self)
         return embedded if shift is None else shift.apply(embedded)
 
-    def _weighted(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _columns(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
+        """Return all columns of `transform`, before anything is taken for a second instrument."""
+        embedded = self._encoded(blocks, cached=cached)
         self.column_weighting_.apply(embedded)
         if self.robust:
             self.glsw_.apply(embedded)
-        return embedded
+        return self._with_spectra(embedded, blocks)
 
     def _outlier_scores(self, blocks: list[Spectra]) -> NDArray[np.float64]:
         if not hasattr(self, "novelty_"):

@@ -8,6 +8,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spectra.data import spread_rows
+
 #: Deviations below this share of the mean one count as this: they are rounding.
 FLOOR = 1e-3
 #: Fewer spectra than this tell how columns vary, but neither what is far out nor what columns share.
@@ -82,7 +84,7 @@ class ColumnWeighting:
             factor = usual**-0.5
             return cls((factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32))
         lower, upper = ((centre + side * _LIMIT * usual).astype(np.float32) for side in (-1, 1))
-        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        rows = spread_rows(n, _MAX_SPECTRA)
         # In units of the root of a column's deviation: a column counts half for its size.
         within = cls((usual**-0.5).astype(np.float32), lower, upper).apply(embedded[rows])
         within -= within.mean(axis=0)

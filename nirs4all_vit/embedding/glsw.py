@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spectra.data import Spectra
+from ..spectra.data import Spectra, spread_rows, take_rows
 
 #: Spectra that are disturbed, at most; the directions that they move in are few and shared by a material.
 _MAX_SPECTRA = 40
@@ -63,7 +62,7 @@ def fit_glsw(
     are the calibration spectra, a 1-D grid per block, and `embedded` (n_spectra, n_columns) what `embed` makes of them;
     there are no directions where they do not vary.
     """
-    few = _spread(blocks)
+    few = take_rows(blocks, spread_rows(sum(map(len, blocks)), _MAX_SPECTRA))
     n = sum(map(len, few))
     raised, lowered = (
         embed([view for block in few for view in _disturbed(block, sign)]).astype(np.float64) for sign in (1.0, -1.0)
@@ -78,15 +77,6 @@ def fit_glsw(
     lost = float(((1.0 - (1.0 - loss[index]) ** 2) * (embedded @ directions.T).var(axis=0, dtype=np.float64)).sum())
     gain = (variance / max(variance - lost, 1e-6 * variance)) ** 0.5 if len(index) else 1.0
     return GLSW(directions, loss[index].astype(np.float32), gain)
-
-
-def _spread(blocks: Sequence[Spectra]) -> list[Spectra]:
-    """Return spectra from the first to the last at even distances."""
-    sizes = [len(block) for block in blocks]
-    rows = np.unique(np.linspace(0, sum(sizes) - 1, min(sum(sizes), _MAX_SPECTRA)).round().astype(int))
-    first = np.cumsum([0, *sizes])
-    rows_by_block = [rows[(rows >= a) & (rows < b)] - a for a, b in pairwise(first)]
-    return [replace(block, values=block.values[r]) for block, r in zip(blocks, rows_by_block, strict=True) if len(r)]
 
 
 def _disturbed(block: Spectra, sign: float) -> Iterator[Spectra]:

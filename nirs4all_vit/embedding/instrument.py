@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spectra.data import spread_rows
+
 #: Principal components of the calibration's embeddings within which a shift may be one of the samples, not of the instrument.
 _N_COMPONENTS = 20
 #: Calibration spectra that the components are made of, at most.
@@ -66,7 +68,7 @@ class CalibrationSpace:
             return replace(cls.fit(embedded[:, :width]), spectra=cls.fit(embedded[:, width:]))
         n, n_columns = embedded.shape
         mean = embedded.mean(axis=0, dtype=np.float64).astype(np.float32)
-        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        rows = spread_rows(n, _MAX_SPECTRA)
         centred = embedded[rows] - mean
         kernel = (centred @ centred.T).astype(np.float64)
         squares, vectors = np.linalg.eigh(kernel)

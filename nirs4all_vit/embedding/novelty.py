@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from ..encoder.checkpoint import Checkpoint
-from ..spectra.data import Spectra
+from ..spectra.data import Spectra, take_rows
 from .folds import shuffled_folds
 from .inference import embed, resolve_device
 
@@ -165,13 +165,7 @@ def _components(Z: NDArray[np.float32], n: int) -> PCA:
 def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
     """Return some spectra of all blocks, in order, with the numbers of their samples."""
     sample = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
-    ends = np.cumsum([len(block) for block in blocks])
-    some = []
-    for block, end in zip(blocks, ends, strict=True):
-        rows = sample[(sample >= end - len(block)) & (sample < end)] - (end - len(block))
-        if len(rows):
-            some.append(Spectra(block.values[rows], block.wavelengths))
-    return some, codes[sample]
+    return take_rows(blocks, sample), codes[sample]
 
 
 def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:

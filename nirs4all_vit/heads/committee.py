@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..spectra.data import spread_rows
 from .gaussian_process import MultiKernelGP
 from .kernel_ridge import LeaveOutKernelRidge
 from .preprocessed_pls import PreprocessedPLS
@@ -142,4 +143,4 @@ def _spread(y: NDArray[np.float64], most: int) -> NDArray[np.intp]:
     if len(y) <= most:
         return np.arange(len(y))
     order = np.argsort(y, kind="stable")
-    return np.sort(order[np.unique(np.linspace(0, len(y) - 1, most).round().astype(int))])
+    return np.sort(order[spread_rows(len(y), most)])

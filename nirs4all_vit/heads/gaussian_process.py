@@ -11,6 +11,8 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
+from ..spectra.data import spread_rows
+from .kernel_ridge import squared_distances
 from .ridge import group_members
 
 #: Bounds of the logarithms of weights, lengths and noise.
@@ -62,8 +64,8 @@ class MultiKernelGP:
         self.y_mean, self.y_scale = float(y.mean()), float(y.std()) or 1.0
         target = (y - self.y_mean) / self.y_scale
         linear = np.stack([view @ view.T for view in self.views])
-        distances = np.stack([_distances(view, view) for view in self.views])
-        rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MAX_SEARCHED)).round().astype(int))
+        distances = np.stack([squared_distances(view, view) for view in self.views])
+        rows = spread_rows(len(y), _MAX_SEARCHED)
         v = len(self.views)
         searched = (
             linear[:, rows][:, :, rows].reshape(v, -1),
@@ -93,7 +95,7 @@ class MultiKernelGP:
         """Return the posterior mean and standard deviation of the values, noise included, at views of m spectra: (m,), (m,)."""
         new = [(view - m) / s for view, m, s in zip(views, self.means, self.scales, strict=True)]
         linear = np.stack([a @ b.T for a, b in zip(new, self.views, strict=True)])
-        distances = np.stack([_distances(a, b) for a, b in zip(new, self.views, strict=True)])
+        distances = np.stack([squared_distances(a, b) for a, b in zip(new, self.views, strict=True)])
         kernel = _kernels(self.theta, linear, distances).sum(axis=0)
         v = len(self.views)
         weights = np.exp(self.theta[: 2 * v])
@@ -101,11 +103,6 @@ class MultiKernelGP:
         explained = np.square(solve_triangular(self.factor, kernel.T, lower=True)).sum(axis=0)
         variance = np.clip(own - explained, 0.0, None) + np.exp(self.theta[-1])
         return self.y_mean + self.y_scale * (kernel @ self.alpha), self.y_scale * np.sqrt(variance)
-
-
-def _distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
-    return np.asarray(np.clip(squared, 0.0, None), dtype=np.float64)
 
 
 def _kernels(

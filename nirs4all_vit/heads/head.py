@@ -15,7 +15,6 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
@@ -126,19 +125,9 @@ class TunedRegressor(Targetwise, TunedHead):
     def _predict_target(self, X: Any) -> Any:
         return TunedHead.predict(self, X)
 
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return R2, the mean over several targets."""
-        if "estimators_" in self.__dict__:
-            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
-        return super().score(X, y, sample_weight)
-
 
 class ColumnsHead(Targetwise, Pipeline):
     """Few columns of an embedding, and an estimator on them; several targets one by one."""
-
-    __metadata_request__fit: ClassVar = {"groups": True}
-    fit = Targetwise.fit
-    predict = Targetwise.predict
 
     def get_metadata_routing(self) -> Any:
         """Return what `fit` asks for: groups."""
@@ -153,13 +142,6 @@ class ColumnsHead(Targetwise, Pipeline):
     def _predict_target(self, X: Any) -> Any:
         with config_context(enable_metadata_routing=False):
             return Pipeline.predict(self, X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Return R2 (the mean over several targets), or the accuracy of a classifier."""
-        if "estimators_" in self.__dict__:
-            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
-        with config_context(enable_metadata_routing=False):
-            return Pipeline.score(self, X, y, sample_weight)
 
 
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 10, 12, 15, 20)

@@ -11,6 +11,7 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..embedding.folds import shuffled_folds
+from ..spectra.data import spread_rows
 from .targetwise import Targetwise
 from .views import PREPROCESSINGS
 
@@ -41,7 +42,7 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> PreprocessedPLS:
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, ensure_min_samples=2)
-        rows = np.unique(np.linspace(0, len(y) - 1, min(len(y), _MAX_SEARCHED)).round().astype(int))
+        rows = spread_rows(len(y), _MAX_SEARCHED)
         codes = None if groups is None else np.unique(np.asarray(groups)[rows], return_inverse=True)[1]
         n = len(rows) if codes is None else int(codes.max()) + 1
         folds = list(shuffled_folds(self.cv, max(n, 2), codes).split(rows, groups=codes)) if n > 1 else []

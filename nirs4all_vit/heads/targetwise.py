@@ -6,7 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.base import clone
+from sklearn.metrics import r2_score
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _num_samples, has_fit_parameter
 
@@ -61,6 +63,13 @@ class Targetwise:
         if isinstance(parts[0], tuple):
             return tuple(np.stack(part, axis=1) for part in zip(*parts, strict=True))
         return np.stack([np.ravel(part) for part in parts], axis=1)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Return R2 (the mean over several targets), or the accuracy of a classifier."""
+        if "estimators_" in self.__dict__:
+            return float(r2_score(y, self.predict(X), sample_weight=sample_weight))
+        with config_context(enable_metadata_routing=False):
+            return super().score(X, y, sample_weight)  # type: ignore[misc]
 
     def _fit_targets(self, X: Any, y: Any, per_sample: dict[str, Any]) -> Any:
         per_sample = {name: value for name, value in per_sample.items() if value is not None}

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError
-from .data import Spectra
+from .data import Spectra, spread_rows, take_rows
 
 #: Calibration spectra that the model is made of, components that it keeps, and bytes of its components, at most.
 _MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 2**19
@@ -158,7 +158,7 @@ class Alignment:
         alignment = cls._of(axis, aligned.values)
         rows = np.flatnonzero(filled)
         if len(rows):
-            incomplete = _rows_of(blocks, rows)
+            incomplete = take_rows(blocks, rows)
             for _ in range(_ROUNDS):
                 aligned.values[rows] = alignment.align(incomplete)[0].values
                 alignment = cls._of(axis, aligned.values)
@@ -169,7 +169,7 @@ class Alignment:
     def _of(cls, axis: NDArray[np.float64], values: NDArray[Any]) -> Self:
         """Return the model of complete spectra (n, L)."""
         n, n_points = values.shape
-        rows = np.unique(np.linspace(0, n - 1, min(n, _MAX_SPECTRA)).round().astype(int))
+        rows = spread_rows(n, _MAX_SPECTRA)
         mean = values.mean(axis=0, dtype=np.float64)
         centred = values[rows].astype(np.float64) - mean
         most = min(_MAX_COMPONENTS, _MAX_BYTES // (4 * n_points), len(rows) - 2, n_points - 1)
@@ -340,17 +340,6 @@ def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
         for row, absent in zip(block.values, missing, strict=True):
             whole.append(Spectra(row[np.newaxis, ~absent], block.wavelengths[~absent]))
     return whole
-
-
-def _rows_of(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra]:
-    """Return some rows of blocks, counted over all of them."""
-    ends = np.cumsum([len(block) for block in blocks])
-    parts = []
-    for block, end in zip(blocks, ends, strict=True):
-        own = rows[(rows >= end - len(block)) & (rows < end)] - (end - len(block))
-        if len(own):
-            parts.append(Spectra(block.values[own], block.wavelengths))
-    return parts
 
 
 def _common_axis(blocks: Sequence[Spectra]) -> NDArray[np.float64]:

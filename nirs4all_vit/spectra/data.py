@@ -226,6 +226,22 @@ def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:
     return np.linspace(*ASSUMED_RANGE, n_wavelengths)
 
 
+def spread_rows(n: int, most: int) -> NDArray[np.intp]:
+    """Return at most so many of n rows, at even distances from the first to the last."""
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))
+
+
+def take_rows(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra]:
+    """Return some rows of blocks with a 1-D grid each, ascending, counted over all of them."""
+    ends = np.cumsum([len(block) for block in blocks])
+    parts = []
+    for block, end in zip(blocks, ends, strict=True):
+        own = rows[(rows >= end - len(block)) & (rows < end)] - (end - len(block))
+        if len(own):
+            parts.append(Spectra(block.values[own], block.wavelengths))
+    return parts
+
+
 @dataclass(frozen=True)
 class Spectra:
     """A block of spectra with their wavelengths.

@@ -161,8 +161,7 @@ class SpectralTable:
                 f"{_place(self.path, done + row)}: {str(text.iloc[row])[:40]!r} is not a number{hint}."
             )
         values = frame.to_numpy(dtype=np.float64)
-        for cut in np.flatnonzero(np.isnan(values[:, -1])):
-            self._check_ragged(done + int(cut))
+        self._check_ragged(done + np.flatnonzero(np.isnan(values[:, -1])))
         columns = self.wavelengths if self.order is None else self.wavelengths[np.argsort(self.order)]
         try:
             check_values(values, columns, done)
@@ -171,16 +170,16 @@ class SpectralTable:
             raise SpectralInputError(f"{place}: {error}", error.row) from error
         return values
 
-    def _check_ragged(self, row: int) -> None:
-        """Refuse a row that ends before its last column: the parser takes what is not there for empty."""
-        if self.path.name.lower().endswith(".parquet"):
+    def _check_ragged(self, rows: NDArray[np.intp]) -> None:
+        """Refuse rows that end before their last column: the parser takes what is not there for empty."""
+        if not len(rows) or self.path.name.lower().endswith(".parquet"):
             return
-        place, line = _line(self.path, row)
-        n_values = len(_split(place, line, self.delimiter))
-        if n_values != self.n_columns:
-            raise SpectralInputError(
-                f"{place}: {n_values} values under {self.n_columns} columns (a cut or ragged row?)."
-            )
+        for place, line in _lines(self.path, rows):
+            n_values = len(_split(place, line, self.delimiter))
+            if n_values != self.n_columns:
+                raise SpectralInputError(
+                    f"{place}: {n_values} values under {self.n_columns} columns (a cut or ragged row?)."
+                )
 
 
 def open_table(
@@ -381,17 +380,23 @@ def warn_if_cut(path: Path) -> None:
 
 def _place(path: Path, row: int) -> str:
     """Name the line of the file that holds a spectrum."""
-    return f"{path.name}, row {row + 1}" if path.name.lower().endswith(".parquet") else _line(path, row)[0]
+    if path.name.lower().endswith(".parquet"):
+        return f"{path.name}, row {row + 1}"
+    return next((place for place, _ in _lines(path, np.array([row]))), f"{path.name}, line {row + 2}")
 
 
-def _line(path: Path, row: int) -> tuple[str, str]:
-    """Return the name and the text of the line that holds a spectrum: the parser skips blank lines, an editor does not."""
+def _lines(path: Path, rows: NDArray[np.intp]) -> Iterator[tuple[str, str]]:
+    """Yield name and text of the lines that hold spectra, ascending: the parser skips blank lines, an editor does not."""
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    wanted, last = set(rows.tolist()), int(rows[-1])
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:
         file.readline()
         spectrum = -1
         for number, line in enumerate(file, start=2):
-            spectrum += bool(line.strip())
-            if spectrum == row:
-                return f"{path.name}, line {number}", line.rstrip("\r\n")
-    return f"{path.name}, line {row + 2}", ""
+            if not line.strip():
+                continue
+            spectrum += 1
+            if spectrum in wanted:
+                yield f"{path.name}, line {number}", line.rstrip("\r\n")
+            if spectrum == last:
+                return
