@@ -27,7 +27,12 @@ _MAX_DESIGNED = 300
 #: Samples that a class needs, to be in every calibration set.
 _MIN_CLASS = 6
 
-SPLITS = ("random", "kennard_stone", "spxy")
+SPLITS = ("random", "kennard_stone", "spxy", "published")
+
+#: Columns of publishers' own splits: names of parts, or numbers of folds.
+_PARTS, _FOLDS = "meta_split", "meta_cv_fold"
+#: Names of parts that calibrate, in addition to what a ``test`` part is predicted from.
+_CALIBRATING, _VALIDATING = ("train", "training"), ("val",)
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class Calibration:
     task : {"regression", "classification"}
     rows : ndarray of shape (n_samples,), or None
         Row numbers in the dataset; None where the spectra are not the dataset's own.
+    published : ndarray of shape (n_published, n_samples), int8, or None
+        The publisher's own splits: 0 calibrates, 1 tests, -1 is left out. One split, or one for each fold.
     """
 
     dataset: str
@@ -59,6 +66,7 @@ class Calibration:
     groups: NDArray[np.int64]
     task: str = "regression"
     rows: NDArray[np.int64] | None = None
+    published: NDArray[np.int8] | None = None
 
     def __len__(self) -> int:
         return len(self.y)
@@ -66,7 +74,10 @@ class Calibration:
     def take(self, rows: NDArray) -> Calibration:
         """Return some rows."""
         own = None if self.rows is None else self.rows[rows]
-        return dataclasses.replace(self, X=self.X[rows], y=self.y[rows], groups=self.groups[rows], rows=own)
+        published = None if self.published is None else self.published[:, rows]
+        return dataclasses.replace(
+            self, X=self.X[rows], y=self.y[rows], groups=self.groups[rows], rows=own, published=published
+        )
 
     def channels(self, index: NDArray) -> Calibration:
         """Return the same samples with some of their channels."""
@@ -78,8 +89,12 @@ class Calibration:
         """Split by group, a third for testing; rows beyond the caps are left out at random.
 
         ``random`` is stratified where the target is a class; with ``kennard_stone`` and ``spxy`` the seed decides which
-        rows they choose from.
+        rows they choose from. ``published`` is the publisher's own split, without caps; the seed is the number of the fold.
         """
+        if kind == "published":
+            if self.published is None:
+                raise ValueError(f"{self.dataset} has no published split.")
+            return np.flatnonzero(self.published[seed] == 0), np.flatnonzero(self.published[seed] == 1)
         generator = np.random.default_rng(seed)
         if kind == "random":
             if self.task == "classification":
@@ -128,7 +143,7 @@ def load_calibrations(
                 name, target, about.get("family", name), X, wavelengths, targets[target], groups, kind, min_samples
             )
             if problem is not None:
-                yield problem
+                yield dataclasses.replace(problem, published=_published(targets, problem.rows))
 
 
 def make_calibration(
@@ -151,6 +166,25 @@ def make_calibration(
         return None
     rows = np.flatnonzero(measured)
     return Calibration(dataset, target, family, X[rows], wavelengths, y[rows], groups[rows], task, rows)
+
+
+def _published(targets: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int8] | None:
+    """Return the publisher's splits of those rows, as `Calibration.published`; None where there is none with a measured test part.
+
+    Validation samples calibrate where there is a test part, and test where its reference values were not published.
+    """
+    if _FOLDS in targets:
+        folds = targets[_FOLDS].to_numpy()[rows]
+        return np.stack([(folds == fold) for fold in np.unique(folds)]).astype(np.int8)
+    if _PARTS not in targets:
+        return None
+    parts = targets[_PARTS].to_numpy()[rows]
+    has_test = (parts == "test").any()
+    calibrating = np.isin(parts, (*_CALIBRATING, *_VALIDATING) if has_test else _CALIBRATING)
+    testing = parts == "test" if has_test else np.isin(parts, _VALIDATING)
+    if not calibrating.any() or not testing.any():
+        return None
+    return np.where(testing, 1, np.where(calibrating, 0, -1)).astype(np.int8)[np.newaxis]
 
 
 def read_about(x_bank: Path, name: str) -> dict[str, Any]:

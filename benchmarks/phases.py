@@ -259,6 +259,24 @@ def finetuning(problems: Problems) -> Iterator[Task]:
         yield from _calibrations(_one_per_family(problems), methods, n_train=n, seeds=seeds)
 
 
+def published(problems: Problems) -> Iterator[Task]:
+    """Regression targets on their publishers' own splits, all samples; encoders that have not seen the family."""
+    for fold, families in enumerate(_held_out(problems)):
+        encoder = f"{TRANSFER_RECIPE}~{fold}"
+        methods = ("mean", "pls", "best-pls", "gp", "aom-pls", f"ridge@{encoder}", f"committee@{encoder}")
+        for problem in problems:
+            if problem.published is not None:
+                yield from _calibrations(
+                    [problem],
+                    methods,
+                    seeds=range(len(problem.published)),
+                    kinds=("regression",),
+                    families=families,
+                    n_train=None,
+                    split="published",
+                )
+
+
 def transfer(problems: Problems) -> Iterator[Task]:
     """Calibration transfer between instruments, without and with transfer samples."""
     names = set(problems.names)
@@ -333,11 +351,16 @@ def _one_per_family(problems: Iterable[Calibration]) -> list[Calibration]:
     return list(first.values())
 
 
-def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
-    """Yield the tasks of a phase with encoders of its own."""
+def _held_out(problems: Problems) -> list[list[str]]:
+    """Return the families that each fold's encoder does not see; a ValueError says that there is no bank to train on."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
-    folds = fold_families(bank_families(problems.x_bank))
+    return fold_families(bank_families(problems.x_bank))
+
+
+def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
+    """Yield the tasks of a phase with encoders of its own."""
+    folds = _held_out(problems)
     for fold, n_train in product(phase.folds, phase.sizes):
         yield from _calibrations(problems, phase.named(fold), families=folds[fold], n_train=n_train)
 
@@ -358,7 +381,20 @@ NAMES = {
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase
-        for phase in (phase0, phase3b, phase6, robustness, ranges, intervals, finetuning, transfer, splits, small, leak)
+        for phase in (
+            phase0,
+            phase3b,
+            phase6,
+            robustness,
+            ranges,
+            intervals,
+            published,
+            finetuning,
+            transfer,
+            splits,
+            small,
+            leak,
+        )
     },
     **{name: partial(strict, phase=phase) for name, phase in STRICT.items()},
 }

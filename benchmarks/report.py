@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import figures, intervals, leak, pooled, ranges, robustness, statistics, transfer
+from . import figures, intervals, leak, pooled, published, ranges, robustness, statistics, transfer
 from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
@@ -55,7 +55,7 @@ def build(out: Path, to: Path) -> list[Path]:
         _phases(calibration, to)
         _splits(calibration, to)
         _sizes(calibration, to)
-    for module in (tuned, leak, robustness, ranges, intervals, transfer, pooled):
+    for module in (tuned, leak, robustness, ranges, intervals, published, transfer, pooled):
         module.report(tables, to)
     return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
 

@@ -28,7 +28,7 @@ class Task:
     dataset, target, method : str
         Of what, with what.
     split : str
-        ``random``, ``kennard_stone`` or ``spxy``.
+        ``random``, ``kennard_stone``, ``spxy`` or ``published`` (the seed is the fold).
     seed : int
         Of the split.
     n_train : int or None

@@ -14,20 +14,22 @@ from .gaussian_process import MultiKernelGP
 from .kernel_ridge import LeaveOutKernelRidge
 from .preprocessed_pls import PreprocessedPLS
 from .ridge import ALPHAS, GroupRidge
-from .targetwise import Targetwise, accepted
+from .targetwise import WeightedTargetwise, accepted
 from .views import preprocessed, split
 
 #: Columns of the bundled checkpoint's ``contrast``, scale by scale from the finest.
 DEFAULT_WIDTHS = (3782, 1830, 854, 366)
 #: All members, by name.
 MEMBERS = ("gp", "scales", "krr", "ridge", "pls")
-#: Samples at which a member weighs as the root of its inverse error.
+#: A member whose error is so many times the least one takes no part, with many samples.
+_MOST = 1.2
+#: Samples at which errors are half trusted: a member weighs as its inverse error, and may have `_MOST` squared times the least.
 _UNCERTAIN = 100.0
 #: Their time grows with the third power of the number of samples.
 _CUBIC = ("gp", "scales", "krr")
 
 
-class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
+class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
     """A mean of five heads: two Gaussian processes, kernel ridge, ridge, and PLS on preprocessed spectra.
 
     Reads an embedding, and behind its columns the spectra themselves if they are there, as ``SpectralEmbedder(append_spectra=True)``
@@ -36,11 +38,12 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
     - ``gp``: a Gaussian process on the embedding and on five preprocessings of the spectra, a linear and an RBF kernel each;
     - ``scales``: one on the four scales of the embedding;
     - ``krr``: kernel ridge on the embedding; ``ridge``: ridge on it;
-    - ``pls``: PLS on the best of five preprocessings.
+    - ``pls``: PLS on the best of five preprocessings; it takes no sample weights, all others do.
 
-    Without spectra there is no ``pls``, and ``gp`` reads the embedding alone. A member weighs as the inverse of its RMSE on
-    calibration samples left out, nearly, so that one that fails on a material counts less; with few samples all weigh alike. Members and this rule are fixed; they were
-    chosen on materials left out (research log, section 28).
+    Without spectra there is no ``pls``, and ``gp`` reads the embedding alone. With many samples a member weighs as the inverse
+    of its mean squared error on calibration samples left out, and takes no part where its RMSE is more than 1.2 times the least
+    one. With few samples these errors are uncertain: all weigh nearly alike. Members and this rule are fixed; they were
+    chosen on materials left out (research log, sections 28 and 29).
 
     Parameters
     ----------
@@ -56,7 +59,7 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
     ----------
     members_ : dict of str to fitted members
     weights_ : dict of str to float
-        Of the members; they sum to one.
+        Of the members; they sum to one. A member without weight took no part.
     """
 
     def __init__(
@@ -81,10 +84,12 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
             member = self._member(name)
             own = {key: np.asarray(value)[rows] for key, value in accepted(member, **per_sample).items()}
             self.members_[name] = member.fit(part, y[rows], **own)
-        errors = {name: max(_left_out_rmse(member), 1e-12) for name, member in self.members_.items()}
+        errors = {name: max(left_out_rmse(member), 1e-12) for name, member in self.members_.items()}
         # Of few samples the errors themselves are uncertain.
-        power = len(y) / (len(y) + _UNCERTAIN)
-        inverse = {name: (min(errors.values()) / error) ** power for name, error in errors.items()}
+        trust = len(y) / (len(y) + _UNCERTAIN)
+        most = _MOST ** min(1.0 / trust, 50.0)
+        ratios = {name: error / min(errors.values()) for name, error in errors.items()}
+        inverse = {name: ratio ** (-2.0 * trust) if ratio <= most else 0.0 for name, ratio in ratios.items()}
         self.weights_ = {name: value / sum(inverse.values()) for name, value in inverse.items()}
         return self
 
@@ -126,13 +131,20 @@ class SpectralCommittee(Targetwise, RegressorMixin, BaseEstimator):
         mean = weights @ means
         if not return_std:
             return mean
-        # The processes' own variance, and how far the members are from one another.
+        # The processes' own variance (without processes, the error on samples left out), and how far the members are from one another.
         between = weights @ np.square(means - mean)
-        own = variances[~np.isnan(variances).any(axis=1)]
-        return mean, np.sqrt(own.mean(axis=0) + between if len(own) else between)
+        is_process = ~np.isnan(variances).any(axis=1)
+        if not is_process.any():
+            left_out = np.array([left_out_rmse(member) for member in self.members_.values()])
+            return mean, np.sqrt(weights @ np.square(left_out) + between)
+        # Processes that take no part in the mean still know how far a sample is.
+        shares = weights * is_process if (weights * is_process).any() else is_process / is_process.sum()
+        own = np.where(is_process[:, np.newaxis], variances, 0.0)
+        return mean, np.sqrt((shares / shares.sum()) @ own + between)
 
 
-def _left_out_rmse(member: Any) -> float:
+def left_out_rmse(member: Any) -> float:
+    """Return the root mean squared error of a fitted member on calibration samples left out."""
     if isinstance(member, GroupRidge):
         return float(np.sqrt(max(-member.best_score_, 0.0)))
     return float(member.left_out_rmse if isinstance(member, MultiKernelGP) else member.left_out_rmse_)

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from ..spectra.data import spread_rows
 from .kernel_ridge import squared_distances
 from .ridge import group_members
+from .targetwise import relative_weights
 
 #: Bounds of the logarithms of weights, lengths and noise.
 _BOUNDS = (-12.0, 6.0)
@@ -47,21 +48,32 @@ class MultiKernelGP:
     Rasmussen, C. E., Williams, C. K. I. (2006). Gaussian Processes for Machine Learning, chapter 5.
     """
 
-    def fit(self, views: Sequence[NDArray[np.floating]], y: NDArray[np.float64], *, groups: Any = None) -> Self:
+    def fit(
+        self,
+        views: Sequence[NDArray[np.floating]],
+        y: NDArray[np.float64],
+        *,
+        groups: Any = None,
+        sample_weight: Any = None,
+    ) -> Self:
         """Fit views, each of shape (n, d_view), to values (n,).
 
-        Rows of one group (n,), replicates of a sample, are averaged: they share what the noise variance stands for.
+        Rows of one group (n,), replicates of a sample, are averaged: they share what the noise variance stands for. A
+        sample's noise variance is divided by its weight (n,), above 0, at a mean weight of 1.
         """
+        weights = relative_weights(sample_weight, y)
         if groups is not None:
             members = group_members(groups)
             if len(members) < len(y):
                 y = np.array([y[rows].mean() for rows in members])
                 views = [np.stack([view[rows].mean(axis=0, dtype=np.float64) for rows in members]) for view in views]
+                weights = np.array([weights[rows].mean() for rows in members])
+        variances = 1.0 / weights
         self.means = [view.mean(axis=0, dtype=np.float64) for view in views]
         centred = [view - mean for view, mean in zip(views, self.means, strict=True)]
         self.scales = [max(float(np.sqrt(np.square(c).sum(axis=1).mean())), 1e-300) for c in centred]
         self.views = [c / scale for c, scale in zip(centred, self.scales, strict=True)]
-        self.y_mean, self.y_scale = float(y.mean()), float(y.std()) or 1.0
+        self.y_mean, self.y_scale = float(np.average(y, weights=weights)), float(y.std()) or 1.0
         target = (y - self.y_mean) / self.y_scale
         linear = np.stack([view @ view.T for view in self.views])
         distances = np.stack([squared_distances(view, view) for view in self.views])
@@ -71,6 +83,7 @@ class MultiKernelGP:
             linear[:, rows][:, :, rows].reshape(v, -1),
             distances[:, rows][:, :, rows].reshape(v, -1) / 2.0,
             target[rows],
+            variances[rows],
         )
         start = np.log(np.concatenate([np.full(v, 1.0 / v), np.full(v, 0.3 / v), np.ones(v), [_NOISE]]))
         optimum = minimize(
@@ -83,7 +96,7 @@ class MultiKernelGP:
             options={"maxiter": _ITERATIONS},
         )
         self.theta, self.log_likelihood = optimum.x, -float(optimum.fun)
-        self.factor = cholesky(_covariance(self.theta, linear, distances), lower=True)
+        self.factor = cholesky(_covariance(self.theta, linear, distances, variances), lower=True)
         self.alpha = cho_solve((self.factor, True), target)
         inverse = solve_triangular(self.factor, np.eye(len(y)), lower=True)
         self.left_out_rmse = self.y_scale * float(
@@ -116,10 +129,13 @@ def _kernels(
 
 
 def _covariance(
-    theta: NDArray[np.float64], linear: NDArray[np.float64], distances: NDArray[np.float64]
+    theta: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    variances: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     kernel: NDArray[np.float64] = _kernels(theta, linear, distances).sum(axis=0)
-    kernel[np.diag_indices_from(kernel)] += np.exp(theta[-1]) + 1e-8
+    kernel[np.diag_indices_from(kernel)] += np.exp(theta[-1]) * variances + 1e-8
     return kernel
 
 
@@ -133,7 +149,11 @@ def _objective(
 
 
 def _negative_log_likelihood(
-    theta: NDArray[np.float64], linear: NDArray[np.float64], distances: NDArray[np.float64], target: NDArray[np.float64]
+    theta: NDArray[np.float64],
+    linear: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    target: NDArray[np.float64],
+    variances: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
     """Return the negative log marginal likelihood and its gradient; kernels are (n_views, n * n), distances halved."""
     n, v = len(target), len(linear)
@@ -141,7 +161,7 @@ def _negative_log_likelihood(
     scaled = distances * np.exp(-2.0 * theta[2 * v : 3 * v])[:, np.newaxis]
     bent = np.exp(-scaled)
     covariance = (weights[:v] @ linear + weights[v:] @ bent).reshape(n, n)
-    covariance[np.diag_indices(n)] += noise + 1e-8
+    covariance[np.diag_indices(n)] += noise * variances + 1e-8
     try:
         factor = cholesky(covariance, lower=True, check_finite=False, overwrite_a=True)
     except np.linalg.LinAlgError:
@@ -154,5 +174,5 @@ def _negative_log_likelihood(
     flat = slope.ravel()
     by_weight = 0.5 * weights * np.concatenate([linear @ flat, bent @ flat])
     by_length = weights[v:] * ((bent * scaled) @ flat)
-    by_noise = 0.5 * noise * np.trace(slope)
+    by_noise = 0.5 * noise * np.diag(slope) @ variances
     return float(value), np.concatenate([by_weight, by_length, [by_noise]])

@@ -11,14 +11,14 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from .columns import BlockScaler
 from .ridge import group_members, left_out_error
-from .targetwise import Targetwise
+from .targetwise import WeightedTargetwise, relative_weights
 
 #: At unit spread the mean square distance is 2: from nearly linear to a tenth of it.
 _GAMMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _ALPHAS = tuple(np.logspace(-6, 1, 15).tolist())
 
 
-class LeaveOutKernelRidge(Targetwise, RegressorMixin, BaseEstimator):
+class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
     """Kernel ridge with an RBF kernel; width and penalty by leave-one-out, or leave-one-group-out with ``groups``.
 
     Columns are centred and brought to unit spread as a whole (`BlockScaler`), targets are centred.
@@ -41,26 +41,27 @@ class LeaveOutKernelRidge(Targetwise, RegressorMixin, BaseEstimator):
         self.gammas = gammas
         self.alphas = alphas
 
-    def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> LeaveOutKernelRidge:
+    def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> LeaveOutKernelRidge:
         X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True, multi_output=True)
         self.scaler_ = BlockScaler().set_output(transform="default").fit(X)
         self.samples_ = self.scaler_.transform(X)
-        self.y_mean_ = y.mean(axis=0)
-        target = (y - self.y_mean_).reshape(len(y), -1)
+        roots = np.sqrt(relative_weights(sample_weight, X))[:, np.newaxis]
+        self.y_mean_ = np.average(y, axis=0, weights=roots[:, 0] ** 2)
+        target = roots * (y - self.y_mean_).reshape(len(y), -1)
         members = group_members(np.arange(len(y)) if groups is None else groups)
         if len(members) < 2:
             members = group_members(np.arange(len(y)))
         distances = squared_distances(self.samples_, self.samples_)
         best = np.inf
         for gamma in self.gammas:
-            squares, vectors = np.linalg.eigh(np.exp(-gamma * distances))
+            squares, vectors = np.linalg.eigh(roots * np.exp(-gamma * distances) * roots.T)
             squares = np.clip(squares, 0.0, None)
             for alpha in self.alphas:
                 error = left_out_error(squares, vectors, target, members, alpha, intercept=False)
                 if error < best:
                     best, self.gamma_, self.alpha_ = error, gamma, alpha
                     self.left_out_rmse_ = float(np.sqrt(error / len(y)))
-                    self.dual_ = (vectors / (squares + alpha)) @ (vectors.T @ target)
+                    self.dual_ = roots * ((vectors / (squares + alpha)) @ (vectors.T @ target))
         return self
 
     def _predict_target(self, X: Any) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ class CappedPLSRegression(PLSRegression):
     Parameters
     ----------
     n_components : int, default=10
-        Components, at most; never more than samples less one, or than columns.
+        Components, at most; never more than samples less one, than columns, or than the spectra have.
     scale : bool, default=False
         Standardise columns and targets.
     max_iter, tol, copy : as in scikit-learn
@@ -40,7 +40,15 @@ class CappedPLSRegression(PLSRegression):
         if isinstance(n_components, (int, np.integer)) and len(shape) == 2 and shape[0] > 1 and shape[1] > 0:
             self.n_components = min(n_components, shape[0] - 1, shape[1])
         try:
-            return super().fit(X, y)
+            while True:
+                try:
+                    with np.errstate(divide="ignore", invalid="ignore"):
+                        return super().fit(X, y)
+                except ValueError:
+                    # Spectra of lower rank are used up, which scikit-learn's fit meets as NaN; whatever else is wrong is raised in the end.
+                    if not isinstance(self.n_components, (int, np.integer)) or self.n_components < 2:
+                        raise
+                    self.n_components -= 1
         finally:
             self.n_components = n_components
 

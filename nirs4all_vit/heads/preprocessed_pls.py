@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.cross_decomposition import PLSRegression
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..embedding.folds import shuffled_folds
 from ..spectra.data import spread_rows
+from .pls import CappedPLSRegression
 from .targetwise import Targetwise
 from .views import PREPROCESSINGS
 
@@ -59,7 +59,7 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
             if errors.min() < best:
                 best, self.preprocessing_, self.n_components_ = float(errors.min()), name, int(errors.argmin()) + 1
         self.left_out_rmse_ = float(np.sqrt(best / len(rows)))
-        self.pls_ = PLSRegression(self.n_components_, scale=False).fit(PREPROCESSINGS[self.preprocessing_](X), y)
+        self.pls_ = CappedPLSRegression(self.n_components_).fit(PREPROCESSINGS[self.preprocessing_](X), y)
         return self
 
     def _predict_target(self, X: Any) -> NDArray[np.float64]:
@@ -74,7 +74,7 @@ def component_path(
     """Return the predictions of `X_new` by PLS with 1, 2, ... components, (n_components, n_new), from one fit: components are nested."""
     if not np.ptp(X, axis=0).any() or not np.ptp(y):
         return np.full((n_components, len(X_new)), y.mean())
-    model = PLSRegression(n_components, scale=False).fit(X, y)
+    model = CappedPLSRegression(n_components).fit(X, y)
     scores = (X_new - X.mean(axis=0)) @ model.x_rotations_
     path = y.mean() + np.cumsum(scores.T * model.y_loadings_[0][:, np.newaxis], axis=0)
     missing = n_components - len(path)

@@ -10,7 +10,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_consistent_length
 
-from .targetwise import Targetwise
+from .targetwise import WeightedTargetwise
 
 #: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
 ALPHAS = np.logspace(-6, 4, 41)
@@ -77,7 +77,7 @@ def _has_groups(groups: Any) -> bool:
     return groups is not None and 1 < len(np.unique(np.asarray(groups))) < len(groups)
 
 
-class GroupRidge(Targetwise, RidgeCV):
+class GroupRidge(WeightedTargetwise, RidgeCV):
     """`sklearn.linear_model.RidgeCV` with ``groups``: replicates of a sample are left out together when the penalty is chosen.
 
     Without groups it is RidgeCV by leave-one-out. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
@@ -89,20 +89,8 @@ class GroupRidge(Targetwise, RidgeCV):
     """
 
     _joint: ClassVar[bool] = True
-
-    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
-        """Choose the penalty and fit.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_columns)
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            NaN is allowed where there are several targets.
-        groups : array-like of shape (n_samples,), optional
-            Physical sample of each row.
-        sample_weight : array-like of shape (n_samples,), optional
-        """
-        return self._fit_targets(X, y, {"groups": groups, "sample_weight": sample_weight})
+    # scikit-learn does, and folds that `cv` names would be of other rows.
+    _sees_to_zeros: ClassVar[bool] = True
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
         if not _has_groups(groups):
@@ -131,7 +119,7 @@ class GroupRidgeClassifier(RidgeClassifierCV):
     """
 
     def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidgeClassifier:
-        """Choose the penalty and fit; parameters as in `GroupRidge.fit`, `y` of shape (n_samples,)."""
+        """Choose the penalty and fit; parameters as in `GroupRidge`'s ``fit``, `y` of shape (n_samples,)."""
         if not _has_groups(groups):
             return super().fit(X, y, sample_weight=sample_weight)
         alphas: Any = self.alphas  # type: ignore[has-type] # scikit-learn's

@@ -10,7 +10,7 @@ from sklearn import config_context
 from sklearn.base import clone
 from sklearn.metrics import r2_score
 from sklearn.utils import _safe_indexing
-from sklearn.utils.validation import _num_samples, has_fit_parameter
+from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
 
 
 class Targetwise:
@@ -101,6 +101,45 @@ class Targetwise:
             raise ValueError(f"target {k} was measured on {len(rows)} samples; two are the fewest.")
         own = {name: _safe_indexing(value, rows) for name, value in per_sample.items()}
         return clone(self).fit(_safe_indexing(X, rows), y[rows], **own)
+
+
+class WeightedTargetwise(Targetwise):
+    """`Targetwise` for regressors that weigh samples; those of weight 0 are taken out, unless a subclass sees to them."""
+
+    _sees_to_zeros: ClassVar[bool] = False
+
+    def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> Any:
+        """Fit.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_columns)
+        y : array-like of shape (n_samples,) or (n_samples, n_targets)
+            NaN is allowed where there are several targets.
+        groups : array-like of shape (n_samples,), optional
+            Physical sample of each row: replicates stay together when parameters are chosen.
+        sample_weight : array-like of shape (n_samples,), optional
+            A sample of twice the weight has half the noise variance; one of weight 0 is left out.
+
+        Raises
+        ------
+        ValueError
+            A target that fewer than two samples were measured on, or weights that are negative or all zero.
+        """
+        if sample_weight is not None and not self._sees_to_zeros:
+            weights = relative_weights(sample_weight, X)
+            rows = np.flatnonzero(weights)
+            if len(rows) < len(weights):
+                X, y, sample_weight, groups = (
+                    None if part is None else _safe_indexing(part, rows) for part in (X, y, sample_weight, groups)
+                )
+        return self._fit_targets(X, y, {"groups": groups, "sample_weight": sample_weight})
+
+
+def relative_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
+    """Return weights of mean 1, (n_samples,); a ValueError says that they are negative or all zero."""
+    weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+    return weights / weights.mean()
 
 
 def accepted(estimator: Any, **params: Any) -> dict[str, Any]:
