@@ -23,6 +23,7 @@ from .embedding.instrument import FEWEST, CalibrationSpace, InstrumentShift, shi
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralInputError
+from .fitting import all_or_nothing
 from .spectra.data import Spectra
 from .spectra.resolver import ResolvesWavelengths
 
@@ -203,6 +204,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run."
         )
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
         """Check the spectra's axis and the checkpoint, and look at how much each column varies.
 
@@ -259,6 +261,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             self._report_outliers(blocks)
         return self._adapted(self._columns(blocks))
 
+    @all_or_nothing
     def adapt_to(self, X: Any, *, wavelengths: Any = None) -> SpectralEmbedder:
         """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
 
@@ -347,6 +350,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         check_is_fitted(self)
         return self._outlier_scores(self.resolve(X, wavelengths))
 
+    @all_or_nothing
     def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
         blocks = self._fit(X, wavelengths)

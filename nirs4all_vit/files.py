@@ -1,29 +1,37 @@
-"""Writing files so that nobody ever sees half of one."""
+"""Writing files so that nobody ever sees half of one, and two processes never write the same."""
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+#: Between the name of a file and the random part of the name of what is written for it.
+_TEMPORARY = ".tmp-"
+#: Folders that this process has swept.
+_SWEPT: set[Path] = set()
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it, in one step, when the block succeeds.
 
-    The folder must exist; the suffix is kept, as some writers go by it.
+    The folder must exist; the suffix is kept, as some writers go by it. What killed processes left in the folder is removed.
     """
     path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    if path.parent not in _SWEPT:
+        _SWEPT.add(path.parent)
+        sweep(path.parent)
+    temporary, held = _temporary(path)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -36,6 +44,85 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    finally:
+        if held is not None:
+            os.close(held)
+
+
+def _temporary(path: Path) -> tuple[Path, int | None]:
+    """Return a new file beside `path`, and a descriptor that holds its lock: whoever sweeps lets it be."""
+    while True:
+        held, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_TEMPORARY}", suffix=path.suffix)
+        if sys.platform == "win32":  # a file that is open cannot be replaced there, and none is swept
+            os.close(held)
+            return Path(name), None
+        # Swept between the two steps, it is gone: make another.
+        if try_lock(held) and os.path.exists(name):
+            return Path(name), held
+        os.close(held)
+
+
+def sweep(folder: Path) -> None:
+    """Remove temporary files of `atomic_path` that no process writes any more."""
+    if sys.platform == "win32":
+        return
+    for name in glob.glob(f"{glob.escape(str(folder))}/.*{_TEMPORARY}*"):
+        with suppress(OSError):
+            descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                if try_lock(descriptor):
+                    os.unlink(name)
+            finally:
+                os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    """Lock an open file for this process until it is closed; False where another process holds the lock."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def open_own(path: Path) -> IO[bytes]:
+    """Open a file to read and write, made where it is missing, under a name that others could guess.
+
+    An OSError says that the name is a link or another user's file: writing through it would change what it points to.
+    """
+    refused = f"{path} is a link, or not a file of yours; remove it."
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    except OSError as error:
+        raise OSError(refused) if path.is_symlink() else error from error
+    about = os.fstat(descriptor)
+    if about.st_nlink > 1 or (sys.platform != "win32" and about.st_uid != os.geteuid()):
+        os.close(descriptor)
+        raise OSError(refused)
+    return os.fdopen(descriptor, "r+b")
+
+
+def lock_folder(folder: Path) -> IO[bytes]:
+    """Claim a folder for one process; the claim ends when the file that is returned is closed.
+
+    A BlockingIOError says that another process has claimed it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    held = open_own(folder / ".lock")
+    if not try_lock(held.fileno()):
+        held.close()
+        raise BlockingIOError(f"another process is writing to {folder}; wait for it, or name another folder.")
+    return held
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -74,10 +74,10 @@ def _ready_made(name: str) -> Callable[[Views], Method]:
     return lambda views: external.Estimator(external.head(name), views)
 
 
-#: Heads of the package by the kinds of tasks that they are for.
+#: Heads of the package by the kinds of tasks that they are for; the committee for classes is ridge, a method of its own.
 _READY_MADE = {
     name: [task for task in TASKS if name in head_names(task)] for task in TASKS for name in head_names(task)
-}
+} | {"committee": ["regression"]}
 
 #: Heads on an embedding: the protocol's ridge, the package's own, the encoder tuned.
 _HEADS: dict[str, Callable[[Views], Method]] = {

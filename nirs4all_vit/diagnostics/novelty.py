@@ -15,6 +15,7 @@ from ..embedding.bank import FEWEST_FAMILIES, bank_coverage, bank_scores
 from ..embedding.novelty import NoveltyLimits, signal_numbers
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..errors import CheckpointError
+from ..fitting import all_or_nothing
 from ..spectra.alignment import whole_blocks
 from ..spectra.resolver import ResolvesWavelengths
 
@@ -75,6 +76,7 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         self.axis_unit = axis_unit
         self.device = device
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None, groups: Any = None) -> Self:  # noqa: ARG002
         """Learn what the calibration set looks like.
 

@@ -7,10 +7,11 @@ import io
 import json
 import os
 import pickle
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
-from ..files import atomic_path
+from ..files import atomic_path, file_sha256, open_own, try_lock
 from ..spectra.alignment import whole_blocks
 from ..spectra.data import Spectra
 from ..spectra.sources import open_source
@@ -90,12 +91,18 @@ def embed_file(
     _check_target(source, target)
     if readout not in READOUTS:
         raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
+    if wavelengths is not None and source.suffix.lower() != ".npy":
+        raise SpectralInputError(
+            f"{source.name} has an axis of its own, its header; --wavelengths {Path(wavelengths).name} is for .npy files."
+        )
     opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
     if embedder is not None:
         checkpoint, readout = embedder.checkpoint, embedder.readout
-    loaded, device, status = load_checkpoint(checkpoint), resolve_device(device), source.stat()
+    loaded, device = load_checkpoint(checkpoint), resolve_device(device)
+    # By content: another file may have the size and the time of the one before.
+    before_reading = stamp(source)
     identity = {
-        "source": [status.st_size, status.st_mtime_ns],
+        "source": file_sha256(source),
         "axis": hashlib.sha256(opened.wavelengths.tobytes()).hexdigest(),
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
         "embedder": None if embedder is None else hashlib.sha256(pickle.dumps(embedder)).hexdigest(),
@@ -113,10 +120,16 @@ def embed_file(
                         blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
                         done.append(embed(loaded.encoder, blocks, readout, device=device))
                     bar.update(len(values))
-        if (source.stat().st_size, source.stat().st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        if stamp(source) != before_reading:
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")
         done.finish(readout)
         return done.n_rows, done.width
+
+
+def stamp(path: Path) -> list[int]:
+    """Return what changes with a file's content: size, times, and which file it is. The time of change cannot be set back."""
+    about = path.stat()
+    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
 def _check_target(source: Path, target: Path) -> None:
@@ -143,8 +156,7 @@ class PartialRows:
         self._path = target.with_name(f".{target.name}.partial")
         self._said = target.with_name(f".{target.name}.partial.json")
         description = json.dumps({**identity, "width": width}, sort_keys=True)
-        self._file = open(self._path, "a+b")  # noqa: SIM115 - closed by __exit__
-        _lock(self._file.fileno(), target)
+        self._file = self._locked()
         earlier_description = self._said.read_text("utf-8") if self._said.exists() else ""
         self._start = len(self._header(0))
         whole = (os.fstat(self._file.fileno()).st_size - self._start) // (4 * width)
@@ -157,39 +169,58 @@ class PartialRows:
             with atomic_path(self._said) as path:
                 path.write_text(description, "utf-8")
 
+    def _locked(self) -> IO[bytes]:
+        """Open the file for this process alone, until it is closed."""
+        file = open_own(self._path)
+        # Renamed or removed by a process that has just ended, it is no longer what its name stands for.
+        if (
+            try_lock(file.fileno())
+            and self._path.exists()
+            and os.path.samestat(os.fstat(file.fileno()), os.stat(self._path))
+        ):
+            return file
+        file.close()
+        raise BlockingIOError(f"{self.target.name} is being written by another process.")
+
     def __enter__(self) -> PartialRows:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
         # Nothing done, or a file that has to change before it can be: nothing to go on from.
         if error is not None and (not self.n_rows or isinstance(error, SpectralInputError)):
             self._path.unlink(missing_ok=True)
             self._said.unlink(missing_ok=True)
+        self._file.close()
 
     def append(self, rows: NDArray[np.float32]) -> None:
         """Add rows; they are on disk when this returns."""
+        self._file.seek(0, io.SEEK_END)
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._sync()
         self.n_rows += len(rows)
 
     def finish(self, column: str) -> None:
         """Make the target of the rows, in one step, in the format that its suffix says."""
-        self._file.close()  # open for appending, where a write always goes to the end
-        with open(self._path, "r+b") as file:
-            file.write(self._header(self.n_rows))
-            file.flush()
-            os.fsync(file.fileno())
+        self._file.seek(0)
+        self._file.write(self._header(self.n_rows))
+        self._sync()
+        if self.target.suffix != ".npy":
+            # The lock holds until the end: another process would change what is read here.
+            with atomic_path(self.target) as path:
+                self._convert(path, [f"{column}{i}" for i in range(self.width)])
+        self._said.unlink(missing_ok=True)
+        if sys.platform == "win32":  # what is open can be neither renamed nor removed there
+            self._file.close()
         if self.target.suffix == ".npy":
             os.replace(self._path, self.target)
         else:
-            with atomic_path(self.target) as path:
-                self._convert(path, [f"{column}{i}" for i in range(self.width)])
             self._path.unlink()
-        self._said.unlink()
+
+    def _sync(self) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
 
     def _convert(self, path: Path, columns: list[str]) -> None:
         import pandas as pd
@@ -218,14 +249,3 @@ class PartialRows:
         described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, self.width)}
         np.lib.format.write_array_header_1_0(buffer, described)
         return buffer.getvalue()
-
-
-def _lock(descriptor: int, target: Path) -> None:
-    try:
-        import fcntl
-    except ImportError:  # Windows: two runs on one target are the user's to avoid
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise BlockingIOError(f"{target.name} is being written by another process.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,13 @@ from typing import Any, NamedTuple
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError, needed_by
-from ..files import atomic_path, file_sha256
+from ..files import atomic_path, file_sha256, lock_folder
 from ..spectra.sources import SOURCE_SUFFIXES
-from .file import TARGET_SUFFIXES, embed_file
+from .file import TARGET_SUFFIXES, embed_file, stamp
 
 _MANIFEST = "embedding.json"
+#: Between two times that the record of a folder is written.
+_SECONDS = 2.0
 
 
 class FileResult(NamedTuple):
@@ -55,8 +58,8 @@ def embed_folder(
 ) -> list[FileResult]:
     """Embed each file of a folder into a file of the same name.
 
-    Files that are done, and have not changed since, are not done again, and one that was interrupted goes on: the same
-    call resumes. A file that cannot be read does not stop the others.
+    Files that are done, and hold what they held, are not done again, and one that was interrupted goes on: the same
+    call resumes. A file that cannot be read does not stop the others. One process at a time writes to a folder.
 
     Parameters
     ----------
@@ -83,10 +86,11 @@ def embed_folder(
     Raises
     ------
     SpectralInputError
-        No file of spectra; two that would become one; a target with embeddings of another checkpoint or read-out.
+        No file of spectra; two that would become one; a target with embeddings of another checkpoint, read-out or selection
+        of columns; an axis file that no file needs.
+    BlockingIOError
+        Another process is writing to the folder.
     """
-    import joblib
-    from tqdm import tqdm
 
     source, target = Path(source), Path(target)
     if suffix not in TARGET_SUFFIXES or jobs == 0:
@@ -94,22 +98,52 @@ def embed_folder(
             f"format {suffix}, {jobs} jobs: use one of {', '.join(TARGET_SUFFIXES)}; a number of jobs, or -1."
         )
     pairs = _pairs(source, target, suffix)
-    target.mkdir(parents=True, exist_ok=True)
-    made_by = {"checkpoint_sha256": load_checkpoint(checkpoint).sha256, "readout": readout, "axis_unit": axis_unit}
-    _claim(target, [path for _, path in pairs], made_by, None if wavelengths is None else file_sha256(wavelengths))
+    if wavelengths is not None and not any(path.suffix.lower() == ".npy" for path, _ in pairs):
+        raise SpectralInputError(
+            f"{source} holds no .npy; the others have an axis of their own: leave --wavelengths out."
+        )
+    made_by = {
+        "checkpoint_sha256": load_checkpoint(checkpoint).sha256,
+        "readout": readout,
+        "axis_unit": axis_unit,
+        "drop": sorted(drop),
+    }
     options = {
         "checkpoint": checkpoint, "readout": readout, "axis_unit": axis_unit, "wavelengths": wavelengths, "drop": drop,
         "device": device,
     }  # fmt: skip
+    with lock_folder(target):
+        axis_sha256 = None if wavelengths is None else file_sha256(wavelengths)
+        record = _Record.claim(target, [path for _, path in pairs], made_by, axis_sha256)
+        return _embed_missing(pairs, record, options, jobs, scheduler, progress=progress)
+
+
+def _embed_missing(
+    pairs: list[tuple[Path, Path]],
+    record: _Record,
+    options: dict[str, Any],
+    jobs: int,
+    scheduler: str | None,
+    *,
+    progress: bool,
+) -> list[FileResult]:
+    import joblib
+    from tqdm import tqdm
+
     file_results = {a: FileResult(a, b, None, None) for a, b in pairs}
-    to_do = [(a, b) for a, b in pairs if not _is_done(a, b)]
-    with workers(scheduler), tqdm(total=len(to_do), desc="files", disable=not progress) as bar:
-        tasks = (joblib.delayed(_one)(a.resolve(), b.resolve(), options) for a, b in to_do)
-        # What a worker does not hand back in order waits in memory: a few numbers.
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
-        for (a, b), (n_spectra, error) in zip(to_do, results, strict=True):
-            file_results[a] = FileResult(a, b, n_spectra, error)
-            bar.update()
+    to_do = [(a, b) for a, b in pairs if not record.is_done(a, b)]
+    try:
+        with workers(scheduler), tqdm(total=len(to_do), desc="files", disable=not progress) as bar:
+            tasks = (joblib.delayed(_one)(a.resolve(), b.resolve(), options) for a, b in to_do)
+            # What a worker does not hand back in order waits in memory: a few numbers.
+            results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
+            for (a, b), (n_spectra, error, made_of) in zip(to_do, results, strict=True):
+                file_results[a] = FileResult(a, b, n_spectra, error)
+                if made_of is not None:
+                    record.note(b, made_of)
+                bar.update()
+    finally:
+        record.write()
     return list(file_results.values())
 
 
@@ -132,40 +166,76 @@ def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
     return [(path, goal) for goal, path in pairs.items()]
 
 
-def _claim(target: Path, outputs: list[Path], made_by: dict[str, str], axis_sha256: str | None) -> None:
-    """Write down what makes the embeddings of a folder, or check that it is the same."""
-    manifest = target / _MANIFEST
-    record: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
+class _Record:
+    """What makes the embeddings of a folder, and what each was made of: ``embedding.json``."""
+
+    def __init__(self, path: Path, made_by: dict[str, Any], files: dict[str, Any]) -> None:
+        self.path, self.made_by, self.files, self._written = path, made_by, files, 0.0
+
+    @classmethod
+    def claim(cls, target: Path, outputs: list[Path], made_by: dict[str, Any], axis_sha256: str | None) -> _Record:
+        """Read the record of a folder, or begin one; a `SpectralInputError` says that something else made what is there."""
+        path = target / _MANIFEST
+        record: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
+        files: Any = {}
+        try:
+            earlier: Any = json.loads(path.read_text("utf-8"))
+        except FileNotFoundError:
+            earlier = record
+            if any(output.exists() for output in outputs):
+                raise SpectralInputError(
+                    f"{target} holds files that would be overwritten; name another folder."
+                ) from None
+        except ValueError:
+            earlier = None
+        if isinstance(earlier, dict):
+            files = earlier.pop("files", {})
+            if None in (axis_sha256, earlier.get("wavelengths_sha256", "")):
+                # An axis that came later, or is not needed this time: arrays wait for theirs.
+                record["wavelengths_sha256"] = axis = axis_sha256 or earlier["wavelengths_sha256"]
+                earlier["wavelengths_sha256"] = axis
+        if earlier != record or not isinstance(files, dict):
+            raise SpectralInputError(
+                f"{target} holds embeddings of another checkpoint, read-out, axis or choice of columns ({_MANIFEST}); "
+                "name another folder."
+            )
+        claimed = cls(path, record, files)
+        claimed.write()
+        return claimed
+
+    def is_done(self, source: Path, target: Path) -> bool:
+        """Tell whether a target was made of what a source holds now."""
+        made_of = self.files.get(target.name)
+        if not isinstance(made_of, dict) or not target.exists():
+            return False
+        if made_of.get("stamp") == stamp(source):
+            return True
+        # Copied, moved or touched: what counts is what it holds.
+        if made_of.get("sha256") != file_sha256(source):
+            return False
+        made_of["stamp"] = stamp(source)
+        return True
+
+    def note(self, target: Path, made_of: dict[str, Any]) -> None:
+        """Note what a target was made of; on disk within seconds."""
+        self.files[target.name] = made_of
+        if time.monotonic() - self._written > _SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """Write the record, in one step."""
+        with atomic_path(self.path) as path:
+            path.write_text(json.dumps({**self.made_by, "files": self.files}, indent=1) + "\n", "utf-8")
+        self._written = time.monotonic()
+
+
+def _one(source: Path, target: Path, options: dict[str, Any]) -> tuple[int | None, str | None, dict[str, Any] | None]:
+    wavelengths = options["wavelengths"] if source.suffix.lower() == ".npy" else None
     try:
-        earlier_record: Any = json.loads(manifest.read_text("utf-8"))
-    except FileNotFoundError:
-        earlier_record = record
-        if any(path.exists() for path in outputs):
-            raise SpectralInputError(f"{target} holds files that would be overwritten; name another folder.") from None
-    except ValueError:
-        earlier_record = None
-    if isinstance(earlier_record, dict) and None in (axis_sha256, earlier_record.get("wavelengths_sha256", "")):
-        # An axis that came later, or is not needed this time: arrays wait for theirs.
-        record["wavelengths_sha256"] = axis = axis_sha256 or earlier_record["wavelengths_sha256"]
-        earlier_record = {**earlier_record, "wavelengths_sha256": axis}
-    if earlier_record != record:
-        raise SpectralInputError(
-            f"{target} holds embeddings of another checkpoint, read-out or axis ({_MANIFEST}); name another folder."
-        )
-    if not manifest.exists() or json.loads(manifest.read_text("utf-8")) != record:
-        with atomic_path(manifest) as path:
-            path.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
-
-
-def _is_done(source: Path, target: Path) -> bool:
-    return target.exists() and target.stat().st_mtime_ns >= source.stat().st_mtime_ns
-
-
-def _one(source: Path, target: Path, options: dict[str, Any]) -> tuple[int | None, str | None]:
-    try:
-        return embed_file(source, target, **options)[0], None
+        made_of = {"stamp": stamp(source), "sha256": file_sha256(source)}
+        return embed_file(source, target, **{**options, "wavelengths": wavelengths})[0], None, made_of
     except (SpectralInputError, SpectralAxisError, CheckpointError, OSError) as error:
-        return None, str(error)
+        return None, str(error), None
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from sklearn.utils.validation import column_or_1d
 
 from ..embedding.folds import shuffled_folds
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT
+from ..fitting import all_or_nothing
 from ..heads.head import make_head
 from .estimator import N_FOLDS, SpectralEstimator
 
@@ -68,10 +69,12 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
     # scikit-learn reads the parameters off the signature.
     __init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, *, wavelengths: Any = None, groups: Any = None) -> SpectralClassifier:
         """Calibrate; parameters as in `SpectralRegressor.fit`, `y` of shape (n_samples,) holds labels."""
         return self._fit(X, y, wavelengths, groups)
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, *, wavelengths: Any = None) -> SpectralClassifier:
         """Add samples to those seen, tune the encoder a little more on all of them, and fit the head again.
 

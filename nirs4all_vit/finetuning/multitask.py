@@ -20,13 +20,14 @@ from torch import Tensor
 from ..embedding.inference import resolve_device
 from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import load_checkpoint, save_checkpoint
-from ..files import atomic_path
-from ..pretraining.data.bank import load_x_bank
+from ..files import lock_folder
+from ..pretraining.data.bank import bank_hash, load_x_bank
 from ..pretraining.data.batch import Draw, SpectralBatch
 from ..pretraining.data.dataset import SpectralDataset
 from ..pretraining.episodic_ridge import EpisodicRidge
 from ..pretraining.model import learning_rate_factor
 from ..pretraining.objectives import Inputs
+from ..pretraining.record import load_state, require_own, save_state
 from ..pretraining.scores import read_targets
 from ..pretraining.tasks.regions import HiddenComponents
 from ..spectra.data import Spectra
@@ -114,22 +115,27 @@ def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
     Raises
     ------
     ValueError
-        No labelled dataset is left, or a run of other settings is to be resumed.
+        No labelled dataset is left, a dataset cannot be read, or a run of other settings or data is to be resumed.
     FileNotFoundError
         No such bank.
+    FileExistsError
+        The folder holds a run, and ``resume`` is ``never``; or what a finished or another run left.
+    BlockingIOError
+        Another process is writing to the folder.
     """
     from tqdm import tqdm
 
-    run = _Run(config)
-    silent = None if progress is None else not progress
-    with tqdm(total=config.steps, initial=run.step, desc="finetuning", unit="step", disable=silent) as bar:
-        while run.step < config.steps:
-            loss = run.advance()
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
-            bar.update()
-            if run.step % config.checkpoint_every == 0 and run.step < config.steps:
-                run.save_state()
-    return run.finish()
+    with lock_folder(Path(config.out)):
+        run = _Run(config)
+        silent = None if progress is None else not progress
+        with tqdm(total=config.steps, initial=run.step, desc="finetuning", unit="step", disable=silent) as bar:
+            while run.step < config.steps:
+                loss = run.advance()
+                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.update()
+                if run.step % config.checkpoint_every == 0 and run.step < config.steps:
+                    run.save_state()
+        return run.finish()
 
 
 class _Run:
@@ -196,10 +202,10 @@ class _Run:
         """Make the folder, or go on from what lies there."""
         settings = {**dataclasses.asdict(self.config), "checkpoint_sha256": self.origin.sha256}
         identity = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
-        state, file = self.out / "state.pt", self.out / "config.json"
-        self.told = identity | {"targets": _hash(self.labelled)}
-        if self.config.resume == "auto" and state.exists():
-            saved = torch.load(state, weights_only=True, map_location=self.device)
+        self.told = identity | {"data": _hash(self.labelled)}
+        saved = load_state(self.out) if self.config.resume == "auto" else None
+        require_own(self.out, self.config.resume, saved, self.told)
+        if saved is not None:
             changed = [k for k, v in self.told.items() if saved["told"].get(k) != v]
             if changed:
                 raise ValueError(f"{self.out} holds a run with other {changed[0]}; name another folder.")
@@ -210,11 +216,9 @@ class _Run:
             lines = (self.out / "metrics.jsonl").read_text("utf-8").splitlines()[: self.step]
             (self.out / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines), "utf-8")
             return
-        self.out.mkdir(parents=True, exist_ok=True)
-        for stale in (state, self.out / "last.safetensors"):
-            stale.unlink(missing_ok=True)
         (self.out / "metrics.jsonl").write_text("", "utf-8")
-        file.write_text(json.dumps(settings, indent=1) + "\n", "utf-8")
+        text = json.dumps({**settings, "data": self.told["data"]}, indent=1)
+        (self.out / "config.json").write_text(text + "\n", "utf-8")
 
     def save_state(self) -> None:
         """Write what a resumed run needs."""
@@ -225,8 +229,7 @@ class _Run:
             "step": self.step,
             "told": self.told,
         }
-        with atomic_path(self.out / "state.pt") as path:
-            torch.save(state, path)
+        save_state(self.out, state)
 
     def finish(self) -> Path:
         """Write the checkpoint."""
@@ -238,7 +241,7 @@ class _Run:
             "tuned_on": sorted(labelled.dataset.name for labelled in self.labelled),
             "tuned_families": sorted({labelled.dataset.family for labelled in self.labelled}),
             "tuning": dataclasses.asdict(self.config),
-            "targets_hash": self.told["targets"],
+            "data_hash": self.told["data"],
         }
         encoder = self.encoder.cpu().eval().requires_grad_(False)
         return save_checkpoint(
@@ -251,7 +254,7 @@ class _Run:
 
 
 def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
-    bank = load_x_bank(config.x_bank, on_error="skip", progress=False)
+    bank = load_x_bank(config.x_bank, progress=False)
     unknown = set(config.without_families) - {dataset.family for dataset in bank}
     if unknown:
         raise ValueError(f"without_families: no family {sorted(unknown)[0]!r} in {config.x_bank}.")
@@ -263,8 +266,10 @@ def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
 
 
 def _hash(labelled: Sequence[LabelledDataset]) -> str:
-    digest = hashlib.sha256()
+    """Return one hash for spectra, targets and groups."""
+    digest = hashlib.sha256(bank_hash([dataset.dataset for dataset in labelled]).encode())
     for dataset in labelled:
+        digest.update(np.ascontiguousarray(dataset.groups).tobytes())
         for name, values in dataset.targets.items():
             digest.update(f"{dataset.dataset.name}/{name}".encode())
             digest.update(np.ascontiguousarray(values).tobytes())

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_array
 
 from ..embedding.folds import shuffled_folds
+from ..fitting import all_or_nothing
 from ..heads.columns import PCAColumns
 from ..heads.head import TunedHead, make_head
 from .estimator import N_FOLDS, SpectralEstimator
@@ -76,6 +77,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
     >>> model = SpectralRegressor(max_steps=64)
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, *, wavelengths: Any = None, groups: Any = None) -> SpectralRegressor:
         """Calibrate.
 
@@ -98,6 +100,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         """
         return self._fit(X, y, wavelengths, groups)
 
+    @all_or_nothing
     def partial_fit(self, X: Any, y: Any, *, wavelengths: Any = None) -> SpectralRegressor:
         """Add samples to those seen, tune the encoder a little more on all of them, and fit the head again.
 

@@ -9,6 +9,11 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, OneToOn
 from sklearn.decomposition import PCA
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..fitting import all_or_nothing
+
+#: Share of the whole variance that a component is taken to have at least where components are whitened.
+_FLOOR = 1e-6
+
 
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Centre the columns and divide all of them by one number, so that their variances sum to one.
@@ -24,6 +29,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         Root of the summed variance, 1 where nothing varies.
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> BlockScaler:  # noqa: ARG002
         """Find mean and spread of `X`, array-like of shape (n_samples, n_columns)."""
         X = validate_data(self, X, dtype=(np.float64, np.float32))
@@ -51,16 +57,20 @@ class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
     ----------
     n_columns : int, default=256
         Columns, at most; never more than samples less one, or than `X` has.
+    whitening : float, default=0.0
+        Components are divided by their deviation to this power: 0 leaves them, 1 makes all deviations equal.
     """
 
-    def __init__(self, n_columns: int = 256) -> None:
+    def __init__(self, n_columns: int = 256, *, whitening: float = 0.0) -> None:
         self.n_columns = n_columns
+        self.whitening = whitening
 
     def fit(self, X: Any, y: Any = None) -> PCAColumns:
         """Find the components of `X`, array-like of shape (n_samples, n_columns)."""
         self.fit_transform(X, y)
         return self
 
+    @all_or_nothing
     def fit_transform(self, X: Any, y: Any = None) -> Any:  # noqa: ARG002
         """Fit and transform the same samples.
 
@@ -79,13 +89,20 @@ class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         # Randomised where it pays; seeded, so that a fit can be repeated.
         self.pca_ = PCA(n_components, random_state=0).set_output(transform="default")
         # Kernels and penalties near nothing need the digits.
-        return self.pca_.fit_transform(X).astype(np.float64, copy=False)
+        few = self.pca_.fit_transform(X).astype(np.float64, copy=False)
+        variances = few.var(axis=0)
+        # A component of rounding alone is not brought up to the others.
+        floored = variances + _FLOOR * variances.sum()
+        factors = np.where(floored > 0, floored, 1.0) ** (-self.whitening / 2)
+        total, before = (variances * factors**2).sum(), variances.sum()
+        self.factors_ = factors * np.sqrt(before / total) if total > 0 else factors
+        return few * self.factors_
 
     def transform(self, X: Any) -> Any:
         """Return the components, (n_samples, at most n_columns)."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        return self.pca_.transform(self.spread_.transform(X)).astype(np.float64, copy=False)
+        return self.pca_.transform(self.spread_.transform(X)).astype(np.float64, copy=False) * self.factors_
 
     @property
     def _n_features_out(self) -> int:

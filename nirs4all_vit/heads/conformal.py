@@ -15,6 +15,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_method_params, _num_samples, check_is_fitted, has_fit_parameter
 
 from ..embedding.folds import shuffled_folds
+from ..fitting import all_or_nothing
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -59,6 +60,7 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         self.estimator = estimator
         self.cv = cv
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, *, groups: Any = None, **fit_params: Any) -> CrossConformalRegressor:
         """Calibrate.
 

@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 from ..embedder import SpectralEmbedder
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
+from ..fitting import all_or_nothing
 from .committee import SpectralCommittee
 from .head import make_head
 from .targetwise import accepted
@@ -30,6 +31,7 @@ class SpectralPipeline(Pipeline):
     steps, transform_input, memory, verbose : as in scikit-learn's Pipeline
     """
 
+    @all_or_nothing
     def fit(
         self,
         X: Any,

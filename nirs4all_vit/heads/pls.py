@@ -11,6 +11,8 @@ from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..fitting import all_or_nothing
+
 
 class CappedPLSRegression(PLSRegression):
     """`sklearn.cross_decomposition.PLSRegression` that takes fewer components where there are few samples.
@@ -32,6 +34,7 @@ class CappedPLSRegression(PLSRegression):
     ) -> None:
         super().__init__(n_components, scale=scale, max_iter=max_iter, tol=tol, copy=copy)
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> CappedPLSRegression:
         """Calibrate on `X` (n_samples, n_columns) and `y` (n_samples,) or (n_samples, n_targets)."""
         n_components: Any = self.n_components  # type: ignore[has-type] # scikit-learn's
@@ -74,6 +77,7 @@ class PLSDA(ClassifierMixin, BaseEstimator):
     def __init__(self, n_components: int = 10) -> None:
         self.n_components = n_components
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> PLSDA:
         """Calibrate on `X` (n_samples, n_columns) and labels `y` (n_samples,)."""
         X, y = validate_data(self, X, y, dtype=np.float64)

@@ -10,6 +10,7 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils.validation import check_consistent_length
 
+from ..fitting import all_or_nothing
 from .targetwise import WeightedTargetwise
 
 #: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
@@ -118,6 +119,7 @@ class GroupRidgeClassifier(RidgeClassifierCV):
     alphas, fit_intercept, scoring, cv, class_weight, store_cv_results : as in scikit-learn's RidgeClassifierCV
     """
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidgeClassifier:
         """Choose the penalty and fit; parameters as in `GroupRidge`'s ``fit``, `y` of shape (n_samples,)."""
         if not _has_groups(groups):

@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..fitting import all_or_nothing
 from .columns import PCAColumns
 
 
@@ -168,6 +169,7 @@ class TabularRegressor(RegressorMixin, _Tabular):
 
     _task = "regression"
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> TabularRegressor:
         """Keep `X` (n_samples, n_columns) and `y` (n_samples,) as context.
 
@@ -186,6 +188,7 @@ class TabularClassifier(ClassifierMixin, _Tabular):
 
     _task = "classification"
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any) -> TabularClassifier:
         """Keep `X` (n_samples, n_columns) and labels `y` (n_samples,) as context.
 

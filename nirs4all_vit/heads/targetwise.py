@@ -12,6 +12,8 @@ from sklearn.metrics import r2_score
 from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
 
+from ..fitting import all_or_nothing
+
 
 class Targetwise:
     """Mixin of regressors that predict one target: several are fitted one by one, each on the samples that it was measured on.
@@ -71,6 +73,7 @@ class Targetwise:
         with config_context(enable_metadata_routing=False):
             return super().score(X, y, sample_weight)  # type: ignore[misc]
 
+    @all_or_nothing
     def _fit_targets(self, X: Any, y: Any, per_sample: dict[str, Any]) -> Any:
         per_sample = {name: value for name, value in per_sample.items() if value is not None}
         self.__dict__.pop("estimators_", None)

@@ -9,6 +9,7 @@ import torch
 from nirs4all.operators.base import SpectraTransformerMixin
 from numpy.typing import NDArray
 
+from ..fitting import all_or_nothing
 from ..pretraining.augmentation import block_mask, check_bounds
 from ..pretraining.data.batch import Draw
 from ..spectra.data import assumed_wavelengths
@@ -61,6 +62,7 @@ class MAEBlockMasker(SpectraTransformerMixin):
         self.fill = fill
         self.random_state = random_state
 
+    @all_or_nothing
     def fit(self, X: NDArray[Any], y: Any = None, **kwargs: Any) -> MAEBlockMasker:
         """Take the seed, and the wavelengths if there are any."""
         if self.fill not in ("mean", "zero", "nan"):

@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import save_checkpoint
+from ..files import lock_folder
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
 from .data.bank import load_x_bank
@@ -29,7 +30,7 @@ from .model import PretrainingModel, learning_rate_factor, parameter_groups, tot
 from .objectives import Inputs
 from .preparation import Preparation, chosen_datasets, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder, take_contrast
-from .record import FILE, MetricsLog, check_same_run, load_state, plot_losses, save_state
+from .record import MetricsLog, check_same_run, load_state, plot_losses, require_own, save_state
 from .scores import linear_cka, probe, ridge_scores
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
@@ -122,13 +123,35 @@ class Pretraining:
         Raises
         ------
         FileExistsError
-            The folder holds a run, and ``run.resume`` is ``never``.
+            The folder holds a run, and ``run.resume`` is ``never``; or what a finished or another run left.
+        BlockingIOError
+            Another process is writing to the folder.
         FloatingPointError
             A loss that is not finite; the last checkpoint is intact.
         OSError
             A disk that is full; the last checkpoint is intact.
         """
-        out, first = Path(self.config.run.out), self.processes.first
+        out = Path(self.config.run.out)
+        with self._claimed(out):
+            return self._run(out, progress=progress)
+
+    @contextmanager
+    def _claimed(self, out: Path) -> Iterator[None]:
+        """Hold the folder: the first process does, for all."""
+        held, refused = None, None
+        if self.processes.first:
+            try:
+                held = lock_folder(out)
+            except OSError as error:
+                refused = error
+        errors = self.processes.gather(None if refused is None else str(refused))
+        if errors[0] is not None:
+            raise refused if refused is not None else BlockingIOError(errors[0])
+        with held if held is not None else nullcontext():
+            yield
+
+    def _run(self, out: Path, *, progress: bool) -> Path:
+        first = self.processes.first
         self._start(out)
         log = MetricsLog(out, self.step_done) if first else None
         bar = tqdm(
@@ -289,11 +312,8 @@ class Pretraining:
     def _start(self, out: Path) -> None:
         """Go on with the run in the folder, or begin one."""
         recipe = self.config.recipe()
-        state = load_state(out)
-        if self.config.run.resume == "never" and any(
-            (out / name).exists() for name in (FILE, "config.json", "last.safetensors")
-        ):
-            raise FileExistsError(f"{out} holds a run; go on with --run.resume auto, or name another folder.")
+        state = load_state(out) if self.config.run.resume == "auto" else None
+        require_own(out, self.config.run.resume, state, {"recipe": recipe, "bank_hash": self._origin["bank_hash"]})
         if state is not None:
             check_same_run(out, state, recipe, self._origin, self.processes.world_size)
             self._restore(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import json
 import platform
 import re
@@ -28,7 +29,7 @@ from ..encoder.tokens import PatchTokens
 from ..errors import CheckpointError
 from .config import PretrainingConfig
 from .data.bank import bank_hash
-from .data.dataset import SpectralDataset
+from .data.dataset import SpectralDataset, row_blocks
 from .scores import embed_rows
 
 #: Ridge penalty over the mean squared distance from the centre, where no episode has said what suits.
@@ -56,7 +57,19 @@ def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -
         "machine": platform.machine(),
         "processor": processor(),
         "threads": torch.get_num_threads(),
+        **({"baselines_hash": _baselines_hash(datasets)} if config.objectives.baseline_consistency.weight > 0 else {}),
     }
+
+
+def _baselines_hash(datasets: Sequence[SpectralDataset]) -> str:
+    """Return one hash for the AsLS baselines of a bank; datasets without one count, too."""
+    digest = hashlib.sha256()
+    for dataset in datasets:
+        digest.update(f"{dataset.name}:".encode())
+        if dataset.baseline is not None:
+            for rows in row_blocks(*dataset.baseline.shape):
+                digest.update(np.ascontiguousarray(dataset.baseline[rows]).tobytes())
+    return digest.hexdigest()
 
 
 def processor() -> str:

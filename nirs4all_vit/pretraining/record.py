@@ -1,8 +1,9 @@
-"""The folder of a run: the state that it is resumed from, and the record of its metrics."""
+"""The folder of a run, which belongs to one run: the state that it is resumed from, and the record of its metrics."""
 
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from ..files import atomic_path
 
 #: The state of a run.
 FILE = "state.pt"
+#: What runs write.
+_WRITTEN = (FILE, "config.json", "last.safetensors", "best.safetensors", "metrics.jsonl")
 
 
 class MetricsLog:
@@ -62,16 +65,17 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def plot_losses(folder: Path) -> Path | None:
     """Draw the losses of a run into ``loss.png``; None where matplotlib is not installed."""
     try:
-        import matplotlib
+        import matplotlib  # noqa: F401
     except ImportError:
         return None
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
     import numpy as np
+    from matplotlib.figure import Figure
 
     rows = read_metrics(folder / "metrics.jsonl")
     training = [row for row in rows if "loss" in row]
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    # Not by pyplot, whose backend is the user's.
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
     losses = sorted({key for row in training for key in row if key == "loss" or key.startswith("loss/")})
     for name in losses:
         steps, values = zip(*((row["step"], row[name]) for row in training if name in row), strict=True)
@@ -86,7 +90,6 @@ def plot_losses(folder: Path) -> Path | None:
     axes.legend(fontsize=8)
     path = folder / "loss.png"
     figure.savefig(path, dpi=110)
-    plt.close(figure)
     return path
 
 
@@ -119,10 +122,40 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        # torch does not compare the checksums that it writes.
+        with zipfile.ZipFile(path) as archive:
+            altered = archive.testzip()
+        if altered is not None:
+            raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
         # Tensors and plain types only: nothing in the file can run.
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to start anew.") from error
+        raise ValueError(f"{path} is damaged ({error}); begin again in another folder.") from error
+
+
+def require_own(out: Path, resume: str, state: dict[str, Any] | None, identity: dict[str, Any]) -> None:
+    """Raise FileExistsError where a folder holds anything that this run would write over and may not.
+
+    That is, with ``resume="never"``, whatever a run writes; else what a finished run left, or another run: one whose
+    ``config.json`` has another value of a key of `identity`. What remains of the same run, ended before its first state, is
+    written anew.
+    """
+    there = [name for name in _WRITTEN if (out / name).exists()]
+    if resume == "never" and there:
+        raise FileExistsError(f"{out} holds a run ({there[0]}); go on with resume auto, or name another folder.")
+    if state is not None or not there:
+        return
+    if "last.safetensors" in there:
+        raise FileExistsError(
+            f"{out} holds last.safetensors and no {FILE} to go on from: it would be overwritten; name another folder."
+        )
+    try:
+        begun = json.loads((out / "config.json").read_text("utf-8"))
+        same = all(begun[key] == value for key, value in json.loads(json.dumps(identity)).items())
+    except (OSError, ValueError, KeyError, TypeError):
+        same = False
+    if not same:
+        raise FileExistsError(f"{out} holds {there[0]} of another run; name another folder.")
 
 
 def check_same_run(
@@ -141,6 +174,10 @@ def check_same_run(
         )
     if state["origin"]["bank_hash"] != origin["bank_hash"]:
         raise ValueError(f"the run in {out} was begun with other spectra; give the same bank, or another run.out.")
+    if state["origin"].get("baselines_hash") != origin.get("baselines_hash"):
+        raise ValueError(
+            f"the run in {out} was begun with other AsLS baselines, or without; give the same data.asls, or another run.out."
+        )
     if len(state["penalties"]) != world_size:
         raise ValueError(
             f"the run in {out} was begun with {len(state['penalties'])} processes, not {world_size}; start as many."

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from torch import Tensor
 
 from ..encoder import Grid, SpectralPerceiver
+from ..spectra.targets import read_target_table
 from .data.dataset import SpectralDataset
 
 
@@ -40,40 +41,14 @@ def read_targets(path: Path, dataset: SpectralDataset) -> tuple[pd.DataFrame, ND
     ValueError
         Another number of rows than there are spectra, no column of groups, or numbers that are written as text.
     """
-    with path.open(encoding="utf-8") as file:
-        header = file.readline()
-    separator = max(",;\t", key=header.count)
-    table = pd.read_csv(path, sep=separator)
+    table = read_target_table(path)
     if len(table) != len(dataset):
         raise ValueError(f"{path.name} has {len(table)} rows for {len(dataset)} spectra.")
     column = dataset.metadata.source.get("group")
     if column is not None and column not in table:
         raise ValueError(f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group.")
-    table = table.rename(columns=str)
     groups = np.arange(len(table)) if column is None else _samples(table[column])
-    targets = table[[name for name in map(str, table) if name != column and not name.startswith("meta_")]]
-    return targets.apply(_numbers, where=path.name, separator=separator), groups
-
-
-def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
-    """Read decimal commas: numbers of half of the world must not pass for names of classes."""
-    if pd.api.types.is_numeric_dtype(column):
-        return column
-    written = column.dropna().astype(str)
-    numbers = pd.to_numeric(written.str.replace(",", ".", regex=False), errors="coerce")
-    if written.empty or numbers.isna().any():
-        stray = written[numbers.isna()]
-        # One "<0.5" or "n.d." would make classes of all the numbers around it.
-        if len(stray) < len(written) / 2:
-            raise ValueError(
-                f"{where}, column {column.name!r}: {stray.iloc[0]!r} is not a number; leave it empty, or name a column of ids meta_... ."
-            )
-        return column
-    if separator == ",":
-        raise ValueError(
-            f"{where}, column {column.name!r}: {written.iloc[0]!r} is text; write numbers with a decimal point, or the table with semicolons."
-        )
-    return numbers.reindex(column.index)
+    return table[[name for name in map(str, table) if name != column and not name.startswith("meta_")]], groups
 
 
 def _samples(column: pd.Series) -> NDArray[np.intp]:

@@ -39,6 +39,10 @@ _FEWEST_FRAMED = 3
 # "9,090" may be nine thousand or nine.
 _THOUSANDS = re.compile(r"^\s*X?\d{1,3},\d{3}(?!\d)")
 
+# "9.091": a thousands mark in half of Europe. Near-infrared axes end by 3 um.
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
+_LONGEST_NEAR_INFRARED = 3.0
+
 _RENAMED = re.compile(r"^(.+)\.(\d+)$")
 
 
@@ -121,6 +125,21 @@ MIN_WAVELENGTH, MAX_WAVELENGTH = 200.0, 30_000.0
 
 #: The even grid (nm) that is assumed where nobody knows the wavelengths.
 ASSUMED_RANGE = (1000.0, 2500.0)
+
+
+def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str) -> None:
+    """Refuse names such as ``"9.091"`` that can be micrometres or 9,091 cm-1 with a thousands mark, unless the unit is known.
+
+    By a `SpectralAxisError`. Up to 3 um both readings are the same wavelength.
+    """
+    names = [label for label in labels if isinstance(label, str)]
+    if unit != "auto" or guess_axis_unit(axis) != "um" or float(np.max(axis)) <= _LONGEST_NEAR_INFRARED:
+        return
+    if names and all(_GROUPED.fullmatch(name.strip()) for name in names):
+        raise SpectralAxisError(
+            f"column {names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
+            "thousands mark; say axis_unit='um', or write the numbers without marks."
+        )
 
 
 def guess_axis_unit(axis: NDArray[np.float64]) -> str:

@@ -21,6 +21,7 @@ from .data import (
     check_labels,
     is_monotonic,
     parse_axis_labels,
+    refuse_thousands,
     to_nanometres,
 )
 from .signal import SignalKind, check_values, constant_rows
@@ -112,6 +113,7 @@ def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.f
         return None
     if are_column_numbers(parsed[0]):
         return None
+    refuse_thousands(labels, parsed[0], parsed[1] if axis_unit == "auto" else axis_unit)
     return to_nanometres(list(labels), axis_unit)
 
 

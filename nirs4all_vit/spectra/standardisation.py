@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils.validation import check_is_fitted
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
+from ..fitting import all_or_nothing
 from .alignment import Alignment
 from .data import Spectra
 from .resolver import as_table, check_spectra, given_axis
@@ -71,6 +72,7 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         self.wavelengths = wavelengths
         self.source_wavelengths = source_wavelengths
 
+    @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, X_source: Any) -> Self:  # noqa: ARG002
         """Learn how the instruments differ.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import re
 import warnings
 import zlib
 from collections.abc import Iterator, Sequence
@@ -82,6 +83,11 @@ class BoundedLines(io.RawIOBase):
 #: Suffixes that are read, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
+#: Lines, and characters, that decimal signs are told from.
+_SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
+#: "1,024" or "1.024", and "0,31".
+_GROUPED, _COMMA = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+"), re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
+
 #: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
 MOST_WAVELENGTHS = 50_000
 
@@ -101,8 +107,12 @@ class SpectralTable:
         In nm, ascending.
     order : ndarray of int, or None
         Columns of the file in ascending order; None where they already are.
+    header : ndarray of shape (n_wavelengths,)
+        The axis as it is written, in the order of the file.
     kept : ndarray of int, or None
         Columns of the file that are spectra; None for all.
+    nameless : tuple of int
+        Columns without a name, which hold nothing.
     delimiter, decimal : str
         Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
     """
@@ -110,7 +120,9 @@ class SpectralTable:
     path: Path
     wavelengths: NDArray[np.float64]
     order: NDArray[np.intp] | None
+    header: NDArray[np.float64]
     kept: NDArray[np.intp] | None = None
+    nameless: tuple[int, ...] = ()
     n_columns: int = 0
     delimiter: str = ","
     decimal: str = "."
@@ -142,6 +154,11 @@ class SpectralTable:
         if frame.shape[1] != self.n_columns:
             where = _place(self.path, done)
             raise SpectralInputError(f"{where}: {frame.shape[1]} values under {self.n_columns} columns.")
+        if self.nameless:
+            stray = frame.iloc[:, list(self.nameless)].notna().any(axis=1).to_numpy()
+            if stray.any():
+                where = _place(self.path, done + int(np.flatnonzero(stray)[0]))
+                raise SpectralInputError(f"{where}: a value in a column without a name (a row that is shifted?).")
         if self.kept is not None:
             frame = frame.iloc[:, self.kept]
         numeric = [pd.api.types.is_numeric_dtype(d) and not pd.api.types.is_bool_dtype(d) for d in frame.dtypes]
@@ -162,6 +179,11 @@ class SpectralTable:
             )
         values = frame.to_numpy(dtype=np.float64)
         self._check_ragged(done + np.flatnonzero(np.isnan(values[:, -1])))
+        for again in np.flatnonzero((values == self.header).all(axis=1)):
+            raise SpectralInputError(
+                f"{_place(self.path, done + int(again))}: the header again, not a spectrum (files joined into one?); take such "
+                "lines out, and the targets are in step again."
+            )
         columns = self.wavelengths if self.order is None else self.wavelengths[np.argsort(self.order)]
         try:
             check_values(values, columns, done)
@@ -210,17 +232,16 @@ def open_table(
         A header that cannot be a wavelength axis.
     """
     path = Path(path)
-    delimiter, decimal = ",", "."
+    delimiter, lines = ",", [""]
     is_parquet = path.name.lower().endswith(".parquet")
     if is_parquet:
         labels = [str(label) for label in _parquet(path).schema_arrow.names]
     else:
-        header, first = _first_lines(path)
+        lines = _first_lines(path)
+        header = lines[0]
         if not header.strip():
             raise SpectralInputError(f"{path.name} is empty, or its first line is; the header must hold the axis.")
         delimiter = next((d for d in ";\t" if d in header), ",")
-        # "1100,5;1102,5" or "0,31;0,32": a decimal comma, as spreadsheets of half of the world write it.
-        decimal = "," if delimiter != "," and "," in header + first else "."
         labels = [label.strip().strip('"') for label in _split(f"{path.name}, line 1", header, delimiter)]
     if len(labels) > MOST_WAVELENGTHS:
         raise SpectralInputError(
@@ -229,9 +250,20 @@ def open_table(
         )
     if drop_missing:
         drop = [name for name in drop if name in labels]
-    n_columns, columns = len(labels), _kept(path, labels, drop)
+    cells = [
+        _split(f"{path.name}, line {i}", line, delimiter) for i, line in enumerate(lines[1:], start=2) if line.strip()
+    ]
+    if cells and not is_parquet:
+        if len(cells[0]) == len(labels) + 1 and not cells[0][-1].strip():
+            labels.append("")  # a delimiter at the end of each row, but of the header
+        if len(cells[0]) != len(labels):
+            raise SpectralInputError(f"{path.name}, line 2: {len(cells[0])} values under {len(labels)} columns.")
+    nameless = _nameless(labels, cells, drop)
+    n_columns, columns = len(labels), _kept(path, labels, drop, nameless)
     if columns is not None:
         labels = [labels[i] for i in columns]
+        cells = [[row[i] for i in columns if i < len(row)] for row in cells]
+    decimal = "." if delimiter == "," else _decimal(path, labels, cells)
     parsed = parse_axis_labels(labels)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
@@ -241,10 +273,6 @@ def open_table(
             f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
             f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}."
         )
-    if not is_parquet:
-        n_first = len(_split(f"{path.name}, line 2", first, delimiter))
-        if first.strip() and n_first != n_columns:
-            raise SpectralInputError(f"{path.name}, line 2: {n_first} values under {n_columns} columns.")
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
         raise SpectralAxisError(
@@ -267,8 +295,45 @@ def open_table(
     warn_if_cut(path)
     order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
     return SpectralTable(
-        path, wavelengths if order is None else wavelengths[order], order, columns, n_columns, delimiter, decimal
+        path,
+        wavelengths if order is None else wavelengths[order],
+        order,
+        axis,
+        columns,
+        nameless,
+        n_columns,
+        delimiter,
+        decimal,
     )
+
+
+def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Sequence[str]) -> tuple[int, ...]:
+    """Return the columns without name or value, as a delimiter too many makes them."""
+    if "" in drop:
+        return ()
+    return tuple(
+        i for i, label in enumerate(labels) if not label and not any(row[i].strip() for row in cells if i < len(row))
+    )
+
+
+def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    """Tell decimal commas from points, between semicolons or tabs; refuse marks of thousands.
+
+    "1100,5;1102,5" or "0,31;0,32" is how spreadsheets of half of the world write decimals. One row with "987" and "1,024" in it
+    counts something: who writes three decimals writes them everywhere.
+    """
+    for mark in ",.":
+        marked = [cell.strip() for row in cells for cell in row if mark in cell]
+        if not marked or not all(_GROUPED.fullmatch(cell) for cell in marked):
+            continue
+        for row in cells:
+            plain = next((cell.strip() for cell in row if cell.strip().isdigit() and len(cell.strip()) < 4), None)
+            grouped = next((cell.strip() for cell in row if mark in cell), None)
+            if plain is not None and grouped is not None:
+                raise SpectralInputError(
+                    f"{path.name}: {grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+                )
+    return "," if any(_COMMA.fullmatch(cell.strip()) for row in (labels, *cells) for cell in row) else "."
 
 
 def _split(where: str, line: str, delimiter: str) -> list[str]:
@@ -278,12 +343,16 @@ def _split(where: str, line: str, delimiter: str) -> list[str]:
         raise SpectralInputError(f"{where}: a value longer than any number.") from error
 
 
-def _kept(path: Path, labels: Sequence[str], drop: Sequence[str]) -> NDArray[np.intp] | None:
+def _kept(path: Path, labels: Sequence[str], drop: Sequence[str], nameless: Sequence[int]) -> NDArray[np.intp] | None:
     missing = [name for name in drop if name not in labels]
     if missing:
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
     # The index that pandas writes beside the columns, under a name that nobody gave.
-    columns = [i for i, label in enumerate(labels) if label not in drop and not label.startswith("__index_level_")]
+    columns = [
+        i
+        for i, label in enumerate(labels)
+        if label not in drop and not label.startswith("__index_level_") and i not in nameless
+    ]
     if not columns:
         raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
     return None if len(columns) == len(labels) else np.asarray(columns, dtype=np.intp)
@@ -335,10 +404,17 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
         raise SpectralInputError(f"{name}: {reason}.") from error
 
 
-def _first_lines(path: Path) -> tuple[str, str]:
+def _first_lines(path: Path) -> list[str]:
+    """Return the header and some lines below it."""
     try:
         with io.TextIOWrapper(io.BufferedReader(BoundedLines(path)), encoding="utf-8-sig") as file:
-            return file.readline().rstrip("\r\n"), file.readline().rstrip("\r\n")
+            lines = [file.readline().rstrip("\r\n")]
+            while len(lines) <= _SAMPLED_LINES and sum(map(len, lines)) < _SAMPLED_CHARACTERS:
+                line = file.readline()
+                if not line:
+                    break
+                lines.append(line.rstrip("\r\n"))
+            return lines
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:

@@ -11,8 +11,9 @@ import pytest
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.cli import main
-from nirs4all_vit.embedding import embed_folder
+from nirs4all_vit.embedding import embed_file, embed_folder
 from nirs4all_vit.errors import SpectralInputError
+from nirs4all_vit.files import lock_folder
 from tests.conftest import make_spectra
 
 AXES = {
@@ -57,11 +58,34 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path, capsys: py
     assert "3 files embedded (12 spectra), 0 were there, 1 failed" in printed.out
     assert "cut.csv, line 2: 2 values under 3 columns" in printed.err
     (folder / "cut.csv").write_text("1100,1101,1102\n1,2,3\n", "utf-8")
-    os.utime(folder / "lab.csv")
+    os.utime(folder / "lab.csv")  # touched: it holds what it held
     assert main(command) == 0
-    assert "2 files embedded (5 spectra), 2 were there, 0 failed" in capsys.readouterr().out
-    assert main([*command[:-3], "cls", *command[-2:]]) == 1
-    assert "another checkpoint, read-out or axis (embedding.json); name another folder" in capsys.readouterr().err
+    assert "1 files embedded (1 spectra), 3 were there, 0 failed" in capsys.readouterr().out
+    # Another content with the time of the one before: a copy that keeps times.
+    times = (folder / "cut.csv").stat()
+    (folder / "cut.csv").write_text("1100,1101,1102\n3,2,1\n", "utf-8")
+    os.utime(folder / "cut.csv", ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert main(command) == 0
+    assert "1 files embedded (1 spectra), 3 were there, 0 failed" in capsys.readouterr().out
+    (tmp_path / "out" / "lab.csv").unlink()
+    assert main(command) == 0
+    assert "1 files embedded (4 spectra), 3 were there, 0 failed" in capsys.readouterr().out
+    for other in ([*command[:-3], "cls", *command[-2:]], [*command, "--drop", "1100"]):
+        assert main(other) == 1
+        assert "read-out, axis or choice of columns (embedding.json); name another folder" in capsys.readouterr().err
+
+
+def test_one_process_at_a_time(folder: Path, tmp_path: Path) -> None:
+    with lock_folder(tmp_path / "out"), pytest.raises(BlockingIOError, match="another process is writing to"):
+        embed_folder(folder, tmp_path / "out", readout="mean")
+
+
+def test_an_axis_that_nothing_needs(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "axis.npy", AXES["lab"])
+    with pytest.raises(SpectralInputError, match=r"holds no \.npy; the others have an axis of their own"):
+        embed_folder(folder, tmp_path / "out", wavelengths=tmp_path / "axis.npy")
+    with pytest.raises(SpectralInputError, match=r"lab\.csv has an axis of its own"):
+        embed_file(folder / "lab.csv", tmp_path / "lab.npy", wavelengths=tmp_path / "axis.npy")
 
 
 def test_arrays_and_their_axis(folder: Path, tmp_path: Path) -> None:
@@ -73,12 +97,12 @@ def test_arrays_and_their_axis(folder: Path, tmp_path: Path) -> None:
     out, options = tmp_path / "out", {"readout": "mean"}
     (result,) = embed_folder(folder, out, **options)
     assert "lab.npy holds no axis" in result.error
-    assert sorted(path.name for path in out.iterdir()) == ["embedding.json"]  # nothing half-done is left
+    assert sorted(path.name for path in out.iterdir()) == [".lock", "embedding.json"]  # nothing half-done is left
     (result,) = embed_folder(folder, out, wavelengths=tmp_path / "axis.npy", **options)
     assert (result.n_spectra, result.error) == (4, None)
     (result,) = embed_folder(folder, out, **options)
     assert (result.n_spectra, result.error) == (None, None)
-    with pytest.raises(SpectralInputError, match="another checkpoint, read-out or axis"):
+    with pytest.raises(SpectralInputError, match="another checkpoint, read-out, axis"):
         embed_folder(folder, out, wavelengths=tmp_path / "other.npy", **options)
 
 

@@ -12,8 +12,10 @@ import torch
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.cli import main
+from nirs4all_vit.errors import SpectralInputError
+from nirs4all_vit.files import lock_folder
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
-from nirs4all_vit.finetuning.multitask import load_labelled
+from nirs4all_vit.finetuning.multitask import _Run, load_labelled
 from nirs4all_vit.pretraining.data.bank import load_x_bank
 from tests.conftest import make_spectra
 
@@ -74,7 +76,6 @@ def test_a_run_that_is_resumed_ends_where_it_would_have(
 ) -> None:
     about = {**banks, "steps": 6, "batch_size": 16, "label_weight": label_weight, "checkpoint_every": 3}
     whole = load_checkpoint(finetune(FinetuningConfig(out=str(tmp_path / "a"), **about)))
-    from nirs4all_vit.finetuning.multitask import _Run
 
     advance = _Run.advance
 
@@ -98,13 +99,44 @@ def test_a_run_that_is_resumed_ends_where_it_would_have(
     assert {line["dataset"] for line in lines[0]} == {"corn", "wood"}
     with pytest.raises(ValueError, match="holds a run with other seed"):
         finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", seed=1, **about))
-    # A fresh run leaves nothing of another one to go on with.
+    # Nothing of a run is written over, and nothing else is gone on with.
+    with pytest.raises(FileExistsError, match=r"holds a run \(state\.pt\); go on with resume auto, or name another"):
+        finetune(FinetuningConfig(out=str(tmp_path / "b"), **about))
+    (tmp_path / "b/state.pt").unlink()
+    with pytest.raises(FileExistsError, match=r"last\.safetensors and no state\.pt to go on from"):
+        finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", **about))
+    (tmp_path / "b/last.safetensors").unlink()
+    with pytest.raises(FileExistsError, match=r"config\.json of another run"):
+        finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", seed=1, **about))
+    again = load_checkpoint(finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", **about)))
+    assert again.sha256 == resumed.sha256
+
+
+def test_a_run_keeps_to_its_data(banks: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = FinetuningConfig(
+        out=str(tmp_path / "run"), steps=3, batch_size=16, resume="auto", checkpoint_every=1, **banks
+    )
+    advance = _Run.advance
+
+    def killed(self) -> float:
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return advance(self)
+
     monkeypatch.setattr(_Run, "advance", killed)
-    fresh = FinetuningConfig(out=str(tmp_path / "b"), seed=1, **{**about, "checkpoint_every": 5})
     with pytest.raises(KeyboardInterrupt):
-        finetune(fresh)
-    assert not (tmp_path / "b/state.pt").exists()
-    assert not (tmp_path / "b/last.safetensors").exists()
+        finetune(config)
+    monkeypatch.setattr(_Run, "advance", advance)
+    file = Path(banks["x_bank"]) / "corn.csv"
+    spectra = pd.read_csv(file)
+    (1.01 * spectra).to_csv(file, index=False)
+    with pytest.raises(ValueError, match="holds a run with other data"):
+        finetune(config)
+    file.write_text("1000,1010\n0.1\n", "utf-8")
+    with pytest.raises(SpectralInputError, match=r"corn\.csv, line 2"):
+        finetune(config)
+    with lock_folder(tmp_path / "run"), pytest.raises(BlockingIOError, match="another process is writing to"):
+        finetune(config)
 
 
 def test_it_learns_what_the_labels_ask_for(banks: dict[str, str], tmp_path: Path) -> None:

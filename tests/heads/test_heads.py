@@ -346,6 +346,30 @@ def test_capped_components() -> None:
         PCAColumns(0).fit(X)
 
 
+def test_whitened_columns() -> None:
+    X, _ = embedded()
+    plain = PCAColumns().fit_transform(X)
+    for power in (0.5, 1.0):
+        few = PCAColumns(whitening=power).fit(X)
+        columns = few.transform(X)
+        strong = plain.var(axis=0) > 1e-3 * plain.var(axis=0).max()
+        ratios = (columns.std(axis=0) / plain.std(axis=0) ** (1 - power))[strong]
+        np.testing.assert_allclose(ratios, ratios[0], rtol=1e-2)
+        assert columns.var(axis=0).sum() == pytest.approx(plain.var(axis=0).sum(), rel=1e-4)
+
+
+@pytest.mark.parametrize("name", ["logistic", "svc", "gp"])
+def test_classes_that_differ_in_what_varies_little(name: str) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(240) % 3
+    X = rng.normal(size=(240, 60)) * np.geomspace(10.0, 0.1, 60)
+    X[:, 40:43] += 0.9 * np.eye(3)[labels]
+    head = make_head(name, "classification")
+    plain = clone(head).set_params(columns__whitening=0.0)
+    whitened, plain = (one.fit(X[:180], labels[:180]).score(X[180:], labels[180:]) for one in (head, plain))
+    assert whitened > max(plain, 0.6)
+
+
 def test_unit_spread() -> None:
     X, _ = embedded()
     spread = BlockScaler().fit_transform(X)

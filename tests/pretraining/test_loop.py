@@ -188,13 +188,13 @@ def test_a_full_disk_ends_with_a_good_checkpoint(tmp_path: Path, monkeypatch: py
         run.run(progress=False)
     monkeypatch.undo()
     assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 3
-    assert not [p for p in tmp_path.iterdir() if p.name.startswith(".")]
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == [".lock"]
 
 
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     Pretraining(config(tmp_path), bank()).run(progress=False)
     before = sha(tmp_path)
-    with pytest.raises(FileExistsError, match=r"holds a run; go on with --run.resume auto"):
+    with pytest.raises(FileExistsError, match=r"holds a run \(state\.pt\); go on with resume auto"):
         Pretraining(config(tmp_path), bank()).run(progress=False)
     with pytest.raises(ValueError, match="begun with another recipe"):
         Pretraining(config(tmp_path, "--run.resume=auto", "--optim.learning_rate=1"), bank()).run(progress=False)

@@ -78,7 +78,11 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("1100,1200\n1,2\n3\n", r"t.csv, line 3: 1 values under 2 columns \(a cut or ragged row"),
         ("1100,1200\n1,2\n1,inf\n", r"t.csv, line 3: X contains inf at row 1, 1200 nm"),
         ("1100,1200\n1,2,3\n", r"t.csv, line 2: 3 values under 2 columns"),
-        ("1100,1200\n1,2,\n", r"t.csv, line 2: 3 values under 2 columns"),
+        ("1100,1200\n1,2,\n3,4,5\n", r"t.csv, line 1: column '' is not a wavelength"),
+        (",1100,1200\n0,1,2\n", r"t.csv, line 1: column '' is not a wavelength"),
+        ("1100,1200\n1,2\n1100,1200\n1,2\n", r"t.csv, line 3: the header again, not a spectrum"),
+        ('1100\t1200\n"1,024"\t987\n', r"t.csv: '1,024' beside '987' looks like a mark of thousands"),
+        ("1100;1200\n1.024;987\n", r"t.csv: '1.024' beside '987' looks like a mark of thousands"),
         ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
         ("1100,1200\n1,2\nTrue,2\n", r"t.csv, line 3: 'True' is not a number"),
         ("1100,1200\nTrue,2\n", r"t.csv, line 2: 'True' is not a number"),
@@ -151,6 +155,21 @@ def test_cut_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*the last line has no end")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1100,1200,\n1,2,\n3,4,\n",
+        "1100,1200\n1,2,\n3,4,\n",
+        ",1100,1200\n,1,2\n,3,4\n",
+        "1100;1200\n1;2\n3,000;4,000\n",
+        "1100;1200\n1,0;2,0\n3,0;4,0\n",
+    ],
+)
+def test_delimiters_too_many_and_decimal_commas(text: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    assert open_table(tmp_path / "t.csv").read().tolist() == [[1, 2], [3, 4]]
+
+
 def test_bombs(tmp_path: Path) -> None:
     line = b"1" * (1 << 24)
     header = ",".join(map(str, range(1000, 1100))).encode()
@@ -168,7 +187,11 @@ def test_bombs(tmp_path: Path) -> None:
             b"1100,1200\n" + (b"0" * (1 << 21) + b"1,2\n") * 3,
             r"line 2: a value longer than any number",
         ),
-        ("below.csv.gz", b"1100,1200\n1,2\n" + (b"0" * (1 << 21) + b"1,2\n") * 3, r"line 3: longer than 4,224"),
+        (
+            "below.csv.gz",
+            b"1100,1200\n1,2\n" + (b"0" * (1 << 21) + b"1,2\n") * 3,
+            r"line 3: a value longer than any number",
+        ),
         ("quote.csv.gz", b'1100,1200\n1,2\n"3' + b"\n" * (1 << 22), r"line 3: a quote that is not closed"),
     ):
         (tmp_path / name).write_bytes(gzip.compress(content))
