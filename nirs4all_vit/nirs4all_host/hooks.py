@@ -91,32 +91,90 @@ def register_embedder(_: ModuleType) -> None:
 
 
 def tolerate_missing_axis(module: ModuleType) -> None:
-    """Let the default engine fit SpectralEmbedder on datasets without a usable axis.
+    """Let the default engine fit SpectralEmbedder on datasets without a usable axis, and behind steps that cut or resample.
 
     nirs4all refuses a wavelength-aware operator there; this one has a fallback and says so.
     """
-    if hasattr(module, "_coordinate_chain"):
-        wrapt.wrap_function_wrapper(module, "_coordinate_chain", _coordinate_chain)
+    for name, wrapper in (
+        ("_coordinate_chain", _coordinate_chain),
+        ("_axis_after_step", _axis_after_step),
+        ("_CoordinateTransform.fit", _fit_on_coordinates),
+    ):
+        if hasattr(module, name.partition(".")[0]):
+            wrapt.wrap_function_wrapper(module, name, wrapper)
 
 
 def _coordinate_chain(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
     from ..embedder import SpectralEmbedder
 
     def call(steps: list[Any], axes: list[Any] | None, source_index: int = 0) -> Any:
-        embedders = [step for step in steps if isinstance(step, SpectralEmbedder) and step.wavelengths is None]
-        if embedders:
-            axis = axes[source_index] if axes and source_index < len(axes) else None
-            # The engine keeps coordinates in cm-1 and hands operators nm.
-            usable = axis is not None and is_plausible_axis(_reciprocal(axis))
-            if axis is not None and not usable:
-                _warn_implausible()
-            for step in embedders:
+        axis = axes[source_index] if axes and source_index < len(axes) else None
+        if not any(isinstance(step, SpectralEmbedder) and step.wavelengths is None for step in steps):
+            if axes and _is_carried(axis):
+                axes = [*axes[:source_index], None, *axes[source_index + 1 :]]
+            return wrapped(steps, axes, source_index)
+        for step in steps:
+            if isinstance(step, SpectralEmbedder) and step.wavelengths is None:
+                # The engine keeps coordinates in cm-1 and hands operators nm.
+                usable = axis is not None and is_plausible_axis(_reciprocal(axis))
+                if axis is not None and not usable:
+                    _warn_implausible()
                 if usable:
                     _refuse_explicit_unit(step)
                 step.expect_host_axis(usable)
+            axis = _after(step, axis)
         return wrapped(steps, axes, source_index)
 
     return call(*arguments, **keywords)
+
+
+def _axis_after_step(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
+    """Carry the axis through steps that cut or resample, for SpectralEmbedder: nirs4all drops it there."""
+
+    def call(step: Any, current: tuple[str, ...] | None, source_index: int) -> Any:
+        after = wrapped(step, current, source_index)
+        return _after(step, current) if after is None else after
+
+    return call(*arguments, **keywords)
+
+
+#: Behind the coordinates that nirs4all itself would have dropped. Its other operators are not given them.
+_CARRIED = " "
+
+
+def _is_carried(axis: tuple[str, ...] | None) -> bool:
+    return bool(axis) and str(axis[0]).endswith(_CARRIED)  # type: ignore[index] # a bool of None is False
+
+
+def _after(step: Any, axis: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Return the coordinates behind a step that cuts or resamples; of any other step, those before it."""
+    from nirs4all.operators.transforms.features import CropTransformer, ResampleTransformer
+
+    if axis is None:
+        return None
+    if isinstance(step, CropTransformer):
+        return tuple(f"{value}".rstrip() + _CARRIED for value in axis[step.start : step.end])
+    if isinstance(step, ResampleTransformer) and step.num_samples is not None:
+        # It interpolates between neighbours, at even steps of the column's number.
+        places = np.linspace(0, len(axis) - 1, step.num_samples)
+        nm = np.interp(places, np.arange(len(axis)), _reciprocal(axis))
+        return tuple(f"{1e7 / value!r}{_CARRIED}" for value in nm.tolist())
+    return axis
+
+
+def _fit_on_coordinates(
+    wrapped: Callable[..., Any], instance: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> Any:
+    """Say in one sentence what a step before SpectralEmbedder has done to the axis."""
+    from ..embedder import SpectralEmbedder
+
+    n_columns = np.asarray(arguments[0] if arguments else keywords["X"]).shape[1]
+    if isinstance(instance.transformer, SpectralEmbedder) and n_columns != len(instance.coordinates):
+        raise SpectralAxisError(
+            f"a step before SpectralEmbedder makes {n_columns} columns of {len(instance.coordinates)} wavelengths; say where "
+            "they lie, SpectralEmbedder(wavelengths=...), or put that step behind it."
+        )
+    return wrapped(*arguments, **keywords)
 
 
 def _reciprocal(coordinates: Sequence[str]) -> np.ndarray:

@@ -228,6 +228,65 @@ def test_a_second_instrument_at_prediction(engine: str, workspace: Path) -> None
     assert error() == before
 
 
+def behind(step: Any, engine: str, *, embed: Any = None) -> Any:
+    import nirs4all
+
+    steps = [KFold(3), step, embed or SpectralEmbedder(readout="compact"), {"model": Ridge(0.1)}]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*legacy.*")
+        return nirs4all.run(
+            steps, dataset=dataset(headers=NM), engine=engine, verbose=0, save_charts=False, random_state=0
+        )
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "axis"),
+    [
+        ("CropTransformer", {"start": 5, "end": 50}, NM[5:50]),
+        ("CropTransformer", {"start": 3}, NM[3:]),
+        ("ResampleTransformer", {"num_samples": 40}, np.linspace(1100.0, 2498.0, 40)),
+    ],
+)
+def test_the_axis_behind_a_cut(name: str, parameters: dict[str, int], axis: np.ndarray, seen: list) -> None:
+    from nirs4all.operators.transforms import features
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="no wavelengths were given")
+        result = behind(getattr(features, name)(**parameters), "dag-ml")
+    assert np.isfinite(result.cv_best_score)
+    for wavelengths in seen:
+        np.testing.assert_allclose(wavelengths, axis, rtol=1e-6)
+    # The other engine hands nothing over there; it says so, and runs.
+    with pytest.warns(UserWarning, match="no wavelengths were given: an even grid"):
+        behind(getattr(features, name)(**parameters), "legacy")
+
+
+def test_another_number_of_columns_is_told_in_a_sentence() -> None:
+    from sklearn.decomposition import PCA
+
+    with pytest.raises(
+        Exception, match=r"makes 20 columns of 60 wavelengths; say where they lie, SpectralEmbedder\(wav"
+    ):
+        behind(PCA(20), "dag-ml")
+    given = SpectralEmbedder(readout="compact", wavelengths=NM[:20])
+    assert np.isfinite(behind(PCA(20), "dag-ml", embed=given).cv_best_score)
+
+
+def test_other_operators_are_given_what_nirs4all_gives_them() -> None:
+    from nirs4all.operators.transforms.features import CropTransformer
+    from nirs4all.pipeline.dagml import node_runner
+
+    axes = [tuple(f"{1e7 / v:.4f}" for v in NM)]
+    (after,) = [node_runner._axis_after_step(CropTransformer(5, 50), axes[0], 0)]
+    np.testing.assert_allclose(1e7 / np.asarray(after, dtype=float), NM[5:50], rtol=1e-6)
+
+    class Strict(Ridge):
+        _requires_wavelengths = True
+
+    with pytest.raises(ValueError, match="requires coordinates for source 0"):
+        node_runner._coordinate_chain([Strict()], [after])
+
+
 def test_registration_does_not_depend_on_the_order_of_imports() -> None:
     check = """
 from nirs4all.controllers.registry import CONTROLLER_REGISTRY
