@@ -137,8 +137,9 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
         Missing, damaged, not one of ours, or of a newer format.
     """
     path = find_checkpoint(reference).resolve()
-    stat = path.stat()
-    checkpoint = _load(path, stat.st_size, stat.st_mtime_ns)
+    about = path.stat()
+    # A file that was replaced by one of the same size and time has another number, or was changed later.
+    checkpoint = _load(path, (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
     bundled = BUNDLED.get(str(reference))
     if bundled and checkpoint.sha256 != bundled.sha256:
         raise CheckpointError(f"{path} is not the file that was released; install nirs4all_vit again.")
@@ -146,7 +147,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 - size and time are the cache's key
+def _load(path: Path, stamp: tuple[int, ...]) -> Checkpoint:  # noqa: ARG001 - the cache's key
     import torch
     from safetensors import SafetensorError, safe_open
 
@@ -177,8 +178,26 @@ def _load(path: Path, size: int, modified: int) -> Checkpoint:  # noqa: ARG001 -
     if not all(torch.isfinite(tensor).all() for tensor in encoder.state_dict().values()):
         raise CheckpointError(f"{path.name} holds NaN or infinite weights; fetch it again.")
     encoder.eval().requires_grad_(False)
+    _require_finite_embedding(path, encoder)
     statistics = {k.removeprefix("statistics."): v for k, v in tensors.items() if k.startswith("statistics.")}
+    if not all(torch.isfinite(tensor).all() for tensor in statistics.values()):
+        raise CheckpointError(f"{path.name} holds statistics that are NaN or infinite; fetch it again.")
     return Checkpoint(encoder, header, statistics, path, file_sha256(path))
+
+
+def _require_finite_embedding(path: Path, encoder: SpectralPerceiver) -> None:
+    """Refuse weights that are finite and embed a plain spectrum to NaN or infinity."""
+    import torch
+
+    from .grid import Grid
+
+    places = torch.linspace(0.0, 1.0, 64, dtype=torch.float64)
+    spectra = torch.stack([0.5 + 0.3 * (6.0 * places).sin(), 1.0 + places]).float()
+    with torch.inference_mode():
+        grid = Grid.from_wavelengths(1000.0 + 1000.0 * places)
+        sound = all(torch.isfinite(encoder(spectra, grid, readout=name)).all() for name in encoder.readouts())
+    if not sound:
+        raise CheckpointError(f"{path.name} embeds a plain spectrum to NaN or infinity: its weights are of no use.")
 
 
 def save_checkpoint(

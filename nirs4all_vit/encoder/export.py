@@ -68,7 +68,10 @@ def export_onnx(
 
     path, loaded = Path(path), load_checkpoint(checkpoint)
     model = _embedding(loaded.encoder, readout)
-    example = torch.rand(5, 64), torch.linspace(1000.0, 2000.0, 64, dtype=torch.float64)
+    example = (
+        torch.linspace(0.1, 1.0, 320).sin().reshape(5, 64),
+        torch.linspace(1000.0, 2000.0, 64, dtype=torch.float64),
+    )
     with torch.inference_mode():
         model(*example)  # constants that are made once must not be made while tracing
     n_wavelengths = torch.export.Dim("n_wavelengths", min=3)

@@ -69,7 +69,9 @@ class LocalContrast(nn.Module):
         self.n_bins = _BINS << n_scales
         scales = range(1, n_scales + 1)
         with torch.device("cpu"):  # as the windows of `PositionKeyedAttention`
-            softness = torch.tensor([[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS])
+            softness = torch.tensor(
+                [[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS], dtype=torch.float32
+            )
             self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
@@ -124,8 +126,10 @@ class LocalContrast(nn.Module):
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         """Return centre and width of each patch as shares of the range, and the number of its scale, each (P,)."""
-        width = torch.tensor([0.5 ** (k + 1) for k in self.scales()], device=device)
-        number = torch.tensor([i for k in range(self.n_scales, 0, -1) for i in range(_n_patches(k))], device=device)
+        width = torch.tensor([0.5 ** (k + 1) for k in self.scales()], dtype=torch.float32, device=device)
+        number = torch.tensor(
+            [i for k in range(self.n_scales, 0, -1) for i in range(_n_patches(k))], dtype=torch.float32, device=device
+        )
         return width * (0.5 + number * (_STRIDE / _BINS)), width, torch.tensor(self.scales(), device=device)
 
     def scales(self) -> list[int]:

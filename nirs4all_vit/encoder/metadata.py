@@ -46,14 +46,14 @@ class MetadataEmbedding(nn.Module):
     def forward(self, metadata: Sequence[Mapping[str, Any]]) -> Tensor:
         """Embed one dictionary per spectrum into (B, D)."""
         device = self.output.weight.device
-        total = torch.zeros(len(metadata), self.output.in_features, device=device)
+        total = torch.zeros(len(metadata), self.output.in_features, dtype=torch.float32, device=device)
         for name, table in zip(self.fields, self.tables, strict=True):
             index = self.index[name]
             codes = [index.get(str(row.get(name, UNKNOWN)), 0) for row in metadata]
             total = total + table(torch.tensor(codes, device=device))
         if self.values is not None:
             pairs = [[_value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
-            total = total + self.values(torch.tensor(pairs, device=device).flatten(1))
+            total = total + self.values(torch.tensor(pairs, dtype=torch.float32, device=device).flatten(1))
         return self.output(total)
 
 

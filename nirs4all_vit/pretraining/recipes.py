@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 
+#: Values in a recipe, at most; the longest bundled one has a hundred.
+_MOST_VALUES = 10_000
 #: Settings whose keys are names, not fields.
 _FREE = ("tasks", "readouts", "augmentation", "weights", "categorical")
 
@@ -119,8 +121,10 @@ def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[
         raise ValueError(f"{path.name} extends itself.")
     try:
         settings = yaml.safe_load(path.read_text("utf-8")) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not YAML: {error}") from error
+    if _n_values(settings, _MOST_VALUES) > _MOST_VALUES:
+        raise ValueError(f"{path.name} holds more than {_MOST_VALUES:,} values, or refers to itself; it is no recipe.")
     if not isinstance(settings, dict):
         raise ValueError(f"{path.name}: a recipe is a mapping of groups to settings.")
     base = settings.pop("extends", None)
@@ -130,6 +134,16 @@ def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[
     if isinstance(objectives := settings.get("objectives"), dict):
         settings["objectives"] = {name: one for name, one in objectives.items() if one is not None}
     return settings if base is None else _merged(read_recipe(base, (*extended, path)), settings)
+
+
+def _n_values(value: Any, most: int) -> int:
+    """Count what a value holds, aliases as often as they stand there, but hardly beyond `most`: a few lines can stand for billions."""
+    count, open_ones = 0, [value]
+    while open_ones and count <= most:
+        one = open_ones.pop()
+        count += 1
+        open_ones += one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple, set)) else ()
+    return count
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

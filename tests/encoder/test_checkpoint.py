@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from nirs4all_vit import CheckpointError, load_checkpoint, save_checkpoint
+from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, find_checkpoint
 
@@ -78,6 +80,37 @@ def test_loading_draws_no_random_numbers_and_ignores_the_default_dtype(own_check
         torch.set_default_dtype(torch.float32)
     assert torch.equal(before, torch.get_rng_state())
     assert {t.dtype for t in [*encoder.parameters(), *encoder.buffers()] if t.is_floating_point()} == {torch.float32}
+
+
+def test_the_default_dtype_changes_no_embedding() -> None:
+    spectra, wavelengths = np.random.default_rng(0).random((5, 60)) + 1.0, np.linspace(1100.0, 2000.0, 60)
+
+    def embedded(readout: str) -> np.ndarray:
+        return SpectralEmbedder(readout=readout, adapt=False).fit_transform(spectra, wavelengths=wavelengths)
+
+    for readout in load_checkpoint().encoder.readouts():
+        before = embedded(readout)
+        torch.set_default_dtype(torch.float64)
+        try:
+            np.testing.assert_array_equal(embedded(readout), before)
+        finally:
+            torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.parametrize("damage", ["statistics", "weights"])
+def test_what_embeds_to_nan_is_refused(damage: str, tmp_path: Path) -> None:
+    good = load_checkpoint()
+    encoder = copy.deepcopy(good.encoder)
+    statistics = dict(good.statistics)
+    if damage == "statistics":
+        name = next(iter(statistics))
+        statistics[name] = torch.full_like(statistics[name], torch.nan)
+    else:
+        for parameter in encoder.parameters():
+            parameter.data.fill_(1e30)
+    path = save_checkpoint(tmp_path / "c.safetensors", encoder, name="c", statistics=statistics)
+    with pytest.raises(CheckpointError, match=r"c\.safetensors (embeds a plain spectrum to NaN|holds statistics that are NaN)"):
+        load_checkpoint(path)
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -268,8 +268,6 @@ def test_another_number_of_columns_is_told_in_a_sentence() -> None:
         Exception, match=r"makes 20 columns of 60 wavelengths; say where they lie, SpectralEmbedder\(wav"
     ):
         behind(PCA(20), "dag-ml")
-    given = SpectralEmbedder(readout="compact", wavelengths=NM[:20])
-    assert np.isfinite(behind(PCA(20), "dag-ml", embed=given).cv_best_score)
 
 
 def test_other_operators_are_given_what_nirs4all_gives_them() -> None:

@@ -201,3 +201,20 @@ def test_a_recipe_that_extends_replaces_what_is_named_freely(tmp_path: Path) -> 
 
 def test_the_equals_sign_does_as_well_as_the_space() -> None:
     assert parse_arguments(["--config=smoke"]).run.name == "smoke"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [1,1,1,1,1,1,1,1,1,1]\n"
+        + "".join(f"{b}: &{b} [{','.join([f'*{a}'] * 10)}]\n" for a, b in zip("abcdefg", "bcdefgh", strict=True)),
+        "a: &a [*a]\n",
+        "[" * 5000,
+        "\x00",
+    ],
+    ids=["aliases", "circle", "depth", "control"],
+)
+def test_what_is_no_recipe_is_refused_quickly(text: str, tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(ValueError, match=r"r\.yaml (is not YAML|holds more than 10,000 values, or refers to itself)"):
+        load_recipe(tmp_path / "r.yaml")
