@@ -133,8 +133,29 @@ def test_quoted_results_are_the_committed_ones() -> None:
         assert f"{name} {heads[f'{head}@nirs-base-v2']:.3f}" in quoted
     tuned = pd.read_csv(RESULTS / "finetuning.csv").set_index("method").loc["tuned@nirs-base-v2"]
     assert "the error is {:.3f}, {:.3f} and {:.3f} of the frozen".format(*tuned["geometric mean"]) in quoted
-    held = pd.read_csv(RESULTS / "intervals.csv")["coverage"]
-    assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*held) in quoted
+    held = pd.read_csv(RESULTS / "intervals.csv").set_index("method")
+    ridge, committee = (held.loc[f"{head}@nirs-base-v2"] for head in ("ridge", "committee"))
+    assert "Intervals hold {:.3f}, {:.3f} and {:.3f} where".format(*ridge["coverage"]) in quoted
+    assert (
+        "they hold {:.3f}, {:.3f} and {:.3f}, and {:.3f}, {:.3f} and {:.3f} in the far half".format(
+            *committee["coverage"], *committee["coverage of the far half"]
+        )
+        in quoted
+    )
+    confirmed = read_comparison("confirm").set_index("method")["geometric mean"]
+    shown = [confirmed[name] for name in ("committee@nirs-base-v2", "ridge@nirs-base-v2", "gp")]
+    assert (
+        "the committee has {:.3f} of the error of `best-pls`, ridge {:.3f}, the Gaussian process on".format(*shown)
+        in quoted
+    )
+    published = pd.read_csv(RESULTS / "published.csv").set_index(["reference", "method"])["geometric mean"]
+    order = ("committee@local-contrast~K", "ridge@local-contrast~K", "gp", "aom-pls")
+    to_pls, to_best = ([published[reference, name] for name in order] for reference in ("pls", "best-pls"))
+    assert (
+        "the committee has {:.3f} of the error of PLS on the spectra as they are, ridge {:.3f}".format(*to_pls)
+        in quoted
+    )
+    assert "to `best-pls` {:.3f}, {:.3f}, {:.3f} and {:.3f}.".format(*to_best) in quoted
     faults = pd.read_csv(RESULTS / "novelty.csv").set_index("fault")
     assert f"is {np.floor(faults['AUC'].min() * 100) / 100:.2f} or more for each" in quoted
     assert f"and {faults.loc['none', 'share flagged']:.0%} of sound spectra".replace("%", " %") in quoted

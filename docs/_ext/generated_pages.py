@@ -48,6 +48,8 @@ TABLES = (
     ("phase6", "Heads for classes", "", CLASSES),
     ("finetuning", "Tuned on each calibration set, over the frozen encoder", "", None),
     ("intervals", "Prediction intervals", "", None),
+    ("published", "Publishers' own splits", "", None),
+    ("confirm", "Families that nobody developed on", "", {}),
     ("robustness", "Perturbed spectra", "Growth of the error under each perturbation.", None),
     (
         "ranges",

@@ -108,8 +108,10 @@ def test_what_embeds_to_nan_is_refused(damage: str, tmp_path: Path) -> None:
     else:
         for parameter in encoder.parameters():
             parameter.data.fill_(1e30)
-    path = save_checkpoint(tmp_path / "c.safetensors", encoder, name="c", statistics=statistics)
-    with pytest.raises(CheckpointError, match=r"c\.safetensors (embeds a plain spectrum to NaN|holds statistics that are NaN)"):
+    path = save_checkpoint(tmp_path / "c.safetensors", encoder, name="c", provenance={}, statistics=statistics)
+    with pytest.raises(
+        CheckpointError, match=r"c\.safetensors (embeds a plain spectrum to NaN|holds statistics that are NaN)"
+    ):
         load_checkpoint(path)
 
 
