@@ -98,6 +98,11 @@ def _keys(block: Spectra, made_by: str) -> Iterator[_Key]:
     return ((digest, hashlib.sha256(row).digest()) for row in values)
 
 
+def _checksum(space: bytes, row: bytes, vector: bytes) -> int:
+    """Return a checksum that holds for this vector of this spectrum alone."""
+    return zlib.crc32(vector, zlib.crc32(row, zlib.crc32(space)))
+
+
 class _Memory:
     """The latest embeddings of this process, as many as fit."""
 
@@ -173,7 +178,7 @@ class _Disk:
                         )
                         for row, vector, checksum in answer:
                             # What was damaged counts as missing.
-                            if len(vector) == 4 * width and zlib.crc32(vector) == checksum:
+                            if len(vector) == 4 * width and _checksum(space, row, vector) == checksum:
                                 vectors[space, row] = np.frombuffer(vector, dtype="<f4")
         except sqlite3.DatabaseError as error:
             self._complain(error)
@@ -184,7 +189,7 @@ class _Disk:
         rows = []
         for (space, row), vector in vectors.items():
             blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
-            rows.append((space, row, blob, zlib.crc32(blob)))
+            rows.append((space, row, blob, _checksum(space, row, blob)))
         try:
             with closing(self._open()) as connection, connection:
                 connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", rows)

@@ -108,6 +108,16 @@ def test_damage_on_disk_is_no_answer(encoded: list[int], tmp_path: Path, spectra
     assert encoded == [len(spectra)] * 4
 
 
+def test_a_vector_of_another_spectrum_is_no_answer(tmp_path: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
+    embedder = SpectralEmbedder(wavelengths=nm, adapt=False, cache=str(tmp_path))
+    before = embedder.fit_transform(spectra[:2])
+    with sqlite3.connect(tmp_path / "embeddings.sqlite") as connection:
+        (a, *first), (b, *second) = connection.execute("SELECT row, vector, checksum FROM rows").fetchall()
+        for row, content in ((a, second), (b, first)):
+            connection.execute("UPDATE rows SET vector = ?, checksum = ? WHERE row = ?", (*content, row))
+    assert np.array_equal(embedder.fit_transform(spectra[:2]), before)
+
+
 def test_a_cache_that_cannot_be(tmp_path: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ValueError, match="must be a folder that can be written to"):

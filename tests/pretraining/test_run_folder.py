@@ -10,6 +10,7 @@ import torch
 from nirs4all_vit.files import file_sha256, lock_folder
 from nirs4all_vit.pretraining import BaselineCache, Pretraining
 from nirs4all_vit.pretraining.record import FILE, load_state, plot_losses, save_state
+from tests.conftest import run_python
 from tests.pretraining.test_loop import bank, config
 
 
@@ -89,3 +90,29 @@ def test_drawing_leaves_the_backend_alone(tmp_path: Path) -> None:
     with matplotlib.rc_context({"backend": "svg"}):
         assert plot_losses(tmp_path) == tmp_path / "loss.png"
         assert matplotlib.get_backend() == "svg"
+
+
+def test_a_forked_child_leaves_its_parents_spectra(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from nirs4all_vit.pretraining import load_x_bank
+bank = load_x_bank(BANK, progress=False)
+folder = Path(bank[0].owner.name)
+child = os.fork()
+if child == 0:
+    del bank
+    sys.exit()  # runs what is to be run at exit
+os.waitpid(child, 0)
+# Nor does another process take it for one that was left, however long it has been there.
+os.utime(folder, (0, 0))
+load_x_bank(BANK, progress=False)
+assert folder.is_dir() and len(bank[0].values) == 2
+left = folder.with_name(folder.name + "-left")
+left.mkdir()
+os.utime(left, (0, 0))
+load_x_bank(BANK, progress=False)
+assert not left.exists() and folder.is_dir()
+"""
+    (tmp_path / "a.csv").write_text("1100,1110,1120\n1,2,3\n2,3,5\n")
+    run_python(f"BANK = {str(tmp_path)!r}\n{code}")

@@ -6,25 +6,28 @@ import hashlib
 import json
 import os
 import shutil
-import socket
 import tempfile
+import time
 import warnings
 import weakref
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
-from ...files import file_sha256, read_checked, write_checksum
+from ...files import file_sha256, lock_folder, read_checked, write_checksum
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
 from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
 
 #: Prefix of temporary folders; key by which a parsed copy knows its table.
-_SPOOL, _PARSED = "x_bank-", "parsed_from"
+_SPOOL, _PARSED = "nirs4all_vit-x_bank-", "parsed_from"
+#: Seconds without a lock after which a temporary folder is what a killed process left.
+_ABANDONED = 60.0
 
 
 class LeftOut(NamedTuple):
@@ -126,20 +129,29 @@ def bank_hash(datasets: Sequence[SpectralDataset]) -> str:
 
 
 class _TemporaryFolder:
-    """A folder that goes with the last object that refers to it."""
+    """A folder that goes with the last object that refers to it, in the process that made it."""
 
     def __init__(self) -> None:
         _sweep()
-        self.name = tempfile.mkdtemp(prefix=f"{_SPOOL}{socket.gethostname()}-{os.getpid()}-")
-        weakref.finalize(self, shutil.rmtree, self.name, ignore_errors=True)
+        self.name = tempfile.mkdtemp(prefix=_SPOOL)
+        weakref.finalize(self, _remove, self.name, os.getpid(), lock_folder(Path(self.name)))
+
+
+def _remove(name: str, owner: int, held: IO[bytes]) -> None:
+    # A forked child that ends must leave its parent the folder.
+    if os.getpid() == owner:
+        shutil.rmtree(name, ignore_errors=True)
+        held.close()
 
 
 def _sweep() -> None:
-    """Remove what killed processes of this machine left."""
-    for path in Path(tempfile.gettempdir()).glob(f"{_SPOOL}{socket.gethostname()}-*-*"):
-        pid = path.name.rsplit("-", 2)[1]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(path, ignore_errors=True)
+    """Remove what killed processes left: folders whose lock nobody holds, in whatever container."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_SPOOL}*"):
+        with suppress(OSError):
+            # One that was made this moment has no lock yet.
+            if time.time() - path.stat().st_mtime > _ABANDONED:
+                with lock_folder(path):
+                    shutil.rmtree(path, ignore_errors=True)
 
 
 class _Spool:
