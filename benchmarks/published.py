@@ -31,9 +31,11 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     # One split of a target has no seed of its own; statistics average over it.
     by_seed = errors.assign(seed=0).set_index("seed", append=True)
     skilled = statistics.predictable(by_seed)
-    kept = statistics.of_targets(by_seed, skilled).drop(columns="mean")
+    compared = statistics.of_targets(by_seed, skilled).drop(columns="mean")
     rows = [
-        statistics.compare(kept, reference).assign(reference=reference) for reference in ("pls", REFERENCE) if len(kept)
+        statistics.compare(compared, reference).assign(reference=reference)
+        for reference in ("pls", REFERENCE)
+        if len(compared)
     ]
     if rows:
         write_table(pd.concat(rows), to / "published")

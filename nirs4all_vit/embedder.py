@@ -310,14 +310,14 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
                 "these spectra differ from the calibration's by no more than the samples of one instrument do: the embedding "
                 "is left as it is.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         elif shift.is_doubtful:
             warnings.warn(
                 "these spectra differ from the calibration's, but samples unlike the calibration's might explain it. If they are of the same "
                 "instrument, do not adapt; if of another, give samples like those of the calibration.",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=3,
             )
         return self
 

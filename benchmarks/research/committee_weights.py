@@ -43,7 +43,7 @@ def _members(task: Task, context: Context, path: Path) -> None:
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         committee = SpectralCommittee().fit(view.view(train, ""), train.y, groups=train.groups)
-        views = committee._views(np.asarray(view.view(test, "")))
+        views = committee.views(np.asarray(view.view(test, "")))
     predicted = {}
     for name, member in committee.members_.items():
         own = member.predict(views[name])
@@ -117,12 +117,12 @@ def compare(records: list[dict[str, Any]], measured: pd.DataFrame) -> pd.DataFra
             )
         errors = errors.dropna()
         skilled = statistics.predictable(errors)
-        kept = statistics.per_target(statistics.of_targets(errors, skilled))
+        by_target = statistics.per_target(statistics.of_targets(errors, skilled))
         for name in RULES:
-            ratio, to_gp = kept[name] / kept[REFERENCE], kept[name] / kept["gp"]
+            ratio, to_gp = by_target[name] / by_target[REFERENCE], by_target[name] / by_target["gp"]
             families = np.log(ratio).groupby("family").mean()
             rows.append({
-                "n": size, "rule": name, "targets": len(kept), "ratio": np.exp(np.log(ratio).mean()),
+                "n": size, "rule": name, "targets": len(by_target), "ratio": np.exp(np.log(ratio).mean()),
                 "by family": np.exp(families.mean()), "wins": (ratio < 1).mean(), "worst": ratio.max(),
                 "second": ratio.nlargest(2).iloc[-1], "to gp": np.exp(np.log(to_gp).mean()),
             })  # fmt: skip

@@ -115,7 +115,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         else:
             why_not = self._search(blocks, targets, codes)
         if why_not:
-            warnings.warn(f"{why_not}; the encoder stays as it was pretrained.", UserWarning, stacklevel=3)
+            warnings.warn(f"{why_not}; the encoder stays as it was pretrained.", UserWarning, stacklevel=4)
         self._finish(blocks, targets, codes)
         return self
 

@@ -75,7 +75,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
             raise ValueError(f"members={self.members!r}; choose some of {', '.join(MEMBERS)}.")
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True, ensure_min_samples=2)
         y = y.astype(np.float64)
-        views = self._views(X)
+        views = self.views(X)
         few = _spread(y, self.max_samples)
         self.members_: dict[str, Any] = {}
         for name, view in views.items():
@@ -102,7 +102,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
             "pls": PreprocessedPLS,
         }[name]()
 
-    def _views(self, X: NDArray[Any]) -> dict[str, Any]:
+    def views(self, X: NDArray[Any]) -> dict[str, Any]:
         """Return what each member reads: a matrix, or a list of them."""
         blocks, spectra = split(X, self.widths)
         embedding = X[:, : sum(block.shape[1] for block in blocks)]
@@ -122,7 +122,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         weights = np.array(list(self.weights_.values()))
         means, variances = np.empty((len(weights), len(X))), np.full((len(weights), len(X)), np.nan)
-        for k, (name, view) in enumerate(self._views(X).items()):
+        for k, (name, view) in enumerate(self.views(X).items()):
             predicted = self.members_[name].predict(view)
             if isinstance(predicted, tuple):
                 predicted, deviation = predicted
