@@ -48,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(text: str) -> Path:
-    return Path(text).resolve()
+    # Not resolved: what lies beside a link lies beside the link, not beside what it points to.
+    return Path(text).absolute()
 
 
 def main(options: argparse.Namespace) -> int:

@@ -209,7 +209,7 @@ def _bank_info(folder: Path) -> int:
     from .pretraining.data import load_x_bank
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\\d+ of \\d+ datasets were left out")  # the last lines say the same
+        warnings.filterwarnings("ignore", message=r"\d+ of \d+ datasets were left out")  # the last lines say the same
         bank = load_x_bank(folder, on_error="skip", progress=sys.stderr.isatty())
     print(f"{'dataset':<36}{'family':<30}{'spectra':>8}{'points':>7}  {'range (nm)':<12}{'mode':<14}instrument")
     for dataset in bank:

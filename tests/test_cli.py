@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -186,7 +187,9 @@ def test_info_on_a_bank(tmp_path: Path, capsys) -> None:
     assert lines[2].split() == ["leaf", "leaves", "5", "80", "1100-2498", "reflectance", "X100"]
     assert lines[3] == "2 datasets of 2 families, 10 spectra"
     (tmp_path / "bad.csv").write_text("1100,1200\n1,x\n")
-    assert main(["info", "--x-bank", str(tmp_path)]) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # told once
+        assert main(["info", "--x-bank", str(tmp_path)]) == 1
     assert "left out bad: bad.csv, line 2: 'x' is not a number" in capsys.readouterr().out
     assert main(["info", "--x-bank", str(tmp_path / "nowhere")]) == 1
     assert "no folder" in capsys.readouterr().err
