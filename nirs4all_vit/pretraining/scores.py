@@ -41,10 +41,10 @@ def read_targets(path: Path, dataset: SpectralDataset) -> tuple[pd.DataFrame, ND
     ValueError
         Another number of rows than there are spectra, no column of groups, or numbers that are written as text.
     """
-    table = read_target_table(path)
+    column = dataset.metadata.source.get("group")
+    table = read_target_table(path, () if column is None else (column,))
     if len(table) != len(dataset):
         raise ValueError(f"{path.name} has {len(table)} rows for {len(dataset)} spectra.")
-    column = dataset.metadata.source.get("group")
     if column is not None and column not in table:
         raise ValueError(f"{path.name} has no column {column!r}, which the metadata of {dataset.name} names as group.")
     groups = np.arange(len(table)) if column is None else _samples(table[column])

@@ -3,91 +3,96 @@
 from __future__ import annotations
 
 import csv
+import io
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import SpectralInputError, needed_by
+from ..errors import SpectralInputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_target_table(path: str | Path) -> pd.DataFrame:
-    """Read reference values beside spectra: numbers, classes, ids.
+def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV of reference values: numbers, classes, and columns that are no targets.
 
     Parameters
     ----------
     path : path
-        ``.csv`` (UTF-8; delimiter ``,`` with decimal points, or ``;`` or a tab with points or commas) or ``.parquet``, with a header.
+        UTF-8 with a header; delimiter ``,`` with decimal points, or ``;`` or a tab with points or commas.
+    ids : sequence of str
+        Columns that are no targets. They are kept as they are written, and so are those named ``meta_...``.
 
     Returns
     -------
     DataFrame
-        Columns as strings. Columns without any value are left out, and so are those that only number the rows: a warning
+        Columns as strings. Targets without any value are left out, and so are those that only number the rows: a warning
         names them.
 
     Raises
     ------
     SpectralInputError
         A file that is empty or not UTF-8, a row of another length than the header, numbers written as text; the message
-        names file and line.
+        names the file.
     """
     import pandas as pd
 
     path = Path(path)
-    if path.name.lower().endswith(".parquet"):
-        with needed_by(f"reading {path.name}", "pyarrow"):
-            import pyarrow  # noqa: F401
-        table, separator = pd.read_parquet(path), ";"
-    else:
-        table, separator = _read_text(path)
-    table = table.rename(columns=lambda name: str(name).strip())
-    table = table.dropna(axis="columns", how="all")
-    counting = [name for name in table if _counts_rows(table[name])]
-    if counting:
-        warnings.warn(
-            f"{path.name}: {', '.join(map(repr, counting))} only numbers the rows, and is left out.", stacklevel=2
-        )
-    return table.drop(columns=counting).apply(_numbers, where=path.name, separator=separator)
-
-
-def _read_text(path: Path) -> tuple[pd.DataFrame, str]:
-    import pandas as pd
-
     try:
         text = path.read_text("utf-8-sig")
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
-    lines = [(i, line) for i, line in enumerate(text.splitlines(), start=1) if line.strip()]
-    if not lines:
+    if not text.strip():
         raise SpectralInputError(f"{path.name} is empty; its first line must name the targets.")
-    separator = max(",;\t", key=lines[0][1].count)
-    rows = list(zip((i for i, _ in lines), csv.reader([line for _, line in lines], delimiter=separator), strict=False))
-    header = rows[0][1]
-    width = len(header)
-    for number, row in rows[1:]:
-        # A delimiter at the end of each row makes a cell more, which would shift all names by one.
-        if len(row) != width and not (len(row) == width + 1 and not row[-1].strip()):
-            raise SpectralInputError(f"{path.name}, line {number}: {len(row)} values under {width} columns.")
-    repeated = next((name for i, name in enumerate(header) if name.strip() and name in header[:i]), None)
+    separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    _check_rows(path, text, separator)
+    with warnings.catch_warnings():
+        # A delimiter at the end of each row, which must not make an index of the first column.
+        warnings.simplefilter("ignore", pd.errors.ParserWarning)
+        table = pd.read_csv(io.StringIO(text), sep=separator, index_col=False)
+    # pandas gives a column without a name one of its own.
+    table = table.set_axis(["" if str(name).startswith("Unnamed: ") else str(name).strip() for name in table], axis=1)
+
+    def is_target(name: str) -> bool:
+        return name not in ids and not name.startswith("meta_")
+
+    filled = [not (is_target(str(name)) and empty) for name, empty in table.isna().all().items()]
+    table = table.loc[:, filled]
+    targets = [name for name in map(str, table) if is_target(name)]
+    if targets.count("") > 1:
+        raise SpectralInputError(f"{path.name}: {targets.count('')} columns of values have no name; name them.")
+    counting = [name for name in targets if _counts_rows(table[name])]
+    if counting:
+        warnings.warn(
+            f"{path.name}: {', '.join(map(repr, counting))} only numbers the rows, and is left out.", stacklevel=2
+        )
+    read = {name: _numbers(table[name], path.name, separator) for name in targets if name not in counting}
+    return table.drop(columns=counting).assign(**read)
+
+
+def _check_rows(path: Path, text: str, separator: str) -> None:
+    """Refuse rows of another length than the header, and names that stand twice."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+    try:
+        header: list[str] = []
+        for row in reader:
+            if len(row) < 2 and not "".join(row).strip():
+                continue  # a blank line
+            header = header or row
+            if len(row) != len(header) and not (len(row) == len(header) + 1 and not row[-1].strip()):
+                raise SpectralInputError(
+                    f"{path.name}, line {reader.line_num}: {len(row)} values under {len(header)} columns."
+                )
+    except csv.Error as error:
+        raise SpectralInputError(f"{path.name}, line {reader.line_num}: {error}.") from error
+    named = [name.strip() for name in header if name.strip()]
+    repeated = next((name for i, name in enumerate(named) if name in named[:i]), None)
     if repeated is not None:
         raise SpectralInputError(f"{path.name}: two columns are named {repeated!r}; rename one.")
-    table = pd.DataFrame([row[:width] for _, row in rows[1:]], columns=header)
-    return table.apply(
-        lambda column: pd.Series(_parsed(column.str.strip().replace("", None)), index=column.index)
-    ), separator
-
-
-def _parsed(column: pd.Series) -> pd.Series:
-    """Return a column of text as numbers, where all of it is."""
-    import pandas as pd
-
-    column = column.where(~column.isin(["NA", "NaN", "nan", "N/A", "null", "None"]), None)
-    numbers = pd.to_numeric(column, errors="coerce")
-    return numbers if (numbers.notna() == column.notna()).all() else column
 
 
 def _counts_rows(column: pd.Series) -> bool:

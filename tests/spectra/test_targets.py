@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -53,3 +54,20 @@ def test_what_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_bytes(content)
     with pytest.raises(SpectralInputError, match=message):
         read_target_table(tmp_path / "y.csv")
+
+
+def test_columns_that_are_no_targets_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "y.csv").write_text("meta_no,piece,y\n1,1,5\n2,2,6\n3,3b,8\n4,4,9\n")
+    table = read_target_table(tmp_path / "y.csv", ["piece"])
+    assert table["meta_no"].tolist() == [1, 2, 3, 4]
+    assert table["piece"].tolist() == ["1", "2", "3b", "4"]
+    with pytest.raises(SpectralInputError, match="column 'piece': '3b' is not a number"):
+        read_target_table(tmp_path / "y.csv")
+
+
+@pytest.mark.xbank
+def test_the_tables_of_the_bank_are_read(x_bank: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for path in sorted((x_bank.parent / "y_bank").glob("*.csv")):
+            assert len(read_target_table(path)), path.name
