@@ -31,7 +31,7 @@ SPLITS = ("random", "kennard_stone", "spxy", "published")
 
 #: Columns of publishers' own splits: names of parts, or numbers of folds.
 _PARTS, _FOLDS = "meta_split", "meta_cv_fold"
-#: Names of parts that calibrate, in addition to what a ``test`` part is predicted from.
+#: Names of the parts that calibrate, and that validate; what is tested is named ``test``.
 _CALIBRATING, _VALIDATING = ("train", "training"), ("val",)
 
 

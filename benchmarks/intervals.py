@@ -15,12 +15,15 @@ from nirs4all_vit.heads import CrossConformalRegressor, make_head
 
 from .context import Context, mean_rmsep, parts, scores
 from .embeddings import EmbeddedView
+from .encoders import DEFAULT
 from .methods.registry import PARAMETERS, parse_method
 from .tables import measured, write_table
 from .tasks import Task
 
 #: What share of answers prediction intervals are asked to hold.
 COVERAGES = (0.8, 0.9, 0.95)
+#: Its intervals have one width.
+_CONSTANT = f"ridge@{DEFAULT}"
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
@@ -50,6 +53,14 @@ def _distances(train: NDArray, test: NDArray) -> NDArray[np.float64]:
     return np.square(pca.transform(test) / np.sqrt(pca.explained_variance_ + 1e-12)).sum(axis=1)
 
 
+def _relative_width(table: pd.DataFrame, method: str, column: str) -> float:
+    """Return the geometric mean of widths over those of ridge on the same splits, which has one width for all samples."""
+    widths = table.pivot_table(index=["dataset", "target", "seed"], columns="method", values=column)
+    if _CONSTANT not in widths:
+        return np.nan
+    return float(np.exp(np.log(widths[method] / widths[_CONSTANT]).mean()))
+
+
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     """Write how many answers the intervals of each method hold, and how wide they are."""
     table = measured(tables["intervals"], "rmsep")
@@ -70,6 +81,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
             if f"far_{nominal}" in table
             else np.nan,
             "mean width / SD": by_target[f"width_{nominal}"].mean().median(),
+            "width / ridge's": _relative_width(table, method, f"width_{nominal}"),
         }
         rows.append(row)
     write_table(pd.DataFrame(rows), to / "intervals")

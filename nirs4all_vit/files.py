@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -123,6 +124,22 @@ def lock_folder(folder: Path) -> IO[bytes]:
         held.close()
         raise BlockingIOError(f"another process is writing to {folder}; wait for it, or name another folder.")
     return held
+
+
+def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
+    """Return what changes with a file's content: size, times, and which file it is. The time of change cannot be set back."""
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
+
+
+def content_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, read once as long as its stamp stays the same."""
+    return _sha256_at(path, stamp(path))
+
+
+@lru_cache(maxsize=16)
+def _sha256_at(path: Path, _stamp: tuple[int, ...]) -> str:
+    return file_sha256(path)
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:

@@ -142,6 +142,8 @@ def test_quoted_results_are_the_committed_ones() -> None:
         )
         in quoted
     )
+    width = committee.set_index("nominal").loc[0.9, "width / ridge's"]
+    assert f"at {width:.2f} of the ridge's width on the same 38 targets" in quoted
     confirmed = read_comparison("confirm").set_index("method")["geometric mean"]
     shown = [confirmed[name] for name in ("committee@nirs-base-v2", "ridge@nirs-base-v2", "gp")]
     assert (

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
-from ..files import atomic_path, file_sha256, open_own, try_lock
+from ..files import atomic_path, content_sha256, open_own, stamp, try_lock
 from ..spectra.alignment import whole_blocks
 from ..spectra.data import Spectra
 from ..spectra.sources import open_source
@@ -102,7 +102,7 @@ def embed_file(
     # By content: another file may have the size and the time of the one before.
     before_reading = stamp(source)
     identity = {
-        "source": file_sha256(source),
+        "source": content_sha256(source),
         "axis": hashlib.sha256(opened.wavelengths.tobytes()).hexdigest(),
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
         "embedder": None if embedder is None else hashlib.sha256(pickle.dumps(embedder)).hexdigest(),
@@ -124,12 +124,6 @@ def embed_file(
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")
         done.finish(readout)
         return done.n_rows, done.width
-
-
-def stamp(path: Path) -> list[int]:
-    """Return what changes with a file's content: size, times, and which file it is. The time of change cannot be set back."""
-    about = path.stat()
-    return [about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino]
 
 
 def _check_target(source: Path, target: Path) -> None:

@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError, needed_by
-from ..files import atomic_path, file_sha256, lock_folder
+from ..files import atomic_path, content_sha256, file_sha256, lock_folder, stamp
 from ..spectra.sources import SOURCE_SUFFIXES
-from .file import TARGET_SUFFIXES, embed_file, stamp
+from .file import TARGET_SUFFIXES, embed_file
 
 _MANIFEST = "embedding.json"
 #: Between two times that the record of a folder is written.
@@ -208,12 +208,12 @@ class _Record:
         made_of = self.files.get(target.name)
         if not isinstance(made_of, dict) or not target.exists():
             return False
-        if made_of.get("stamp") == stamp(source):
+        if made_of.get("stamp") == list(stamp(source)):
             return True
         # Copied, moved or touched: what counts is what it holds.
-        if made_of.get("sha256") != file_sha256(source):
+        if made_of.get("sha256") != content_sha256(source):
             return False
-        made_of["stamp"] = stamp(source)
+        made_of["stamp"] = list(stamp(source))
         return True
 
     def note(self, target: Path, made_of: dict[str, Any]) -> None:
@@ -232,7 +232,7 @@ class _Record:
 def _one(source: Path, target: Path, options: dict[str, Any]) -> tuple[int | None, str | None, dict[str, Any] | None]:
     wavelengths = options["wavelengths"] if source.suffix.lower() == ".npy" else None
     try:
-        made_of = {"stamp": stamp(source), "sha256": file_sha256(source)}
+        made_of = {"stamp": list(stamp(source)), "sha256": content_sha256(source)}
         return embed_file(source, target, **{**options, "wavelengths": wavelengths})[0], None, made_of
     except (SpectralInputError, SpectralAxisError, CheckpointError, OSError) as error:
         return None, str(error), None

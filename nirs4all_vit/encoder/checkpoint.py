@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CheckpointError
-from ..files import atomic_path, file_sha256
+from ..files import atomic_path, file_sha256, stamp
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,9 +137,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
         Missing, damaged, not one of ours, or of a newer format.
     """
     path = find_checkpoint(reference).resolve()
-    about = path.stat()
-    # A file that was replaced by one of the same size and time has another number, or was changed later.
-    checkpoint = _load(path, (about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino))
+    checkpoint = _load(path, stamp(path))
     bundled = BUNDLED.get(str(reference))
     if bundled and checkpoint.sha256 != bundled.sha256:
         raise CheckpointError(f"{path} is not the file that was released; install nirs4all_vit again.")
@@ -147,7 +145,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
 
 
 @lru_cache(maxsize=4)
-def _load(path: Path, stamp: tuple[int, ...]) -> Checkpoint:  # noqa: ARG001 - the cache's key
+def _load(path: Path, _stamp: tuple[int, ...]) -> Checkpoint:
     import torch
     from safetensors import SafetensorError, safe_open
 

@@ -116,11 +116,7 @@ class WeightedTargetwise(Targetwise):
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_columns)
-        y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            NaN is allowed where there are several targets.
-        groups : array-like of shape (n_samples,), optional
-            Physical sample of each row: replicates stay together when parameters are chosen.
+        X, y, groups : as in `Targetwise.fit`
         sample_weight : array-like of shape (n_samples,), optional
             A sample of twice the weight has half the noise variance; one of weight 0 is left out.
 

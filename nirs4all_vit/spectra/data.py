@@ -39,8 +39,9 @@ _FEWEST_FRAMED = 3
 # "9,090" may be nine thousand or nine.
 _THOUSANDS = re.compile(r"^\s*X?\d{1,3},\d{3}(?!\d)")
 
-# "9.091": a thousands mark in half of Europe. Near-infrared axes end by 3 um.
-_GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
+#: "9.091" or "9,091": numbers that can hold a mark of thousands.
+GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
+# Near-infrared axes end here, in um.
 _LONGEST_NEAR_INFRARED = 3.0
 
 _RENAMED = re.compile(r"^(.+)\.(\d+)$")
@@ -135,7 +136,7 @@ def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str
     names = [label for label in labels if isinstance(label, str)]
     if unit != "auto" or guess_axis_unit(axis) != "um" or float(np.max(axis)) <= _LONGEST_NEAR_INFRARED:
         return
-    if names and all(_GROUPED.fullmatch(name.strip()) for name in names):
+    if names and all(GROUPED.fullmatch(name.strip()) for name in names):
         raise SpectralAxisError(
             f"column {names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
             "thousands mark; say axis_unit='um', or write the numbers without marks."

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .data import guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .data import GROUPED, guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
 from .signal import check_values
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
 #: Lines, and characters, that decimal signs are told from.
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
-#: "1,024" or "1.024", and "0,31".
-_GROUPED, _COMMA = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+"), re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
+#: "0,31": a decimal comma.
+_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
 
 #: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
 MOST_WAVELENGTHS = 50_000
@@ -324,7 +324,7 @@ def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) 
     """
     for mark in ",.":
         marked = [cell.strip() for row in cells for cell in row if mark in cell]
-        if not marked or not all(_GROUPED.fullmatch(cell) for cell in marked):
+        if not marked or not all(GROUPED.fullmatch(cell) for cell in marked):
             continue
         for row in cells:
             plain = next((cell.strip() for cell in row if cell.strip().isdigit() and len(cell.strip()) < 4), None)
