@@ -1,0 +1,134 @@
+"""Figures of merit of a calibration, as chemometricians report them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+#: Resamplings of the samples that a confidence interval rests on.
+_N_BOOTSTRAPS = 2000
+
+
+@dataclass(frozen=True)
+class RegressionMetrics:
+    """Errors of predicted values.
+
+    Attributes
+    ----------
+    n : int
+        Values that are compared.
+    rmse : float
+        Root mean squared error: RMSECV in cross-validation, RMSEP on a test set.
+    r2 : float
+        Coefficient of determination, 1 - SS(residual) / SS(total); NaN where the values do not vary.
+    bias : float
+        Mean of predicted minus measured.
+    sep : float
+        Standard error of prediction: the standard deviation of the residuals, bias removed.
+    rpd : float
+        Standard deviation of the measured values over the SEP.
+    rpiq : float
+        Interquartile range of the measured values over the RMSE.
+    slope : float
+        Slope of measured against predicted values; 1 is ideal.
+    """
+
+    n: int
+    rmse: float
+    r2: float
+    bias: float
+    sep: float
+    rpd: float
+    rpiq: float
+    slope: float
+
+
+@dataclass(frozen=True)
+class ClassificationMetrics:
+    """Errors of predicted classes.
+
+    Attributes
+    ----------
+    n : int
+    accuracy : float
+    balanced_accuracy : float
+        Mean of the recalls of all classes.
+    f1 : float
+        Mean of the F1 scores of all classes.
+    error : float
+        1 - balanced accuracy.
+    """
+
+    n: int
+    accuracy: float
+    balanced_accuracy: float
+    f1: float
+    error: float
+
+
+def regression_metrics(measured: ArrayLike, predicted: ArrayLike) -> RegressionMetrics:
+    """Compare predicted with measured values, each (n_samples,); pairs with a NaN are left out."""
+    y, p = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    there = np.isfinite(y) & np.isfinite(p)
+    y, p = y[there], p[there]
+    n = len(y)
+    if not n:
+        nan = float("nan")
+        return RegressionMetrics(0, nan, nan, nan, nan, nan, nan, nan)
+    residual = p - y
+    rmse, bias = float(np.sqrt(np.mean(residual**2))), float(residual.mean())
+    sep = float(residual.std(ddof=1)) if n > 1 else float("nan")
+    spread = float(y.std(ddof=1)) if n > 1 else float("nan")
+    total = float(np.square(y - y.mean()).sum())
+    centred = p - p.mean()
+    of_predicted = float(centred @ centred)
+    return RegressionMetrics(
+        n,
+        rmse,
+        1.0 - float(np.square(residual).sum()) / total if total > 0 else float("nan"),
+        bias,
+        sep,
+        spread / sep if sep > 0 else float("nan"),
+        float(np.subtract(*np.percentile(y, [75, 25]))) / rmse if rmse > 0 else float("nan"),
+        float(centred @ y) / of_predicted if of_predicted > 0 else float("nan"),
+    )
+
+
+def classification_metrics(measured: ArrayLike, predicted: ArrayLike) -> ClassificationMetrics:
+    """Compare predicted with true classes, each (n_samples,)."""
+    from sklearn.metrics import accuracy_score, f1_score, recall_score
+
+    y, p = np.asarray(measured).astype(str), np.asarray(predicted).astype(str)
+    classes = np.unique(y)
+    balanced = float(recall_score(y, p, labels=classes, average="macro", zero_division=0))
+    f1 = float(f1_score(y, p, labels=classes, average="macro", zero_division=0))
+    return ClassificationMetrics(len(y), float(accuracy_score(y, p)), balanced, f1, 1.0 - balanced)
+
+
+def rmse_ratio_interval(
+    errors: NDArray[np.float64], reference: NDArray[np.float64], groups: NDArray[np.intp], confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return the ratio of two root mean squared errors with a bootstrap confidence interval over samples.
+
+    Parameters
+    ----------
+    errors, reference : ndarray of shape (n_samples,)
+        Squared errors of two methods on the same samples, averaged over repetitions.
+    groups : ndarray of shape (n_samples,)
+        Number of the physical sample of each row: replicates are drawn together.
+    confidence : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    ratio, lower, upper : float
+    """
+    codes = np.unique(groups, return_inverse=True)[1]
+    ours, theirs = np.bincount(codes, errors), np.bincount(codes, reference)
+    counts = np.random.default_rng(0).multinomial(len(ours), np.full(len(ours), 1.0 / len(ours)), _N_BOOTSTRAPS)
+    tiny = 1e-300
+    ratios = np.sqrt((counts @ ours) / np.maximum(counts @ theirs, tiny))
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(np.sqrt(ours.sum() / max(float(theirs.sum()), tiny))), float(low), float(high)
