@@ -49,6 +49,10 @@ class NoveltyLimits:
     weights: NDArray[np.float32]
     t2_limit: float
     q_limit: float
+    held_out: NDArray[np.float64]
+    """T2 and Q of calibration spectra that were left out, (2, n_looked)."""
+    rows: NDArray[np.intp]
+    """Which of the calibration spectra these are, (n_looked,)."""
 
     @classmethod
     def fit(
@@ -84,8 +88,10 @@ class NoveltyLimits:
             Too few samples.
         """
         codes = np.arange(sum(map(len, blocks))) if codes is None else codes
+        looked = np.arange(len(codes))
         if len(codes) > _MOST:
-            blocks, codes = _some(blocks, codes)
+            looked = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
+            blocks, codes = take_rows(blocks, looked), codes[looked]
         n_samples = len(np.unique(codes))
         if n_samples < _FEWEST:
             raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")
@@ -95,14 +101,14 @@ class NoveltyLimits:
         size = float(np.sqrt(np.square(Z[:, :n_embedded], dtype=np.float64).sum(axis=1).mean()))
         weights = np.r_[np.ones(n_embedded), np.full(N_SIGNAL, _WEIGHT * (size or 1.0))].astype(np.float32)
         Z = Z * weights
-        held_out = []
+        held_out = np.empty((2, len(Z)))
         for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
-            held_out.append(_t2_and_q(_components(Z[inside], n), Z[outside]))
+            held_out[:, outside] = _t2_and_q(_components(Z[inside], n), Z[outside])
         # Two limits: each may refuse half of what both together may.
         share = (1.0 + confidence) / 2
-        limits = (np.quantile(part, share, method="weibull") for part in np.concatenate(held_out, axis=1))
+        limits = (np.quantile(part, share, method="weibull") for part in held_out)
         t2_limit, q_limit = (max(float(limit), 1e-300) for limit in limits)
-        return cls(_components(Z, n), weights, t2_limit, q_limit)
+        return cls(_components(Z, n), weights, t2_limit, q_limit, held_out, looked)
 
     def measure(self, checkpoint: Checkpoint, blocks: list[Spectra], device: str) -> NDArray[np.float64]:
         """Return T2 and Q, (2, n_spectra)."""
@@ -160,12 +166,6 @@ def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _components(Z: NDArray[np.float32], n: int) -> PCA:
     return PCA(n, svd_solver="randomized", random_state=0).fit(Z.astype(np.float64))
-
-
-def _some(blocks: list[Spectra], codes: NDArray[np.intp]) -> tuple[list[Spectra], NDArray[np.intp]]:
-    """Return some spectra of all blocks, in order, with the numbers of their samples."""
-    sample = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
-    return take_rows(blocks, sample), codes[sample]
 
 
 def _t2_and_q(pca: PCA, Z: NDArray[np.float32]) -> NDArray[np.float64]:

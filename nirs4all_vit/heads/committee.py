@@ -118,29 +118,45 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
 
     def _predict_target(self, X: Any, return_std: bool = False) -> Any:
         """Predict; with `return_std` the standard deviations, too: of the Gaussian processes, and between the members."""
+        means, variances = self._of_members(X)
+        mean = np.array(list(self.weights_.values())) @ means
+        return (mean, self._deviation(means, variances)) if return_std else mean
+
+    def predict_members(self, X: Any) -> dict[str, NDArray[np.float64]]:
+        """Return the prediction of each member, (n_samples,) or, of several targets, (n_samples, n_targets)."""
+        if "estimators_" in self.__dict__:
+            parts = [one.predict_members(X) for one in self.estimators_]
+            return {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
+        return dict(zip(self.members_, self._of_members(X)[0], strict=True))
+
+    def _of_members(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return predictions and variances of the members, (n_members, n_samples) each; NaN where a member knows no variance."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
-        weights = np.array(list(self.weights_.values()))
-        means, variances = np.empty((len(weights), len(X))), np.full((len(weights), len(X)), np.nan)
+        means = np.empty((len(self.members_), len(X)))
+        variances = np.full_like(means, np.nan)
         for k, (name, view) in enumerate(self.views(X).items()):
             predicted = self.members_[name].predict(view)
             if isinstance(predicted, tuple):
                 predicted, deviation = predicted
                 variances[k] = np.square(deviation)
             means[k] = np.ravel(predicted)
+        return means, variances
+
+    def _deviation(self, means: NDArray[np.float64], variances: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the standard deviation of the mean of the members, (n_samples,)."""
+        weights = np.array(list(self.weights_.values()))
         mean = weights @ means
-        if not return_std:
-            return mean
         # The processes' own variance (without processes, the error on samples left out), and how far the members are from one another.
         between = weights @ np.square(means - mean)
         is_process = ~np.isnan(variances).any(axis=1)
         if not is_process.any():
             left_out = np.array([left_out_rmse(member) for member in self.members_.values()])
-            return mean, np.sqrt(weights @ np.square(left_out) + between)
+            return np.sqrt(weights @ np.square(left_out) + between)
         # Processes that take no part in the mean still know how far a sample is.
         shares = weights * is_process if (weights * is_process).any() else is_process / is_process.sum()
         own = np.where(is_process[:, np.newaxis], variances, 0.0)
-        return mean, np.sqrt((shares / shares.sum()) @ own + between)
+        return np.sqrt((shares / shares.sum()) @ own + between)
 
 
 def left_out_rmse(member: Any) -> float:

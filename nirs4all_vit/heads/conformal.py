@@ -141,12 +141,27 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             raise ValueError(f"coverage={coverage} must lie between 0 and 1.")
         check_is_fitted(self)
         centre, scale = _with_deviation(self.estimator_, X, params)
-        # Place (n + 1) * coverage among n sorted residuals, between two of them where need be: rounding up would hold more than
-        # asked for, by half a sample. Replicates are no further samples.
-        share = coverage * (self.n_samples_ + 1) / self.n_samples_
-        width = np.quantile(self.residuals_, share, method="interpolated_inverted_cdf") if share <= 1 else np.inf
+        width = conformal_quantile(self.residuals_, self.n_samples_, coverage)
         half = width if scale is None else width * scale
         return np.stack([centre - half, centre + half], axis=1)
+
+
+def conformal_quantile(residuals: NDArray[np.float64], n_samples: int, coverage: float) -> float:
+    """Return the residual that a new sample exceeds with a probability of 1 - `coverage`; infinity if there are too few samples.
+
+    Parameters
+    ----------
+    residuals : ndarray of shape (n,)
+        Of samples left out.
+    n_samples : int
+        Physical samples among them: replicates are no further ones.
+    coverage : float
+        Between 0 and 1.
+    """
+    # Place (n + 1) * coverage among n sorted residuals, between two of them where need be: rounding up would hold more than
+    # asked for, by half a sample.
+    share = coverage * (n_samples + 1) / n_samples
+    return float(np.quantile(residuals, share, method="interpolated_inverted_cdf")) if share <= 1 else np.inf
 
 
 def _with_deviation(

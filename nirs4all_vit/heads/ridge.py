@@ -6,13 +6,20 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+from sklearn.base import clone
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from sklearn.preprocessing import LabelBinarizer
-from sklearn.utils.validation import check_consistent_length
+from sklearn.utils.validation import _num_samples, check_consistent_length, validate_data
 
 from ..fitting import all_or_nothing
+from ..spectra.data import spread_rows
 from .targetwise import WeightedTargetwise
 
+#: Samples that a penalty is chosen on, at most, evenly spread; of more the ridge itself is solved by its normal equations.
+_MAX_SEARCHED = 3000
+#: Rows at a time, where sums run over many samples.
+_ROWS = 1024
 #: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
 ALPHAS = np.logspace(-6, 4, 41)
 
@@ -74,6 +81,37 @@ def best_penalty(X: Any, Y: NDArray[np.float64], groups: Any, alphas: Any) -> tu
     return float(np.asarray(alphas)[best]), float(errors[best]) / Y.size
 
 
+def solve_ridge(
+    X: NDArray[Any], Y: NDArray[np.float64], alpha: float, sample_weight: NDArray[np.float64] | None = None
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return coefficients (n_targets, n_columns) and intercepts (n_targets,) of a ridge, without a copy of `X` in float64.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_columns)
+    Y : ndarray of shape (n_samples, n_targets)
+    alpha : float
+        Penalty.
+    sample_weight : ndarray of shape (n_samples,), optional
+    """
+    weights = np.ones(len(X)) if sample_weight is None else sample_weight
+    total = weights.sum()
+    X_mean = sum(weights[rows] @ X[rows].astype(np.float64) for rows in _slices(len(X))) / total
+    Y_mean = weights @ Y / total
+    gram, product = np.zeros((X.shape[1], X.shape[1])), np.zeros((X.shape[1], Y.shape[1]))
+    for rows in _slices(len(X)):
+        part = (X[rows] - X_mean) * np.sqrt(weights[rows])[:, np.newaxis]
+        gram += part.T @ part
+        product += part.T @ ((Y[rows] - Y_mean) * np.sqrt(weights[rows])[:, np.newaxis])
+    gram[np.diag_indices_from(gram)] += alpha
+    coefficients = cho_solve(cho_factor(gram, lower=True, overwrite_a=True, check_finite=False), product).T
+    return coefficients, Y_mean - coefficients @ X_mean
+
+
+def _slices(n: int) -> list[slice]:
+    return [slice(start, start + _ROWS) for start in range(0, n, _ROWS)]
+
+
 def _has_groups(groups: Any) -> bool:
     return groups is not None and 1 < len(np.unique(np.asarray(groups))) < len(groups)
 
@@ -81,7 +119,8 @@ def _has_groups(groups: Any) -> bool:
 class GroupRidge(WeightedTargetwise, RidgeCV):
     """`sklearn.linear_model.RidgeCV` with ``groups``: replicates of a sample are left out together when the penalty is chosen.
 
-    Without groups it is RidgeCV by leave-one-out. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
+    Without groups it is RidgeCV by leave-one-out. Of more than 3,000 samples the penalty is chosen on 3,000, evenly spread, and the
+    ridge fitted on all. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
     (with groups and complete targets they share one).
 
     Parameters
@@ -94,6 +133,8 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
     _sees_to_zeros: ClassVar[bool] = True
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
+        if _num_samples(y) > _MAX_SEARCHED and self.cv is None and self.fit_intercept:  # type: ignore[has-type] # scikit-learn's
+            return self._fit_many(X, y, groups, sample_weight)
         if not _has_groups(groups):
             return RidgeCV.fit(self, X, y, sample_weight=sample_weight)
         alphas: Any = self.alphas  # type: ignore[has-type] # scikit-learn's
@@ -105,6 +146,29 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
         finally:
             self.alphas = alphas
         self.best_score_ = -error
+        return self
+
+    def _fit_many(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> GroupRidge:
+        """Choose the penalty on some of the samples, and fit on all."""
+        X, y = validate_data(
+            self, X, y, dtype=(np.float64, np.float32), multi_output=True, y_numeric=True, force_writeable=False
+        )
+        rows = spread_rows(len(y), _MAX_SEARCHED)
+        some, weights = (None if part is None else np.asarray(part) for part in (groups, sample_weight))
+        searched = clone(self)._fit_target(
+            X[rows],
+            y[rows],
+            groups=None if some is None else some[rows],
+            sample_weight=None if weights is None else weights[rows],
+        )
+        Y = np.asarray(y, dtype=np.float64).reshape(len(y), -1)
+        penalties = np.broadcast_to(searched.alpha_, Y.shape[1])
+        solved = {alpha: solve_ridge(X, Y, float(alpha), weights) for alpha in np.unique(penalties)}
+        coefficients = np.stack([solved[alpha][0][k] for k, alpha in enumerate(penalties)])
+        intercepts = np.array([solved[alpha][1][k] for k, alpha in enumerate(penalties)])
+        one = np.ndim(y) == 1
+        self.coef_, self.intercept_ = (coefficients[0], float(intercepts[0])) if one else (coefficients, intercepts)
+        self.alpha_, self.best_score_ = searched.alpha_, searched.best_score_
         return self
 
     def _predict_target(self, X: Any) -> Any:

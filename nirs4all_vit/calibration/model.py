@@ -1,0 +1,405 @@
+"""A fitted calibration: one embedder, a head for each target, intervals, and what is unlike the calibration samples."""
+
+from __future__ import annotations
+
+import copy
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.metrics import accuracy_score, r2_score
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+from threadpoolctl import threadpool_limits
+
+from ..diagnostics.novelty import SpectralNovelty
+from ..embedder import SpectralEmbedder
+from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
+from ..errors import SpectralInputError
+from ..fitting import all_or_nothing
+from ..heads.conformal import conformal_quantile
+from .cross_validation import Folds, HeldOut, Progress, cross_validate, n_steps, unseen
+from .heads import check_head_name, class_scores, fit_head, new_head, predict_with_deviation, read_by
+from .targets import Target, as_targets
+
+#: In units of the scaled median absolute deviation of logarithms: calibration samples further out stand apart.
+_STANDS_APART = 3.0
+#: Samples up to which linear algebra is faster on one thread.
+_MOST_ON_ONE_THREAD = 600
+#: Samples that tell what is usual, at least.
+_FEWEST_USUAL = 10
+
+
+@dataclass(eq=False)
+class CalibratedTarget:
+    """What belongs to one target of a fitted calibration.
+
+    Attributes
+    ----------
+    name : str
+    classes : tuple of str
+        Empty for numbers.
+    head : estimator
+    nonconformity : ndarray of shape (n_measured,)
+        Of the calibration samples, in cross-validation (see `HeldOut.nonconformity`).
+    n_samples : int
+        Physical samples with a value.
+    range : tuple of two float
+        Least and greatest calibration value; NaN for classes.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    head: Any
+    nonconformity: NDArray[np.float64]
+    n_samples: int
+    range: tuple[float, float]
+
+
+class SpectralCalibration(BaseEstimator):
+    """Calibrate targets on spectra, and know how good the calibration is.
+
+    One `SpectralEmbedder` serves all targets; each target has its own head, fitted on the samples that it was measured on. Prediction
+    intervals come from a grouped, repeated cross-validation. `nirs4all_vit.calibrate` does the same from files, and writes a report.
+
+    Parameters
+    ----------
+    head : {"committee", "ridge", "pls", "plsda", "krr", "gp", "mlp", "logistic"}, default="committee"
+        A head of `make_head`.
+    task : {"auto", "regression", "classification"}, default="auto"
+        ``"auto"``: numbers are regression targets, texts are classes.
+    robust : bool, default=False
+        Down-weight directions sensitive to baseline drift, scatter and wavelength shift, as in `SpectralEmbedder`.
+    cv : str, default="auto"
+        Folds and repetitions, such as ``"5x3"``; ``"auto"`` is 5x3 with up to 1,500 samples and 5x1 of more.
+    coverage : float, default=0.9
+        Share of true values that prediction intervals are to hold.
+    checkpoint : str or path, default="nirs-base-v2"
+        As in `SpectralEmbedder`.
+
+    Attributes
+    ----------
+    embedder_ : SpectralEmbedder
+    targets_ : list of CalibratedTarget
+    target_names_ : list of str
+    novelty_ : SpectralNovelty, or None
+        None of fewer than ten samples, and after `adapt_to`.
+    cross_validation_ : list of HeldOut
+        One for each target; not saved.
+
+    Examples
+    --------
+    >>> from nirs4all_vit import SpectralCalibration
+    >>> model = SpectralCalibration().fit(X, protein, wavelengths=nm)  # doctest: +SKIP
+    >>> model.predict(X_new), model.predict_interval(X_new)  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        head: str = "committee",
+        *,
+        task: str = "auto",
+        robust: bool = False,
+        cv: str = "auto",
+        coverage: float = 0.9,
+        checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
+    ) -> None:
+        self.head = head
+        self.task = task
+        self.robust = robust
+        self.cv = cv
+        self.coverage = coverage
+        self.checkpoint = checkpoint
+
+    @all_or_nothing
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        wavelengths: Any = None,
+        groups: Any = None,
+        progress: Progress = unseen,
+    ) -> Self:
+        """Cross-validate, then fit on all samples.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths) or data frame
+            Spectra on one axis; NaN is a missing point.
+        y : array-like of shape (n_samples,) or (n_samples, n_targets), or data frame
+            Numbers or names of classes; NaN or None where a value was not measured.
+        wavelengths : array-like of shape (n_wavelengths,), optional
+            Axis of the spectra, unless column names are.
+        groups : array-like of shape (n_samples,), optional
+            Physical sample of each spectrum: replicates are never split.
+        progress : callable
+            Called with the name of each step that is done; `n_steps` says how many there are.
+
+        Raises
+        ------
+        SpectralInputError
+            Targets or parameters that cannot be calibrated on, and as in `SpectralEmbedder.fit`.
+        SpectralAxisError, CheckpointError
+            As in `SpectralEmbedder.fit`.
+        """
+        targets = as_targets(y, self.task)
+        check_head_name(self.head, {target.task for target in targets})
+        if not 0 < self.coverage < 1:
+            raise SpectralInputError(f"coverage={self.coverage} must lie between 0 and 1.")
+        located = SpectralEmbedder(self.checkpoint).locate(X, wavelengths, fitting=True)
+        if len(located) != 1:
+            raise SpectralInputError("spectra have axes of their own; a calibration takes spectra on one axis.")
+        spectra, nm = located[0].values.astype(np.float64, copy=False), located[0].wavelengths
+        if len(spectra) != len(targets[0].values):
+            raise SpectralInputError(
+                f"{len(spectra)} spectra, but {len(targets[0].values)} reference values; they must agree."
+            )
+        codes = (
+            np.arange(len(spectra))
+            if groups is None
+            else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        )
+        if len(codes) != len(spectra):
+            raise SpectralInputError(f"{len(spectra)} spectra, but {len(codes)} groups; they must agree.")
+        folds = Folds.parse(self.cv, len(spectra))
+        checkpoint = load_checkpoint(self.checkpoint)
+        # An encoder of points has no local contrast.
+        readout = checkpoint.encoder.readouts()[0]
+        widths = checkpoint.encoder.block_widths(readout)
+        embedder = SpectralEmbedder(
+            self.checkpoint, readout=readout, robust=self.robust, append_spectra=True, axis_unit="nm", cache=True
+        )
+        held_out = cross_validate(
+            spectra,
+            nm,
+            targets,
+            codes,
+            embedder=embedder,
+            widths=widths,
+            head=self.head,
+            folds=folds,
+            progress=progress,
+        )
+        self._fit_all(spectra, nm, targets, codes, embedder, widths, held_out)
+        progress("final model")
+        self.cross_validation_ = held_out
+        self.folds_ = folds
+        return self
+
+    def n_steps(self, y: Any, groups: Any = None) -> int:
+        """Return how often `fit` calls ``progress``."""
+        targets = as_targets(y, self.task)
+        n = len(targets[0].values)
+        codes = np.arange(n) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
+        return n_steps(targets, Folds.parse(self.cv, n), codes) + 1
+
+    def _fit_all(
+        self,
+        spectra: NDArray[np.float64],
+        nm: NDArray[np.float64],
+        targets: Sequence[Target],
+        codes: NDArray[np.intp],
+        embedder: SpectralEmbedder,
+        widths: tuple[int, ...],
+        held_out: Sequence[HeldOut],
+    ) -> None:
+        columns = embedder.fit_transform(spectra, wavelengths=nm)
+        width = columns.shape[1] - embedder.alignment_.wavelengths.size
+        fitted = []
+        for target, left_out in zip(targets, held_out, strict=True):
+            rows = target.rows
+            own = codes[rows]
+            replicates = own if len(np.unique(own)) < len(own) else None
+            head = fit_head(
+                new_head(self.head, target.task, widths), columns[rows], target.values[rows], replicates, width
+            )
+            values = target.values[rows]
+            ends = (np.nan, np.nan) if target.classes else (float(values.min()), float(values.max()))
+            fitted.append(
+                CalibratedTarget(target.name, target.classes, head, left_out.nonconformity(), len(np.unique(own)), ends)
+            )
+        self.embedder_, self.targets_ = embedder.set_params(cache=False), fitted
+        self.target_names_ = [target.name for target in targets]
+        self.width_, self.n_features_in_ = width, spectra.shape[1]
+        self.novelty_ = _usual(spectra, nm, codes, self.checkpoint)
+
+    def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[Any]:
+        """Predict, (n_samples,) of one target, else (n_samples, n_targets).
+
+        Parameters
+        ----------
+        X, wavelengths : as in `SpectralEmbedder.transform`
+            Spectra on any axis that shares a range with the calibration's.
+        """
+        return self._tidy([self._of(target, columns)[0] for target, columns in self._columns(X, wavelengths)])
+
+    def predict_interval(
+        self, X: Any, coverage: float | None = None, *, wavelengths: Any = None
+    ) -> NDArray[np.float64]:
+        """Return prediction intervals of the regression targets.
+
+        Parameters
+        ----------
+        X, wavelengths : as in `predict`
+        coverage : float, optional
+            Share of true values that they are to hold; by default that of the constructor.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, 2), or (n_samples, n_targets, 2)
+            Lower and upper bounds; NaN for targets of classes.
+        """
+        share = self._coverage(coverage)
+        bounds = []
+        for target, columns in self._columns(X, wavelengths):
+            half = self._half_width(target, columns, share)
+            centre = np.full(len(half), np.nan) if target.classes else self._of(target, columns)[0]
+            bounds.append(np.stack([centre - half, centre + half], axis=1))
+        return bounds[0] if len(bounds) == 1 else np.stack(bounds, axis=1)
+
+    def predict_all(self, X: Any, coverage: float | None = None, *, wavelengths: Any = None) -> list[dict[str, Any]]:
+        """Return for each target its ``predicted`` values and, of numbers, ``lower`` and ``upper``; of classes those ``possible``.
+
+        Parameters
+        ----------
+        X, coverage, wavelengths : as in `predict_interval`
+
+        Returns
+        -------
+        list of dict of str to ndarray of shape (n_samples,)
+        """
+        share = self._coverage(coverage)
+        out: list[dict[str, Any]] = []
+        for target, columns in self._columns(X, wavelengths):
+            centre, _ = self._of(target, columns)
+            if target.classes:
+                scores = class_scores(target.head, columns)
+                out.append({"predicted": centre, "possible": possible_classes(target, scores, share)})
+            else:
+                half = self._half_width(target, columns, share)
+                out.append({"predicted": centre, "lower": centre - half, "upper": centre + half})
+        return out
+
+    def score(self, X: Any, y: Any, *, wavelengths: Any = None) -> float:
+        """Return R2, or the accuracy of classes; the mean over several targets."""
+        import pandas as pd
+
+        truth = as_columns(y)
+        predicted = pd.DataFrame(
+            np.asarray(self.predict(X, wavelengths=wavelengths), dtype=object).reshape(len(truth), -1)
+        )
+        scores = []
+        for k, target in enumerate(self.targets_):
+            known = ~pd.isna(truth[:, k])
+            if target.classes:
+                scores.append(accuracy_score(truth[known, k].astype(str), predicted[k][known].astype(str)))
+            else:
+                scores.append(r2_score(truth[known, k].astype(float), predicted[k][known].astype(float)))
+        return float(np.mean(scores))
+
+    @all_or_nothing
+    def adapt_to(self, X: Any, *, wavelengths: Any = None) -> Self:
+        """Bring predictions of a second instrument to the calibration's, by spectra without reference values.
+
+        Parameters and warnings as in `SpectralEmbedder.adapt_to`. What is unusual on the second instrument is not known: `novelty_` is
+        None from now on.
+        """
+        check_is_fitted(self)
+        self.embedder_ = copy.copy(self.embedder_).adapt_to(X, wavelengths=wavelengths)
+        if self.embedder_.instrument_shift_ is not None:
+            self.novelty_ = None
+        return self
+
+    def filled(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return the share of the calibration's axis that has to be filled in for each spectrum, (n_samples,)."""
+        check_is_fitted(self)
+        return self.embedder_.alignment_.align(self.embedder_.locate(X, wavelengths))[1]
+
+    def measure_novelty(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return Hotelling's T2 and Q residuals over their limits, (n_samples, 2): above 1 is unlike the calibration; NaN if not known."""
+        check_is_fitted(self)
+        if self.novelty_ is None:
+            n = sum(map(len, self.embedder_.locate(X, wavelengths)))
+            return np.full((n, 2), np.nan)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `predict` says the same
+            t2, q = self.novelty_.t2(X, wavelengths=wavelengths), self.novelty_.q(X, wavelengths=wavelengths)
+        return np.stack([t2 / self.novelty_.t2_limit_, q / self.novelty_.q_limit_], axis=1)
+
+    def _coverage(self, coverage: float | None) -> float:
+        share = self.coverage if coverage is None else coverage
+        if not 0 < share < 1:
+            raise ValueError(f"coverage={share} must lie between 0 and 1.")
+        return share
+
+    def _columns(self, X: Any, wavelengths: Any) -> list[tuple[CalibratedTarget, NDArray[Any]]]:
+        check_is_fitted(self)
+        columns = self.embedder_.transform(X, wavelengths=wavelengths)
+        return [(target, read_by(target.head, columns, self.width_)) for target in self.targets_]
+
+    def _of(self, target: CalibratedTarget, columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+        if target.classes:
+            return np.asarray(target.head.predict(columns)), None
+        return predict_with_deviation(target.head, columns)
+
+    def _half_width(self, target: CalibratedTarget, columns: NDArray[Any], coverage: float) -> NDArray[np.float64]:
+        if target.classes:
+            return np.full(len(columns), np.nan)
+        scale = self._of(target, columns)[1]
+        width = conformal_quantile(target.nonconformity, target.n_samples, coverage)
+        return np.full(len(columns), width) if scale is None else width * scale
+
+    def _tidy(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
+        if len(parts) == 1:
+            return parts[0]
+        same = len({part.dtype.kind for part in parts}) == 1
+        return np.stack(parts if same else [part.astype(object) for part in parts], axis=1)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.target_tags.required = True
+        return tags
+
+
+def as_columns(y: Any) -> NDArray[Any]:
+    """Return targets as an array of objects, (n_samples, n_targets)."""
+    values = np.asarray(y, dtype=object)
+    return values.reshape(len(values), -1)
+
+
+def possible_classes(target: CalibratedTarget, scores: NDArray[np.float64], coverage: float) -> NDArray[Any]:
+    """Return the classes that a sample may have at a coverage, joined by ``|``, (n_samples,)."""
+    limit = conformal_quantile(target.nonconformity, target.n_samples, coverage)
+    return join_possible(np.asarray(target.head.classes_).astype(str), scores, limit)
+
+
+def join_possible(classes: NDArray[Any], scores: NDArray[np.float64], limit: float) -> NDArray[Any]:
+    """Return the classes that no other exceeds by more than a limit; the most likely one is always among them."""
+    n = scores.shape[1]
+    excess = np.stack([np.delete(scores, k, axis=1).max(axis=1) - scores[:, k] for k in range(n)], axis=1)
+    may = excess <= limit
+    may[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    return np.array(["|".join(classes[row]) for row in may], dtype=object)
+
+
+def _usual(
+    spectra: NDArray[np.float64], nm: NDArray[np.float64], codes: NDArray[np.intp], checkpoint: Any
+) -> SpectralNovelty | None:
+    """Learn what is usual; limits are where calibration samples left out stand apart from all others."""
+    if len(np.unique(codes)) < _FEWEST_USUAL:
+        return None
+    detector = SpectralNovelty(checkpoint, axis_unit="nm").fit(spectra, wavelengths=nm, groups=codes)
+    logarithms = np.log(np.maximum(detector.limits_.held_out, 1e-300))
+    middle = np.median(logarithms, axis=1, keepdims=True)
+    spread = 1.4826 * np.median(np.abs(logarithms - middle), axis=1)
+    t2, q = np.exp(middle[:, 0] + _STANDS_APART * np.maximum(spread, 0.1))
+    detector.limits_ = replace(detector.limits_, t2_limit=float(t2), q_limit=float(q))
+    detector.t2_limit_, detector.q_limit_ = float(t2), float(q)
+    return detector

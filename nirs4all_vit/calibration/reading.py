@@ -1,0 +1,357 @@
+"""Spectra and reference values from files, data frames or arrays, joined row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralAxisError, SpectralInputError
+from ..files import file_sha256
+from ..spectra.alignment import Alignment
+from ..spectra.cells import CellTable, axis_columns, id_column
+from ..spectra.data import Spectra, parse_axis_labels, to_nanometres
+from ..spectra.instruments import is_instrument_path, read_instruments
+from ..spectra.sources import open_source
+from ..spectra.targets import read_target_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Per cent of reflectance or transmittance: no absorbance is so large throughout a spectrum.
+_LEAST_PERCENT, _MOST_PERCENT = 5.0, 150.0
+#: Ids that a message names.
+_NAMED = 5
+
+
+@dataclass(frozen=True, eq=False)
+class SpectraSet:
+    """Spectra on one axis.
+
+    Attributes
+    ----------
+    values : ndarray of shape (n_spectra, n_wavelengths), float64
+        NaN where a point is missing.
+    wavelengths : ndarray of shape (n_wavelengths,), float64
+        In nm, ascending.
+    ids : ndarray of shape (n_spectra,), str
+        Those of the file; numbers of rows from 1 where it has none.
+    has_ids : bool
+    axis_unit : {"nm", "cm-1", "um"}
+        Unit of the file.
+    signal : str
+        What the values are, such as "absorbance"; "" where nobody knows.
+    others : dict of str to ndarray of shape (n_spectra,)
+        Columns of the file that are no wavelengths, as text.
+    notes : tuple of str
+        What was done, in sentences.
+    hashes : dict of str to str
+        SHA-256 of the files.
+    """
+
+    values: NDArray[np.float64]
+    wavelengths: NDArray[np.float64]
+    ids: NDArray[Any]
+    has_ids: bool
+    axis_unit: str = "nm"
+    signal: str = ""
+    others: dict[str, NDArray[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    hashes: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def take(self, rows: NDArray[Any]) -> SpectraSet:
+        """Return some of the spectra."""
+        others = {name: column[rows] for name, column in self.others.items()}
+        return replace(self, values=self.values[rows], ids=self.ids[rows], others=others)
+
+
+def read_spectra(
+    source: Any,
+    *,
+    wavelengths: Any = None,
+    axis_unit: str = "auto",
+    ids: str | None = None,
+    drop: Sequence[str] = (),
+    others: Sequence[str] = (),
+) -> SpectraSet:
+    """Read spectra.
+
+    Parameters
+    ----------
+    source : path, data frame, or array-like of shape (n_spectra, n_wavelengths)
+        A table, a ``.npy``, an instrument's file or a folder of such files.
+    wavelengths : array-like of shape (n_wavelengths,) or path, optional
+        Axis of an array or a ``.npy``.
+    axis_unit : {"auto", "nm", "cm-1", "um"}
+    ids : str, optional
+        Column of ids; without it the usual names are looked for.
+    drop : sequence of str
+        Columns of a table that are passed over.
+    others : sequence of str
+        Columns that are kept as text, where a table has them: targets and groups.
+
+    Raises
+    ------
+    SpectralInputError, SpectralAxisError
+        As `nirs4all_vit.spectra.sources.open_source`.
+    OSError
+        The file is not there.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there.")
+        read = _of_instruments(path) if is_instrument_path(path) else _of_file(path, wavelengths, axis_unit, ids, drop, others)
+    elif hasattr(source, "columns"):
+        read = _of_frame(source, wavelengths, axis_unit, ids, drop, others)
+    else:
+        values = np.asarray(source, dtype=np.float64)
+        if values.ndim != 2 or not values.size:
+            raise SpectralInputError(f"spectra have shape {values.shape}; give (n_spectra, n_wavelengths).")
+        if wavelengths is None:
+            raise SpectralAxisError("an array holds no axis; give wavelengths=.")
+        read = _on_axis(values, np.asarray(wavelengths), axis_unit)
+    return _as_absorbance(read)
+
+
+def _on_axis(values: NDArray[np.float64], axis: Any, axis_unit: str, ids: NDArray[Any] | None = None) -> SpectraSet:
+    nm = to_nanometres(axis, axis_unit)
+    if nm.size != values.shape[1]:
+        raise SpectralAxisError(f"{nm.size} wavelengths for spectra of {values.shape[1]} points; they must agree.")
+    block = Spectra.on_grid(values, nm)
+    names = np.array([str(k + 1) for k in range(len(values))]) if ids is None else ids
+    return SpectraSet(block.values, block.wavelengths, names, ids is not None, _unit(axis, axis_unit))
+
+
+def _unit(axis: Any, axis_unit: str) -> str:
+    """Tell the unit that an axis is written in."""
+    if axis_unit != "auto":
+        return axis_unit
+    parsed = parse_axis_labels(np.ravel(np.asarray(axis, dtype=object)))
+    if parsed is None:
+        return "nm"
+    written, unit = parsed
+    from ..spectra.data import guess_axis_unit
+
+    return guess_axis_unit(written) if unit == "auto" else unit
+
+
+def _of_file(
+    path: Path, wavelengths: Any, axis_unit: str, ids: str | None, drop: Sequence[str], others: Sequence[str]
+) -> SpectraSet:
+    hashes = {path.name: file_sha256(path)}
+    if path.name.lower().endswith(".npy"):
+        opened = open_source(path, axis_unit, None if wavelengths is None else Path(wavelengths))
+        values = opened.read()
+        return replace(_on_axis(values, opened.wavelengths, "nm"), hashes=hashes)
+    table = CellTable.open(path)
+    column = id_column(table.labels, [cells for _, cells in table.sample], ids)
+    kept = [name for name in table.labels if name in others or name.startswith("meta_")]
+    passed = [*dict.fromkeys([*kept, *([] if column is None else [column]), *drop])]
+    opened = open_source(path, axis_unit, None, passed)
+    columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in kept}
+    names = None if column is None else np.array([cell for _, cell in table.column(column)], dtype=str)
+    labels = [table.labels[i] for i in axis_columns(table.labels)]
+    values = opened.read()
+    read = _on_axis(values, opened.wavelengths, "nm", names)
+    return replace(read, axis_unit=_unit(labels, axis_unit), others=columns, hashes=hashes)
+
+
+def _of_frame(
+    frame: Any, wavelengths: Any, axis_unit: str, ids: str | None, drop: Sequence[str], others: Sequence[str]
+) -> SpectraSet:
+    import pandas as pd
+
+    frame = pd.DataFrame(frame)
+    labels = [str(label) for label in frame.columns]
+    frame = frame.set_axis(labels, axis=1)
+    cells = [[str(value) for value in row] for row in frame.head(100).to_numpy(dtype=object)] if ids or frame.select_dtypes(exclude="number").shape[1] else []
+    column = id_column(labels, cells, ids) if cells else None
+    kept = [name for name in labels if name in others or name.startswith("meta_")]
+    passed = {*kept, *drop, *([] if column is None else [column])}
+    spectra = frame[[name for name in labels if name not in passed]]
+    axis = list(spectra.columns) if wavelengths is None else wavelengths
+    if wavelengths is None:
+        odd = [name for name in spectra.columns if parse_axis_labels([name]) is None]
+        if odd and parse_axis_labels(spectra.columns) is None:
+            raise SpectralAxisError(f"column {odd[0][:40]!r} is not a wavelength; name it as ids=, groups= or target=, or drop it.")
+    try:
+        values = spectra.to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise SpectralInputError(f"spectra hold text: {error}; drop such columns.") from error
+    names = None
+    if column is not None:
+        names = frame[column].astype(str).to_numpy(dtype=str)
+    elif not isinstance(frame.index, pd.RangeIndex):
+        names = frame.index.astype(str).to_numpy(dtype=str)
+    columns = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in kept}
+    return replace(_on_axis(values, axis, axis_unit, names), others=columns)
+
+
+def _of_instruments(path: Path) -> SpectraSet:
+    """Read files of instruments; those with axes of their own are put on that of a typical spectrum."""
+    found = read_instruments(path)
+    blocks = [Spectra(value[np.newaxis], axis) for value, axis in zip(found.values, found.wavelengths, strict=True)]
+    notes = list(found.notes)
+    first = blocks[0].wavelengths
+    if all(np.array_equal(block.wavelengths, first) for block in blocks):
+        values, nm = np.concatenate([block.values for block in blocks]), first
+    else:
+        alignment, aligned = Alignment.fit(blocks)
+        values, nm = aligned[0].values, alignment.wavelengths
+        notes.append(f"the spectra have axes of their own, and were put on one from {nm[0]:g} to {nm[-1]:g} nm")
+    hashes = {source.name: file_sha256(source) for source in found.sources if source.is_file()}
+    return SpectraSet(
+        values, nm, np.array(found.ids, dtype=str), True, found.axis_unit, "absorbance" if found.signal else "", {}, tuple(notes), hashes
+    )
+
+
+def _as_absorbance(read: SpectraSet) -> SpectraSet:
+    """Turn per cent of reflectance or transmittance into absorbance."""
+    finite = read.values[np.isfinite(read.values)]
+    if not finite.size or finite.min() <= 0 or finite.max() > _MOST_PERCENT or np.median(finite) < _LEAST_PERCENT:
+        return read
+    note = (
+        f"values from {finite.min():.3g} to {finite.max():.3g} were taken for per cent of reflectance or transmittance R, and "
+        "converted to absorbance, log10(100 / R)"
+    )
+    return replace(read, values=2.0 - np.log10(read.values), signal="absorbance", notes=(*read.notes, note))
+
+
+@dataclass(frozen=True, eq=False)
+class Joined:
+    """Spectra with their reference values, row by row.
+
+    Attributes
+    ----------
+    spectra : SpectraSet
+    table : DataFrame
+        Columns of reference values, a row per spectrum; NaN where there is none.
+    groups : ndarray of shape (n_spectra,), str
+        Physical sample of each spectrum.
+    notes : tuple of str
+        How they were joined.
+    """
+
+    spectra: SpectraSet
+    table: pd.DataFrame
+    groups: NDArray[Any]
+    notes: tuple[str, ...]
+
+    def take(self, rows: NDArray[Any]) -> Joined:
+        """Return some of the rows."""
+        table = self.table.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows]
+        return replace(self, spectra=self.spectra.take(rows), table=table.reset_index(drop=True), groups=self.groups[rows])
+
+
+def read_targets(source: Any, *, ids: str | None, keep: Sequence[str]) -> tuple[pd.DataFrame, str | None, dict[str, str]]:
+    """Read reference values.
+
+    Parameters
+    ----------
+    source : path, data frame, Series or array-like
+    ids : str, optional
+        Column of ids; without it the usual names are looked for.
+    keep : sequence of str
+        Columns that are no targets and stay as they are written.
+
+    Returns
+    -------
+    table : DataFrame
+    column : str or None
+        The column of ids; "" stands for the index of a data frame.
+    hashes : dict of str to str
+    """
+    import pandas as pd
+
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there.")
+        cells = CellTable.open(path, targets=True)
+        column = id_column(cells.labels, [row for _, row in cells.sample], ids if ids in cells.labels else None)
+        table = read_target_table(path, [*keep, *([] if column is None else [column])])
+        if column is not None:
+            table[column] = [cell for _, cell in cells.column(column)]
+        return table, column, {path.name: file_sha256(path)}
+    if isinstance(source, pd.DataFrame):
+        table = source.set_axis([str(name) for name in source.columns], axis=1)
+        rows = [[str(value) for value in row] for row in table.head(100).to_numpy(dtype=object)]
+        column = id_column(list(table.columns), rows, ids if ids in table.columns else None)
+        if column is None and not isinstance(table.index, pd.RangeIndex):
+            return table.rename_axis("").reset_index(names=""), "", {}
+        return table.reset_index(drop=True), column, {}
+    if isinstance(source, pd.Series):
+        name = "target" if source.name is None else str(source.name)
+        return source.to_frame(name).reset_index(drop=True), None, {}
+    values = np.asarray(source)
+    if values.ndim not in (1, 2):
+        raise SpectralInputError(f"targets have shape {values.shape}; give (n_samples,) or (n_samples, n_targets).")
+    columns = values.reshape(len(values), -1)
+    names = ["target"] if columns.shape[1] == 1 else [f"target {k + 1}" for k in range(columns.shape[1])]
+    return pd.DataFrame(columns, columns=names).infer_objects(), None, {}
+
+
+def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: str | None) -> Joined:
+    """Join spectra and reference values: by id where both have ids, else by order.
+
+    Raises
+    ------
+    SpectralInputError
+        Counts that differ, no id in common, or two values for one id; the message has the counts.
+    """
+    import pandas as pd
+
+    notes = []
+    if column is not None and spectra.has_ids:
+        names = table[column].astype(str).str.strip()
+        own = pd.Series(spectra.ids).astype(str).str.strip()
+        if len(names) == len(own) and (names.to_numpy() == own.to_numpy()).all():
+            notes.append(f"{len(own)} spectra and reference values have the same ids in the same order")
+        else:
+            repeated = names[names.duplicated()]
+            if len(repeated):
+                raise SpectralInputError(f"id {repeated.iloc[0]!r} has several rows of reference values; keep one.")
+            place = {name: row for row, name in enumerate(names)}
+            rows = np.array([place.get(name, -1) for name in own])
+            known = np.count_nonzero(rows >= 0)
+            if not known:
+                raise SpectralInputError(
+                    f"no id of the {len(own)} spectra (such as {own.iloc[0]!r}) is among the {len(names)} of the reference values "
+                    f"(such as {names.iloc[0]!r}); name the columns of ids, or take ids out of one file to join by order."
+                )
+            without = own[rows < 0].unique()
+            notes.append(
+                f"{known} of {len(own)} spectra have reference values by id"
+                + (f"; without are {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}" if len(without) else "")
+            )
+            unused = len(names) - len(set(rows[rows >= 0]))
+            if unused:
+                notes.append(f"{unused} rows of reference values have no spectrum")
+            found = table.iloc[np.maximum(rows, 0)].reset_index(drop=True)
+            table = found.where(pd.Series(rows >= 0), other=np.nan) if (rows < 0).any() else found
+    else:
+        if len(table) != len(spectra):
+            raise SpectralInputError(
+                f"{len(spectra)} spectra, but {len(table)} rows of reference values; complete them, or give both files a column of ids."
+            )
+        notes.append(f"{len(spectra)} spectra and reference values were joined by their order")
+    return Joined(spectra, table, _groups(spectra, table, groups), tuple(notes))
+
+
+def _groups(spectra: SpectraSet, table: pd.DataFrame, groups: str | None) -> NDArray[Any]:
+    """Return the physical sample of each spectrum: a column, or ids that several spectra share."""
+    if groups is None:
+        return spectra.ids.astype(str) if spectra.has_ids else np.array([f"row {k + 1}" for k in range(len(spectra))])
+    if groups in table:
+        return table[groups].astype(str).to_numpy(dtype=str)
+    if groups in spectra.others:
+        return spectra.others[groups].astype(str)
+    raise SpectralInputError(f"no column is named {groups!r}; groups are a column of the spectra or of the reference values.")

@@ -1,0 +1,132 @@
+"""Targets of a calibration: a column of numbers or of classes each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralInputError
+
+#: Measured samples that a cross-validation takes, at least.
+FEWEST_SAMPLES = 10
+TASKS = ("auto", "regression", "classification")
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """One column of reference values.
+
+    Attributes
+    ----------
+    name : str
+    values : ndarray of shape (n_samples,)
+        float64, NaN where a value was not measured; or str, "" where a class is not known.
+    classes : tuple of str
+        Empty for numbers.
+    """
+
+    name: str
+    values: NDArray[Any]
+    classes: tuple[str, ...] = ()
+
+    @property
+    def task(self) -> str:
+        """``"classification"`` or ``"regression"``."""
+        return "classification" if self.classes else "regression"
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Samples whose value is known."""
+        return np.flatnonzero(self.values != "" if self.classes else np.isfinite(self.values))
+
+    def take(self, rows: NDArray[np.intp]) -> Target:
+        """Return the same target of some samples."""
+        return Target(self.name, self.values[rows], self.classes)
+
+
+def as_targets(y: Any, task: str = "auto") -> list[Target]:
+    """Read targets.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,) or (n_samples, n_targets), Series or data frame
+        A column of numbers is a regression target, a column of texts or truth values one of classes.
+    task : {"auto", "regression", "classification"}
+        ``"classification"`` makes classes of numbers.
+
+    Returns
+    -------
+    list of Target
+
+    Raises
+    ------
+    SpectralInputError
+        A task that does not go with the values, infinities, fewer than ten samples of a target, or classes that cannot be told apart
+        in cross-validation.
+    """
+    import pandas as pd
+
+    if task not in TASKS:
+        raise SpectralInputError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
+    if isinstance(y, pd.DataFrame):
+        table = y
+    elif isinstance(y, pd.Series):
+        table = y.to_frame(y.name if y.name is not None else "target")
+    else:
+        array = np.asarray(y)
+        if array.ndim not in (1, 2):
+            raise SpectralInputError(f"targets have shape {array.shape}; give (n_samples,) or (n_samples, n_targets).")
+        columns = array.reshape(len(array), -1)
+        names = ["target"] if columns.shape[1] == 1 else [f"target {k + 1}" for k in range(columns.shape[1])]
+        table = pd.DataFrame(columns, columns=names).infer_objects()
+    return [_target(str(name), table.iloc[:, k], task) for k, name in enumerate(table.columns)]
+
+
+def _target(name: str, column: Any, task: str) -> Target:
+    import pandas as pd
+
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    if task == "regression" and not numeric:
+        raise SpectralInputError(
+            f"target {name!r} holds text such as {str(column.dropna().iloc[0])[:40]!r}, no numbers."
+        )
+    if numeric and task != "classification":
+        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        if np.isinf(values).any():
+            raise SpectralInputError(
+                f"target {name!r} holds infinity at row {int(np.flatnonzero(np.isinf(values))[0])}."
+            )
+        target = Target(name, values)
+        if len(target.rows) >= 2 and not np.ptp(values[target.rows]):
+            raise SpectralInputError(
+                f"target {name!r} is {values[target.rows[0]]:g} in all samples; there is nothing to calibrate."
+            )
+    else:
+        values = np.array(
+            ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
+        )
+        known, counts = np.unique(values[values != ""], return_counts=True)
+        if len(known) < 2:
+            raise SpectralInputError(f"target {name!r} holds {len(known)} class; two are the fewest.")
+        if counts.min() < 2:
+            raise SpectralInputError(
+                f"class {str(known[counts.argmin()])!r} of target {name!r} has one sample; two are the fewest. Drop it, or join it to another."
+            )
+        if len(known) > len(values) / 2:
+            raise SpectralInputError(
+                f"target {name!r} has {len(known)} classes for {len(values)} samples: ids, not classes? Name the targets with target=."
+            )
+        target = Target(name, values, tuple(map(str, known)))
+    if len(target.rows) < FEWEST_SAMPLES:
+        raise SpectralInputError(
+            f"target {name!r} was measured on {len(target.rows)} samples; {FEWEST_SAMPLES} are the fewest that a cross-validation takes."
+        )
+    return target
+
+
+def _class_name(value: Any) -> str:
+    """Write 1.0 as 1: a column of class numbers with a gap is one of floats."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()
