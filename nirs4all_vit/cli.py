@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | export | pretrain | finetune | precompute-asls | info``."""
+"""Command line: ``nirs4all-vit embed | check | export | pretrain | finetune | precompute-asls | info``."""
 
 from __future__ import annotations
 
@@ -107,6 +107,20 @@ def _parser() -> argparse.ArgumentParser:
     folder.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster that takes the files")
     embed.set_defaults(run=_embed)
 
+    check = commands.add_parser("check", help="find what is wrong or odd in tables of spectra and reference values")
+    check.add_argument("file", type=Path, help="spectra: CSV or Parquet (header: the axis; a row per spectrum)")
+    check.add_argument("targets", type=Path, nargs="?", help="reference values: CSV (a column per target)")
+    check.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
+    check.add_argument("--id", dest="ids", metavar="COLUMN", help="column of ids (default: by its name and values)")
+    check.add_argument(
+        "--drop",
+        action="append",
+        default=[],
+        metavar="COLUMN",
+        help="pass over a column that is no wavelength; repeatable",
+    )
+    check.set_defaults(run=_check)
+
     export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .onnx")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
@@ -177,6 +191,19 @@ def _embed(options: argparse.Namespace) -> int:
         f"{len(results) - len(done) - len(failed)} were there, {len(failed)} failed"
     )
     return 1 if failed else 0
+
+
+def _check(options: argparse.Namespace) -> int:
+    from .spectra.checks import check_files
+
+    findings = check_files(
+        options.file, options.targets, axis_unit=options.axis_unit, ids=options.ids, drop=options.drop
+    )
+    for finding in findings:
+        print(f"{finding.severity}: {finding}")
+    counts = {kind: sum(finding.severity == kind for finding in findings) for kind in ("error", "warning", "note")}
+    print(", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items()))
+    return 1 if counts["error"] else 0
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -1,0 +1,281 @@
+"""Tables as text: cells as they are written, which columns are wavelengths, and which one holds ids."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpectralInputError, needed_by
+from .data import parse_axis_labels
+from .tables import BoundedLines
+
+#: What a column of ids is called, the surest names first.
+ID_NAMES = (
+    *("id", "sample_id", "sampleid", "sample", "sample_name", "name", "spectrum", "filename", "file", "label", "code"),
+)
+#: Names that a column of classes has as well.
+_AMBIGUOUS = ("label", "code")
+#: Reference values are no ids: fewer rows do not tell classes from ids.
+_FEWEST_IDS = 5
+
+#: Rows that a table is judged by, and the characters that they may have.
+_SAMPLED_ROWS, _SAMPLED_CHARACTERS = 100, 1 << 20
+
+#: What pandas takes for an empty cell.
+MISSING = frozenset(
+    ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
+) | frozenset(("NULL", "NaN", "None", "n/a", "nan", "null"))
+
+#: Words around a number, which all names of an axis share.
+_FRAMED = re.compile(r"^(\D*?)\d+(?:\.\d+)?(\D*)$")
+
+#: Between columns, as files of spectra (first hit) and of reference values (most hits) have it.
+_DELIMITERS = ",;\t"
+
+#: Errors of a file that ends too soon or is something else.
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, csv.Error)
+
+
+@dataclass
+class CellTable:
+    """A table whose cells are text.
+
+    Attributes
+    ----------
+    path : Path
+    delimiter : str
+    labels : list of str
+        Header.
+    header_line : int
+        Line of the header; 0 in a Parquet file.
+    sample : list of (int, list of str)
+        First rows, with their lines.
+    """
+
+    path: Path
+    delimiter: str = ","
+    labels: list[str] = field(default_factory=list)
+    header_line: int = 1
+    sample: list[tuple[int, list[str]]] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, path: str | Path, *, targets: bool = False) -> CellTable:
+        """Read the header and the first rows of a ``.csv``, ``.csv.gz`` or ``.parquet``.
+
+        `targets` tells a table of reference values, whose delimiter is found in another way. A `SpectralInputError` names a
+        file that is damaged, empty or in UTF-16. Bytes that are not UTF-8 come out as the replacement character.
+        """
+        table = cls(Path(path))
+        if table.is_parquet:
+            table.header_line, table.labels = 0, [str(name) for name in _parquet(table.path).schema_arrow.names]
+        else:
+            table._read_header(targets)
+        size = 0
+        for line, cells in islice(table.rows(), _SAMPLED_ROWS):
+            table.sample.append((line, cells))
+            size += sum(map(len, cells))
+            if size > _SAMPLED_CHARACTERS:
+                break
+        first = table.sample[0][1] if table.sample else []
+        if len(first) == len(table.labels) + 1 and not first[-1].strip():
+            table.labels.append("")  # a delimiter at the end of each row, but of the header
+        return table
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether the file is Parquet."""
+        return self.path.name.lower().endswith(".parquet")
+
+    def _read_header(self, targets: bool) -> None:
+        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
+        with opener(self.path, "rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise SpectralInputError(f"{self.path.name} is not UTF-8 text but UTF-16; save it as CSV in UTF-8.")
+        with self._text() as file:
+            for number, line in enumerate(file, start=1):
+                self.header_line = number
+                if line.strip():
+                    break
+            else:
+                what = "targets" if targets else "axis"
+                raise SpectralInputError(f"{self.path.name} is empty; its first line must name the {what}.")
+        if targets:
+            self.delimiter = max(_DELIMITERS, key=line.count)
+        else:
+            self.delimiter = next((mark for mark in ";\t" if mark in line), ",")
+        self.labels = [label.strip().strip('"') for label in next(csv.reader([line], delimiter=self.delimiter), [])]
+
+    def _text(self) -> io.TextIOWrapper:
+        lines = io.BufferedReader(BoundedLines(self.path))
+        return io.TextIOWrapper(lines, encoding="utf-8-sig", errors="replace", newline="")
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Yield line (row, in a Parquet file) and cells of each row that is not blank."""
+        if self.is_parquet:
+            yield from self._parquet_rows()
+            return
+        with self._text() as file:
+            for _ in range(self.header_line):
+                file.readline()
+            reader = csv.reader(file, delimiter=self.delimiter)
+            for cells in reader:
+                if len(cells) > 1 or (cells and cells[0].strip()):
+                    yield self.header_line + reader.line_num, cells
+
+    def _parquet_rows(self) -> Iterator[tuple[int, list[str]]]:
+        row = 0
+        for batch in _parquet(self.path).iter_batches(batch_size=max(1, 500_000 // max(1, len(self.labels)))):
+            for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                row += 1
+                yield row, ["" if cell is None else str(cell) for cell in cells]
+
+    def column(self, name: str) -> list[tuple[int, str]]:
+        """Return lines and cells of a column, without blanks around them; short rows have an empty cell."""
+        i = self.labels.index(name)
+        return [(line, cells[i].strip() if i < len(cells) else "") for line, cells in self.rows()]
+
+    def lines(self, rows: Sequence[int]) -> dict[int, int]:
+        """Return the lines of rows, which are counted from 0 without blank ones."""
+        wanted = set(rows)
+        if self.is_parquet or not wanted:
+            return {row: row + 1 for row in wanted}
+        numbers, row, last = {}, -1, max(wanted)
+        with self._text() as file:
+            for number, line in enumerate(file, start=1):
+                if number <= self.header_line or not line.strip():
+                    continue
+                row += 1
+                if row in wanted:
+                    numbers[row] = number
+                if row == last:
+                    break
+        return {row: numbers.get(row, row + 1 + self.header_line) for row in wanted}
+
+    def place(self, line: int | None = None, column: str | None = None) -> str:
+        """Name the file, and a line (row) or column of it."""
+        place = self.path.name
+        if line is not None:
+            place += f", {'row' if self.is_parquet else 'line'} {line}"
+        return place if column is None else f"{place}, column {column[:40]!r}"
+
+    @property
+    def header_place(self) -> str:
+        """Name the header."""
+        return self.path.name if self.is_parquet else f"{self.path.name}, line {self.header_line}"
+
+
+def _parquet(path: Path) -> Any:
+    with needed_by(f"reading {path.name}", "pyarrow"):
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+    try:
+        return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
+    except FileNotFoundError:
+        raise
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
+
+
+def number(text: str, decimal: str = ".") -> float | None:
+    """Return the number that a cell holds: NaN if it is empty, None if it is something else."""
+    text = text.strip()
+    if text in MISSING:
+        return float("nan")
+    if decimal == ",":
+        if "." in text:
+            return None
+        text = text.replace(",", ".")
+    try:
+        return None if "_" in text else float(text)
+    except ValueError:
+        return None
+
+
+def has_column(path: Path, name: str | None, *, targets: bool = False) -> bool:
+    """Tell whether a table has a column of that name; False where it cannot be read."""
+    try:
+        return name in CellTable.open(path, targets=targets).labels
+    except (SpectralInputError, *DAMAGE):
+        return False
+
+
+def axis_columns(labels: Sequence[str]) -> list[int]:
+    """Return the columns whose names are wavelengths: ``"1100"``, ``"1100 nm"``, or most names alike, as in ``"spc.1100"``."""
+    plain = [i for i, label in enumerate(labels) if parse_axis_labels([label]) is not None]
+    frames: dict[tuple[str, ...], list[int]] = {}
+    for i, label in enumerate(labels):
+        match = _FRAMED.match(label)
+        if match:
+            frames.setdefault(match.groups(), []).append(i)
+    framed = max(frames.values(), key=len, default=[])
+    if len(framed) > len(plain) and parse_axis_labels([labels[i] for i in framed]) is not None:
+        return framed
+    return plain
+
+
+def id_column(labels: Sequence[str], cells: Sequence[Sequence[str]], ids: str | None = None) -> str | None:
+    """Return the name of the column that holds ids of samples or spectra; None if there is none.
+
+    In this order: `ids`; a column that is no wavelength and is called id, sample_id, sample, name, spectrum, file, label or
+    the like, in upper or lower case and also behind ``meta_``; a first column without a name whose values all differ and are
+    no measurements; the only other column whose values are texts that all differ.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        Header of the table.
+    cells : sequence of sequence of str
+        First rows, as `CellTable.sample` has them.
+    ids : str, optional
+        Name that the user gives.
+
+    Raises
+    ------
+    SpectralInputError
+        No column is named `ids`.
+    """
+    if ids is not None:
+        if ids not in labels:
+            raise SpectralInputError(f"no column is named {ids[:40]!r}; name one of those in the header with --id.")
+        return ids
+    wavelengths = set(axis_columns(labels))
+    columns = {
+        i: [row[i].strip() if i < len(row) else "" for row in cells]
+        for i in range(len(labels))
+        if i not in wavelengths and not labels[i].startswith("__index_level_")
+    }
+    columns = {i: column for i, column in columns.items() if any(column)}
+    plain = {i: re.sub(r"[\s.-]+", "_", labels[i].strip().lower()).removeprefix("meta_") for i in columns}
+    for name in ID_NAMES:
+        for i, column in columns.items():
+            if plain[i] == name and (name not in _AMBIGUOUS or len(set(column)) > len(column) / 2):
+                return labels[i]
+    if 0 in columns and not labels[0] and _are_distinct(columns[0]) and not any(map(_is_measurement, columns[0])):
+        return labels[0]
+    if not wavelengths and len(cells) < _FEWEST_IDS:
+        return None
+    texts = [i for i, column in columns.items() if labels[i] and _are_distinct(column) and _are_texts(column)]
+    return labels[texts[0]] if len(texts) == 1 else None
+
+
+def _are_distinct(column: Sequence[str]) -> bool:
+    return all(column) and len(set(column)) == len(column)
+
+
+def _are_texts(column: Sequence[str]) -> bool:
+    return sum(number(cell) is None and number(cell, ",") is None for cell in column) > len(column) / 2
+
+
+def _is_measurement(cell: str) -> bool:
+    return number(cell.replace(",", ".")) is not None and not cell.isdigit()

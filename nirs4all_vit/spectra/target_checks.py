@@ -1,0 +1,301 @@
+"""What is odd about a table of reference values."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SpectralInputError
+from .cells import DAMAGE, MISSING, CellTable, id_column, number
+from .findings import MOST_NAMED, Finding, by_severity, counted, from_reader, listed
+from .id_checks import id_findings
+from .targets import read_target_table
+
+#: A value is an outlier beyond so many scaled median absolute deviations, and so many ranges of the others from them.
+_DEVIATIONS, _RANGES = 8.0, 3.0
+#: Numbers that are whole and have so few different values, among so many, look like classes.
+_FEW_VALUES, _MANY_ROWS = 8, 40
+#: Share of numbers from which a column of text is one of numbers with text in it.
+_SOME_NUMBERS = 0.25
+#: Fewest values of which more than each by itself is said.
+_FEWEST = 5
+
+#: "1,234" or "1.234": a number or one with a mark of thousands; "1,234.5": the latter.
+_GROUPED = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*")
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?P<mark>[.,' \u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
+
+_NOT_A_NUMBER = "correct it, or leave the cell empty: a missing value is passed over"
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of reference values: `lines` and `cells` of those that are not empty, and their `values`, NaN where text."""
+
+    name: str
+    lines: list[int]
+    cells: list[str]
+    values: NDArray[np.float64]
+    missing: list[int]
+
+
+def check_target_file(path: str | Path, *, ids: str | None = None) -> list[Finding]:
+    """Check a table of reference values: all that its reader would refuse, and what is odd about columns and values.
+
+    Parameters
+    ----------
+    path : path
+        A CSV as `read_target_table` reads it.
+    ids : str, optional
+        Column of ids; without it, the one that `id_column` finds is taken for no target.
+
+    Returns
+    -------
+    list of Finding
+        Errors first. There is an error if, and only if, `read_target_table` refuses the file.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
+    path = Path(path)
+    try:
+        table = CellTable.open(path, targets=True)
+        column = id_column(table.labels, [cells for _, cells in table.sample], ids)
+    except SpectralInputError as error:
+        return [from_reader(path, str(error))]
+    except DAMAGE as error:
+        return [Finding("error", path.name, f"the file is cut or damaged: {error}", "fetch it again")]
+    findings: list[Finding] = []
+    error_: SpectralInputError | None = None
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        try:
+            read_target_table(path, [] if column is None else [column])
+        except SpectralInputError as refusal:
+            error_ = refusal
+    for warning in warned:
+        about = from_reader(path, str(warning.message), "warning")
+        findings.append(Finding("warning", about.place, about.message, "take the column out, if it is no target"))
+    severity = "warning" if error_ is None else "error"
+    try:
+        findings += _all_findings(table, column, severity)
+    except (SpectralInputError, *DAMAGE):
+        pass  # the reader met the same
+    if error_ is not None:
+        refused = from_reader(path, str(error_))
+        if not any(_explains(finding, refused) for finding in findings):
+            findings.append(refused)
+    return by_severity(findings)
+
+
+def _explains(finding: Finding, refused: Finding) -> bool:
+    """Tell whether an error is about the same line or column as the reader's."""
+    if finding.severity != "error":
+        return False
+    parts = re.findall(r"line \d+|column (?:'[^']*'|\"[^\"]*\")", refused.place)
+    return finding.message == refused.message or (
+        bool(parts) and all(re.search(re.escape(part) + r"(?!\d)", finding.place) for part in parts)
+    )
+
+
+def _all_findings(table: CellTable, ids: str | None, severity: str) -> list[Finding]:
+    findings = []
+    lengths = _lengths(table, severity)
+    if severity == "error" and lengths:
+        return lengths
+    if ids is not None:
+        findings += id_findings(table, ids)
+    columns = _columns(table, ids)
+    if not columns:
+        text = "there is no column of reference values"
+        findings.append(Finding("warning", table.header_place, text, "write a column for each target"))
+    n_numeric = 0
+    for column in columns:
+        if not column.cells:
+            text = "the column is empty in all rows, and left out"
+            findings.append(Finding("warning", table.place(column=column.name), text, "fill it, or take it out"))
+            continue
+        share = float(np.isfinite(column.values).mean())
+        n_numeric += share > 0.5
+        findings += _cells(table, column, share, severity)
+        findings += _numbers(table, column) if share > 0.5 else _classes(table, column)
+        if column.missing:
+            n, first = len(column.missing), listed(column.missing[:MOST_NAMED], len(column.missing))
+            text = f"{n:,} of {n + len(column.cells):,} values are missing (lines {first})"
+            findings.append(Finding("note", table.place(column=column.name), text))
+    if columns and not n_numeric:
+        findings.append(Finding("note", table.header_place, "no column holds numbers: all targets are classes"))
+    if len(table.labels) == 1:
+        findings += _blank_lines(table)
+    return findings
+
+
+def _lengths(table: CellTable, severity: str) -> list[Finding]:
+    """Find rows of another length than the header."""
+    findings, count, n = [], 0, len(table.labels)
+    for line, cells in table.rows():
+        if len(cells) == n or (len(cells) == n + 1 and not cells[-1].strip()):
+            continue
+        # A delimiter at the end of rows, but not of this one.
+        if len(cells) == n - 1 and not table.labels[-1]:
+            continue
+        count += 1
+        if count <= MOST_NAMED:
+            text = f"{counted(len(cells), 'value')} under {counted(n, 'column')}"
+            remedy = "complete the row, or take out what is too much"
+            if table.delimiter == "," and len(cells) > n:
+                text, remedy = f"{text}: a decimal comma?", "write decimal points, or semicolons between columns"
+            findings.append(Finding(severity, table.place(line), text, remedy))
+    if count > len(findings):
+        text = f"{count - len(findings):,} more rows have another length than the header"
+        findings.append(Finding(severity, table.place(), text, findings[0].remedy))
+    return findings
+
+
+def _columns(table: CellTable, ids: str | None) -> list[_Column]:
+    """Return all columns that may be targets."""
+    wanted = [i for i, label in enumerate(table.labels) if label != ids and not label.startswith("meta_")]
+    lines: dict[int, list[int]] = {i: [] for i in wanted}
+    cells: dict[int, list[str]] = {i: [] for i in wanted}
+    missing: dict[int, list[int]] = {i: [] for i in wanted}
+    for line, row in table.rows():
+        for i in wanted:
+            text = row[i].strip() if i < len(row) else ""
+            if text in MISSING:
+                missing[i].append(line)
+            else:
+                lines[i].append(line)
+                cells[i].append(text)
+    columns = []
+    for i in wanted:
+        numbers = [number(text.replace(",", ".")) for text in cells[i]]
+        values = np.array([np.nan if value is None else value for value in numbers], dtype=np.float64)
+        if table.labels[i] or cells[i]:
+            columns.append(_Column(table.labels[i], lines[i], cells[i], values, missing[i]))
+    return columns
+
+
+def _cells(table: CellTable, column: _Column, share: float, severity: str) -> list[Finding]:
+    """Find text among numbers, decimal commas, and marks of thousands."""
+    findings = []
+    texts = [i for i, value in enumerate(column.values) if np.isnan(value)]
+    if share > 0.5 or (share >= _SOME_NUMBERS and texts):
+        for i in texts[:MOST_NAMED]:
+            about, remedy = "is not a number", _NOT_A_NUMBER
+            if _THOUSANDS.fullmatch(column.cells[i]):
+                about, remedy = "has a mark of thousands", "write numbers without such marks"
+            place = table.place(column.lines[i], column.name)
+            findings.append(Finding(severity, place, f"{column.cells[i][:40]!r} {about}", remedy))
+        if len(texts) > MOST_NAMED:
+            text = f"{len(texts) - MOST_NAMED:,} more cells are no numbers"
+            findings.append(Finding(severity, table.place(column=column.name), text, _NOT_A_NUMBER))
+    if share <= 0.5:
+        return findings
+    commas = [i for i, cell in enumerate(column.cells) if _DECIMAL_COMMA.fullmatch(cell)]
+    points = [i for i, cell in enumerate(column.cells) if "." in cell and not np.isnan(column.values[i])]
+    plain = [i for i, cell in enumerate(column.cells) if cell.isdigit() and len(cell) == 3]
+    marked = commas or points
+    if plain and marked and not (commas and points) and all(_GROUPED.fullmatch(column.cells[i]) for i in marked):
+        text = (
+            f"{column.cells[marked[0]]!r} beside {column.cells[plain[0]]!r} looks like a mark of thousands, and is read as "
+            f"{column.values[marked[0]]:g}"
+        )
+        remedy = "write numbers without such marks"
+        return [*findings, Finding(severity, table.place(column.lines[marked[0]], column.name), text, remedy)]
+    if commas and table.delimiter == ",":
+        text = f"{column.cells[commas[0]]!r} has a decimal comma, and commas stand between columns"
+        text += f" ({len(commas):,} cells)" if len(commas) > 1 else ""
+        remedy = "write decimal points, or the table with semicolons"
+        findings.append(Finding(severity, table.place(column.lines[commas[0]], column.name), text, remedy))
+    elif commas and points:
+        fewer = min(commas, points, key=len)
+        text = (
+            f"{column.cells[fewer[0]]!r} has another decimal sign than the other values ({counted(len(fewer), 'cell')})"
+        )
+        remedy = "write all numbers with the same sign"
+        findings.append(Finding(severity, table.place(column.lines[fewer[0]], column.name), text, remedy))
+    return findings
+
+
+def _numbers(table: CellTable, column: _Column) -> list[Finding]:
+    """Find constant targets, numbers that look like classes, and outliers."""
+    there = np.flatnonzero(np.isfinite(column.values))
+    values = column.values[there]
+    place = table.place(column=column.name)
+    findings = []
+    infinite = np.flatnonzero(np.isinf(column.values))
+    if infinite.size:
+        where = table.place(column.lines[infinite[0]], column.name)
+        findings.append(Finding("warning", where, f"{column.cells[infinite[0]]!r} is infinite", "leave the cell empty"))
+    distinct = np.unique(values)
+    if distinct.size == 1 and values.size > 1:
+        text = f"all {values.size:,} values are {values[0]:g}"
+        return [*findings, Finding("warning", place, text, "take the column out: there is nothing to calibrate")]
+    if distinct.size <= _FEW_VALUES and values.size >= _MANY_ROWS and (values % 1 == 0).all():
+        text = f"{distinct.size} different values in {values.size:,} rows ({listed([f'{v:g}' for v in distinct])}) look like classes"
+        findings.append(Finding("note", place, text))
+    for i in _outliers(values)[:MOST_NAMED]:
+        others = np.delete(values, _outliers(values))
+        text = f"{column.cells[there[i]]} lies far outside of the other values, {others.min():g} to {others.max():g}"
+        remedy = "check it; a decimal point may be misplaced"
+        findings.append(Finding("warning", table.place(column.lines[there[i]], column.name), text, remedy))
+    return findings
+
+
+def _outliers(values: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Return the values beyond 8 scaled deviations whose distance from the others is more than 3 times their range."""
+    if values.size < _FEWEST:
+        return np.empty(0, np.intp)
+    centre = float(np.median(values))
+    deviation = 1.4826 * float(np.median(np.abs(values - centre)))
+    far = np.abs(values - centre) > _DEVIATIONS * deviation
+    others = values[~far]
+    spread = float(np.ptp(others)) if others.size else 0.0
+    if spread == 0.0:
+        return np.empty(0, np.intp)
+    away = np.maximum(others.min() - values, values - others.max())
+    return np.flatnonzero(far & (away > _RANGES * spread))
+
+
+def _classes(table: CellTable, column: _Column) -> list[Finding]:
+    """Find classes of one sample, classes that differ in case or blanks only, and text that is no class."""
+    counts = Counter(column.cells)
+    place = table.place(column=column.name)
+    if len(counts) == 1 and len(column.cells) > 1:
+        text = f"all {len(column.cells):,} values are {column.cells[0][:40]!r}"
+        return [Finding("warning", place, text, "take the column out: there is nothing to calibrate")]
+    if len(counts) == len(column.cells) > _FEWEST:
+        text = "each row has a text of its own: no classes"
+        remedy = f"name it as the column of ids: --id {column.name[:40]!r}, or call it meta_{column.name[:40]}"
+        return [Finding("warning", place, text, remedy)]
+    findings = []
+    single = [name for name, count in counts.items() if count == 1]
+    if single:
+        line = column.lines[column.cells.index(single[0])]
+        text = f"{counted(len(single), 'class', 'classes')} of one sample: {listed([name[:40] for name in single])}"
+        findings.append(Finding("warning", table.place(line, column.name), text, "join classes, or add samples"))
+    spellings: dict[str, list[str]] = {}
+    for name in counts:
+        spellings.setdefault(re.sub(r"[\s_-]+", "", name.casefold()), []).append(name)
+    for names in [names for names in spellings.values() if len(names) > 1][:MOST_NAMED]:
+        text = f"{listed([repr(name[:40]) for name in names])} differ in case or blanks only"
+        findings.append(Finding("warning", place, text, "write classes alike"))
+    return findings
+
+
+def _blank_lines(table: CellTable) -> list[Finding]:
+    """Find blank lines of a table with one column, which are no missing values."""
+    lines = [line for line, _ in table.rows()]
+    blank = sorted(set(range(table.header_line + 1, lines[-1] if lines else 0)) - set(lines))
+    if not blank:
+        return []
+    text = f"{counted(len(blank), 'blank line')} passed over, not read as a missing value"
+    return [Finding("warning", table.place(blank[0]), text, "write NA where a value is missing")]
