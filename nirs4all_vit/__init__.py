@@ -13,16 +13,22 @@ __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "SpectralEmbedder": "embedder",
+        "Calibration": "calibration",
         "CheckpointError": "errors",
         "InstrumentStandardiser": "spectra.standardisation",
+        "ModelError": "errors",
         "SpectralAxisError": "errors",
         "SpectralAxisWarning": "errors",
+        "SpectralCalibration": "calibration",
         "SpectralClassifier": "finetuning",
         "SpectralInputError": "errors",
         "SpectralNovelty": "diagnostics",
         "SpectralRegressor": "finetuning",
         "adapt_to": "embedding.instrument",
+        "calibrate": "calibration",
+        "load": "calibration",
         "load_checkpoint": "encoder.checkpoint",
+        "predict": "calibration",
         "save_checkpoint": "encoder.checkpoint",
         "second_instrument": "embedding.instrument",
     },
@@ -30,6 +36,11 @@ __all__, __getattr__, __dir__ = lazy_names(
 __all__ += ["__version__"]
 
 if TYPE_CHECKING:
+    from .calibration import Calibration as Calibration
+    from .calibration import SpectralCalibration as SpectralCalibration
+    from .calibration import calibrate as calibrate
+    from .calibration import load as load
+    from .calibration import predict as predict
     from .diagnostics import SpectralNovelty as SpectralNovelty
     from .embedder import SpectralEmbedder as SpectralEmbedder
     from .embedding.instrument import adapt_to as adapt_to
@@ -37,6 +48,7 @@ if TYPE_CHECKING:
     from .encoder.checkpoint import load_checkpoint as load_checkpoint
     from .encoder.checkpoint import save_checkpoint as save_checkpoint
     from .errors import CheckpointError as CheckpointError
+    from .errors import ModelError as ModelError
     from .errors import SpectralAxisError as SpectralAxisError
     from .errors import SpectralAxisWarning as SpectralAxisWarning
     from .errors import SpectralInputError as SpectralInputError

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .calibration.command import add_commands
 from .embedding.file import TARGET_SUFFIXES
 from .encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
-from .errors import CheckpointError, MissingPackageError, SpectralAxisError, SpectralInputError
+from .errors import CheckpointError, MissingPackageError, ModelError, SpectralAxisError, SpectralInputError
 from .spectra.data import AXIS_UNITS
 from .version import __version__
 
@@ -65,7 +66,7 @@ def _run(arguments: list[str]) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.run(options)
-    except (SpectralInputError, SpectralAxisError, CheckpointError, OSError) as error:
+    except (SpectralInputError, SpectralAxisError, CheckpointError, ModelError, OSError) as error:
         print(f"nirs4all-vit: {error}", file=sys.stderr)
         return 1
 
@@ -120,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
         help="pass over a column that is no wavelength; repeatable",
     )
     check.set_defaults(run=_check)
+
+    add_commands(commands)
 
     export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .onnx")

@@ -39,6 +39,10 @@ class CheckpointError(ValueError):
     """A checkpoint that is missing, damaged, altered or of a newer format."""
 
 
+class ModelError(ValueError):
+    """A model folder that is missing, damaged, altered or of a newer format; the text says which."""
+
+
 @contextmanager
 def needed_by(what: str, install: str) -> Iterator[None]:
     """Import packages that may be missing.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..encoder.checkpoint import BUNDLED, find_checkpoint, load_checkpoint
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ModelError
 from ..files import atomic_path, file_sha256
 from ..version import __version__
 from .codec import Encoder, UnknownContent, decode
@@ -27,10 +27,6 @@ MODEL_FILE, ARRAY_FILE, WEIGHT_FILE = "model.json", "model.safetensors", "encode
 _LONGEST = 1 << 28
 #: What is not saved: results of cross-validation, which metrics.json and predictions.csv hold.
 _NOT_SAVED = ("cross_validation_", "folds_")
-
-
-class ModelError(ValueError):
-    """A model folder that is missing, damaged, altered or of a newer format; the text says which."""
 
 
 def save(model: SpectralCalibration, folder: str | os.PathLike[str], about: dict[str, Any] | None = None) -> None:

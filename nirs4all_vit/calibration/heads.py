@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer
+from sklearn.model_selection import StratifiedKFold
 
 from ..errors import SpectralInputError
 from ..heads.committee import SpectralCommittee
 from ..heads.head import head_names, make_head
-from ..heads.pls import PLSDA
+from ..heads.pls import PLSDA, CappedPLSRegression
 from ..heads.preprocessed_pls import PreprocessedPLS
 from ..heads.targetwise import accepted
 from ..heads.views import PREPROCESSINGS
@@ -22,9 +20,8 @@ from ..spectra.data import spread_rows
 
 #: Heads that a model folder can hold.
 SAVED_HEADS = ("committee", "ridge", "pls", "plsda", "krr", "gp", "mlp", "logistic")
-_COMPONENTS = (2, 4, 6, 8, 12, 16, 20)
-#: Samples that PLS-DA is tuned on, at most.
-_MAX_SEARCHED = 1000
+#: Samples that PLS-DA is tuned on, at most, and the folds.
+_MAX_SEARCHED, _N_FOLDS = 1000, 3
 
 
 def check_head_name(name: str, tasks: set[str]) -> None:
@@ -76,31 +73,65 @@ def class_scores(head: Any, columns: NDArray[Any]) -> NDArray[np.float64]:
 class PreprocessedPLSDA(ClassifierMixin, BaseEstimator):
     """PLS-DA on the best of five preprocessings of spectra, chosen with the number of components by cross-validation.
 
+    Parameters
+    ----------
+    max_components : int, default=20
+
     Attributes
     ----------
-    search_ : GridSearchCV
+    preprocessing_ : str
+    n_components_ : int
+    plsda_ : PLSDA
     classes_ : ndarray of shape (n_classes,)
     """
 
+    def __init__(self, max_components: int = 20) -> None:
+        self.max_components = max_components
+
     def fit(self, X: Any, y: Any) -> PreprocessedPLSDA:
         """Calibrate on spectra (n_samples, n_wavelengths) and labels (n_samples,)."""
-        steps = [("preprocessing", FunctionTransformer()), ("pls", PLSDA())]
-        grid = {"preprocessing__func": list(PREPROCESSINGS.values()), "pls__n_components": list(_COMPONENTS)}
-        rows = spread_rows(len(y), _MAX_SEARCHED) if len(y) > _MAX_SEARCHED else np.arange(len(y))
-        counts = np.unique(np.asarray(y)[rows], return_counts=True)[1]
-        if counts.min() < 2:
-            self.search_ = Pipeline(steps).fit(X, y)
-        else:
-            folds = StratifiedKFold(min(3, int(counts.min())), shuffle=True, random_state=0)
-            search = GridSearchCV(Pipeline(steps), grid, cv=folds, scoring="balanced_accuracy", refit=False)
-            search.fit(X[rows], y[rows])
-            self.search_ = Pipeline(steps).set_params(**search.best_params_).fit(X, y)
-        self.classes_ = self.search_.classes_
+        y = np.asarray(y)
+        rows = spread_rows(len(y), _MAX_SEARCHED)
+        self.classes_, codes = np.unique(y, return_inverse=True)
+        n_folds = min(_N_FOLDS, int(np.bincount(codes[rows], minlength=len(self.classes_)).min()))
+        self.preprocessing_, self.n_components_, best = "snv", min(10, self.max_components), -1.0
+        folds = (
+            list(StratifiedKFold(n_folds, shuffle=True, random_state=0).split(rows, codes[rows])) if n_folds > 1 else []
+        )
+        limit = max(1, min(self.max_components, min((len(a) for a, _ in folds), default=len(y)) - 1, X.shape[1]))
+        for name, convert in PREPROCESSINGS.items() if folds else ():
+            features = convert(X[rows])
+            if not np.ptp(features, axis=0).any():
+                continue  # nothing is left, as of one wavelength by SNV
+            recalls = np.zeros(limit)
+            for inside, outside in folds:
+                truth = codes[rows][outside]
+                path = _class_path(features[inside], codes[rows][inside], features[outside], limit)
+                each = [np.mean([(one == k)[truth == k].mean() for k in np.unique(truth)]) for one in path]
+                recalls += np.asarray(each)
+            if recalls.max() > best:
+                best, self.preprocessing_, self.n_components_ = float(recalls.max()), name, int(recalls.argmax()) + 1
+        self.plsda_ = PLSDA(self.n_components_).fit(PREPROCESSINGS[self.preprocessing_](X), y)
         return self
 
     def predict(self, X: Any) -> Any:
         """Return the likeliest class of each sample."""
-        return self.search_.predict(X)
+        return self.plsda_.predict(PREPROCESSINGS[self.preprocessing_](X))
+
+
+def _class_path(
+    X: NDArray[np.float64], codes: NDArray[np.intp], X_new: NDArray[np.float64], n_components: int
+) -> NDArray[np.intp]:
+    """Return the classes of `X_new` by PLS-DA with 1, 2, ... components, (n_components, n_new), from one fit: components are nested."""
+    members = np.eye(int(codes.max()) + 1)[codes]
+    if not np.ptp(X, axis=0).any() or not np.ptp(members, axis=0).any():
+        return np.full((n_components, len(X_new)), members.mean(axis=0).argmax())
+    model = CappedPLSRegression(n_components).fit(X, members)
+    scores = (X_new - X.mean(axis=0)) @ model.x_rotations_
+    path = np.cumsum(scores.T[:, :, np.newaxis] * model.y_loadings_.T[:, np.newaxis], axis=0) + members.mean(axis=0)
+    classes = path.argmax(axis=2)
+    missing = n_components - len(classes)
+    return np.concatenate([classes, np.repeat(classes[-1:], missing, axis=0)]) if missing else classes
 
 
 def baselines(head_name: str, task: str, widths: tuple[int, ...]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
-from threadpoolctl import threadpool_limits
 
 from ..diagnostics.novelty import SpectralNovelty
 from ..embedder import SpectralEmbedder

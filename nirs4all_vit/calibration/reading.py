@@ -108,7 +108,11 @@ def read_spectra(
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there.")
-        read = _of_instruments(path) if is_instrument_path(path) else _of_file(path, wavelengths, axis_unit, ids, drop, others)
+        read = (
+            _of_instruments(path)
+            if is_instrument_path(path)
+            else _of_file(path, wavelengths, axis_unit, ids, drop, others)
+        )
     elif hasattr(source, "columns"):
         read = _of_frame(source, wavelengths, axis_unit, ids, drop, others)
     else:
@@ -172,7 +176,11 @@ def _of_frame(
     frame = pd.DataFrame(frame)
     labels = [str(label) for label in frame.columns]
     frame = frame.set_axis(labels, axis=1)
-    cells = [[str(value) for value in row] for row in frame.head(100).to_numpy(dtype=object)] if ids or frame.select_dtypes(exclude="number").shape[1] else []
+    cells = (
+        [[str(value) for value in row] for row in frame.head(100).to_numpy(dtype=object)]
+        if ids or frame.select_dtypes(exclude="number").shape[1]
+        else []
+    )
     column = id_column(labels, cells, ids) if cells else None
     kept = [name for name in labels if name in others or name.startswith("meta_")]
     passed = {*kept, *drop, *([] if column is None else [column])}
@@ -181,7 +189,9 @@ def _of_frame(
     if wavelengths is None:
         odd = [name for name in spectra.columns if parse_axis_labels([name]) is None]
         if odd and parse_axis_labels(spectra.columns) is None:
-            raise SpectralAxisError(f"column {odd[0][:40]!r} is not a wavelength; name it as ids=, groups= or target=, or drop it.")
+            raise SpectralAxisError(
+                f"column {odd[0][:40]!r} is not a wavelength; name it as ids=, groups= or target=, or drop it."
+            )
     try:
         values = spectra.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
@@ -209,7 +219,15 @@ def _of_instruments(path: Path) -> SpectraSet:
         notes.append(f"the spectra have axes of their own, and were put on one from {nm[0]:g} to {nm[-1]:g} nm")
     hashes = {source.name: file_sha256(source) for source in found.sources if source.is_file()}
     return SpectraSet(
-        values, nm, np.array(found.ids, dtype=str), True, found.axis_unit, "absorbance" if found.signal else "", {}, tuple(notes), hashes
+        values,
+        nm,
+        np.array(found.ids, dtype=str),
+        True,
+        found.axis_unit,
+        "absorbance" if found.signal else "",
+        {},
+        tuple(notes),
+        hashes,
     )
 
 
@@ -248,10 +266,14 @@ class Joined:
     def take(self, rows: NDArray[Any]) -> Joined:
         """Return some of the rows."""
         table = self.table.iloc[np.flatnonzero(rows) if rows.dtype == bool else rows]
-        return replace(self, spectra=self.spectra.take(rows), table=table.reset_index(drop=True), groups=self.groups[rows])
+        return replace(
+            self, spectra=self.spectra.take(rows), table=table.reset_index(drop=True), groups=self.groups[rows]
+        )
 
 
-def read_targets(source: Any, *, ids: str | None, keep: Sequence[str]) -> tuple[pd.DataFrame, str | None, dict[str, str]]:
+def read_targets(
+    source: Any, *, ids: str | None, keep: Sequence[str]
+) -> tuple[pd.DataFrame, str | None, dict[str, str]]:
     """Read reference values.
 
     Parameters
@@ -330,7 +352,11 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
             without = own[rows < 0].unique()
             notes.append(
                 f"{known} of {len(own)} spectra have reference values by id"
-                + (f"; without are {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}" if len(without) else "")
+                + (
+                    f"; without are {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}"
+                    if len(without)
+                    else ""
+                )
             )
             unused = len(names) - len(set(rows[rows >= 0]))
             if unused:
@@ -354,4 +380,6 @@ def _groups(spectra: SpectraSet, table: pd.DataFrame, groups: str | None) -> NDA
         return table[groups].astype(str).to_numpy(dtype=str)
     if groups in spectra.others:
         return spectra.others[groups].astype(str)
-    raise SpectralInputError(f"no column is named {groups!r}; groups are a column of the spectra or of the reference values.")
+    raise SpectralInputError(
+        f"no column is named {groups!r}; groups are a column of the spectra or of the reference values."
+    )

@@ -1,0 +1,46 @@
+"""Which wavelengths a calibration uses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from ..diagnostics.importance import wavelength_importance
+from ..heads.ridge import ALPHAS, GroupRidge, GroupRidgeClassifier
+from ..spectra.data import spread_rows
+from .model import SpectralCalibration
+from .targets import Target
+
+#: Spectra that are explained, and samples that the ridge is fitted on, at most.
+_MOST_EXPLAINED, _MOST_FITTED = 60, 1000
+#: Width of a band, in nm: narrower structure cannot be read as chemistry.
+_WIDTH = 40.0
+
+
+def target_importance(
+    model: SpectralCalibration, target: Target, X: NDArray[np.float64], nm: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return how much the band around each wavelength adds to the output, (n_wavelengths,); None of fewer than 20 wavelengths.
+
+    Explained is a ridge on the same embedding: it is linear, so that derivatives through the encoder are exact and take a
+    second. A committee has it as a member.
+    """
+    if nm.size < 20:
+        return None
+    rows = target.rows[spread_rows(len(target.rows), _MOST_FITTED)]
+    # The same embedder without the spectra behind the embedding.
+    embedder = clone(model.embedder_).set_params(append_spectra=False)
+    columns = embedder.fit_transform(X[rows], wavelengths=nm)
+    ridge: Any = GroupRidgeClassifier(ALPHAS) if target.classes else GroupRidge(ALPHAS)
+    ridge.fit(columns, target.values[rows])
+    explained = rows[spread_rows(len(rows), _MOST_EXPLAINED)]
+    n_outputs = len(np.atleast_2d(ridge.coef_))
+    found = [
+        wavelength_importance(X[explained], ridge, embedder, wavelengths=nm, method="gradient", width=_WIDTH, output=k)
+        for k in range(n_outputs)
+    ]
+    overall = np.max([one.overall() for one in found], axis=0)
+    return np.interp(nm, found[0].wavelengths, overall)

@@ -1,0 +1,81 @@
+"""The calibration as a ``.n4a`` bundle, which nirs4all predicts with."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import warnings
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from ..errors import SpectralInputError
+from .model import SpectralCalibration
+from .targets import Target
+
+
+def write_n4a(
+    model: SpectralCalibration,
+    X: NDArray[np.float64],
+    nm: NDArray[np.float64],
+    targets: list[Target],
+    folder: Path,
+) -> list[Path]:
+    """Let nirs4all fit the same embedder and heads on the same samples, and export what it makes.
+
+    Parameters
+    ----------
+    model : SpectralCalibration
+        Fitted.
+    X, nm : ndarray of shape (n_samples, n_wavelengths), (n_wavelengths,)
+        Calibration spectra, complete, and their wavelengths in nm.
+    targets : list of Target
+    folder : Path
+        Gets ``model.n4a``, or ``model-NAME.n4a`` for each of several targets.
+
+    Returns
+    -------
+    list of Path
+
+    Raises
+    ------
+    SpectralInputError
+        Spectra that lack points: nirs4all takes none.
+    """
+    import nirs4all
+    from nirs4all.data import SpectroDataset
+
+    if np.isnan(X).any():
+        raise SpectralInputError("--n4a needs complete spectra: nirs4all takes none that lack points.")
+    written = []
+    for target, fitted in zip(targets, model.targets_, strict=True):
+        rows = target.rows
+        y: Any = np.searchsorted(target.classes, target.values[rows]) if target.classes else target.values[rows]
+        made = SpectroDataset(target.name)
+        made.add_samples(X[rows], {"partition": "train"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
+        made.add_targets(y)
+        # What it is tested on does not matter here.
+        made.add_samples(X[rows[:2]], {"partition": "test"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
+        made.add_targets(y[:2])
+        folds = (StratifiedKFold if target.classes else KFold)(2, shuffle=True, random_state=0)
+        embedder = clone(model.embedder_).set_params(cache=True, axis_unit="auto")
+        if not getattr(fitted.head, "widths", None):
+            embedder.set_params(append_spectra=False)
+        name = "model.n4a" if len(targets) == 1 else f"model-{re.sub(r'[^A-Za-z0-9_.-]+', '_', target.name)}.n4a"
+        # nirs4all writes its workspace where it runs.
+        with tempfile.TemporaryDirectory() as workspace, chdir(workspace), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            result = nirs4all.run(
+                [folds, embedder, {"model": clone(fitted.head)}],
+                dataset=made, verbose=0, save_charts=False, random_state=0,
+            )  # fmt: skip
+            bundle = Path(result.export(os.path.join(workspace, name)))
+            (folder / name).write_bytes(bundle.read_bytes())
+        written.append(folder / name)
+    return written

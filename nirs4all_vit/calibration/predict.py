@@ -1,0 +1,141 @@
+"""Predictions of new spectra as a table: values, intervals, what is unusual and what was filled in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import SpectralInputError
+from ..files import atomic_path
+from .folder import load, read_content, save
+from .model import SpectralCalibration
+from .outliers import novelty_reason
+from .reading import read_spectra
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def predict(
+    model: SpectralCalibration | str | os.PathLike[str],
+    spectra: Any,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    coverage: float | None = None,
+    wavelengths: Any = None,
+    axis_unit: str = "auto",
+    ids: str | None = None,
+    drop: Sequence[str] = (),
+) -> pd.DataFrame:
+    """Predict new spectra by a saved calibration.
+
+    Parameters
+    ----------
+    model : SpectralCalibration, or path of a model folder
+    spectra : path, data frame or array-like of shape (n_spectra, n_wavelengths)
+        On any axis that shares a range with the calibration's; read as by `calibrate`.
+    output : path, optional
+        A ``.csv`` to write.
+    coverage : float, optional
+        Share of true values that intervals are to hold; by default that of the calibration.
+    wavelengths, axis_unit, ids, drop : as in `calibrate`
+
+    Returns
+    -------
+    DataFrame
+        A row per spectrum, in the order of the input: ``id``; for each target its prediction, and ``NAME lower`` and ``NAME upper``, or of
+        classes ``NAME possible``; ``unusual`` (bool), the ``reason``, and ``filled``, the share of the calibration's range that the spectrum lacks.
+
+    Raises
+    ------
+    ModelError
+        As `load`.
+    SpectralInputError, SpectralAxisError, OSError
+        As `calibrate`; spectra that share too little of the range with the calibration's.
+    """
+    import pandas as pd
+
+    if output is not None:
+        output = Path(output)
+        if output.suffix.lower() != ".csv" or not output.absolute().parent.is_dir():
+            raise SpectralInputError(f"{output}: name a .csv file in a folder that is there.")
+    fitted = model if isinstance(model, SpectralCalibration) else load(model)
+    read = read_spectra(
+        spectra, wavelengths=wavelengths, axis_unit=axis_unit, ids=ids, drop=drop, others=fitted.target_names_
+    )
+    nm = read.wavelengths
+    table = pd.DataFrame({"id": read.ids})
+    outside = []
+    for target, part in zip(fitted.targets_, fitted.predict_all(read.values, coverage, wavelengths=nm), strict=True):
+        table[target.name] = part["predicted"]
+        for name in ("lower", "upper", "possible"):
+            if name in part:
+                table[f"{target.name} {name}"] = part[name]
+        low, high = target.range
+        margin = 0.0 if target.classes else 0.05 * (high - low)
+        beyond = (
+            np.zeros(len(read), dtype=bool)
+            if target.classes
+            else (part["predicted"] < low - margin) | (part["predicted"] > high + margin)
+        )
+        outside.append(
+            [
+                f"{target.name} is outside of its calibrated range ({low:.4g} to {high:.4g})" if one else ""
+                for one in beyond
+            ]
+        )
+    reasons = []
+    for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
+        own = [novelty_reason(t2, q), *(column[row] for column in outside)]
+        reasons.append("; ".join(reason for reason in own if reason))
+    table["unusual"], table["reason"] = [bool(reason) for reason in reasons], reasons
+    table["filled"] = np.round(fitted.filled(read.values, wavelengths=nm), 4)
+    if output is not None:
+        with atomic_path(output) as target_path:
+            table.to_csv(target_path, index=False)
+    return table
+
+
+def adapt(
+    model: str | os.PathLike[str], spectra: Any, output: str | os.PathLike[str], **options: Any
+) -> SpectralCalibration:
+    """Adapt a saved calibration to a second instrument, by its spectra without reference values, and save it in a new folder.
+
+    Parameters
+    ----------
+    model : path
+        Model folder.
+    spectra : path, data frame or array-like of shape (n_spectra, n_wavelengths)
+        Of the second instrument: five or more, thirty are better. They need not be of the calibration's samples.
+    output : path
+        New folder.
+    **options
+        ``wavelengths``, ``axis_unit``, ``ids`` and ``drop``, as in `calibrate`.
+
+    Returns
+    -------
+    SpectralCalibration
+
+    Raises
+    ------
+    ModelError, SpectralInputError, SpectralAxisError, OSError
+        As `predict`.
+
+    Warns
+    -----
+    UserWarning
+        The spectra do not differ from the calibration's beyond what samples do: nothing is changed.
+    """
+    from .calibrate import require_new_folder
+
+    folder = require_new_folder(output)
+    fitted = load(model)
+    read = read_spectra(spectra, **options)
+    fitted.adapt_to(read.values, wavelengths=read.wavelengths)
+    about = {**read_content(model)["about"], "adapted": {"spectra": len(read), **read.hashes}}
+    save(fitted, folder, about)
+    return fitted

@@ -1,0 +1,166 @@
+"""What cross-validation and test found, as figures of merit, intervals and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..heads.conformal import conformal_quantile
+from .cross_validation import HeldOut
+from .metrics import classification_metrics, regression_metrics, rmse_ratio_interval
+from .model import CalibratedTarget, join_possible
+from .reading import Joined
+from .results import Comparison, LearningPoint, Predicted, TargetResult
+
+
+def compared(
+    ids: NDArray[Any],
+    target: CalibratedTarget,
+    measured: NDArray[Any],
+    predicted: NDArray[Any],
+    lower: Any,
+    upper: Any,
+    possible: Any,
+) -> Predicted:
+    """Compare predicted with measured values of some samples, each (n_samples,)."""
+    if target.classes:
+        known = (measured != "") & (predicted.astype(str) != "")
+        metrics: Any = classification_metrics(measured[known], predicted[known].astype(str))
+        inside = [m in str(p).split("|") for m, p in zip(measured[known], possible[known], strict=True)]
+    else:
+        metrics = regression_metrics(measured, predicted)
+        known = np.isfinite(measured) & np.isfinite(predicted)
+        inside = ((lower <= measured) & (measured <= upper))[known]
+    return Predicted(
+        ids,
+        measured,
+        predicted,
+        lower,
+        upper,
+        possible,
+        metrics,
+        float(np.mean(inside)) if len(inside) else float("nan"),
+    )
+
+
+def target_result(
+    data: Joined,
+    held_out: HeldOut,
+    target: CalibratedTarget,
+    tested: Predicted | None,
+    importance: Any,
+    coverage: float,
+    head: str,
+) -> TargetResult:
+    """Summarise what was found on one target."""
+    n, rows = len(data.spectra), held_out.rows
+    others = held_out.others
+    codes = np.unique(data.groups[rows], return_inverse=True)[1]
+    if target.classes:
+        cross_validated, errors = _classes_left_out(data, held_out, target, coverage)
+    else:
+        lower, upper = _left_out_intervals(held_out, codes, coverage)
+        full = {name: np.full(n, np.nan) for name in ("predicted", "lower", "upper")}
+        for name, values in (("predicted", held_out.centre.mean(axis=0)), ("lower", lower), ("upper", upper)):
+            full[name][rows] = values
+        cross_validated = compared(
+            data.spectra.ids, target, held_out.target.values, full["predicted"], full["lower"], full["upper"], None
+        )
+        cross_validated = replace(cross_validated, metrics=_mean_metrics(held_out.measured, held_out.centre))
+        errors = {
+            name: np.square(values - held_out.measured).mean(axis=0)
+            for name, values in {"": held_out.centre, **others}.items()
+        }
+    reference = next(name for name in others if name.startswith("PLS"))
+    comparisons = []
+    for name, predicted in {"": held_out.centre, **others}.items():
+        if target.classes:
+            words = np.asarray(target.classes)
+            each = [
+                classification_metrics(words[held_out.measured.astype(int)], words[p.astype(int)]) for p in predicted
+            ]
+            metrics: Any = _mean_of(each)
+        else:
+            metrics = _mean_metrics(held_out.measured, predicted)
+        ratio = (1.0, 1.0, 1.0) if name == reference else rmse_ratio_interval(errors[name], errors[reference], codes)
+        if target.classes and name != reference:
+            ratio = tuple(value**2 for value in ratio)  # type: ignore[assignment] # shares of errors, not their roots
+        comparisons.append(Comparison(name or f"Embedding + {head}", metrics, *ratio))
+    learning = tuple(
+        LearningPoint(size, float(np.mean(values)), float(np.std(values)))
+        for size, values in _merged(held_out.learning)
+    )
+    return TargetResult(
+        target.name,
+        held_out.target.task,
+        target.classes,
+        cross_validated,
+        tested,
+        tuple(comparisons),
+        learning,
+        importance,
+    )
+
+
+def _mean_metrics(measured: NDArray[Any], predicted: NDArray[np.float64]) -> Any:
+    """Return the mean figures of merit over repetitions."""
+    return _mean_of([regression_metrics(measured, one) for one in predicted])
+
+
+def _mean_of(each: Sequence[Any]) -> Any:
+    kind = type(each[0])
+    means = {name: float(np.mean([getattr(one, name) for one in each])) for name in each[0].__dataclass_fields__}
+    return kind(**{**means, "n": each[0].n})
+
+
+def _left_out_intervals(held_out: HeldOut, codes: NDArray[np.intp], coverage: float) -> tuple[Any, Any]:
+    """Return intervals of calibration samples, each from the residuals of the other folds."""
+    centre = held_out.centre.mean(axis=0)
+    scale = np.ones(len(centre)) if held_out.scale is None else held_out.scale.mean(axis=0)
+    residuals = held_out.nonconformity()
+    half = np.empty(len(centre))
+    for fold in np.unique(held_out.fold):
+        others = held_out.fold != fold
+        width = conformal_quantile(residuals[others], len(np.unique(codes[others])), coverage)
+        half[~others] = width
+    return centre - half * scale, centre + half * scale
+
+
+def _classes_left_out(
+    data: Joined, held_out: HeldOut, target: CalibratedTarget, coverage: float
+) -> tuple[Predicted, dict[str, NDArray[np.float64]]]:
+    assert held_out.scores is not None
+    n, rows = len(data.spectra), held_out.rows
+    words = np.asarray(target.classes)
+    votes = np.stack([(held_out.centre == k).sum(axis=0) for k in range(len(words))], axis=1)
+    # The most frequent class; of equally frequent ones that with the larger score.
+    scores = held_out.scores.mean(axis=0)
+    chosen = (votes + 1e-9 * scores.argsort(axis=1).argsort(axis=1)).argmax(axis=1)
+    predicted, possible = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
+    predicted[rows] = words[chosen]
+    limit = conformal_quantile(held_out.nonconformity(), target.n_samples, coverage)
+    possible[rows] = join_possible(words, scores, limit)
+    found = compared(data.spectra.ids, target, held_out.target.values, predicted, None, None, possible)
+    each = [classification_metrics(words[held_out.measured.astype(int)], words[p.astype(int)]) for p in held_out.centre]
+    weights = 1.0 / np.bincount(held_out.measured.astype(int), minlength=len(words))[held_out.measured.astype(int)]
+    errors = {
+        name: weights * (values != held_out.measured).mean(axis=0)
+        for name, values in {"": held_out.centre, **held_out.others}.items()
+    }
+    return replace(found, metrics=_mean_of(each)), errors
+
+
+def _merged(learning: dict[int, list[float]]) -> list[tuple[int, list[float]]]:
+    """Join sizes that differ by a sample or two, as folds do."""
+    merged: list[tuple[list[int], list[float]]] = []
+    for size in sorted(learning):
+        if merged and size <= 1.1 * merged[-1][0][0]:
+            merged[-1][0].append(size)
+            merged[-1][1].extend(learning[size])
+        else:
+            merged.append(([size], list(learning[size])))
+    return [(round(float(np.mean(sizes))), values) for sizes, values in merged]
