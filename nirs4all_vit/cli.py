@@ -78,9 +78,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=__version__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    embed = commands.add_parser("embed", help="embed a file of spectra of any size, or a folder of files; resumes")
+    embed = commands.add_parser(
+        "embed", help="embed a file of spectra of any size, instrument files, or a folder of files; resumes"
+    )
     embed.add_argument(
-        "file", type=Path, help="CSV or Parquet (header: the axis; a row per spectrum), .npy, or a folder"
+        "file",
+        type=Path,
+        help="CSV, Parquet or .xlsx (header: the axis; a row per spectrum), .npy, or a folder of such files; an instrument file (OPUS, "
+        "SPC, SPA, JCAMP-DX, ASD, SED, SIG, ENVI, ...), or a folder of them, embedded into one file",
     )
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv; or a folder")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
@@ -158,11 +163,12 @@ def _parser() -> argparse.ArgumentParser:
 def _calibrated(options: argparse.Namespace) -> SpectralEmbedder:
     """Return an embedder fitted on one file, adapted to another."""
     from .embedder import SpectralEmbedder
+    from .spectra.instruments import is_instrument_path
     from .spectra.sources import open_source
 
     if options.calibration is None:
         raise SpectralInputError("--second-instrument needs --calibration FILE: what it is to be brought to.")
-    if options.file.is_dir():
+    if options.file.is_dir() and not is_instrument_path(options.file):
         raise SpectralInputError("--calibration goes with a file, not with a folder.")
     embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
     for path, use in ((options.calibration, embedder.fit), (options.second_instrument, embedder.adapt_to)):
@@ -174,12 +180,13 @@ def _calibrated(options: argparse.Namespace) -> SpectralEmbedder:
 
 def _embed(options: argparse.Namespace) -> int:
     from .embedding import embed_file, embed_folder
+    from .spectra.instruments import is_instrument_path
 
     settings = {name: getattr(options, name) for name in ("checkpoint", "readout", "axis_unit", "wavelengths", "drop")}
     settings["progress"] = sys.stderr.isatty()
     if options.calibration is not None or options.second_instrument is not None:
         settings["embedder"] = _calibrated(options)
-    if not options.file.is_dir():
+    if not options.file.is_dir() or (options.output.suffix in TARGET_SUFFIXES and is_instrument_path(options.file)):
         n_spectra, n_columns = embed_file(options.file, options.output, **settings)
         print(f"{options.output}: {n_spectra} spectra x {n_columns} columns ({options.readout})")
         return 0

@@ -8,7 +8,7 @@ import json
 import os
 import pickle
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -21,8 +21,9 @@ from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
 from ..files import atomic_path, content_sha256, open_own, stamp, try_lock
 from ..spectra.alignment import whole_blocks
-from ..spectra.data import Spectra
-from ..spectra.sources import open_source
+from ..spectra.data import Spectra, take_rows
+from ..spectra.instruments import is_instrument_path
+from ..spectra.sources import open_instruments, open_source
 
 #: Suffixes that are written.
 TARGET_SUFFIXES = (".npy", ".parquet", ".csv")
@@ -42,7 +43,7 @@ def embed_file(
     embedder: Any = None,
     progress: bool = False,
 ) -> tuple[int, int]:
-    """Embed a file of spectra, in bounded memory whatever its size.
+    """Embed a file of spectra, in bounded memory whatever its size; or the instrument files of a folder, into one file.
 
     What is done stays in ``.<target>.partial`` until all is: interrupted, the same call goes on from there. The
     target appears in one step. The numbers are those of
@@ -51,9 +52,10 @@ def embed_file(
     Parameters
     ----------
     source : path
-        ``.csv``, ``.csv.gz``, ``.parquet`` with the axis as header, or ``.npy`` with `wavelengths`; a row per spectrum.
+        ``.csv``, ``.csv.gz``, ``.parquet``, ``.xlsx`` with the axis as header, or ``.npy`` with `wavelengths`; a row per spectrum.
+        An instrument file (OPUS, SPC, SPA, JCAMP-DX, ASD, ...) or a folder of them, on any axes; they are read at once.
     target : path
-        ``.npy``, ``.parquet`` or ``.csv``; replaced if it exists.
+        ``.npy``, ``.parquet`` or ``.csv``; replaced if it exists. Tables of instrument files begin with a column ``id``.
     checkpoint : str or path
         Bundled name or ``.safetensors`` file.
     readout : str
@@ -95,34 +97,45 @@ def embed_file(
         raise SpectralInputError(
             f"{source.name} has an axis of its own, its header; --wavelengths {Path(wavelengths).name} is for .npy files."
         )
-    opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
+    ids: list[str] | None = None
+    chunks: Iterator[list[Spectra]]
+    if is_instrument_path(source):
+        spectra = open_instruments(source, axis_unit, drop)
+        ids, chunks, axes = spectra.ids, spectra.chunks(), spectra.wavelengths
+    else:
+        opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
+        chunks = ([Spectra.on_grid(values, opened.wavelengths)] for values in opened.chunks())
+        axes = [opened.wavelengths]
     if embedder is not None:
         checkpoint, readout = embedder.checkpoint, embedder.readout
     loaded, device = load_checkpoint(checkpoint), resolve_device(device)
     # By content: another file may have the size and the time of the one before.
     before_reading = stamp(source)
     identity = {
-        "source": content_sha256(source),
-        "axis": hashlib.sha256(opened.wavelengths.tobytes()).hexdigest(),
+        "source": content_sha256(source) if ids is None else spectra.sha256(),
+        "axis": hashlib.sha256(b"".join(axis.tobytes() for axis in axes)).hexdigest(),
         "made_by": [loaded.sha256, readout, device.partition(":")[0], __version__],
         "embedder": None if embedder is None else hashlib.sha256(pickle.dumps(embedder)).hexdigest(),
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
         n_read, before = 0, done.n_rows
         with tqdm(desc=source.name, unit="spectra", initial=before, disable=not progress) as bar:
-            for values in opened.chunks():
+            for blocks in chunks:
                 # Rows that are there are read past: parsing costs little beside the encoder.
-                values, n_read = values[max(0, before - n_read) :], n_read + len(values)
-                if len(values):
+                n_chunk = sum(map(len, blocks))
+                blocks = take_rows(blocks, np.arange(min(max(0, before - n_read), n_chunk), n_chunk))
+                n_read += n_chunk
+                if blocks:
                     if embedder is not None:
-                        done.append(embedder.transform(values, wavelengths=opened.wavelengths))
+                        done.append(
+                            np.concatenate([embedder.transform(b.values, wavelengths=b.wavelengths) for b in blocks])
+                        )
                     else:
-                        blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
-                        done.append(embed(loaded.encoder, blocks, readout, device=device))
-                    bar.update(len(values))
-        if stamp(source) != before_reading:
+                        done.append(embed(loaded.encoder, whole_blocks(blocks), readout, device=device))
+                    bar.update(sum(map(len, blocks)))
+        if ids is None and stamp(source) != before_reading:
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")
-        done.finish(readout)
+        done.finish(readout, ids)
         return done.n_rows, done.width
 
 
@@ -195,15 +208,15 @@ class PartialRows:
         self._sync()
         self.n_rows += len(rows)
 
-    def finish(self, column: str) -> None:
-        """Make the target of the rows, in one step, in the format that its suffix says."""
+    def finish(self, column: str, ids: Sequence[str] | None = None) -> None:
+        """Make the target of the rows, in one step, in the format that its suffix says; `ids` come first in a table."""
         self._file.seek(0)
         self._file.write(self._header(self.n_rows))
         self._sync()
         if self.target.suffix != ".npy":
             # The lock holds until the end: another process would change what is read here.
             with atomic_path(self.target) as path:
-                self._convert(path, [f"{column}{i}" for i in range(self.width)])
+                self._convert(path, [f"{column}{i}" for i in range(self.width)], ids)
         self._said.unlink(missing_ok=True)
         if sys.platform == "win32":  # what is open can be neither renamed nor removed there
             self._file.close()
@@ -216,14 +229,19 @@ class PartialRows:
         self._file.flush()
         os.fsync(self._file.fileno())
 
-    def _convert(self, path: Path, columns: list[str]) -> None:
+    def _convert(self, path: Path, columns: list[str], ids: Sequence[str] | None) -> None:
         import pandas as pd
 
         rows = np.load(self._path, mmap_mode="r", allow_pickle=False)
         size = max(1, _ROWS_AT_A_TIME // self.width)
-        frames = (
-            pd.DataFrame(np.asarray(rows[start : start + size]), columns=columns) for start in range(0, len(rows), size)
-        )
+
+        def frame_at(start: int) -> pd.DataFrame:
+            frame = pd.DataFrame(np.asarray(rows[start : start + size]), columns=columns)
+            if ids is not None:
+                frame.insert(0, "id", list(ids[start : start + size]))
+            return frame
+
+        frames = map(frame_at, range(0, len(rows), size))
         if self.target.suffix == ".csv":
             with open(path, "w", encoding="utf-8", newline="") as file:
                 for i, frame in enumerate(frames):
@@ -232,7 +250,8 @@ class PartialRows:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        schema = pa.schema([(name, pa.float32()) for name in columns])
+        named = [] if ids is None else [("id", pa.string())]
+        schema = pa.schema([*named, *((name, pa.float32()) for name in columns)])
         with pq.ParquetWriter(path, schema) as writer:
             for frame in frames:
                 writer.write_table(pa.Table.from_pandas(frame, schema=schema, preserve_index=False))

@@ -14,6 +14,7 @@ from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError, needed_by
 from ..files import atomic_path, content_sha256, file_sha256, lock_folder, stamp
+from ..spectra.instruments import is_instrument_path
 from ..spectra.sources import SOURCE_SUFFIXES
 from .file import TARGET_SUFFIXES, embed_file
 
@@ -162,6 +163,10 @@ def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
             raise SpectralInputError(f"{pairs[goal].name} and {path.name} would both become {goal.name}; rename one.")
         pairs[goal] = path
     if not pairs:
+        if is_instrument_path(source):
+            raise SpectralInputError(
+                f"{source} holds instrument files, which make one table: name a file, {target}.csv."
+            )
         raise SpectralInputError(f"{source} holds no spectra ({', '.join(SOURCE_SUFFIXES)}).")
     return [(path, goal) for goal, path in pairs.items()]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
 from .data import is_monotonic, parse_axis_labels, to_nanometres
+from .excel import EXCEL_SUFFIXES, OLD_SUFFIXES, open_excel
+from .instruments import InstrumentSpectra, is_instrument_path, read_instruments
 from .signal import check_values
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
@@ -23,7 +26,7 @@ _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
 
 @dataclass(frozen=True)
 class SpectralArray:
-    """An opened ``.npy`` file: a row per spectrum, with an axis from elsewhere.
+    """An opened ``.npy`` file, a row per spectrum with an axis from elsewhere; or what instrument files held.
 
     `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra, n_wavelengths) are
     mapped from disk.
@@ -62,7 +65,8 @@ def open_source(
     Parameters
     ----------
     path : Path
-        A table (see `open_table`) or ``.npy``, a 2-D array of numbers with a row per spectrum.
+        A table (see `open_table`; the first sheet of an Excel workbook, too); ``.npy``, a 2-D array of numbers with a row per
+        spectrum; an instrument file, or a folder of them (`read_instruments`), whose spectra share one axis.
     axis_unit : {"auto", "nm", "cm-1", "um"}
         Unit of the axis.
     wavelengths : Path, optional
@@ -79,8 +83,17 @@ def open_source(
     SpectralAxisError
         No axis, or one that does not fit.
     """
+    if is_instrument_path(path):
+        spectra = open_instruments(path, axis_unit, () if drop_missing else drop)
+        if not spectra.has_one_axis():
+            raise SpectralAxisError(
+                f"{path.name}: the spectra are on {len({id(axis) for axis in spectra.wavelengths})} different axes, and one is "
+                "needed here; read the files of each axis from a folder of their own."
+            )
+        return SpectralArray(path, spectra.wavelengths[0], np.stack(spectra.values))
     if not path.name.lower().endswith(".npy"):
-        return open_table(path, axis_unit, drop, drop_missing=drop_missing)
+        is_workbook = path.suffix.lower() in EXCEL_SUFFIXES + OLD_SUFFIXES
+        return (open_excel if is_workbook else open_table)(path, axis_unit, drop, drop_missing=drop_missing)
     values = _mapped(path)
     if values.ndim != 2 or not values.size:
         raise SpectralInputError(f"{path.name}: shape {values.shape}; it must be (spectra, wavelengths).")
@@ -90,6 +103,37 @@ def open_source(
     if axis.size != values.shape[1]:
         raise SpectralAxisError(f"{path.name}: {values.shape[1]} columns, but {wavelengths.name} has {axis.size}.")
     return SpectralArray(path, axis, values)
+
+
+def open_instruments(path: Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> InstrumentSpectra:
+    """Read instrument files, and warn of what was done to their spectra.
+
+    Parameters
+    ----------
+    path : Path
+        An instrument file, or a folder of them.
+    axis_unit : {"auto", "nm", "cm-1", "um"}
+        What the unit in the files must be.
+    drop : sequence of str
+        Must be empty: there are no columns.
+
+    Raises
+    ------
+    SpectralInputError, SpectralAxisError
+        As of `read_instruments`; options that do not apply.
+    """
+    spectra = read_instruments(path)
+    if drop:
+        raise SpectralInputError(
+            f"{path.name} has no columns to drop: {', '.join(drop)}; instrument files hold spectra alone."
+        )
+    if axis_unit not in ("auto", spectra.axis_unit):
+        raise SpectralAxisError(
+            f"{path.name}: the axis unit is said to be {axis_unit}, but the files say {spectra.axis_unit}."
+        )
+    for note in spectra.notes:
+        warnings.warn(note, stacklevel=3)
+    return spectra
 
 
 def _mapped(path: Path) -> NDArray[np.generic]:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
 from .data import GROUPED, guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .instrument_files import has_instrument_suffix
 from .signal import check_values
 
 if TYPE_CHECKING:
@@ -232,6 +233,8 @@ def open_table(
         A header that cannot be a wavelength axis.
     """
     path = Path(path)
+    if has_instrument_suffix(path):
+        raise SpectralInputError(f"{path.name} is an instrument file, and a table is needed here; export CSV or Excel.")
     delimiter, lines = ",", [""]
     is_parquet = path.name.lower().endswith(".parquet")
     if is_parquet:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, lock_folder, read_checked, write_checksum
+from ...spectra.instruments import is_instrument_path, read_instruments
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
 from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
@@ -63,7 +64,8 @@ def load_x_bank(
 
     Each is either a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet`` (header = axis in nm or
     cm-1, either direction; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
-    ``<dataset_id>.json`` beside it, or a folder ``<dataset_id>/`` of arrays (`read_folder`). What is not
+    ``<dataset_id>.json`` beside it, a folder ``<dataset_id>/`` of arrays (`read_folder`), or one of instrument files
+    (`read_instruments`) with, optionally, ``metadata.json``; their instrument comes along, and their mode is absorbance. What is not
     a float32 array on an ascending axis is parsed once, block by block, into one that is memory-mapped.
 
     Parameters
@@ -164,6 +166,8 @@ class _Spool:
     def load(self, path: Path, name: str) -> SpectralDataset:
         """Read a dataset; whatever is wrong with it is a typed error that names its file."""
         try:
+            if path.is_dir() and not (path / SPECTRA).exists() and is_instrument_path(path):
+                return self._instruments(path)
             return self._folder_of_arrays(path) if path.is_dir() else self._table(path, name)
         except (SpectralInputError, SpectralAxisError):
             raise
@@ -183,6 +187,29 @@ class _Spool:
         mapped = read_folder(target)
         mapped.baseline, mapped.owner = dataset.baseline, self._temporary
         return mapped
+
+    def _instruments(self, path: Path) -> SpectralDataset:
+        """Read the instrument files of a folder, write out what they hold as arrays, and map them."""
+        spectra = read_instruments(path)
+        if not spectra.has_one_axis():
+            raise SpectralAxisError(
+                f"{path.name}: the files are on {len({id(axis) for axis in spectra.wavelengths})} different axes, and a dataset has "
+                "one; make a folder for each."
+            )
+        for note in spectra.notes:
+            warnings.warn(f"{path.name}: {note}", stacklevel=4)
+        instruments = {about.get("instrument", "") for about in spectra.metadata}
+        known = {"instrument": instruments.pop() if len(instruments) == 1 else "", "measured_as": spectra.signal}
+        said = read_json(path / METADATA) if (path / METADATA).exists() else {}
+        # What metadata say of the files no longer holds of their values.
+        source = {**known, **said, "mode": "absorbance"}
+        axis, target = spectra.wavelengths[0], self._folder / path.name
+        check_counts(path.name, (len(spectra), axis.size), axis, source)
+        blocks = (block.values for blocks in spectra.chunks() for block in blocks)
+        write_folder(target, blocks, axis, source)
+        dataset = read_folder(target)
+        dataset.owner = self._temporary
+        return dataset
 
     def _table(self, path: Path, name: str) -> SpectralDataset:
         """Parse a table, or map what an earlier run parsed."""
@@ -229,10 +256,12 @@ def _sources(folder: Path) -> dict[str, list[Path]]:
         suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.lower().endswith(suffix)), None)
         if suffix:  # also a link to nowhere, or a folder of that name: reading it will say so
             paths.setdefault(path.name[: -len(suffix)], []).append(path)
-        elif path.is_dir() and _is_dataset(path):
+        elif path.is_dir() and (_is_dataset(path) or is_instrument_path(path)):
             paths.setdefault(path.name, []).append(path)
     if not paths:
-        raise FileNotFoundError(f"no <dataset_id>.csv, .csv.gz, .parquet or <dataset_id>/{SPECTRA} in {folder}.")
+        raise FileNotFoundError(
+            f"no <dataset_id>.csv, .csv.gz, .parquet, <dataset_id>/{SPECTRA} or folder of instrument files in {folder}."
+        )
     return paths
 
 

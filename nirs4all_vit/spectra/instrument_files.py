@@ -1,0 +1,191 @@
+"""Which files are instruments', and reading one: ``nirs4all-formats`` does it, and what it cannot read ends in one sentence."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpectralInputError
+
+_INSTRUMENTS = (
+    ".spa .spg .srs .spc .jdx .dx .jcm .jcamp .sp .nir .cal .da .eqa .asd .sed .sig .sli .jws .sam .dpt "
+    ".ttt .trt .tat .tit .raw8 .irr8 .abs8 .rfl8 .trm .roh .procspec .jaz"
+)
+_OTHERS = (
+    ".csv .gz .parquet .tsv .npy .npz .xlsx .xlsm .xls .ods .h5 .hdf5 .mat .nc .cdf .rdata .rds .pkl .json .yaml .yml .toml .md "
+    ".rst .py .ipynb .r .m .html .pdf .doc .docx .png .jpg .jpeg .svg .tif .tiff .zip .7z .tar .safetensors .log .db .ini"
+)
+#: Suffixes that belong to instruments; those of tables, documents, images and archives. Any other file is asked what it is.
+INSTRUMENT_SUFFIXES, _OTHER_SUFFIXES = frozenset(_INSTRUMENTS.split()), frozenset(_OTHERS.split())
+#: Data that lie beside a header of ENVI, under the same name.
+_ENVI_DATA = (".sli", ".img", ".dat", ".bil", ".bip", ".bsq", "")
+_NUMBERED = re.compile(r"\.\d{1,4}")
+#: Formats that hold tables or anything at all.
+_GENERIC = ("candidate", "delimited", "matrix", "numpy", "parquet", "excel", "hdf5", "netcdf", "matlab", "mzml")
+#: Bytes of a file at most: the reader holds ten times as much in memory.
+_LARGEST_FILE = 1 << 27
+_EXPORT = "export it as JCAMP-DX, SPC or CSV from the instrument software"
+_REMEDIES = {
+    **dict.fromkeys(
+        (".nir", ".cal", ".da", ".eqa"),
+        "of native Foss and BUCHI files only some are known; export text, CSV or JCAMP-DX from WinISI, ISIscan, Mosaic or NIRCal",
+    ),
+    **dict.fromkeys((".spa", ".spg", ".srs"), "save it as SPC, CSV or JCAMP-DX from OMNIC or RESULT"),
+    ".spc": "save it as SPC of GRAMS (new format), CSV or JCAMP-DX; a .spc of Shimadzu UVProbe is another format: export text",
+    ".sp": "save it as JCAMP-DX or ASCII from Spectrum",
+    ".asd": "export it as text or JCAMP-DX from RS3 or ViewSpec Pro",
+    ".jws": "export it as JCAMP-DX or text from Spectra Manager",
+}
+#: Where formats say it: the name of a field, and names in metadata, the best first.
+_FIELDS = {
+    "instrument": "instrument_model instrument_type instrument_name instrument ins spectrometer_data_system",
+    "serial": "instrument_serial serial_number serial srn",
+    "date": "acquisition_start_date acquired_utc longdate date dat local",
+    "title": "title sample_name snm comment",
+    "resolution": "resolution res",
+}
+
+
+def is_instrument_path(path: str | os.PathLike[str]) -> bool:
+    """Tell an instrument file, or a folder that holds one, from tables and anything else.
+
+    The suffix decides where it belongs to instruments, tables or documents; otherwise the content does, as for OPUS (``.0``, ``.1``).
+    """
+    path = Path(path)
+    if path.is_dir():
+        return any(map(is_instrument_file, instrument_folder_files(path)))
+    return is_instrument_file(path)
+
+
+def has_instrument_suffix(path: str | os.PathLike[str]) -> bool:
+    """Tell by the name alone."""
+    return Path(path).suffix.lower() in INSTRUMENT_SUFFIXES
+
+
+def instrument_folder_files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a folder and its subfolders, in natural order; hidden ones are left out, and data of ENVI beside their header."""
+    for path in sorted(folder.iterdir(), key=_natural):
+        if path.name.startswith((".", "__MACOSX")) or path.name.lower() in ("thumbs.db", "desktop.ini"):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            yield from instrument_folder_files(path)
+        elif path.is_file() and not (path.suffix.lower() in _ENVI_DATA and path.with_suffix(".hdr").is_file()):
+            yield path
+
+
+def _natural(path: Path) -> list[tuple[int, int, str]]:
+    parts = re.split(r"(\d+)", path.name.lower())
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part]
+
+
+def is_instrument_file(path: Path) -> bool:
+    """Tell by the suffix where it belongs to instruments, tables or documents, otherwise by the content."""
+    suffix = path.suffix.lower()
+    if suffix in _OTHER_SUFFIXES:
+        return False
+    if suffix in INSTRUMENT_SUFFIXES or _envi_data(path) or _probed(path):
+        return True
+    if not _NUMBERED.fullmatch(suffix) or not path.is_file():
+        return False
+    # A damaged file of OPUS must not be passed over in silence; the end of a text file's name can be a number, too.
+    with open(path, "rb") as file:
+        head = file.read(4096)
+    return not head or b"\0" in head
+
+
+def _envi_data(header: Path) -> list[Path]:
+    """Return the data that lie beside a header of ENVI, under the same name."""
+    if header.suffix.lower() != ".hdr":
+        return []
+    return [path for path in map(header.with_suffix, _ENVI_DATA) if path.is_file()]
+
+
+def _probed(path: Path) -> str:
+    """Return the format that a file's content shows, or nothing."""
+    import nirs4all_formats
+
+    if not path.is_file() or not 0 < path.stat().st_size <= _LARGEST_FILE:
+        return ""
+    found, _ = _guarded(nirs4all_formats.probe_path, path)
+    formats = [str(probe["format"]) for probe in found or () if probe["confidence"] in ("definite", "likely")]
+    return next((name for name in formats if not any(word in name for word in _GENERIC)), "")
+
+
+def _guarded(function: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
+    """Return what a function of the reader returns, or why it could not: a panic of it is no Exception."""
+    try:
+        return function(path), ""
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).replace(f"{path}: ", "").replace(str(path), "").split())
+        return None, text.removeprefix("invalid spectral record: ").removesuffix(".").strip()
+    except BaseException:
+        return None, "the reader failed"
+
+
+def read_records(path: Path) -> list[Any]:
+    """Read a file; what is wrong with it is one sentence that says what to do."""
+    import nirs4all_formats
+
+    with open(path, "rb"):  # a file that is missing or locked says so itself
+        size = sum(part.stat().st_size for part in (path, *_envi_data(path)))
+    if not size:
+        raise SpectralInputError(f"{path.name} is empty; copy or export it again.")
+    if size > _LARGEST_FILE:
+        raise SpectralInputError(
+            f"{path.name}: {size:,} bytes, and {_LARGEST_FILE:,} are read at most; export its spectra as CSV."
+        )
+    records, reason = _guarded(nirs4all_formats.open_recordset, path)
+    if records is not None and not len(records):
+        reason = "there is no spectrum in it"
+    for record in records or ():
+        for warning in record.provenance.warnings:
+            counts = re.search(r"point_count_mismatch:declared=(\d+):parsed=(\d+)", warning)
+            if "shorter_than_declared" in warning or (counts and int(counts[2]) < int(counts[1])):
+                reason = "it has fewer points than its header says"
+    if not reason:
+        return list(records)
+    remedy = _REMEDIES.get(path.suffix.lower(), _EXPORT)
+    known = _probed(path)
+    if not known and reason.startswith("unsupported format"):
+        raise SpectralInputError(f"{path.name} cannot be read: its content is of no known format; {remedy}.")
+    # Of a format or variant that is not known, a fresh copy is no better.
+    doubt = "" if "support" in reason or "implemented" in reason else " (damaged or cut?); copy it again, or"
+    raise SpectralInputError(
+        f"{path.name} cannot be read{f' ({known})' if known else ''}: {reason[:200]}{doubt or ';'} {remedy}."
+    )
+
+
+def known_metadata(record: Any) -> dict[str, str]:
+    """Return what is known of a record's instrument, serial number, date, title and resolution, where its format says it."""
+    flat = dict(flat_metadata(record))
+    known = {name: first_of(flat, names) for name, names in _FIELDS.items()}
+    return {name: value[:200] for name, value in known.items() if value}
+
+
+def flat_metadata(record: Any) -> Iterator[tuple[str, Any]]:
+    """Yield names and values of nested metadata, the outermost last: they count more."""
+    yield from _flat(record.metadata)
+
+
+def first_of(flat: Mapping[str, Any], names: str) -> str:
+    """Return the first of some entries that says something, as one line of text."""
+    for name in names.split():
+        text = " ".join(str(flat.get(name, "")).split())
+        # Numbers of instruments stand for names that nobody knows.
+        if text and not (name == "instrument" and text.isdigit()):
+            return text
+    return ""
+
+
+def _flat(metadata: Mapping[str, Any], depth: int = 0) -> Iterator[tuple[str, Any]]:
+    for value in metadata.values():
+        if isinstance(value, Mapping) and depth < 5:
+            yield from _flat(value, depth + 1)
+    for key, value in metadata.items():
+        if isinstance(value, (str, int, float)) and not isinstance(value, bool):
+            yield str(key).lower(), value
