@@ -15,13 +15,22 @@ from nirs4all_vit.spectra.checks import Finding
 #: Centre and width, in nm, of the bands of water, protein, oil and starch.
 _BANDS = ((970, 25), (1200, 30), (1450, 45), (1730, 30), (1940, 45), (2060, 35), (2180, 30), (2310, 25))
 _FINDINGS = (
-    Finding("warning", "spectra.csv, row 14", "the spectrum is constant from 2,400 nm on", "look at the instrument's range"),
+    Finding(
+        "warning", "spectra.csv, row 14", "the spectrum is constant from 2,400 nm on", "look at the instrument's range"
+    ),
     Finding("note", "protein.csv, column 3", "4 values are missing and were left out"),
-    Finding("warning", "protein.csv, row 77", "the value 131 lies 8 deviations above the mean", "compare it with the lab's record"),
+    Finding(
+        "warning",
+        "protein.csv, row 77",
+        "the value 131 lies 8 deviations above the mean",
+        "compare it with the lab's record",
+    ),
 )
 
 
-def make_spectra(n: int, nm: NDArray[np.float64], rng: np.random.Generator) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def make_spectra(
+    n: int, nm: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return absorbance spectra and the amounts behind their bands."""
     shapes = np.stack([np.exp(-0.5 * ((nm - centre) / width) ** 2) for centre, width in _BANDS])
     amounts = rng.gamma(6.0, 0.05, (n, len(shapes)))
@@ -30,7 +39,14 @@ def make_spectra(n: int, nm: NDArray[np.float64], rng: np.random.Generator) -> t
 
 
 def regression_target(
-    name: str, values: NDArray[np.float64], error: float, rng: np.random.Generator, ids: NDArray[Any], *, n_test: int = 0, **options: Any
+    name: str,
+    values: NDArray[np.float64],
+    error: float,
+    rng: np.random.Generator,
+    ids: NDArray[Any],
+    *,
+    n_test: int = 0,
+    **options: Any,
 ) -> TargetResult:
     """Return a numeric target with intervals that hold 90 % of the values."""
 
@@ -41,7 +57,9 @@ def regression_target(
         low, high = predicted - 1.7 * spread, predicted + 1.7 * spread
         inside = ((measured >= low) & (measured <= high))[np.isfinite(measured)]
         metrics = regression_metrics(measured, predicted)
-        return Predicted(names, measured, predicted, low, high, None, metrics, float(inside.mean()) if len(inside) else np.nan)
+        return Predicted(
+            names, measured, predicted, low, high, None, metrics, float(inside.mean()) if len(inside) else np.nan
+        )
 
     calibrated = part(values, ids, 1.0)
     test = None
@@ -57,11 +75,20 @@ def regression_target(
     sizes = [int(len(ids) * share) for share in (0.2, 0.4, 0.6, 0.8)]
     base = float(getattr(m, "rmse", 1.0))
     curve = tuple(LearningPoint(k, base * (1 + 0.9 * sizes[0] / k - 0.2), base * 0.03) for k in sizes)
-    return TargetResult(name, "regression", (), calibrated, test, **{"comparisons": comparisons, "learning_curve": curve, **options})
+    return TargetResult(
+        name, "regression", (), calibrated, test, **{"comparisons": comparisons, "learning_curve": curve, **options}
+    )
 
 
 def class_target(
-    name: str, classes: Sequence[str], n: int, rng: np.random.Generator, ids: NDArray[Any], *, n_test: int = 0, **options: Any
+    name: str,
+    classes: Sequence[str],
+    n: int,
+    rng: np.random.Generator,
+    ids: NDArray[Any],
+    *,
+    n_test: int = 0,
+    **options: Any,
 ) -> TargetResult:
     """Return a target of classes with sets of possible ones."""
     labels = np.array(classes)
@@ -71,7 +98,11 @@ def class_target(
         guess = np.where(rng.random(size) < wrong, (true + rng.integers(1, 3, size)) % len(labels), true)
         sets = []
         for t, g in zip(true.tolist(), guess.tolist(), strict=True):
-            members = {g} | ({t} if rng.random() < 0.6 else set()) | ({(g + 1) % len(labels)} if rng.random() < 0.15 else set())
+            members = (
+                {g}
+                | ({t} if rng.random() < 0.6 else set())
+                | ({(g + 1) % len(labels)} if rng.random() < 0.15 else set())
+            )
             sets.append("|".join(labels[sorted(members)]))
         held = np.mean([labels[t] in s.split("|") for t, s in zip(true.tolist(), sets, strict=True)])
         metrics = classification_metrics(labels[true], labels[guess])
@@ -86,7 +117,12 @@ def class_target(
     )
     curve = tuple(LearningPoint(int(n * share), 0.12 + 0.05 * (1 - share), 0.02) for share in (0.3, 0.6, 0.8))
     return TargetResult(
-        name, "classification", tuple(classes), calibrated, test, **{"comparisons": comparisons, "learning_curve": curve, **options}
+        name,
+        "classification",
+        tuple(classes),
+        calibrated,
+        test,
+        **{"comparisons": comparisons, "learning_curve": curve, **options},
     )
 
 
@@ -116,7 +152,9 @@ def make_result(
     for k, name in enumerate(targets):
         values = 8 + 14 * amounts[:, k % 8] + rng.normal(0, 0.2, n)
         values[rng.random(n) < missing] = np.nan
-        importance = np.exp(-0.5 * ((nm - _BANDS[k % 8][0]) / 40) ** 2) + 0.4 * np.exp(-0.5 * ((nm - 2180) / 40) ** 2) + 0.03
+        importance = (
+            np.exp(-0.5 * ((nm - _BANDS[k % 8][0]) / 40) ** 2) + 0.4 * np.exp(-0.5 * ((nm - 2180) / 40) ** 2) + 0.03
+        )
         made.append(regression_target(name, values, 0.45 + 0.1 * k, rng, names, n_test=n_test, importance=importance))
     if classes:
         made.append(class_target("Variety", classes, n, rng, names, n_test=n_test))

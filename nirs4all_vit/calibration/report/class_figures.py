@@ -44,7 +44,8 @@ def confusion(columns: Columns, rows: NDArray[np.intp]) -> NDArray[np.intp]:
 def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Figure]:
     """Return a heat map for cross-validation and one for the test set."""
     names = classes_of(columns)
-    ticks = [figure_text(name, 14 if len(names) > 4 else 20) for name in names]
+    ticks = [figure_text(name, 16) for name in names]
+    fits = max(map(len, ticks), default=0) * 6.5 * len(names) < 220  # pixels of the smallest figure
     figures = []
     for which, (part, rows) in enumerate(parts_of(samples, columns)):
         counts = confusion(columns, rows)
@@ -55,7 +56,7 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
             "type": "heatmap",
             "z": [[round(value, 3) for value in row] for row in share.tolist()],
             "customdata": counts.tolist(),
-            "colorscale": [[0, "#ffffff"], [0.02, "#e9f2f8"], [1, BLUE]],
+            "colorscale": [[0, "#f3f5f6"], [0.001, "#e3eef6"], [1, BLUE]],
             "zmin": 0,
             "zmax": 1,
             "xgap": 2,
@@ -67,7 +68,13 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
         }
         if len(names) <= _N_WRITTEN:
             trace |= {"text": written, "texttemplate": "%{text}", "textfont": {"size": 14 if len(names) <= 8 else 11}}
-        marks = {"tickvals": list(range(len(names))), "ticktext": ticks, "showgrid": False, "showline": False, "ticks": ""}
+        marks = {
+            "tickvals": list(range(len(names))),
+            "ticktext": ticks,
+            "showgrid": False,
+            "showline": False,
+            "ticks": "",
+        }
         figures.append(
             Figure(
                 f"confusion-{number}-{which}",
@@ -76,7 +83,7 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
                 f"{part}: true classes in rows, predicted classes in columns, with the number of samples. Shades are shares of the true class.",
                 [trace],
                 {
-                    "xaxis": axis("Predicted class", **marks),
+                    "xaxis": axis("Predicted class", tickangle=0 if fits else -90, **marks),
                     "yaxis": axis("True class", **{**marks, "autorange": "reversed"}),
                 },
                 0,

@@ -45,6 +45,53 @@
     return trace;
   }
 
+  // Legends: buttons that hide and show a trace.
+  const plain = (text) => text.replace(/&lt;/g, "<").replace(/&gt;/g, ">").replace(/&amp;/g, "&");
+  const SHAPES = {
+    circle: '<circle cx="13" cy="7" r="4"/>',
+    "circle-open": '<circle cx="13" cy="7" r="5" fill="none" stroke-width="1.5"/>',
+    diamond: '<path d="M13 2l5 5-5 5-5-5z"/>',
+    square: '<path d="M9 3h8v8h-8z"/>',
+    "triangle-up": '<path d="M13 2l5 9h-10z"/>',
+    cross: '<path d="M11.5 2h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z"/>',
+    x: '<path d="M9 3l8 8m0-8l-8 8" stroke-width="2.5"/>',
+  };
+  function swatch(trace) {
+    const marker = trace.marker || {};
+    const color = (trace.line && trace.mode.startsWith("lines") && trace.line.color) || marker.color;
+    let inside = SHAPES[marker.symbol || "circle"] || SHAPES.circle;
+    if (trace.type === "bar") inside = SHAPES.square;
+    if (trace.mode && trace.mode.startsWith("lines")) {
+      const dash = { dash: "5 3", dot: "2 2.5" }[trace.line.dash] || "none";
+      const width = Math.min(Math.max(trace.line.width, 1.2), 3);
+      inside = `<path d="M1 7h24" fill="none" stroke-width="${width}" stroke-dasharray="${dash}"/>`;
+      if (trace.fill) inside += '<path d="M1 7h24v6h-24z" opacity="0.2" stroke="none"/>';
+    }
+    return `<svg width="26" height="14" viewBox="0 0 26 14" aria-hidden="true" fill="${color}" stroke="${color}" stroke-width="0">${inside}</svg>`;
+  }
+  boxes.forEach((box) => {
+    const traces = figures[box.dataset.figure].data;
+    const named = traces.map((trace, i) => [trace, i]).filter(([trace]) => trace.name);
+    if (named.length < (box.dataset.figure === "comparison" ? 1 : 2)) return;
+    const legend = document.createElement("div");
+    legend.className = "legend";
+    named.forEach(([trace, i]) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.title = "Hide or show";
+      button.setAttribute("aria-pressed", "true");
+      button.innerHTML = swatch(trace);
+      button.append(plain(trace.name));
+      button.addEventListener("click", () => {
+        const on = button.getAttribute("aria-pressed") !== "true";
+        button.setAttribute("aria-pressed", String(on));
+        window.Plotly.restyle(box, { visible: on }, [i]);
+      });
+      legend.append(button);
+    });
+    box.before(legend);
+  });
+
   const drawn = new Map();
   const sizeOf = (box, spec) => {
     const width = Math.floor(box.clientWidth);

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .formats import figure_text
+from .formats import sample_text
 
 Trace = dict[str, Any]
 
@@ -74,10 +74,15 @@ BASE_LAYOUT: dict[str, Any] = {
     "font": {"family": "Helvetica Neue, Helvetica, Arial, Liberation Sans, sans-serif", "size": 12, "color": "#2b2f33"},
     "paper_bgcolor": "#ffffff",
     "plot_bgcolor": "#ffffff",
-    "margin": {"l": 56, "r": 14, "t": 28, "b": 48},
+    "margin": {"l": 56, "r": 14, "t": 8, "b": 48},
     "hovermode": "closest",
-    "hoverlabel": {"bgcolor": "#ffffff", "bordercolor": "#8a8f94", "font": {"color": "#1a1a1a", "size": 12}, "align": "left"},
-    "legend": {"orientation": "h", "x": 0, "y": 1.01, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+    "hoverlabel": {
+        "bgcolor": "#ffffff",
+        "bordercolor": "#8a8f94",
+        "font": {"color": "#1a1a1a", "size": 12},
+        "align": "left",
+    },
+    "showlegend": False,  # the page's script writes legends that wrap and that a keyboard reaches
 }
 
 
@@ -91,8 +96,8 @@ def level(value: float, *, vertical: bool = False, dash: str = "dash") -> dict[s
         f"{along}1": 1,
         f"{across}0": value,
         f"{across}1": value,
-        "line": {"color": GREY, "width": 1.2, "dash": dash},
-        "layer": "below",
+        "line": {"color": "#5b6166", "width": 1.3, "dash": dash},
+        "layer": "between",
     }
 
 
@@ -142,9 +147,9 @@ def wavelengths_drawn(n: int, limit: int = 500) -> NDArray[np.intp]:
 def named_points(
     x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str], frame: tuple[float, float, float, float]
 ) -> list[dict[str, Any]]:
-    """Return labels of points that neither overlap nor leave the figure, in order of importance; the rest stay without.
+    """Return labels of the first points that neither cover a point, nor overlap, nor leave the figure; the rest stay without.
 
-    `frame` is left, right, bottom and top of the axes, in the units of `x` and `y`.
+    `names` are those of the first points; `frame` is left, right, bottom and top of the axes, in the units of `x` and `y`.
     """
     width, height, line = 290.0, 270.0, 14.0  # pixels of the smallest figure
     left, right, bottom, top = frame
@@ -153,14 +158,17 @@ def named_points(
     across = (x - left) / max(right - left, 1e-300) * width
     up = (y - bottom) / max(top - bottom, 1e-300) * height
     for i, name in enumerate(names):
-        text = figure_text(name, 18)
+        text = sample_text(name, 18)
         size = 6.6 * len(text) + 4
         places = {"left": (across[i] + 7, up[i] - line / 2), "right": (across[i] - 7 - size, up[i] - line / 2)}
         places |= {"center": (across[i] - size / 2, up[i] + 6)}
         for anchor, (start, base) in places.items():
             box = (start, base, start + size, base + line)
             inside = box[0] >= 0 and box[2] <= width and box[1] >= 0 and box[3] <= height
-            if inside and not any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken):
+            covered = (across > box[0] - 5) & (across < box[2] + 5) & (up > box[1] - 3) & (up < box[3] + 3)
+            covered[i] = False
+            overlaps = any(box[0] < b[2] and b[0] < box[2] and box[1] < b[3] and b[1] < box[3] for b in taken)
+            if inside and not overlaps and not covered.any():
                 taken.append(box)
                 shift = {"left": 7, "right": -7, "center": 0}[anchor]
                 labels.append(

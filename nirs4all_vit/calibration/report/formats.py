@@ -60,18 +60,44 @@ def count(number: int, noun: str, plural: str = "") -> str:
     return f"{number:,}\u00a0{noun if number == 1 else plural or noun + 's'}"
 
 
-def shortened(text: Any, length: int = 40) -> str:
-    """Return a text on one line with its middle left out where it is too long."""
+def shortened(text: Any, length: int = 40, tail: int = 0) -> str:
+    """Return a text on one line; where it is too long, only its beginning and `tail` letters of its end."""
     line = " ".join(str(text).split())
     if len(line) <= length:
         return line
-    tail = length // 3
-    return f"{line[: length - tail - 1].rstrip()}…{line[-tail:].lstrip()}"
+    return f"{line[: length - tail - 1].rstrip()}…{line[len(line) - tail :].lstrip()}"
 
 
 def figure_text(text: Any, length: int = 40) -> str:
-    """Return a text for a plotly figure, which reads some HTML: nothing in it is taken for a tag."""
+    """Return a name for a plotly figure, which reads some HTML: nothing in it is taken for a tag."""
     return html.escape(shortened(text, length), quote=False)
+
+
+def sample_text(text: Any, length: int = 24) -> str:
+    """Return a sample's id for a plotly figure; ids often differ at their ends."""
+    return html.escape(shortened(text, length, length // 3), quote=False)
+
+
+def error_decimals(error: float) -> int | None:
+    """Return the decimals that show an error with three significant digits, None where a power of ten shows it better."""
+    if not (math.isfinite(error) and 1e-4 <= error < 1e6):
+        return None
+    return max(2 - math.floor(math.log10(error)), 0)
+
+
+def like(value: float, error: float) -> str:
+    """Return a bias or another error with the decimals of `error`."""
+    decimals = error_decimals(error)
+    return significant(value) if decimals is None else fixed(value, decimals)
+
+
+def nice_step(span: float, n: int = 5) -> float:
+    """Return a round distance of ticks, of which about `n` fit into `span`."""
+    if not (math.isfinite(span) and span > 0):
+        return 1.0
+    rough = span / n
+    power = 10.0 ** math.floor(math.log10(rough))
+    return power * min((1.0, 2.0, 5.0, 10.0), key=lambda step: abs(math.log(step * power / rough)))
 
 
 def to_unit(nm: ArrayLike, unit: str) -> NDArray[np.float64]:

@@ -59,7 +59,9 @@ def comparison_figure(result: CalibrationResult) -> Figure | None:
                 y.append(round(place + shift, 3))
                 above.append(round(high - one.ratio, 3))
                 below.append(round(one.ratio - low, 3))
-                texts.append(f"{figure_text(target.name)}<br>{fixed(one.ratio, 2)} ({fixed(low, 2)} to {fixed(high, 2)})")
+                texts.append(
+                    f"{figure_text(target.name)}<br>{fixed(one.ratio, 2)} ({fixed(low, 2)} to {fixed(high, 2)})"
+                )
         bars = {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.6, "width": 4}
         color = colors[k % len(colors)]
         traces.append(
@@ -82,18 +84,17 @@ def comparison_figure(result: CalibrationResult) -> Figure | None:
         "Error in cross-validation over that of PLS (PLS-DA for classes), with 95\u00a0% confidence intervals over the samples.",
         traces,
         {
-            "xaxis": axis("Error over that of PLS (below 1 is better)", range=[lowest - pad, highest + pad], tickformat=".2~f"),
+            "xaxis": axis("Error over that of PLS", range=[lowest - pad, highest + pad], tickformat=".2~f"),
             "yaxis": axis(
                 "",
                 tickvals=list(range(len(targets))),
-                ticktext=[figure_text(target.name, 18) for target in targets],
+                ticktext=[figure_text(target.name, 20) for target in targets],
                 range=[len(targets) - 0.4, -0.6],
                 showgrid=False,
             ),
             "shapes": [level(1, vertical=True, dash="solid")],
-            "showlegend": True,
         },
-        150 + 62 * len(targets),
+        130 + (62 if len(targets) < 5 else 40) * len(targets),
     )
 
 
@@ -126,13 +127,11 @@ def learning_figure(target: TargetResult, number: int) -> Figure | None:
                 "line": {"color": BLUE, "width": 1.6},
                 "marker": {"size": 8, "color": BLUE},
                 "hovertemplate": f"%{{x:,}} samples<br>{error} %{{y:.3~g}}<extra></extra>",
-                "showlegend": False,
             }
         ],
         {
             "xaxis": axis("Samples in calibration", rangemode="tozero"),
             "yaxis": axis(error[:1].upper() + error[1:], rangemode="tozero"),
-            "margin": {"l": 56, "r": 14, "t": 12, "b": 48},
         },
         320,
     )
@@ -209,7 +208,11 @@ def _map(
     traces: list[Trace] = []
     for name, rows, marker in (
         ("Typical", plain, {**look, "line": {"color": "#ffffff", "width": 0.5}}),
-        ("Stands apart", apart, {"color": VERMILION, "symbol": "diamond", "size": 9, "line": {"color": "#ffffff", "width": 0.8}}),
+        (
+            "Stands apart",
+            apart,
+            {"color": VERMILION, "symbol": "diamond", "size": 9, "line": {"color": "#ffffff", "width": 0.8}},
+        ),
     ):
         if len(rows):
             traces.append(
@@ -224,31 +227,29 @@ def _map(
                     "hovertemplate": hover,
                 }
             )
-    named = apart[:N_NAMED]
+    in_order = np.concatenate([apart, plain])
     is_log = "type" in layout["xaxis"]  # type: ignore[operator]
     across, up = (np.log10(x), np.log10(y)) if is_log else (x, y)
     frame = _frame(across[drawn], up[drawn], 0.0 if key == "distances" and not is_log else None)
     for name, ends in (("xaxis", frame[:2]), ("yaxis", frame[2:])):
         layout[name] = {**layout[name], "range": rounded(ends, 5)}  # type: ignore[dict-item]
-    names = [str(result.ids[row]) for row in named.tolist()]
+    names = [str(result.ids[row]) for row in apart[:N_NAMED].tolist()]
     return Figure(
         key,
         f"Scatter figure of {count(len(drawn), 'sample')}: {short[0]} and {short[1]}; {len(apart):,} stand apart.",
         caption + drawn_sentence(len(drawn), len(there)),
         traces,
-        {**layout, "annotations": named_points(across[named], up[named], names, frame), "showlegend": True},
+        {**layout, "annotations": named_points(across[in_order], up[in_order], names, frame)},
         0,
     )
 
 
-def _frame(
-    x: NDArray[np.float64], y: NDArray[np.float64], start: float | None
-) -> tuple[float, float, float, float]:
+def _frame(x: NDArray[np.float64], y: NDArray[np.float64], start: float | None) -> tuple[float, float, float, float]:
     ends: list[float] = []
     for values in (x, y):
         low, high = float(values.min()), float(values.max())
         if start is not None:
             low, high = start, max(high, 1.1)
         margin = 0.07 * (high - low) or 1.0
-        ends += [low if start is not None else low - margin, high + margin]
+        ends += [low - (margin if start is None else margin / 2), high + margin]
     return ends[0], ends[1], ends[2], ends[3]

@@ -14,7 +14,7 @@ from ..metrics import ClassificationMetrics
 from ..results import CalibrationResult, Metrics, TargetResult
 from . import class_figures, target_figures, words
 from .figures import Figure, points_drawn
-from .formats import MISSING, UNITS, count, fixed, percent, significant
+from .formats import MISSING, UNITS, count, fixed, like, percent, significant
 from .overview_figures import comparison_figure, distances_figure, learning_figure, scores_figure
 from .samples import Columns, Samples
 from .spectra_figures import WavelengthAxis, importance_figure, spectra_figure
@@ -49,7 +49,7 @@ def render_report(result: CalibrationResult) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, significant=significant)
+    environment.filters.update(percent=percent, significant=significant, sentence_case=_sentence_case)
     page = _Page(result)
     return environment.get_template("report.html.jinja").render(
         **page.context(), plotly=get_plotlyjs().replace("</script", "<\\/script")
@@ -127,8 +127,8 @@ class _Page:
             **overview,
             "static_tables": self.samples.static_tables(),
             "n_samples": len(self.samples),
-            "settings": flattened(result.settings),
-            "provenance": flattened(result.provenance),
+            "making": [*tables_of(result.settings, "Settings"), *tables_of(result.provenance, "Provenance")],
+            "has_test": len(self.samples) > self.samples.n_calibration,
             "figures_json": inline_json({figure.key: figure.for_json() for figure in figures}),
             "samples_json": inline_json(self.samples.for_json()),
         }
@@ -160,12 +160,21 @@ class _Page:
             else:
                 found += [(significant(metrics.rmse), "RMSECV", "predictions")]
                 found += [(fixed(metrics.r2, 2), "R² in cross-validation", "predictions")]
-            found += [(percent(result.targets[0].cross_validated.coverage), f"coverage, {percent(result.coverage)} asked", "intervals")]
+                test = result.targets[0].test
+                if test is not None and not isinstance(test.metrics, ClassificationMetrics):
+                    found += [(significant(test.metrics.rmse), "RMSEP on the test set", "predictions")]
+            found += [
+                (
+                    percent(result.targets[0].cross_validated.coverage),
+                    f"coverage, {percent(result.coverage)} asked",
+                    "intervals",
+                )
+            ]
         else:
             found += [(f"{len(result.targets)}", "targets", "predictions")]
         found.append((f"{len(result.outliers):,}", "spectra that stand apart", "map"))
         serious = sum(one.severity != "note" for one in result.findings)
-        found.append((f"{serious:,}", "errors and warnings of the checks", "checks"))
+        found.append((f"{serious:,}", "errors and warnings", "checks"))
         return found
 
     def _outliers(self) -> list[list[str]]:
@@ -216,13 +225,18 @@ class _Page:
 def _merit(metrics: Metrics) -> list[str]:
     """Return the figures of merit in the order of the summary's columns."""
     if isinstance(metrics, ClassificationMetrics):
-        return [f"{metrics.n:,}", percent(metrics.accuracy, 1), percent(metrics.balanced_accuracy, 1), fixed(metrics.f1, 2)]
+        return [
+            f"{metrics.n:,}",
+            percent(metrics.accuracy, 1),
+            percent(metrics.balanced_accuracy, 1),
+            fixed(metrics.f1, 2),
+        ]
     return [
         f"{metrics.n:,}",
         significant(metrics.rmse),
         fixed(metrics.r2, 3),
-        significant(metrics.bias, 2),
-        significant(metrics.sep),
+        like(metrics.bias, metrics.rmse),
+        like(metrics.sep, metrics.rmse),
         fixed(metrics.rpd, 2),
         fixed(metrics.rpiq, 2),
     ]
@@ -238,19 +252,29 @@ def _methods(target: TargetResult) -> list[list[str]]:
     return rows
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return nested settings as pairs of name and text."""
-    found: list[tuple[str, str]] = []
+def tables_of(values: Mapping[str, Any], label: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return settings as tables of name and text: a table for those at the top, one for each mapping among them."""
+    pairs, nested = [], []
     for key, value in values.items():
-        name = f"{prefix}{key}"
+        name = _sentence_case(str(key).replace("_", " "))
         if isinstance(value, Mapping):
-            found += flattened(value, f"{name}: ")
-        elif isinstance(value, (list, tuple)):
-            found.append((name, ", ".join(map(str, value)) or MISSING))
-        elif isinstance(value, float) and math.isfinite(value):
-            found.append((name, f"{value:.6g}"))
-        elif value is None:
-            found.append((name, MISSING))
+            nested += tables_of(value, name)
         else:
-            found.append((name, {True: "yes", False: "no"}.get(value, str(value)) if isinstance(value, bool) else str(value)))
-    return found
+            pairs.append((name if label in ("Settings", "Provenance") else str(key), _setting(value)))
+    return [*([(label, pairs)] if pairs else []), *nested]
+
+
+def _setting(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None:
+        return MISSING
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value)) or MISSING
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.6g}"
+    return str(value)
+
+
+def _sentence_case(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -14,6 +14,8 @@ from .formats import MISSING, decimals_for, fixed, rounded
 
 #: Rows of the static tables, which are printed and stand in for the interactive one without JavaScript.
 N_STATIC_ROWS = 200
+#: Targets of one of them.
+_N_SIDE_BY_SIDE = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +117,17 @@ class Samples:
         }
 
     def static_tables(self) -> list[dict[str, Any]]:
-        """Return per target the header and the first rows as text."""
+        """Return caption, header and first rows as text: a table for each two targets, the last one with T2 and Q."""
         rows = range(min(len(self), N_STATIC_ROWS))
-        return [_static_table(self, columns, rows) for columns in self.columns]
+        part = "All samples" if len(rows) == len(self) else f"The first {len(rows)} of {len(self):,} samples"
+        tables = []
+        for first in range(0, len(self.columns), _N_SIDE_BY_SIDE):
+            tables.append(_static_table(self, self.columns[first : first + _N_SIDE_BY_SIDE], rows, part))
+        distances = [
+            [self.ids[row], fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")] for row in rows
+        ]
+        head = ["Sample", "T²", "Q", "Stands apart because"]
+        return [*tables, {"caption": f"{part}: T² and Q", "spans": [], "head": head, "rows": distances}]
 
 
 def rmse(metrics: Metrics) -> float:
@@ -142,22 +152,19 @@ def _column_json(columns: Columns) -> dict[str, Any]:
     return about
 
 
-def _static_table(samples: Samples, columns: Columns, rows: range) -> dict[str, Any]:
-    head = ["Sample"]
-    if samples.has_replicates:
-        head.append("Group")
-    head += ["Measured", "Predicted"]
-    head += ["Interval", "Residual"] if columns.is_numeric else ["Possible classes"]
-    head += ["T²", "Q", "Stands apart because"]
+def _static_table(samples: Samples, targets: list[Columns], rows: range, part: str) -> dict[str, Any]:
+    lead = ["Sample", "Group"] if samples.has_replicates else ["Sample"]
+    head = list(lead)
+    spans = [("", len(lead))]
+    for columns in targets:
+        own = ["Measured", "Predicted", *(["Interval", "Residual"] if columns.is_numeric else ["Possible classes"])]
+        head += own
+        spans.append((columns.target.name, len(own)))
     body = []
     for row in rows:
-        cells = [samples.ids[row]]
-        if samples.has_replicates:
-            cells.append(samples.groups[row])
-        cells += _values(columns, row)
-        cells += [fixed(samples.t2[row], 2), fixed(samples.q[row], 2), samples.reasons.get(row, "")]
-        body.append(cells)
-    return {"name": columns.target.name, "head": head, "rows": body}
+        cells = [samples.ids[row], *([samples.groups[row]] if samples.has_replicates else [])]
+        body.append(cells + [text for columns in targets for text in _values(columns, row)])
+    return {"caption": f"{part}: predictions", "spans": spans, "head": head, "rows": body}
 
 
 def _values(columns: Columns, row: int) -> list[str]:

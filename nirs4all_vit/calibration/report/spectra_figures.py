@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..results import CalibrationResult, TargetResult
 from .bands import ShownBand, band_at, shown_bands
 from .figures import BLACK, BLUE, CYCLE, GREY, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
-from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, to_unit
+from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, sample_text, to_unit
 
 #: Spectra of the large majority, and of those that stand apart, that are drawn.
 N_TYPICAL, N_ODD = 200, 200
@@ -84,7 +84,7 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
     hover = "%{text}<br>%{x}: %{y:.4~g}<extra></extra>"
     traces: list[Trace] = []
     if len(drawn):
-        shade = {"color": "#9aa1a8", "width": 0.6}
+        shade = {"color": "#b3b9bf", "width": 0.7}
         marker = {"color": "#9aa1a8", "size": 4}
         traces.append(
             {
@@ -93,20 +93,7 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
                 "mode": along.mode,
                 "line": shade,
                 "marker": marker,
-                "opacity": 0.55,
                 "lines": _lines(spectra, drawn, along),
-                "hovertemplate": hover,
-            }
-        )
-    for i, row in enumerate(odd[:N_NAMED].tolist()):
-        traces.append(
-            {
-                "type": "scatter",
-                "name": figure_text(result.ids[row], 24),
-                "mode": along.mode,
-                "line": {"color": CYCLE[i], "width": 1.5},
-                "marker": {"color": CYCLE[i], "size": 6},
-                "lines": _lines(spectra, np.array([row]), along),
                 "hovertemplate": hover,
             }
         )
@@ -116,9 +103,21 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
                 "type": "scatter",
                 "name": "Others that stand apart",
                 "mode": along.mode,
-                "line": {"color": "#a34700", "width": 0.9, "dash": "dot"},
-                "marker": {"color": "#a34700", "size": 5},
+                "line": {"color": "#edb58c", "width": 0.7},
+                "marker": {"color": "#edb58c", "size": 5},
                 "lines": _lines(spectra, odd[N_NAMED:N_ODD], along),
+                "hovertemplate": hover,
+            }
+        )
+    for i, row in enumerate(odd[:N_NAMED].tolist()):
+        traces.append(
+            {
+                "type": "scatter",
+                "name": sample_text(result.ids[row], 20),
+                "mode": along.mode,
+                "line": {"color": CYCLE[i], "width": 1.5},
+                "marker": {"color": CYCLE[i], "size": 6},
+                "lines": _lines(spectra, np.array([row]), along),
                 "hovertemplate": hover,
             }
         )
@@ -181,7 +180,7 @@ def importance_figure(
         },
         {
             "type": "scatter",
-            "name": "Mean spectrum (scale on the right)",
+            "name": "Mean spectrum (own scale)",
             "mode": along.mode,
             "line": {"color": "#5b6166", "width": 1.4, "dash": "dot"},
             "marker": {"color": "#5b6166", "size": 6},
@@ -204,11 +203,18 @@ def importance_figure(
         {
             "xaxis": along.layout(),
             "yaxis": axis("Importance", rangemode="tozero"),
-            "yaxis2": {**axis(""), "overlaying": "y", "side": "right", "showgrid": False, "tickfont": {"color": "#5b6166"}},
+            "yaxis2": {
+                **axis(""),
+                "overlaying": "y",
+                "side": "right",
+                "showgrid": False,
+                "showticklabels": False,
+                "ticks": "",
+                "showline": False,
+            },
             "shapes": shapes,
             "annotations": letters,
-            "margin": {"l": 56, "r": 44, "t": 44, "b": 48},
-            "legend": {"orientation": "h", "x": 0, "y": 1.06, "xanchor": "left", "yanchor": "bottom", "font": {"size": 12}},
+            "margin": {"l": 56, "r": 14, "t": 20, "b": 48},
         },
         360,
     )

@@ -110,7 +110,8 @@
       arrow.className = "arrow";
       arrow.setAttribute("aria-hidden", "true");
       arrow.textContent = state.sort !== i ? "" : state.down ? "↓" : "↑";
-      button.append(arrow);
+      if (one.numeric) button.prepend(arrow);
+      else button.append(arrow);
       cell.append(button);
       line.append(cell);
     });
@@ -129,7 +130,9 @@
           const cell = document.createElement(i ? "td" : "th");
           if (!i) cell.scope = "row";
           cell.className = one.numeric ? "number" : one.id ? "id" : one.reason ? "reason" : "";
-          cell.textContent = text(one, row);
+          const full = text(one, row);
+          cell.textContent = one.id && full.length > 60 ? `${full.slice(0, 40)}…${full.slice(-16)}` : full;
+          if (cell.textContent !== full) cell.title = full;
           line.append(cell);
         });
         return line;

@@ -21,7 +21,7 @@ from .figures import (
     level,
     note,
 )
-from .formats import count, figure_text, fixed, rounded, significant
+from .formats import count, figure_text, fixed, like, nice_step, rounded, significant
 from .samples import Columns, Samples
 
 #: Error bars are drawn up to this many samples; intervals of that many are drawn one by one.
@@ -90,7 +90,7 @@ def _ringed(
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "Spectrum stands apart",
+            "name": "Stands apart",
             "x": rounded(x[rows], digits),
             "y": rounded(y[rows], digits),
             "marker": {"symbol": "circle-open", "size": 12, "color": BLACK, "line": {"width": 1.4, "color": BLACK}},
@@ -133,7 +133,8 @@ def predicted_figure(samples: Samples, columns: Columns, number: int, limit: int
             }
         traces.append(trace)
     traces += _ringed(samples, parts, columns.measured, columns.predicted, digits)
-    line = {"type": "line", "x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1], "layer": "below"}
+    step = nice_step(ends[1] - ends[0])
+    line = {"type": "line", "x0": ends[0], "y0": ends[0], "x1": ends[1], "y1": ends[1], "layer": "between"}
     texts = [_figures_of_merit(part, i > 0) for i, part in enumerate(parts) if part.metrics.n]
     caption = "Predicted against measured values; the line is identity."
     if bars_drawn:
@@ -144,11 +145,10 @@ def predicted_figure(samples: Samples, columns: Columns, number: int, limit: int
         caption + _how_many(parts),
         traces,
         {
-            "xaxis": axis(f"Measured {figure_text(name, 32)}", range=ends),
-            "yaxis": axis(f"Predicted {figure_text(name, 32)}", range=ends),
+            "xaxis": axis(f"Measured {figure_text(name, 28)}", range=ends, dtick=step),
+            "yaxis": axis(f"Predicted {figure_text(name, 28)}", range=ends, dtick=step),
             "shapes": [{**line, "line": {"color": "#767676", "width": 1.2}}],
             "annotations": [note("<br>".join(texts))],
-            "showlegend": True,
         },
         0,
     )
@@ -159,7 +159,7 @@ def _figures_of_merit(part: Part, is_test: bool) -> str:
     error = "RMSEP" if is_test else "RMSECV"
     return (
         f"<b>{error} {significant(metrics.rmse)}</b>  R² {fixed(metrics.r2, 2)}<br>"
-        f"bias {significant(metrics.bias, 2)}  RPD {fixed(metrics.rpd, 1)}  n {metrics.n:,}"
+        f"bias {like(metrics.bias, metrics.rmse)}  RPD {fixed(metrics.rpd, 1)}  n {metrics.n:,}"
     )
 
 
@@ -186,10 +186,9 @@ def residual_figure(samples: Samples, columns: Columns, number: int, limit: int)
         "Residuals (predicted minus measured) against predicted values." + _how_many(parts),
         traces,
         {
-            "xaxis": axis(f"Predicted {figure_text(columns.target.name, 32)}", range=_span(columns.predicted[shown])),
+            "xaxis": axis(f"Predicted {figure_text(columns.target.name, 28)}", range=_span(columns.predicted[shown])),
             "yaxis": axis("Residual", range=[-1.12 * biggest or -1.0, 1.12 * biggest or 1.0]),
             "shapes": [level(0, dash="solid")],
-            "showlegend": True,
         },
         0,
     )

@@ -40,7 +40,9 @@ def against_pls(target: TargetResult) -> str:
         return f"The {error} cannot be compared with that of {name}."
     if chosen.lower <= 1 <= chosen.upper:
         interval = f"95\u00a0% interval {fixed(chosen.lower, 2)} to {fixed(chosen.upper, 2)}"
-        return f"No difference from {name} can be told: the ratio of the errors is {fixed(chosen.ratio, 2)} ({interval})."
+        return (
+            f"No difference from {name} can be told: the ratio of the errors is {fixed(chosen.ratio, 2)} ({interval})."
+        )
     if chosen.upper < 1:
         change, ends, word = 1 - chosen.ratio, (1 - chosen.upper, 1 - chosen.lower), "lower"
     else:
@@ -62,15 +64,16 @@ def verdict(target: TargetResult) -> str:
     rpd = metrics.rpd
     if not math.isfinite(rpd):
         return "RPD cannot be calculated from these values."
+    rpd = round(rpd, 1)
     if rpd < 1.5:
-        reading = "predictions say little more than the mean"
+        reading = "little better than the mean of all samples"
     elif rpd < 2:
-        reading = "predictions tell high from low values"
+        reading = "enough to tell high from low values"
     elif rpd < 3:
-        reading = "predictions are good enough for rough screening"
+        reading = "enough for rough screening"
     else:
-        reading = "predictions are good"
-    return f"An RPD of {fixed(rpd, 1)} is commonly read as: {reading}."
+        reading = "good"
+    return f"An RPD of {fixed(rpd, 1)} is commonly read as {reading}."
 
 
 def coverage_sentence(part: Predicted, asked: float, what: str = "intervals") -> str:
@@ -121,10 +124,7 @@ def headline(target: TargetResult) -> str:
     metrics = target.cross_validated.metrics
     if isinstance(metrics, RegressionMetrics):
         return f"RMSECV {significant(metrics.rmse)}, R² {fixed(metrics.r2, 2)}, {count(metrics.n, 'sample')}."
-    return (
-        f"Accuracy {percent(metrics.accuracy)}, balanced accuracy {percent(metrics.balanced_accuracy)}, "
-        f"{count(metrics.n, 'sample')}."
-    )
+    return f"Accuracy {percent(metrics.accuracy)}, {count(metrics.n, 'sample')}."
 
 
 def outliers_sentence(result: CalibrationResult) -> str:
@@ -139,9 +139,7 @@ def findings_sentence(result: CalibrationResult) -> str:
     """Say what the checks found."""
     if not result.findings:
         return "The checks found nothing odd."
-    kinds = [
-        count(sum(one.severity == kind for one in result.findings), kind) for kind in ("error", "warning", "note")
-    ]
+    kinds = [count(sum(one.severity == kind for one in result.findings), kind) for kind in ("error", "warning", "note")]
     present = [text for text in kinds if not text.startswith("0\u00a0")]
     return f"The checks found {_listed(present)}."
 
