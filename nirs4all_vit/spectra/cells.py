@@ -86,7 +86,7 @@ class CellTable:
             if size > _SAMPLED_CHARACTERS:
                 break
         first = table.sample[0][1] if table.sample else []
-        if len(first) == len(table.labels) + 1 and not first[-1].strip():
+        if not targets and len(first) == len(table.labels) + 1 and not first[-1].strip():
             table.labels.append("")  # a delimiter at the end of each row, but of the header
         return table
 

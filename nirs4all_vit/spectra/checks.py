@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,8 @@ def check_spectra_file(
     if refusal is not None:
         findings += _refused(table, refusal, opened, column, drop, axis_unit)
     elif column is not None:
-        findings += id_findings(table, column)
+        with suppress(*DAMAGE):
+            findings += id_findings(table, column)
     return by_severity(findings)
 
 

@@ -22,13 +22,15 @@ _AROUND = 5
 #: Of a table that ends its columns with something else: parts of its header, at least.
 _FEWEST_PARTS = 3
 
+#: All but what the finding cannot know of.
+_ANY = r"^(?!.*(?:to drop|UTF-8))"
 #: Sentences of the reader that a finding explains, by its kind.
 EXPLAINED = {
-    "transposed": r"^(?!.*to drop)",
-    "headerless": r"^(?!.*to drop)",
-    "delimiter": r"^(?!.*to drop)",
-    "preamble": r"^(?!.*to drop)",
-    "numbered": r"^(?!.*to drop)",
+    "transposed": _ANY,
+    "headerless": _ANY,
+    "delimiter": _ANY,
+    "preamble": _ANY,
+    "numbered": _ANY,
     "rows": r"values under \d+ columns|Expected \d+ fields",
     "columns": "is not a wavelength",
     "order": r"ascend|outside of|mistyp",
@@ -256,7 +258,11 @@ def _strange_columns(table: CellTable, columns: Sequence[int], n_wavelengths: in
         if is_text and len(set(column)) == len(column):
             remedy += f", or name it as the column of ids: --id {label[:40]!r}"
         text = "the column is not a wavelength" + (", and holds text" if is_text else "")
-        findings.append(Finding("error", table.place(column=label), text, remedy))
+        place = table.place(column=label)
+        if not label:
+            text, place = "the column has no name, but values", f"{table.header_place}, column {i + 1}"
+            remedy = "name it, or pass all such columns over: --drop ''"
+        findings.append(Finding("error", place, text, remedy))
     if len(named) > MOST_NAMED:
         text = f"{counted(len(named) - MOST_NAMED, 'more column')} are no wavelengths"
         findings.append(Finding("error", table.header_place, text, "pass them over: --drop"))
@@ -316,7 +322,7 @@ def _out_of_range(table: CellTable, axis: NDArray[np.float64], unit: str) -> lis
         return []
     unit = guess_axis_unit(axis) if unit == "auto" else unit
     text = (
-        f"{listed([f'{value:g}' for value in outside])} read as {unit} lie outside of {MIN_WAVELENGTH:g} to "
+        f"{listed([f'{value:g}' for value in outside])} read as {unit} {'lies' if outside.size == 1 else 'lie'} outside of {MIN_WAVELENGTH:g} to "
         f"{MAX_WAVELENGTH:,.0f} nm"
     )
     return [Finding("error", table.header_place, text, "check the axis, or say its unit: --axis-unit")]

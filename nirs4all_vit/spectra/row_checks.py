@@ -127,6 +127,8 @@ class RowChecks:
                 row[j] = value
                 continue
             text = cells[i].strip()
+            if "\ufffd" in text:  # not UTF-8, which is said of the file
+                continue
             kind = self._cell_kind(text)
             about, remedy = _KINDS[kind]
             blank = self.ids is not None and not cells[self.ids].strip()

@@ -27,7 +27,9 @@ _MISSING_ROW, _MISSING_COLUMN = 0.2, 0.5
 #: Spectra whose sizes are that many times apart are not the same kind of signal.
 _SCALES_APART = 20.0
 #: Spectra whose correlation with the usual shape is below this are turned over, where that of the others is above the second.
-_TURNED, _ALIKE = -0.5, 0.8
+_TURNED, _ALIKE = -0.8, 0.9
+#: Spectra whose mean is below this share of their standard deviation are centred, or derivatives.
+_CENTRED = 0.3
 #: Fewest spectra of which more than each by itself is said.
 _FEWEST = 5
 #: What is said of one odd spectrum, of several, and what to do.
@@ -217,7 +219,8 @@ class ValueChecks:
         negative = float((thin < 0).mean())
         levels = f"values run from {low:.3g} to {high:.3g}, and look like"
         if negative > 0.1:
-            return f"{levels} a derivative or a centred signal"
+            centred = float(np.median(np.abs(thin.mean(axis=1)) / thin.std(axis=1))) < _CENTRED
+            return f"{levels} {'a derivative or a centred signal' if centred else 'absorbance with an offset'}"
         if high > 150:
             return f"{levels} counts of a detector"
         if high > 6:
