@@ -136,15 +136,15 @@ def _refused(
 ) -> list[Finding]:
     """Read all as text, and tell all that is wrong."""
     findings: list[Finding] = []
-    told = False
+    is_explained = False
     if opened is None:
         errors = header_errors(table, ids, drop, axis_unit)
         findings = [finding for group in errors.values() for finding in group]
-        told = any(re.search(EXPLAINED[kind], str(error)) for kind in errors)
+        is_explained = any(re.search(EXPLAINED[kind], str(error)) for kind in errors)
         if errors.keys() & {"transposed", "delimiter", "preamble", "rows"}:
-            return findings if told else [*findings, from_reader(table.path, str(error))]
+            return findings if is_explained else [*findings, from_reader(table.path, str(error))]
     encoding = _encoding(table, error)
-    findings, told = [*findings, *encoding], told or bool(encoding)
+    findings, is_explained = [*findings, *encoding], is_explained or bool(encoding)
     labels = table.labels
     passed = {i for i, label in enumerate(labels) if label in (*drop, ids) or label.startswith("__index_level_")}
     columns = [i for i in range(len(labels)) if i not in passed]
@@ -161,7 +161,7 @@ def _refused(
             findings += id_findings(table, ids)
     except (*_Refusal, *DAMAGE):
         pass  # the reader met the same
-    return findings if told else [*findings, *rows.explain(error)]
+    return findings if is_explained else [*findings, *rows.explain(error)]
 
 
 def _encoding(table: CellTable, error: Exception) -> list[Finding]:

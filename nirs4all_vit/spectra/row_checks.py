@@ -107,7 +107,7 @@ class RowChecks:
             return None
         stray = next((i for i in nameless if cells[i].strip()), None)
         if stray is not None:
-            text = f"{cells[stray].strip()[:40]!r} stands in a column without a name"
+            text = f"{cells[stray].strip()[:40]!r} in a column without a name: a shifted row"
             self._add("nameless", line, None, text, "move the row back into its columns, or name the column")
         plain = [cell.replace(",", ".") for cell in written] if self._decimal == "," else written
         try:
@@ -192,5 +192,5 @@ class RowChecks:
         """Return what the reader says, unless an error names the same line."""
         finding = from_reader(self.table.path, str(error))
         match = re.search(r"(?:line|row) (\d+)", str(error).removeprefix(self.table.path.name))
-        same = any(finding.message == told.message for errors in self._errors.values() for told in errors)
+        same = any(finding.message == other.message for errors in self._errors.values() for other in errors)
         return [] if same or (match and int(match[1]) in self.lines) else [finding]

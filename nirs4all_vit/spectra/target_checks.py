@@ -194,7 +194,9 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
     if share > 0.5 or (share >= _SOME_NUMBERS and texts):
         for i in texts[:MOST_NAMED]:
             about, remedy = "is not a number", _NOT_A_NUMBER
-            if _THOUSANDS.fullmatch(column.cells[i]):
+            if column.cells[i] == column.name:
+                about, remedy = "is the header again: files were joined into one", "take such lines out"
+            elif _THOUSANDS.fullmatch(column.cells[i]):
                 about, remedy = "has a mark of thousands", "write numbers without such marks"
             place = table.place(column.lines[i], column.name)
             findings.append(Finding(severity, place, f"{column.cells[i][:40]!r} {about}", remedy))
