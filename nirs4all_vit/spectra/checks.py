@@ -117,8 +117,8 @@ def check_files(
 
 def _accepted(table: CellTable, opened: SpectralTable, axis_unit: str) -> list[Finding]:
     """Read all spectra, as the work itself will; tell what is odd about them."""
-    kept = np.arange(opened.n_columns) if opened.kept is None else opened.kept
-    written = [table.labels[i] for i in kept]
+    columns = np.arange(opened.n_columns) if opened.kept is None else opened.kept
+    written = [table.labels[i] for i in columns]
     names = written if opened.order is None else [written[i] for i in opened.order]
     values = ValueChecks(table, names, opened.wavelengths)
     for chunk in opened.chunks():

@@ -51,7 +51,7 @@ class RowChecks:
     columns: Sequence[int]
     ids: int | None = None
     nanometres: NDArray[np.float64] | None = None
-    #: Lines of which an error was found.
+    #: Lines with an error.
     lines: set[int] = field(default_factory=set)
     _errors: dict[str, list[Finding]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -127,7 +127,7 @@ class RowChecks:
                 row[j] = value
                 continue
             text = cells[i].strip()
-            if "\ufffd" in text:  # not UTF-8, which is said of the file
+            if "\ufffd" in text:  # not UTF-8, which has a finding of its own
                 continue
             kind = self._cell_kind(text)
             about, remedy = _KINDS[kind]

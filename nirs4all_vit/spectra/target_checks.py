@@ -23,7 +23,7 @@ _DEVIATIONS, _RANGES = 8.0, 3.0
 _FEW_VALUES, _MANY_ROWS = 8, 40
 #: Share of numbers from which a column of text is one of numbers with text in it.
 _SOME_NUMBERS = 0.25
-#: Fewest values of which more than each by itself is said.
+#: Values needed to compare them with one another.
 _FEWEST = 5
 
 #: "1,234" or "1.234": a number or one with a mark of thousands; "1,234.5": the latter.
