@@ -129,6 +129,26 @@ def test_underscores_and_hyphens_alike(tmp_path: Path, capsys) -> None:
     assert "nowhere" in capsys.readouterr().err
 
 
+def test_check(tmp_path: Path, capsys) -> None:
+    source = write(tmp_path / "s.csv")
+    (tmp_path / "y.csv").write_text("id,y\nA1,5.5\nA2,6.5\nA3,7.5\nA4,5.5\nA5,6.5\n")
+    assert main(["check", str(source), str(tmp_path / "y.csv")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "note: s.csv and y.csv: joined by order: 5 rows in each." in lines
+    assert lines[-1] == "0 errors, 0 warnings, 3 notes"
+    lines = source.read_text().splitlines()
+    named = ["Probe,kind," + lines[0], *(f"A{i},oats,{line}" for i, line in enumerate(lines[1:], start=1))]
+    source.write_text("\n".join([*named[:5], named[5][:-1] + "x"]) + "\n")
+    assert main(["check", str(source), str(tmp_path / "y.csv"), "--id", "Probe", "--drop", "kind"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("error: s.csv, line 6, column '2498': ")
+    assert lines[0].endswith("x' is not a number; correct it, or leave the cell empty: missing points are filled in.")
+    assert "note: s.csv and y.csv: joined by id: the 5 rows of both files have the same ids in the same order." in lines
+    assert lines[-1].startswith("1 error, 0 warnings, ")
+    assert main(["check", str(tmp_path / "none.csv")]) == 1
+    assert "No such file" in capsys.readouterr().err
+
+
 def test_ids_are_dropped(tmp_path: Path, expected: np.ndarray) -> None:
     source = write(tmp_path / "s.csv")
     lines = source.read_text().splitlines()

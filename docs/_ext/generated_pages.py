@@ -83,7 +83,7 @@ TABLES = (
 
 #: The house, floor by floor: what stands on a floor imports from the floors below it, and not from those above.
 FLOORS = (
-    (("cli.py", "embed, export, pretrain, finetune, info"), ("benchmarks/", "protocol, phases, statistics, results")),
+    (("cli.py", "embed, check, export, pretrain, finetune, info"), ("benchmarks/", "protocol, phases, statistics, results")),
     (("finetuning/", "end to end, many tasks"), ("nirs4all_host/", "hands over the axis"), ("diagnostics/", "novelty, importance")),
     (("pretraining/", "data, tasks, objectives, loop"), ("heads/", "ridge, GP, TabPFN, intervals")),
     (("embedder.py", "SpectralEmbedder"),),
@@ -212,7 +212,7 @@ def command_line() -> str:
 
     parts = ["# Command line\n"]
     os.environ["COLUMNS"] = "100"
-    for command in ((), ("embed",), ("export",), ("precompute-asls",), ("info",)):
+    for command in ((), ("embed",), ("check",), ("export",), ("precompute-asls",), ("info",)):
         printed = io.StringIO()
         with redirect_stdout(printed), suppress(SystemExit):
             main([*command, "--help"])

@@ -78,7 +78,7 @@ class CellTable:
         if table.is_parquet:
             table.header_line, table.labels = 0, [str(name) for name in _parquet(table.path).schema_arrow.names]
         else:
-            table._read_header(targets)
+            table.delimiter, table.labels, table.header_line = _header(table.path, targets)
         size = 0
         for line, cells in islice(table.rows(), _SAMPLED_ROWS):
             table.sample.append((line, cells))
@@ -86,7 +86,7 @@ class CellTable:
             if size > _SAMPLED_CHARACTERS:
                 break
         first = table.sample[0][1] if table.sample else []
-        if len(first) == len(table.labels) + 1 and not first[-1].strip():
+        if not targets and len(first) == len(table.labels) + 1 and not first[-1].strip():
             table.labels.append("")  # a delimiter at the end of each row, but of the header
         return table
 
@@ -95,35 +95,12 @@ class CellTable:
         """Whether the file is Parquet."""
         return self.path.name.lower().endswith(".parquet")
 
-    def _read_header(self, targets: bool) -> None:
-        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
-        with opener(self.path, "rb") as file:
-            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                raise SpectralInputError(f"{self.path.name} is not UTF-8 text but UTF-16; save it as CSV in UTF-8.")
-        with self._text() as file:
-            for number, line in enumerate(file, start=1):
-                self.header_line = number
-                if line.strip():
-                    break
-            else:
-                what = "targets" if targets else "axis"
-                raise SpectralInputError(f"{self.path.name} is empty; its first line must name the {what}.")
-        if targets:
-            self.delimiter = max(_DELIMITERS, key=line.count)
-        else:
-            self.delimiter = next((mark for mark in ";\t" if mark in line), ",")
-        self.labels = [label.strip().strip('"') for label in next(csv.reader([line], delimiter=self.delimiter), [])]
-
-    def _text(self) -> io.TextIOWrapper:
-        lines = io.BufferedReader(BoundedLines(self.path))
-        return io.TextIOWrapper(lines, encoding="utf-8-sig", errors="replace", newline="")
-
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Yield line (row, in a Parquet file) and cells of each row that is not blank."""
         if self.is_parquet:
             yield from self._parquet_rows()
             return
-        with self._text() as file:
+        with _text(self.path) as file:
             for _ in range(self.header_line):
                 file.readline()
             reader = csv.reader(file, delimiter=self.delimiter)
@@ -149,7 +126,7 @@ class CellTable:
         if self.is_parquet or not wanted:
             return {row: row + 1 for row in wanted}
         numbers, row, last = {}, -1, max(wanted)
-        with self._text() as file:
+        with _text(self.path) as file:
             for number, line in enumerate(file, start=1):
                 if number <= self.header_line or not line.strip():
                     continue
@@ -171,6 +148,27 @@ class CellTable:
     def header_place(self) -> str:
         """Name the header."""
         return self.path.name if self.is_parquet else f"{self.path.name}, line {self.header_line}"
+
+
+def _text(path: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(io.BufferedReader(BoundedLines(path)), encoding="utf-8-sig", errors="replace", newline="")
+
+
+def _header(path: Path, targets: bool) -> tuple[str, list[str], int]:
+    """Return the delimiter, the names of the columns and the line of the header."""
+    opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
+    with opener(path, "rb") as file:
+        if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            raise SpectralInputError(f"{path.name} is not UTF-8 text but UTF-16; save it as CSV in UTF-8.")
+    with _text(path) as file:
+        number, line = next(((n, line) for n, line in enumerate(file, start=1) if line.strip()), (0, ""))
+    if not number:
+        what = "targets" if targets else "axis"
+        raise SpectralInputError(f"{path.name} is empty; its first line must name the {what}.")
+    first = next((mark for mark in ";\t" if mark in line), ",")
+    delimiter = max(_DELIMITERS, key=line.count) if targets else first
+    labels = [label.strip().strip('"') for label in next(csv.reader([line], delimiter=delimiter), [])]
+    return delimiter, labels, number
 
 
 def _parquet(path: Path) -> Any:

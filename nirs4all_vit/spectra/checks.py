@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +78,8 @@ def check_spectra_file(
     if refusal is not None:
         findings += _refused(table, refusal, opened, column, drop, axis_unit)
     elif column is not None:
-        findings += id_findings(table, column)
+        with suppress(*DAMAGE):
+            findings += id_findings(table, column)
     return by_severity(findings)
 
 
@@ -115,8 +117,8 @@ def check_files(
 
 def _accepted(table: CellTable, opened: SpectralTable, axis_unit: str) -> list[Finding]:
     """Read all spectra, as the work itself will; tell what is odd about them."""
-    kept = np.arange(opened.n_columns) if opened.kept is None else opened.kept
-    written = [table.labels[i] for i in kept]
+    columns = np.arange(opened.n_columns) if opened.kept is None else opened.kept
+    written = [table.labels[i] for i in columns]
     names = written if opened.order is None else [written[i] for i in opened.order]
     values = ValueChecks(table, names, opened.wavelengths)
     for chunk in opened.chunks():
@@ -134,15 +136,15 @@ def _refused(
 ) -> list[Finding]:
     """Read all as text, and tell all that is wrong."""
     findings: list[Finding] = []
-    told = False
+    is_explained = False
     if opened is None:
         errors = header_errors(table, ids, drop, axis_unit)
         findings = [finding for group in errors.values() for finding in group]
-        told = any(re.search(EXPLAINED[kind], str(error)) for kind in errors)
+        is_explained = any(re.search(EXPLAINED[kind], str(error)) for kind in errors)
         if errors.keys() & {"transposed", "delimiter", "preamble", "rows"}:
-            return findings if told else [*findings, from_reader(table.path, str(error))]
+            return findings if is_explained else [*findings, from_reader(table.path, str(error))]
     encoding = _encoding(table, error)
-    findings, told = [*findings, *encoding], told or bool(encoding)
+    findings, is_explained = [*findings, *encoding], is_explained or bool(encoding)
     labels = table.labels
     passed = {i for i, label in enumerate(labels) if label in (*drop, ids) or label.startswith("__index_level_")}
     columns = [i for i in range(len(labels)) if i not in passed]
@@ -159,7 +161,7 @@ def _refused(
             findings += id_findings(table, ids)
     except (*_Refusal, *DAMAGE):
         pass  # the reader met the same
-    return findings if told else [*findings, *rows.explain(error)]
+    return findings if is_explained else [*findings, *rows.explain(error)]
 
 
 def _encoding(table: CellTable, error: Exception) -> list[Finding]:

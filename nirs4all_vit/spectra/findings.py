@@ -48,7 +48,7 @@ def from_reader(path: Path, message: str, severity: str = "error") -> Finding:
         match = _PLACE.match(text)
         if match:
             place, text = place + match[1], text[match.end() :]
-    text = text.strip().rstrip(".")
+    text = text.strip().removesuffix(".").rstrip()
     if text.startswith(("is ", "has ")):
         text = f"the file {text}"
     for between in ("; ", ". "):

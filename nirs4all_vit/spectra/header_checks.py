@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,16 +23,18 @@ _AROUND = 5
 #: Of a table that ends its columns with something else: parts of its header, at least.
 _FEWEST_PARTS = 3
 
+#: All but what the finding cannot know of.
+_ANY = r"^(?!.*(?:to drop|UTF-8))"
 #: Sentences of the reader that a finding explains, by its kind.
 EXPLAINED = {
-    "transposed": r"^(?!.*to drop)",
-    "headerless": r"^(?!.*to drop)",
-    "delimiter": r"^(?!.*to drop)",
-    "preamble": r"^(?!.*to drop)",
-    "numbered": r"^(?!.*to drop)",
+    "transposed": _ANY,
+    "headerless": _ANY,
+    "delimiter": _ANY,
+    "preamble": _ANY,
+    "numbered": _ANY,
     "rows": r"values under \d+ columns|Expected \d+ fields",
     "columns": "is not a wavelength",
-    "order": r"ascend|outside of|mistyp",
+    "order": r"ascend|outside of|stands beside",
     "repeated": "occurs more than once",
     "range": "outside of|must be positive",
 }
@@ -68,6 +71,9 @@ def header_errors(table: CellTable, ids: str | None, drop: Sequence[str], unit: 
     elif axis.size:
         errors["repeated"] = _repeated(table, axis)
         errors["order"], errors["range"] = _out_of_order(table, axis), []
+        if not errors["order"] and not errors["repeated"]:
+            far = _uneven(table, axis, [labels[i] for i in wavelengths])
+            errors["order"] = [replace(finding, severity="error") for finding in far if finding.severity == "warning"]
         if not errors["order"]:
             errors["range"] = _out_of_range(table, axis, unit)
     return {kind: findings for kind, findings in errors.items() if findings}
@@ -256,7 +262,15 @@ def _strange_columns(table: CellTable, columns: Sequence[int], n_wavelengths: in
         if is_text and len(set(column)) == len(column):
             remedy += f", or name it as the column of ids: --id {label[:40]!r}"
         text = "the column is not a wavelength" + (", and holds text" if is_text else "")
-        findings.append(Finding("error", table.place(column=label), text, remedy))
+        place = table.place(column=label)
+        if not label:
+            text, place = "the column has no name, but values", f"{table.header_place}, column {i + 1}"
+            remedy = "name it, or pass all such columns over: --drop ''"
+            lines = [line for line, cells in table.sample if i < len(cells) and cells[i].strip()]
+            if len(lines) <= len(table.sample) / 4:
+                text, place = "a value in a column without a name: a shifted row", table.place(lines[0])
+                remedy = "move the row back into its columns, or name the column"
+        findings.append(Finding("error", place, text, remedy))
     if len(named) > MOST_NAMED:
         text = f"{counted(len(named) - MOST_NAMED, 'more column')} are no wavelengths"
         findings.append(Finding("error", table.header_place, text, "pass them over: --drop"))
@@ -316,7 +330,7 @@ def _out_of_range(table: CellTable, axis: NDArray[np.float64], unit: str) -> lis
         return []
     unit = guess_axis_unit(axis) if unit == "auto" else unit
     text = (
-        f"{listed([f'{value:g}' for value in outside])} read as {unit} lie outside of {MIN_WAVELENGTH:g} to "
+        f"{listed([f'{value:g}' for value in outside])} read as {unit} {'lies' if outside.size == 1 else 'lie'} outside of {MIN_WAVELENGTH:g} to "
         f"{MAX_WAVELENGTH:,.0f} nm"
     )
     return [Finding("error", table.header_place, text, "check the axis, or say its unit: --axis-unit")]
@@ -324,7 +338,9 @@ def _out_of_range(table: CellTable, axis: NDArray[np.float64], unit: str) -> lis
 
 def _uneven(table: CellTable, axis: NDArray[np.float64], written: Sequence[str]) -> list[Finding]:
     """Find gaps, and ends that are far from the rest."""
-    steps = np.abs(np.diff(axis))
+    order = np.argsort(axis)
+    axis, written = axis[order], [written[i] for i in order]
+    steps = np.diff(axis)
     if steps.size < 2 * _FEWEST:
         return []
     findings = []
@@ -343,6 +359,6 @@ def _uneven(table: CellTable, axis: NDArray[np.float64], written: Sequence[str])
             )
     inner = [i for i, times in gaps if min(i + 1, steps.size - i) > 2 or times <= _FAR]
     if inner and len(inner) <= axis.size // 10:
-        parts = listed([f"{axis[i]:g} to {axis[i + 1]:g}" for i in inner])
+        parts = listed([f"{axis[i]:g} to {axis[i + 1]:g}" for i in inner[:MOST_NAMED]], len(inner))
         findings.append(Finding("note", table.header_place, f"the axis has {counted(len(inner), 'gap')}: {parts}"))
     return findings

@@ -34,9 +34,10 @@ def id_findings(table: CellTable, column: str) -> list[Finding]:
         text = f"{counted(len(twice), 'id')} of {len(lines)} stand in several rows: replicates"
         findings.append(Finding("note", place, text))
     elif twice:
-        name, where = next(iter(twice.items()))
+        where = next(iter(twice.values()))
+        noun = "rows" if table.is_parquet else "lines"
         text = f"{counted(len(twice), 'id')} in several rows: {listed([repr(n[:40]) for n in twice])}"
-        text += f"; {name[:40]!r} in {listed(where)}" if len(twice) > 1 else f" ({listed(where)})"
+        text += f" (the first in {noun} {listed(where)})"
         remedy = "correct them, unless they are replicates of one sample"
         findings.append(Finding("warning", table.place(where[1], column), text, remedy))
     return findings

@@ -51,7 +51,7 @@ class RowChecks:
     columns: Sequence[int]
     ids: int | None = None
     nanometres: NDArray[np.float64] | None = None
-    #: Lines of which an error was found.
+    #: Lines with an error.
     lines: set[int] = field(default_factory=set)
     _errors: dict[str, list[Finding]] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class RowChecks:
             return None
         stray = next((i for i in nameless if cells[i].strip()), None)
         if stray is not None:
-            text = f"{cells[stray].strip()[:40]!r} stands in a column without a name"
+            text = f"{cells[stray].strip()[:40]!r} in a column without a name: a shifted row"
             self._add("nameless", line, None, text, "move the row back into its columns, or name the column")
         plain = [cell.replace(",", ".") for cell in written] if self._decimal == "," else written
         try:
@@ -127,6 +127,8 @@ class RowChecks:
                 row[j] = value
                 continue
             text = cells[i].strip()
+            if "\ufffd" in text:  # not UTF-8, which has a finding of its own
+                continue
             kind = self._cell_kind(text)
             about, remedy = _KINDS[kind]
             blank = self.ids is not None and not cells[self.ids].strip()
@@ -190,5 +192,5 @@ class RowChecks:
         """Return what the reader says, unless an error names the same line."""
         finding = from_reader(self.table.path, str(error))
         match = re.search(r"(?:line|row) (\d+)", str(error).removeprefix(self.table.path.name))
-        same = any(finding.message == told.message for errors in self._errors.values() for told in errors)
+        same = any(finding.message == other.message for errors in self._errors.values() for other in errors)
         return [] if same or (match and int(match[1]) in self.lines) else [finding]

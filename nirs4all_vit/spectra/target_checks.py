@@ -23,7 +23,7 @@ _DEVIATIONS, _RANGES = 8.0, 3.0
 _FEW_VALUES, _MANY_ROWS = 8, 40
 #: Share of numbers from which a column of text is one of numbers with text in it.
 _SOME_NUMBERS = 0.25
-#: Fewest values of which more than each by itself is said.
+#: Values needed to compare them with one another.
 _FEWEST = 5
 
 #: "1,234" or "1.234": a number or one with a mark of thousands; "1,234.5": the latter.
@@ -84,6 +84,8 @@ def check_target_file(path: str | Path, *, ids: str | None = None) -> list[Findi
     for warning in warned:
         about = from_reader(path, str(warning.message), "warning")
         findings.append(Finding("warning", about.place, about.message, "take the column out, if it is no target"))
+    if error_ is not None and "UTF-8" in str(error_):
+        findings.append(from_reader(path, str(error_)))
     severity = "warning" if error_ is None else "error"
     try:
         findings += _all_findings(table, column, severity)
@@ -100,7 +102,7 @@ def _explains(finding: Finding, refused: Finding) -> bool:
     """Tell whether an error is about the same line or column as the reader's."""
     if finding.severity != "error":
         return False
-    parts = re.findall(r"line \d+|column (?:'[^']*'|\"[^\"]*\")", refused.place)
+    parts = re.findall(r"line \d+|column (?:'[^']*'|\"[^\"]*\")", f"{refused.place} {refused.message}")
     return finding.message == refused.message or (
         bool(parts) and all(re.search(re.escape(part) + r"(?!\d)", finding.place) for part in parts)
     )
@@ -141,17 +143,19 @@ def _all_findings(table: CellTable, ids: str | None, severity: str) -> list[Find
 def _lengths(table: CellTable, severity: str) -> list[Finding]:
     """Find rows of another length than the header."""
     findings, count, n = [], 0, len(table.labels)
+    first = len(table.sample[0][1]) if table.sample else n
     for line, cells in table.rows():
-        if len(cells) == n or (len(cells) == n + 1 and not cells[-1].strip()):
-            continue
-        # A delimiter at the end of rows, but not of this one.
-        if len(cells) == n - 1 and not table.labels[-1]:
+        ended = len(cells) == n + 1 and not cells[-1].strip()
+        if len(cells) == n or (ended and first == n + 1):
             continue
         count += 1
         if count <= MOST_NAMED:
             text = f"{counted(len(cells), 'value')} under {counted(n, 'column')}"
             remedy = "complete the row, or take out what is too much"
-            if table.delimiter == "," and len(cells) > n:
+            if ended:
+                text = f"{table.delimiter!r} stands at the end of this row, but not of the first one"
+                remedy = "end all rows alike"
+            elif table.delimiter == "," and len(cells) > n:
                 text, remedy = f"{text}: a decimal comma?", "write decimal points, or semicolons between columns"
             findings.append(Finding(severity, table.place(line), text, remedy))
     if count > len(findings):
@@ -190,7 +194,9 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
     if share > 0.5 or (share >= _SOME_NUMBERS and texts):
         for i in texts[:MOST_NAMED]:
             about, remedy = "is not a number", _NOT_A_NUMBER
-            if _THOUSANDS.fullmatch(column.cells[i]):
+            if column.cells[i] == column.name:
+                about, remedy = "is the header again: files were joined into one", "take such lines out"
+            elif _THOUSANDS.fullmatch(column.cells[i]):
                 about, remedy = "has a mark of thousands", "write numbers without such marks"
             place = table.place(column.lines[i], column.name)
             findings.append(Finding(severity, place, f"{column.cells[i][:40]!r} {about}", remedy))

@@ -53,7 +53,11 @@ def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame
     with warnings.catch_warnings():
         # A delimiter at the end of each row, which must not make an index of the first column.
         warnings.simplefilter("ignore", pd.errors.ParserWarning)
-        table = pd.read_csv(io.StringIO(text), sep=separator, index_col=False)
+        try:
+            table = pd.read_csv(io.StringIO(text), sep=separator, index_col=False)
+        except pd.errors.ParserError as error:
+            reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
+            raise SpectralInputError(f"{path.name}: {reason}; end all rows alike.") from error
     # pandas gives a column without a name one of its own.
     table = table.set_axis(["" if str(name).startswith("Unnamed: ") else str(name).strip() for name in table], axis=1)
 

@@ -15,22 +15,24 @@ from .data import spread_rows
 from .findings import MOST_NAMED, Finding, counted, listed
 from .signal import check_values
 
-#: Points of each spectrum that are kept to compare shapes, and spectra of which they are.
+#: Points kept of each spectrum to compare shapes, and spectra of which they are kept, at most.
 _THIN, _MOST_SPECTRA = 64, 50_000
 #: A spectrum is clipped where so many points in a row, and this share of them, have its largest value, and no
 #: other run of equal values is a third as long.
 _LONGEST_PLATEAU, _PLATEAU_SHARE, _PLATEAU_TIMES = 8, 0.02, 3
 #: What detectors of 16 bits give where they are saturated.
 _SATURATED = 65535.0
-#: Missing shares of a spectrum, and of a column, that are said.
+#: Missing shares of a spectrum, and of a column, that are reported.
 _MISSING_ROW, _MISSING_COLUMN = 0.2, 0.5
 #: Spectra whose sizes are that many times apart are not the same kind of signal.
 _SCALES_APART = 20.0
 #: Spectra whose correlation with the usual shape is below this are turned over, where that of the others is above the second.
-_TURNED, _ALIKE = -0.5, 0.8
-#: Fewest spectra of which more than each by itself is said.
+_TURNED, _ALIKE = -0.8, 0.9
+#: Spectra whose mean is below this share of their standard deviation are centred, or derivatives.
+_CENTRED = 0.3
+#: Spectra needed to compare them with one another.
 _FEWEST = 5
-#: What is said of one odd spectrum, of several, and what to do.
+#: Message for one odd spectrum, message for several, and remedy.
 _ODD = {
     "dead": (
         "the spectrum is constant and says nothing of its sample",
@@ -59,7 +61,7 @@ _BANDS = (((1900.0, 1960.0), (1780.0, 1840.0)), ((1430.0, 1470.0), (1280.0, 1330
 
 @dataclass
 class ValueChecks:
-    """Collects what is said of spectra while blocks of them pass by.
+    """Statistics of spectra, collected block by block.
 
     Attributes
     ----------
@@ -172,7 +174,7 @@ class ValueChecks:
         if self.n_rows > 1:
             constant = np.flatnonzero((low == high) & (missing < self.n_rows - 1))
             if constant.size == low.size:
-                constant = constant[:0]  # identical spectra, which is said
+                constant = constant[:0]  # identical spectra, which have a finding of their own
         else:
             constant = np.empty(0, np.intp)
         scarce = np.flatnonzero((share > _MISSING_COLUMN) & (share < 1.0))
@@ -217,7 +219,8 @@ class ValueChecks:
         negative = float((thin < 0).mean())
         levels = f"values run from {low:.3g} to {high:.3g}, and look like"
         if negative > 0.1:
-            return f"{levels} a derivative or a centred signal"
+            centred = float(np.median(np.abs(thin.mean(axis=1)) / thin.std(axis=1))) < _CENTRED
+            return f"{levels} {'a derivative or a centred signal' if centred else 'absorbance with an offset'}"
         if high > 150:
             return f"{levels} counts of a detector"
         if high > 6:
