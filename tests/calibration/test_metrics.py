@@ -1,0 +1,62 @@
+"""Figures of merit against scikit-learn's and their definitions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import balanced_accuracy_score, f1_score, r2_score
+
+from nirs4all_vit.calibration.metrics import classification_metrics, regression_metrics, rmse_ratio_interval
+
+RNG = np.random.default_rng(0)
+MEASURED = RNG.normal(10.0, 3.0, 200)
+PREDICTED = MEASURED + RNG.normal(0.5, 1.0, 200)
+
+
+def test_regression() -> None:
+    found = regression_metrics(MEASURED, PREDICTED)
+    residual = PREDICTED - MEASURED
+    assert found.n == 200
+    assert found.rmse == pytest.approx(np.sqrt(np.mean(residual**2)))
+    assert found.r2 == pytest.approx(r2_score(MEASURED, PREDICTED))
+    assert found.bias == pytest.approx(residual.mean())
+    assert found.sep == pytest.approx(residual.std(ddof=1))
+    assert found.rpd == pytest.approx(MEASURED.std(ddof=1) / found.sep)
+    assert found.rpiq == pytest.approx(np.subtract(*np.percentile(MEASURED, [75, 25])) / found.rmse)
+    assert found.slope == pytest.approx(np.polyfit(PREDICTED, MEASURED, 1)[0])
+    # RMSE has two parts.
+    assert found.rmse**2 == pytest.approx(found.bias**2 + found.sep**2 * 199 / 200)
+
+
+def test_values_that_were_not_measured_are_left_out() -> None:
+    y = MEASURED.copy()
+    y[:50] = np.nan
+    assert regression_metrics(y, PREDICTED) == regression_metrics(MEASURED[50:], PREDICTED[50:])
+    assert regression_metrics(y[:50], PREDICTED[:50]).n == 0
+
+
+def test_classes() -> None:
+    y = RNG.choice(["a", "b", "c"], 100, p=[0.7, 0.2, 0.1])
+    p = np.where(RNG.random(100) < 0.3, "a", y)
+    found = classification_metrics(y, p)
+    assert found.balanced_accuracy == pytest.approx(balanced_accuracy_score(y, p))
+    assert found.f1 == pytest.approx(f1_score(y, p, average="macro"))
+    assert found.error == pytest.approx(1 - found.balanced_accuracy)
+
+
+def test_the_interval_of_a_ratio_holds_the_truth() -> None:
+    rng = np.random.default_rng(1)
+    held = 0
+    for _ in range(100):
+        a, b = 0.8 * rng.standard_normal(80), rng.standard_normal(80)
+        _, low, high = rmse_ratio_interval(a**2, b**2, np.arange(80))
+        held += low <= 0.8 <= high
+    assert 88 <= held <= 100
+
+
+def test_replicates_are_drawn_together() -> None:
+    rng = np.random.default_rng(2)
+    a, b = rng.standard_normal(40) ** 2, rng.standard_normal(40) ** 2
+    alone = rmse_ratio_interval(a, b, np.arange(40))
+    tenfold = rmse_ratio_interval(np.repeat(a, 10), np.repeat(b, 10), np.repeat(np.arange(40), 10))
+    assert tenfold == pytest.approx(alone)
