@@ -147,6 +147,11 @@ def read_records(path: Path) -> list[Any]:
             counts = re.search(r"point_count_mismatch:declared=(\d+):parsed=(\d+)", warning)
             if "shorter_than_declared" in warning or (counts and int(counts[2]) < int(counts[1])):
                 reason = "it has fewer points than its header says"
+            drift = re.search(r"x_checkpoint_drift.* abs=([\d.eE+-]+)", warning)
+            axis = next(iter(record.signals.values())).axis.values
+            # Even steps are all that (X++(Y..Y)) can say; some write uneven ones, and the axis is then a wrong one.
+            if drift and axis.size > 1 and float(drift[1]) > 1.5 * abs(axis[-1] - axis[0]) / (axis.size - 1):
+                reason = "the x of its lines are not the even steps that its header says, which is not supported"
     if not reason:
         return list(records)
     remedy = _REMEDIES.get(path.suffix.lower(), _EXPORT)

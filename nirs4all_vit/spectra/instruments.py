@@ -136,12 +136,13 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
             raise SpectralInputError(
                 f"{path} holds no instrument files (OPUS, SPC, SPA, JCAMP-DX, ASD, SED, SIG, ...)."
             )
-        others = [file.name for file in listed if file not in set(files)]
+        known = {*files, path / "metadata.json"}
+        others = [file.name for file in listed if file not in known]
         for file in files:
             reading.add(file, alone=False)
         if not reading.values:
             raise SpectralInputError(f"{path} holds white references and no sample.")
-        reading.note("passed over: no instrument file", others)
+        reading.note("no instrument file, passed over", others)
     else:
         reading.add(path, alone=True)
     return reading.result()
@@ -175,7 +176,7 @@ class _Reading:
         if all("white_reference" in record.quality_flags for record in records):
             if alone:
                 raise SpectralInputError(f"{file.name} is a white reference, not a sample; read the files of samples.")
-            self.note("passed over: white references", [file.name])
+            self.note("white reference, passed over", [file.name])
             return
         signals = [signal for record in records for signal in self._chosen(file, record)]
         percent = _in_percent(signals)
@@ -216,7 +217,7 @@ class _Reading:
             self.note(f"of several signals {taken!r} was taken", [file.name])
             names = [taken]
         if record.signals[names[0]].signal_type == "unknown" and kind in _CONVERTED:
-            self.note("the file does not say what its values are: taken for reflectance", [file.name])
+            self.note("the file does not say what its values are; they are taken for reflectance", [file.name])
         title = first_of(dict(flat_metadata(record)), "sample_id sample_name title")
         return [
             _Signal(name if len(names) > 1 else title, kind, array, record)
