@@ -400,6 +400,9 @@ def test_excel(tmp_path: Path) -> None:
     copy = opened.path
     del opened
     assert not copy.exists()
+    blank = pd.DataFrame([[None] * table.shape[1]], columns=table.columns)
+    pd.concat([blank, table, blank, blank]).to_excel(tmp_path / "blank.xlsx", index=False)
+    assert open_source(tmp_path / "blank.xlsx", drop=["id"]).read().shape == (2, NM.size)
     with pytest.raises(SpectralInputError, match=r"s\.xlsx, line 1: column 'id' is not a wavelength"):
         open_source(tmp_path / "s.xlsx")
     table = table.astype(object)
