@@ -24,7 +24,7 @@ from .signal import check_values
 
 #: Points of a spectrum at most.
 _MOST_POINTS = 50_000
-#: Points of two axes closer than this share of a step are the same: the laser of an FT instrument drifts more.
+#: Points of two axes closer than this share of a step are the same: those of an FT instrument differ by its laser.
 _SAME = 1e-3
 #: Reflectance of which the upper twentieth is beyond this is in percent; above it in units of 1, it is no reflectance.
 _PERCENT = 2.0
