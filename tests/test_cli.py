@@ -93,7 +93,7 @@ def test_bad_files_are_named(content: str, options: list, message: str, tmp_path
         (["embed", "nowhere.csv", "-o", "o.npy"], "No such file"),
         (["embed", "nowhere.csv", "-o", "o.xlsx"], "write to one of .npy, .parquet, .csv"),
         (["embed", "nowhere.csv", "-o", "no/folder/o.npy"], "is not a folder"),
-        (["embed", str(Path(__file__).parent), "-o", "o.npy"], "names a file"),
+        (["embed", str(Path(__file__).parent / "golden"), "-o", "o.npy"], "names a file"),
         (["info", "nowhere.safetensors"], "neither a file nor bundled"),
     ],
 )

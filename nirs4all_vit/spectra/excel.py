@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import weakref
 import zipfile
@@ -64,7 +65,9 @@ def open_excel(
     folder = tempfile.TemporaryDirectory(prefix="nirs4all_vit-excel-")
     # Under the same name, so that messages name the workbook.
     copy = Path(folder.name) / path.name
-    sheet.to_csv(copy, index=False, header=False, lineterminator="\n")
+    text = sheet.to_csv(index=False, header=False, lineterminator="\n")
+    # Blank rows are blank lines, which are passed over; the others keep their numbers.
+    copy.write_text(re.sub(r"^,+$", "", text, flags=re.MULTILINE), "utf-8")
     table = open_table(copy, axis_unit, drop, drop_missing=drop_missing)
     weakref.finalize(table, folder.cleanup)
     return table

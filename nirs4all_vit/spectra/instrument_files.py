@@ -56,7 +56,10 @@ def is_instrument_path(path: str | os.PathLike[str]) -> bool:
     """
     path = Path(path)
     if path.is_dir():
-        return any(map(is_instrument_file, instrument_folder_files(path)))
+        try:
+            return any(map(is_instrument_file, instrument_folder_files(path)))
+        except PermissionError:  # reading it will say so
+            return True
     return is_instrument_file(path)
 
 
@@ -109,8 +112,8 @@ def _probed(path: Path) -> str:
 
     if not path.is_file() or not 0 < path.stat().st_size <= _LARGEST_FILE:
         return ""
-    found, _ = _guarded(nirs4all_formats.probe_path, path)
-    formats = [str(probe["format"]) for probe in found or () if probe["confidence"] in ("definite", "likely")]
+    probes, _ = _guarded(nirs4all_formats.probe_path, path)
+    formats = [str(probe["format"]) for probe in probes or () if probe["confidence"] in ("definite", "likely")]
     return next((name for name in formats if not any(word in name for word in _GENERIC)), "")
 
 
@@ -147,24 +150,29 @@ def read_records(path: Path) -> list[Any]:
             counts = re.search(r"point_count_mismatch:declared=(\d+):parsed=(\d+)", warning)
             if "shorter_than_declared" in warning or (counts and int(counts[2]) < int(counts[1])):
                 reason = "it has fewer points than its header says"
+            drift = re.search(r"x_checkpoint_drift.* abs=([\d.eE+-]+)", warning)
+            axis = next(iter(record.signals.values())).axis.values
+            # Even steps are all that (X++(Y..Y)) can say; some write uneven ones, and the axis is then a wrong one.
+            if drift and axis.size > 1 and float(drift[1]) > 1.5 * abs(axis[-1] - axis[0]) / (axis.size - 1):
+                reason = "the x of its lines are not the even steps that its header says, which is not supported"
     if not reason:
         return list(records)
     remedy = _REMEDIES.get(path.suffix.lower(), _EXPORT)
-    known = _probed(path)
-    if not known and reason.startswith("unsupported format"):
+    format_name = _probed(path)
+    if not format_name and reason.startswith("unsupported format"):
         raise SpectralInputError(f"{path.name} cannot be read: its content is of no known format; {remedy}.")
     # Of a format or variant that is not known, a fresh copy is no better.
     doubt = "" if "support" in reason or "implemented" in reason else " (damaged or cut?); copy it again, or"
     raise SpectralInputError(
-        f"{path.name} cannot be read{f' ({known})' if known else ''}: {reason[:200]}{doubt or ';'} {remedy}."
+        f"{path.name} cannot be read{f' ({format_name})' if format_name else ''}: {reason[:200]}{doubt or ';'} {remedy}."
     )
 
 
 def known_metadata(record: Any) -> dict[str, str]:
     """Return what is known of a record's instrument, serial number, date, title and resolution, where its format says it."""
     flat = dict(flat_metadata(record))
-    known = {name: first_of(flat, names) for name, names in _FIELDS.items()}
-    return {name: value[:200] for name, value in known.items() if value}
+    fields = {name: first_of(flat, names) for name, names in _FIELDS.items()}
+    return {name: value[:200] for name, value in fields.items() if value}
 
 
 def flat_metadata(record: Any) -> Iterator[tuple[str, Any]]:

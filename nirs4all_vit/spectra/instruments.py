@@ -17,20 +17,14 @@ from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
 from .data import Spectra, to_nanometres
-from .instrument_files import (
-    first_of,
-    flat_metadata,
-    instrument_folder_files,
-    is_instrument_file,
-    known_metadata,
-    read_records,
-)
+from .instrument_files import first_of, flat_metadata, instrument_folder_files, is_instrument_file, known_metadata
 from .instrument_files import is_instrument_path as is_instrument_path
+from .instrument_files import read_records as read_records
 from .signal import check_values
 
 #: Points of a spectrum at most.
 _MOST_POINTS = 50_000
-#: Points of two axes closer than this share of a step are the same: the laser of an FT instrument drifts more.
+#: Points of two axes closer than this share of a step are the same: those of an FT instrument differ by its laser.
 _SAME = 1e-3
 #: Reflectance of which the upper twentieth is beyond this is in percent; above it in units of 1, it is no reflectance.
 _PERCENT = 2.0
@@ -127,8 +121,7 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
         A file that cannot be read, or holds no absorbance, reflectance or transmittance; a folder without instrument files. The
         message names the file and what to do.
     """
-    path = Path(path)
-    reading = _Reading(path)
+    reading = _Reading(path := Path(path))
     if path.is_dir():
         listed = list(instrument_folder_files(path))
         files = [file for file in listed if is_instrument_file(file)]
@@ -136,12 +129,13 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
             raise SpectralInputError(
                 f"{path} holds no instrument files (OPUS, SPC, SPA, JCAMP-DX, ASD, SED, SIG, ...)."
             )
-        others = [file.name for file in listed if file not in set(files)]
+        read = {*files, path / "metadata.json"}
+        others = [file.name for file in listed if file not in read]
         for file in files:
             reading.add(file, alone=False)
         if not reading.values:
             raise SpectralInputError(f"{path} holds white references and no sample.")
-        reading.note("passed over: no instrument file", others)
+        reading.note("no instrument file, passed over", others)
     else:
         reading.add(path, alone=True)
     return reading.result()
@@ -166,7 +160,7 @@ class _Reading:
     signals: Counter[str] = field(default_factory=Counter)
     metadata: list[dict[str, str]] = field(default_factory=list)
     sources: list[Path] = field(default_factory=list)
-    said: dict[str, list[str]] = field(default_factory=dict)
+    remarks: dict[str, list[str]] = field(default_factory=dict)
     axes: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, file: Path, *, alone: bool) -> None:
@@ -175,7 +169,7 @@ class _Reading:
         if all("white_reference" in record.quality_flags for record in records):
             if alone:
                 raise SpectralInputError(f"{file.name} is a white reference, not a sample; read the files of samples.")
-            self.note("passed over: white references", [file.name])
+            self.note("white reference, passed over", [file.name])
             return
         signals = [signal for record in records for signal in self._chosen(file, record)]
         percent = _in_percent(signals)
@@ -185,8 +179,8 @@ class _Reading:
                 self.wavelengths.append(axis)
                 self.values.append(self._absorbance(file, i, signal, row[order], percent))
                 self.names.append((file, signal.name))
-                said = {"mode": "absorbance", "measured_as": signal.kind, "format": signal.record.provenance.format}
-                self.metadata.append({**known_metadata(signal.record), **said})
+                constant = {"mode": "absorbance", "measured_as": signal.kind, "format": signal.record.provenance.format}
+                self.metadata.append({**known_metadata(signal.record), **constant})
                 self.units[signal.array.axis.unit] += 1
                 self.signals[signal.kind] += 1
         self.sources.append(file)
@@ -194,16 +188,16 @@ class _Reading:
     def note(self, sentence: str, names: list[str]) -> None:
         """Note something of some files."""
         if names:
-            self.said.setdefault(sentence, []).extend(names)
+            self.remarks.setdefault(sentence, []).extend(names)
 
     def _chosen(self, file: Path, record: Any) -> list[_Signal]:
         """Return the signals of a record that are its spectra: one, or several that are numbered."""
         kinds = {name: _kind(name, array, record) for name, array in record.signals.items()}
         kind = next((kind for kind in ("absorbance", *_CONVERTED) if kind in kinds.values()), None)
         if kind is None:
-            found = " and ".join(sorted({kind.replace("_", " ") for kind in kinds.values()}))
-            what = f"holds {found}"
-            if found == "unknown":
+            kinds_held = " and ".join(sorted({kind.replace("_", " ") for kind in kinds.values()}))
+            what = f"holds {kinds_held}"
+            if kinds_held == "unknown":
                 _check_axis(file, next(iter(record.signals.values())).axis)
                 what = "does not say what its values are"
             raise SpectralInputError(
@@ -216,7 +210,7 @@ class _Reading:
             self.note(f"of several signals {taken!r} was taken", [file.name])
             names = [taken]
         if record.signals[names[0]].signal_type == "unknown" and kind in _CONVERTED:
-            self.note("the file does not say what its values are: taken for reflectance", [file.name])
+            self.note("the file does not say what its values are; they are taken for reflectance", [file.name])
         title = first_of(dict(flat_metadata(record)), "sample_id sample_name title")
         return [
             _Signal(name if len(names) > 1 else title, kind, array, record)
@@ -237,12 +231,12 @@ class _Reading:
             raise SpectralAxisError(f"{file.name}: {error}") from error
         order = np.argsort(nm)
         nm = nm[order]
-        known = self.axes.setdefault(nm.size, [])
+        same_size = self.axes.setdefault(nm.size, [])
         step = np.gradient(nm) if nm.size > 1 else nm
-        for earlier in known:
+        for earlier in same_size:
             if (np.abs(earlier - nm) <= _SAME * step).all():
                 return earlier, order
-        known.append(nm)
+        same_size.append(nm)
         return nm, order
 
     def _absorbance(
@@ -277,13 +271,13 @@ class _Reading:
     def result(self) -> InstrumentSpectra:
         """Return all, with ids that are unique."""
         notes = []
-        for sentence, names in self.said.items():
+        for sentence, names in self.remarks.items():
             files = list(dict.fromkeys(names))
             shown = ", ".join(files[:3]) + (f" and {len(files) - 3} more" if len(files) > 3 else "")
             notes.append(f"{shown}: {sentence}.")
-        units, signals = self.units.most_common(1)[0][0], self.signals.most_common(1)[0][0]
+        unit, signal = (counter.most_common(1)[0][0] for counter in (self.units, self.signals))
         return InstrumentSpectra(
-            self._ids(), self.wavelengths, self.values, units, signals, self.metadata, notes, self.sources
+            self._ids(), self.wavelengths, self.values, unit, signal, self.metadata, notes, self.sources
         )
 
     def _ids(self) -> list[str]:
@@ -299,8 +293,7 @@ class _Reading:
             for file in files
         }
         counts, shared = Counter(file for file, _ in self.names), Counter(name for _, name in self.names)
-        numbers, used = Counter[Path](), set[str]()
-        ids = []
+        numbers, used, ids = Counter[Path](), set[str](), list[str]()
         for file, name in self.names:
             numbers[file] += 1
             candidate = of_file[file]

@@ -198,11 +198,11 @@ class _Spool:
             )
         for note in spectra.notes:
             warnings.warn(f"{path.name}: {note}", stacklevel=4)
-        instruments = {about.get("instrument", "") for about in spectra.metadata}
-        known = {"instrument": instruments.pop() if len(instruments) == 1 else "", "measured_as": spectra.signal}
-        said = read_json(path / METADATA) if (path / METADATA).exists() else {}
+        instruments = {fields.get("instrument", "") for fields in spectra.metadata}
+        about = {"instrument": instruments.pop() if len(instruments) == 1 else "", "measured_as": spectra.signal}
+        beside = read_json(path / METADATA) if (path / METADATA).exists() else {}
         # What metadata say of the files no longer holds of their values.
-        source = {**known, **said, "mode": "absorbance"}
+        source = {**about, **beside, "mode": "absorbance"}
         axis, target = spectra.wavelengths[0], self._folder / path.name
         check_counts(path.name, (len(spectra), axis.size), axis, source)
         blocks = (block.values for blocks in spectra.chunks() for block in blocks)
