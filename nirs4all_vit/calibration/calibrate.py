@@ -264,19 +264,18 @@ def _read(
                 "no reference values: give a table of them, or name columns of the spectra with target."
             )
         read = read_spectra(spectra, **options, others=[*kept, *names])
-        table, hashes = _own_columns(read, names), {}
+        table, hashes = _own_columns(read, names), dict[str, str]()
         joined = join(read, table, None, groups)
     else:
         read = read_spectra(spectra, **options, others=kept)
         table, column, hashes = read_targets(targets, ids=options["ids"], keep=kept)
         joined = join(read, table, column, groups)
         no_targets = {column, groups, *(name for name in table if str(name).startswith("meta_"))}
-        missing = [name for name in names or () if name not in table]
+        there = [str(name) for name in table if name not in no_targets]
+        missing = [name for name in names or () if name not in there]
         if missing:
-            raise SpectralInputError(
-                f"no target {missing[0]!r}; there are {', '.join(str(n) for n in table if n not in no_targets)}."
-            )
-        joined = replace(joined, table=joined.table[names or [name for name in table if name not in no_targets]])
+            raise SpectralInputError(f"no target {missing[0]!r}; there are {', '.join(there)}.")
+        joined = replace(joined, table=joined.table[names or there])
     if not joined.table.shape[1]:
         raise SpectralInputError("the table of reference values has no column of targets.")
     some = joined.table.notna().any(axis=1).to_numpy()

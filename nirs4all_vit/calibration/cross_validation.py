@@ -239,7 +239,7 @@ def _one_fold(
         known = np.searchsorted(target.classes, head.classes_)
         scores = class_scores(head, read)
         one.scores[repeat, outside] = scores.min() - 1.0  # a class that the fold has not seen
-        one.scores[np.ix_([repeat], outside, known)] = scores[np.newaxis]
+        one.scores[repeat][np.ix_(outside, known)] = scores
         one.centre[repeat, outside] = known[scores.argmax(axis=1)]
     else:
         centre, scale = predict_with_deviation(head, read)
@@ -249,6 +249,7 @@ def _one_fold(
             one.scale[repeat, outside] = scale
     members = head.predict_members(read) if isinstance(head, SpectralCommittee) else {}
     of_member = {"Embedding + ridge": "ridge", "PLS, best of five preprocessings": "pls"}
+    predicted: Any
     for name, other in baselines(head_name, target.task, widths).items():
         predicted = members.get(of_member.get(name, ""))
         if predicted is None:

@@ -59,7 +59,7 @@ def predict_with_deviation(head: Any, columns: NDArray[Any]) -> tuple[NDArray[np
     if not isinstance(head, SpectralCommittee):
         return np.ravel(head.predict(columns)), None
     centre, deviation = head.predict(columns, return_std=True)
-    return centre, np.maximum(deviation, 1e-3 * float(np.median(deviation)) + 1e-300)
+    return centre, np.maximum(deviation, 1e-12)
 
 
 def class_scores(head: Any, columns: NDArray[Any]) -> NDArray[np.float64]:

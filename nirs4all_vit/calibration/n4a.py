@@ -71,7 +71,7 @@ def write_n4a(
         # nirs4all writes its workspace where it runs.
         with tempfile.TemporaryDirectory() as workspace, chdir(workspace), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            result = nirs4all.run(
+            result: Any = nirs4all.run(
                 [folds, embedder, {"model": clone(fitted.head)}],
                 dataset=made, verbose=0, save_charts=False, random_state=0,
             )  # fmt: skip

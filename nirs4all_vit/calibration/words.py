@@ -3,27 +3,8 @@
 from __future__ import annotations
 
 from .metrics import RegressionMetrics
-from .results import CalibrationResult, Comparison, TargetResult
-
-
-def against_pls(one: TargetResult) -> str:
-    """Say how the chosen head compares with PLS."""
-    head = one.comparisons[0]
-    figure = "RMSECV" if one.task == "regression" else "the error of the classes"
-    pls = "PLS" if one.task == "regression" else "PLS-DA"
-    if head.lower > 1.0:
-        return f"{figure} is {_percent(head.ratio - 1)} higher than that of {pls} ({_range(head)})"
-    if head.upper < 1.0:
-        return f"{figure} is {_percent(1 - head.ratio)} lower than that of {pls} ({_range(head)})"
-    return f"no difference from {pls} can be told ({_range(head)} of its {'RMSECV' if one.task == 'regression' else 'error'})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
-def _range(head: Comparison) -> str:
-    return f"ratio {head.ratio:.2f}, 95 % interval {head.lower:.2f} to {head.upper:.2f}"
+from .report.words import against_pls
+from .results import CalibrationResult
 
 
 def summary_lines(result: CalibrationResult) -> list[str]:
@@ -40,5 +21,5 @@ def summary_lines(result: CalibrationResult) -> list[str]:
                 figures = f"accuracy {m.accuracy:.3f}, balanced accuracy {m.balanced_accuracy:.3f}, F1 {m.f1:.3f}"
             what = f" (classes: {', '.join(one.classes[:6])})" if one.classes and name == "cross-validation" else ""
             lines.append(f"{one.name}, {name} of {m.n} samples{what}: {figures}")
-        lines.append(f"  {against_pls(one)}")
+        lines.append(f"  {against_pls(one)}".replace("\u00a0", " "))
     return lines

@@ -149,7 +149,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         mean = weights @ means
         # The processes' own variance (without processes, the error on samples left out), and how far the members are from one another.
         between = weights @ np.square(means - mean)
-        is_process = ~np.isnan(variances).any(axis=1)
+        is_process = np.asarray(np.isfinite(variances.sum(axis=1)))
         if not is_process.any():
             left_out = np.array([left_out_rmse(member) for member in self.members_.values()])
             return np.sqrt(weights @ np.square(left_out) + between)

@@ -96,7 +96,9 @@ def solve_ridge(
     """
     weights = np.ones(len(X)) if sample_weight is None else sample_weight
     total = weights.sum()
-    X_mean = sum(weights[rows] @ X[rows].astype(np.float64) for rows in _slices(len(X))) / total
+    X_mean = np.zeros(X.shape[1])
+    for rows in _slices(len(X)):
+        X_mean += weights[rows] @ X[rows].astype(np.float64) / total
     Y_mean = weights @ Y / total
     gram, product = np.zeros((X.shape[1], X.shape[1])), np.zeros((X.shape[1], Y.shape[1]))
     for rows in _slices(len(X)):
@@ -133,7 +135,7 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
     _sees_to_zeros: ClassVar[bool] = True
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
-        if _num_samples(y) > _MAX_SEARCHED and self.cv is None and self.fit_intercept:  # type: ignore[has-type] # scikit-learn's
+        if _num_samples(y) > _MAX_SEARCHED and self.cv is None and self.fit_intercept:
             return self._fit_many(X, y, groups, sample_weight)
         if not _has_groups(groups):
             return RidgeCV.fit(self, X, y, sample_weight=sample_weight)
@@ -155,7 +157,7 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
         )
         rows = spread_rows(len(y), _MAX_SEARCHED)
         some, weights = (None if part is None else np.asarray(part) for part in (groups, sample_weight))
-        searched = clone(self)._fit_target(
+        searched = clone(self).fit(
             X[rows],
             y[rows],
             groups=None if some is None else some[rows],
@@ -167,7 +169,8 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
         coefficients = np.stack([solved[alpha][0][k] for k, alpha in enumerate(penalties)])
         intercepts = np.array([solved[alpha][1][k] for k, alpha in enumerate(penalties)])
         one = np.ndim(y) == 1
-        self.coef_, self.intercept_ = (coefficients[0], float(intercepts[0])) if one else (coefficients, intercepts)
+        self.coef_ = coefficients[0] if one else coefficients
+        self.intercept_: Any = float(intercepts[0]) if one else intercepts
         self.alpha_, self.best_score_ = searched.alpha_, searched.best_score_
         return self
 

@@ -70,7 +70,9 @@ np.save({str(tmp_path / "p.npy")!r}, model.predict(np.load({str(tmp_path / "new.
 
 
 def test_weights_of_ones_own_come_along(own_checkpoint: Path, tmp_path: Path) -> None:
-    model = SpectralCalibration("ridge", cv="2x1", checkpoint=str(own_checkpoint)).fit(X, TABLE["protein"], wavelengths=NM)
+    model = SpectralCalibration("ridge", cv="2x1", checkpoint=str(own_checkpoint)).fit(
+        X, TABLE["protein"], wavelengths=NM
+    )
     save(model, tmp_path / "model")
     own_checkpoint.unlink()
     np.testing.assert_allclose(load(tmp_path / "model").predict(NEW, wavelengths=NM).shape, (9,))
