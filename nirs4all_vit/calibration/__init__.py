@@ -9,21 +9,21 @@ from ..lazy import lazy_names
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "Calibration": "calibrate",
+        "Calibration": "calibrating",
         "SpectralCalibration": "model",
-        "adapt": "predict",
-        "calibrate": "calibrate",
+        "adapt": "predicting",
+        "calibrate": "calibrating",
         "load": "folder",
-        "predict": "predict",
+        "predict": "predicting",
         "save": "folder",
     },
 )
 
 if TYPE_CHECKING:
-    from .calibrate import Calibration as Calibration
-    from .calibrate import calibrate as calibrate
+    from .calibrating import Calibration as Calibration
+    from .calibrating import calibrate as calibrate
     from .folder import load as load
     from .folder import save as save
     from .model import SpectralCalibration as SpectralCalibration
-    from .predict import adapt as adapt
-    from .predict import predict as predict
+    from .predicting import adapt as adapt
+    from .predicting import predict as predict

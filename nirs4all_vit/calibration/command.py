@@ -81,7 +81,7 @@ def _reading(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from .calibrate import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, calibrate
+    from .calibrating import METRICS_FILE, PREDICTIONS_FILE, REPORT_FILE, calibrate
     from .words import summary_lines
 
     test: Any = options.test
@@ -114,7 +114,7 @@ def _calibrate(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from .predict import predict
+    from .predicting import predict
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)
@@ -129,7 +129,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _adapt(options: argparse.Namespace) -> int:
-    from .predict import adapt
+    from .predicting import adapt
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always", UserWarning)

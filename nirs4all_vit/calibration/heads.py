@@ -57,7 +57,7 @@ def read_by(head: Any, columns: NDArray[Any], width: int) -> NDArray[Any]:
 def predict_with_deviation(head: Any, columns: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
     """Return predictions, and their standard deviations from a head that knows them."""
     if not isinstance(head, SpectralCommittee):
-        return np.ravel(head.predict(columns)), None
+        return np.ravel(head.predict(columns)).astype(np.float64), None
     centre, deviation = head.predict(columns, return_std=True)
     return centre, np.maximum(deviation, 1e-12)
 

@@ -26,8 +26,9 @@ from .cross_validation import Folds, HeldOut, Progress, cross_validate, n_steps,
 from .heads import check_head_name, class_scores, fit_head, new_head, predict_with_deviation, read_by
 from .targets import Target, as_targets
 
-#: In units of the scaled median absolute deviation of logarithms: calibration samples further out stand apart.
-_STANDS_APART = 3.0
+#: In units of the scaled median absolute deviation of logarithms: calibration samples further out stand apart. Of new samples of
+#: 28 families of the bank, 1.1 % do.
+_STANDS_APART = 3.5
 #: Samples up to which linear algebra is faster on one thread.
 _MOST_ON_ONE_THREAD = 600
 #: Samples that tell what is usual, at least.
@@ -78,6 +79,8 @@ class SpectralCalibration(BaseEstimator):
         Folds and repetitions, such as ``"5x3"``; ``"auto"`` is 5x3 with up to 1,500 samples and 5x1 of more.
     coverage : float, default=0.9
         Share of true values that prediction intervals are to hold.
+    axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
+        Unit of every axis given to this object.
     checkpoint : str or path, default="nirs-base-v2"
         As in `SpectralEmbedder`.
 
@@ -106,6 +109,7 @@ class SpectralCalibration(BaseEstimator):
         robust: bool = False,
         cv: str = "auto",
         coverage: float = 0.9,
+        axis_unit: str = "auto",
         checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
     ) -> None:
         self.head = head
@@ -113,6 +117,7 @@ class SpectralCalibration(BaseEstimator):
         self.robust = robust
         self.cv = cv
         self.coverage = coverage
+        self.axis_unit = axis_unit
         self.checkpoint = checkpoint
 
     @all_or_nothing
@@ -151,7 +156,7 @@ class SpectralCalibration(BaseEstimator):
         check_head_name(self.head, {target.task for target in targets})
         if not 0 < self.coverage < 1:
             raise SpectralInputError(f"coverage={self.coverage} must lie between 0 and 1.")
-        located = SpectralEmbedder(self.checkpoint).locate(X, wavelengths, fitting=True)
+        located = SpectralEmbedder(self.checkpoint, axis_unit=self.axis_unit).locate(X, wavelengths, fitting=True)
         if len(located) != 1:
             raise SpectralInputError("spectra have axes of their own; a calibration takes spectra on one axis.")
         spectra, nm = located[0].values.astype(np.float64, copy=False), located[0].wavelengths
@@ -223,10 +228,12 @@ class SpectralCalibration(BaseEstimator):
             fitted.append(
                 CalibratedTarget(target.name, target.classes, head, left_out.nonconformity(), len(np.unique(own)), ends)
             )
-        self.embedder_, self.targets_ = embedder.set_params(cache=False), fitted
+        self.embedder_, self.targets_ = embedder.set_params(cache=False, axis_unit=self.axis_unit), fitted
         self.target_names_ = [target.name for target in targets]
         self.width_, self.n_features_in_ = width, spectra.shape[1]
         self.novelty_ = _usual(spectra, nm, codes, self.checkpoint)
+        if self.novelty_ is not None:
+            self.novelty_.set_params(axis_unit=self.axis_unit)
 
     def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[Any]:
         """Predict, (n_samples,) of one target, else (n_samples, n_targets).

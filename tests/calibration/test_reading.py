@@ -78,8 +78,21 @@ def test_per_cent_becomes_absorbance() -> None:
 
 def test_an_instruments_files(tmp_path: Path) -> None:
     for k in range(4):
-        lines = ["##TITLE=s", "##JCAMP-DX=4.24", "##DATA TYPE=INFRARED SPECTRUM", "##XUNITS=NANOMETERS", "##YUNITS=ABSORBANCE"]
-        lines += [f"##FIRSTX={NM[0]}", f"##LASTX={NM[-1]}", f"##NPOINTS={len(NM)}", "##XFACTOR=1", "##YFACTOR=1e-6", f"##DELTAX={NM[1] - NM[0]}"]
+        lines = [
+            "##TITLE=s",
+            "##JCAMP-DX=4.24",
+            "##DATA TYPE=INFRARED SPECTRUM",
+            "##XUNITS=NANOMETERS",
+            "##YUNITS=ABSORBANCE",
+        ]
+        lines += [
+            f"##FIRSTX={NM[0]}",
+            f"##LASTX={NM[-1]}",
+            f"##NPOINTS={len(NM)}",
+            "##XFACTOR=1",
+            "##YFACTOR=1e-6",
+            f"##DELTAX={NM[1] - NM[0]}",
+        ]
         lines += ["##XYDATA=(X++(Y..Y))", *(f"{nm} {round(v * 1e6)}" for nm, v in zip(NM, X[k], strict=True)), "##END="]
         (tmp_path / f"S{k:03d}.jdx").write_text("\n".join(lines) + "\n")
     read = read_spectra(tmp_path)

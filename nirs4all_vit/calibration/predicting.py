@@ -11,6 +11,7 @@ import numpy as np
 
 from ..errors import SpectralInputError
 from ..files import atomic_path
+from ..spectra.signal import constant_rows
 from .folder import load, read_content, save
 from .model import SpectralCalibration
 from .outliers import novelty_reason
@@ -88,10 +89,16 @@ def predict(
                 for one in beyond
             ]
         )
+    dead = constant_rows(read.values)
     reasons = []
     for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
         own = [novelty_reason(t2, q), *(column[row] for column in outside)]
         reasons.append("; ".join(reason for reason in own if reason))
+    for row in dead:
+        # It says nothing of its sample, and so does a number for it.
+        for name in table.columns[1:]:
+            table.loc[row, name] = None if table[name].dtype == object else np.nan
+        reasons[row] = "the spectrum is constant"
     table["unusual"], table["reason"] = [bool(reason) for reason in reasons], reasons
     table["filled"] = np.round(fitted.filled(read.values, wavelengths=nm), 4)
     if output is not None:
@@ -130,7 +137,7 @@ def adapt(
     UserWarning
         The spectra do not differ from the calibration's beyond what samples do: nothing is changed.
     """
-    from .calibrate import require_new_folder
+    from .calibrating import require_new_folder
 
     folder = require_new_folder(output)
     fitted = load(model)

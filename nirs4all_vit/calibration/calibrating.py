@@ -20,6 +20,8 @@ from tqdm import tqdm
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT
 from ..errors import SpectralInputError
 from ..spectra.checks import Finding, check_pair, check_spectra_file, check_target_file
+from ..spectra.data import guess_axis_unit
+from ..spectra.signal import constant_rows
 from .explanation import target_importance
 from .export import metrics_of, predictions_of
 from .folder import MODEL_FILE, environment, save
@@ -189,8 +191,12 @@ def calibrate(
     notes = [*data.spectra.notes, *data.notes]
     wanted = as_targets(data.table, task)
     table = data.table
-    model = SpectralCalibration(head, task=task, robust=robust, cv=cv, coverage=coverage, checkpoint=checkpoint)
     nm = data.spectra.wavelengths
+    # Later axes may be in any unit, if this one cannot be taken for another.
+    unit = "auto" if guess_axis_unit(nm) == "nm" else "nm"
+    model = SpectralCalibration(
+        head, task=task, robust=robust, cv=cv, coverage=coverage, axis_unit=unit, checkpoint=checkpoint
+    )
     total = model.n_steps(table, data.groups)
     with tqdm(total=total + 3, desc="calibrating", unit="step", disable=not progress, leave=False) as bar:
 
@@ -282,10 +288,19 @@ def _read(
     if not some.any():
         raise SpectralInputError("no spectrum has a reference value.")
     if not some.all():
-        joined = replace(
-            joined.take(some), notes=(*joined.notes, f"{np.count_nonzero(~some)} spectra without values were left out")
-        )
+        joined = _left_out(joined, ~some, "without reference values")
+    dead = np.zeros(len(joined.spectra), dtype=bool)
+    dead[constant_rows(joined.spectra.values)] = True
+    if dead.any():
+        joined = _left_out(joined, dead, "that are constant, and say nothing of their samples,")
     return joined, {**read.hashes, **hashes}
+
+
+def _left_out(joined: Joined, rows: NDArray[np.bool_], why: str) -> Joined:
+    """Take rows out, and note which."""
+    names = ", ".join(joined.spectra.ids[rows][:5]) + (", ..." if np.count_nonzero(rows) > 5 else "")
+    note = f"{np.count_nonzero(rows)} spectra {why} were left out: {names}"
+    return replace(joined.take(~rows), notes=(*joined.notes, note))
 
 
 def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
