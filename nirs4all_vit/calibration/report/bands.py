@@ -70,8 +70,3 @@ def shown_bands(nm: np.ndarray, unit: str) -> list[ShownBand]:
         place = f"{axis_number(whole[0], unit)} to {axis_number(whole[1], unit)}\u00a0{UNITS[unit][0]}"
         shown.append(ShownBand(letter, band.name, ends[0], ends[1], place))
     return shown
-
-
-def band_at(nm: float) -> str:
-    """Return the name of the band at a wavelength, "" where there is none."""
-    return next((band.name for band in BANDS if band.start <= nm <= band.stop), "")

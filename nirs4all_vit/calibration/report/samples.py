@@ -16,6 +16,7 @@ from .formats import MISSING, decimals_for, fixed, rounded
 N_STATIC_ROWS = 200
 #: Targets of one of them.
 _N_SIDE_BY_SIDE = 2
+_DISTANCES = ["T²", "Q", "Stands apart because"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +106,10 @@ class Samples:
         return Columns(target, decimals, measured, predicted, lower, upper, possible)
 
     def for_json(self) -> dict[str, Any]:
-        """Return what the page's table and hover labels are made of; numbers are integers of the last decimal shown."""
+        """Return what the page's table and hover labels are made of; numbers are integers of the last decimal shown.
+
+        Intervals are given as what they reach below and above the predicted value.
+        """
         return {
             "ids": self.ids,
             "groups": self.groups if self.has_replicates else None,
@@ -117,17 +121,23 @@ class Samples:
         }
 
     def static_tables(self) -> list[dict[str, Any]]:
-        """Return caption, header and first rows as text: a table for each two targets, the last one with T2 and Q."""
+        """Return caption, header and first rows as text: a table for each two targets, and of several targets one for T2 and Q."""
         rows = range(min(len(self), N_STATIC_ROWS))
         part = "All samples" if len(rows) == len(self) else f"The first {len(rows)} of {len(self):,} samples"
         tables = []
         for first in range(0, len(self.columns), _N_SIDE_BY_SIDE):
             tables.append(_static_table(self, self.columns[first : first + _N_SIDE_BY_SIDE], rows, part))
-        distances = [
-            [self.ids[row], fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")] for row in rows
+        if len(self.columns) == 1:
+            return tables
+        distances = [[self.ids[row], *self.distances(row)] for row in rows]
+        return [
+            *tables,
+            {"caption": f"{part}: T² and Q", "spans": [], "head": ["Sample", *_DISTANCES], "rows": distances},
         ]
-        head = ["Sample", "T²", "Q", "Stands apart because"]
-        return [*tables, {"caption": f"{part}: T² and Q", "spans": [], "head": head, "rows": distances}]
+
+    def distances(self, row: int) -> list[str]:
+        """Return T2, Q and the reason why a sample stands apart, as text."""
+        return [fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")]
 
 
 def rmse(metrics: Metrics) -> float:
@@ -140,9 +150,12 @@ def _column_json(columns: Columns) -> dict[str, Any]:
     if columns.is_numeric:
         scale = 10**columns.decimals
         about["decimals"] = columns.decimals
-        for key in ("measured", "predicted", "lower", "upper"):
-            values = getattr(columns, key)
-            about[key] = rounded(values * scale, 0) if np.isfinite(values).any() else None
+        steps = {key: np.round(getattr(columns, key) * scale) for key in ("measured", "predicted", "lower", "upper")}
+        # Differences are short: of 15,000 samples and twelve targets, that counts.
+        steps["below"] = steps["predicted"] - steps.pop("lower")
+        steps["above"] = steps.pop("upper") - steps["predicted"]
+        for key, values in steps.items():
+            about[key] = rounded(values, 0) if np.isfinite(values).any() else None
         return about
     texts = [columns.measured, columns.predicted, columns.possible]
     words, codes = np.unique(np.concatenate([column.astype(str) for column in texts]), return_inverse=True)
@@ -160,10 +173,15 @@ def _static_table(samples: Samples, targets: list[Columns], rows: range, part: s
         own = ["Measured", "Predicted", *(["Interval", "Residual"] if columns.is_numeric else ["Possible classes"])]
         head += own
         spans.append((columns.target.name, len(own)))
+    alone = len(samples.columns) == 1
+    if alone:
+        head += _DISTANCES
+        spans.append(("", len(_DISTANCES)))
     body = []
     for row in rows:
         cells = [samples.ids[row], *([samples.groups[row]] if samples.has_replicates else [])]
-        body.append(cells + [text for columns in targets for text in _values(columns, row)])
+        cells += [text for columns in targets for text in _values(columns, row)]
+        body.append(cells + (samples.distances(row) if alone else []))
     return {"caption": f"{part}: predictions", "spans": spans, "head": head, "rows": body}
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import CalibrationResult, TargetResult
-from .bands import ShownBand, band_at, shown_bands
+from .bands import ShownBand, shown_bands
 from .figures import BLACK, BLUE, CYCLE, GREY, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
 from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, sample_text, to_unit
 
 #: Spectra of the large majority, and of those that stand apart, that are drawn.
 N_TYPICAL, N_ODD = 200, 200
+#: Points of all these lines together.
+_N_POINTS = 120_000
 
 
 class WavelengthAxis:
@@ -28,10 +30,10 @@ class WavelengthAxis:
         In the axis unit.
     """
 
-    def __init__(self, result: CalibrationResult) -> None:
+    def __init__(self, result: CalibrationResult, limit: int = 500) -> None:
         self.unit = result.axis_unit
         self.nm = np.asarray(result.wavelengths, dtype=np.float64)
-        self.index = wavelengths_drawn(len(self.nm))
+        self.index = wavelengths_drawn(len(self.nm), limit)
         self.places = rounded(to_unit(self.nm[self.index], self.unit), {"nm": 1, "cm-1": 1, "um": 4}[self.unit])
 
     @property
@@ -72,7 +74,7 @@ def _lines(spectra: NDArray[np.float64], rows: NDArray[np.intp], along: Waveleng
     }
 
 
-def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
+def spectra_figure(result: CalibrationResult) -> Figure:
     """Return mean, typical spectra and those that stand apart."""
     spectra = np.asarray(result.spectra, dtype=np.float64)
     odd = np.array(by_oddness(result), dtype=np.intp)
@@ -80,6 +82,8 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
     drawn = typical
     if len(typical) > N_TYPICAL:
         drawn = np.sort(np.random.default_rng(0).choice(typical, N_TYPICAL, replace=False))
+    n_drawn = len(drawn) + min(len(odd), N_ODD)
+    along = WavelengthAxis(result, min(500, _N_POINTS // max(n_drawn, 1)))
     signal = figure_text(result.signal or "signal")
     hover = "%{text}<br>%{x}: %{y:.4~g}<extra></extra>"
     traces: list[Trace] = []
@@ -134,7 +138,6 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
             "hovertemplate": "Mean<br>%{x}: %{y:.4~g}<extra></extra>",
         }
     )
-    n_drawn = len(drawn) + min(len(odd), N_ODD)
     caption = f"Mean of all spectra (black), typical spectra (grey) and those that stand apart (in colours).{drawn_sentence(n_drawn, len(spectra), 'spectra')}"
     if len(along.index) < len(along.nm):
         caption += f" {len(along.index):,} of {len(along.nm):,} wavelengths are drawn."
@@ -163,7 +166,7 @@ def importance_figure(
     importance = np.asarray(target.importance, dtype=np.float64)[along.index]
     bands = shown_bands(along.nm, along.unit)
     mean = mean_spectrum(np.asarray(result.spectra, dtype=np.float64))[along.index]
-    hints = [band_at(place) for place in along.nm[along.index].tolist()]
+    hints = [_hint(place, bands) for place in along.places]
     traces: list[Trace] = [
         {
             "type": "scatter",
@@ -176,7 +179,7 @@ def importance_figure(
             "x": along.places,
             "y": rounded_to_range(importance),
             "text": hints,
-            "hovertemplate": "%{x}: importance %{y:.3~g}<br>%{text}<extra></extra>",
+            "hovertemplate": "%{x}: importance %{y:.3~g}%{text}<extra></extra>",
         },
         {
             "type": "scatter",
@@ -219,6 +222,11 @@ def importance_figure(
         360,
     )
     return figure, bands
+
+
+def _hint(place: float | int | None, bands: list[ShownBand]) -> str:
+    inside = [band.letter for band in bands if place is not None and band.low <= place <= band.high]
+    return f"<br>band {inside[0]}" if inside else ""
 
 
 def _shade(band: ShownBand) -> dict[str, Any]:
