@@ -40,8 +40,7 @@ BANDS = (
     Band(1900, 1960, "O–H combination (water)"),
     Band(2040, 2110, "N–H and amide combination (protein), O–H and C–O (starch, sugars)"),
     Band(2150, 2200, "N–H and amide combination (protein), =C–H (unsaturated oil)"),
-    Band(2270, 2290, "C–H and C–O combination (starch, cellulose)"),
-    Band(2300, 2360, "C–H combination (oil, CH₂; cellulose)"),
+    Band(2270, 2360, "C–H combinations (starch, oil, cellulose)"),
     Band(2460, 2500, "C–H, C–C and C–N–C combination (starch, protein)"),
 )
 

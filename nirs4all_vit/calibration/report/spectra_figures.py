@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..results import CalibrationResult, TargetResult
 from .bands import ShownBand, shown_bands
-from .figures import BLACK, BLUE, CYCLE, GREY, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
+from .figures import BLACK, BLUE, CYCLE, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
 from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, sample_text, to_unit
 
 #: Spectra of the large majority, and of those that stand apart, that are drawn.
@@ -194,7 +194,7 @@ def importance_figure(
         },
     ]
     shapes = [_shade(band) for band in bands]
-    letters = [_letter(band) for band in bands]
+    letters = _letters(bands, along)
     top = along.nm[along.index][int(np.nanargmax(importance))]
     place = axis_number(float(to_unit(top, along.unit)), along.unit)
     unit = UNITS[along.unit][0]
@@ -217,7 +217,7 @@ def importance_figure(
             },
             "shapes": shapes,
             "annotations": letters,
-            "margin": {"l": 56, "r": 14, "t": 20, "b": 48},
+            "margin": {"l": 56, "r": 14, "t": 30, "b": 48},
         },
         360,
     )
@@ -246,15 +246,28 @@ def _shade(band: ShownBand) -> dict[str, Any]:
     }
 
 
-def _letter(band: ShownBand) -> dict[str, Any]:
-    return {
-        "x": rounded([(band.low + band.high) / 2], 4)[0],
-        "y": 1,
-        "xref": "x",
-        "yref": "paper",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "text": band.letter,
-        "font": {"size": 11, "color": GREY},
-        "hovertext": band.name,
-    }
+def _letters(bands: list[ShownBand], along: WavelengthAxis) -> list[dict[str, Any]]:
+    """Return the letters above the bands, raised where they would touch the one before."""
+    ends = to_unit(along.nm[[0, -1]], along.unit)
+    near = 0.05 * abs(float(ends[1] - ends[0]))
+    letters: list[dict[str, Any]] = []
+    before, raised = float("inf"), False
+    for band in bands:
+        middle = (band.low + band.high) / 2
+        raised = not raised and abs(middle - before) < near
+        before = middle
+        letters.append(
+            {
+                "x": rounded([middle], 4)[0],
+                "y": 1,
+                "xref": "x",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "yshift": 11 if raised else 0,
+                "showarrow": False,
+                "text": band.letter,
+                "font": {"size": 11, "color": "#5b6166"},
+                "hovertext": band.name,
+            }
+        )
+    return letters
