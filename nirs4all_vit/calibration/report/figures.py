@@ -15,13 +15,13 @@ Trace = dict[str, Any]
 
 #: Okabe and Ito's palette, told apart by people who are blind to a colour.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-BLACK, GREY, PALE = "#1a1a1a", "#767676", "#e4e7ea"
-CYCLE = (VERMILION, GREEN, PURPLE, ORANGE, BLUE, SKY, BLACK)
+BLACK = "#1a1a1a"
+CYCLE = (VERMILION, GREEN, PURPLE, ORANGE, BLUE, SKY)
 SYMBOLS = ("diamond", "square", "triangle-up", "cross", "x", "star", "hexagon")
 #: Points of a scatter figure, and of those of all targets together.
 N_POINTS, N_POINTS_ALL_TARGETS = 3000, 8000
 #: Outliers that are named in a figure.
-N_NAMED = 7
+N_NAMED = len(CYCLE)
 
 
 @dataclass(frozen=True)

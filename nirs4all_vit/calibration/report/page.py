@@ -20,7 +20,7 @@ from .samples import Columns, Samples
 from .spectra_figures import WavelengthAxis, importance_figure, spectra_figure
 
 #: Findings that are shown at once, and outliers that are listed; the rest folds away.
-_N_FINDINGS, _N_OUTLIERS = 20, 20
+_N_FINDINGS, _N_OUTLIERS = 12, 20
 
 
 def write_report(result: CalibrationResult, path: Path) -> None:
@@ -159,10 +159,10 @@ class _Page:
                 found += [(percent(metrics.balanced_accuracy), "balanced accuracy", "predictions")]
             else:
                 found += [(significant(metrics.rmse), "RMSECV", "predictions")]
-                found += [(fixed(metrics.r2, 2), "R² in cross-validation", "predictions")]
+                found += [(fixed(metrics.r2, 2), "R², cross-validation", "predictions")]
                 test = result.targets[0].test
                 if test is not None and not isinstance(test.metrics, ClassificationMetrics):
-                    found += [(significant(test.metrics.rmse), "RMSEP on the test set", "predictions")]
+                    found += [(significant(test.metrics.rmse), "RMSEP, test set", "predictions")]
             found += [
                 (
                     percent(result.targets[0].cross_validated.coverage),

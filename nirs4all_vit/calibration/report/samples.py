@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,12 +65,12 @@ class Samples:
         self.ids = [str(name) for name in result.ids]
         self.groups = [str(name) for name in result.groups]
         self.n_calibration = len(self.ids)
-        rows: dict[str, int] = {}
+        rows: dict[tuple[str, int], int] = {}
         for target in result.targets:
-            for name in [] if target.test is None else target.test.ids:
-                rows.setdefault(str(name), self.n_calibration + len(rows))
+            for name in [] if target.test is None else _numbered(target.test.ids):
+                rows.setdefault(name, self.n_calibration + len(rows))
         self._test_rows = rows
-        self.ids += list(rows)
+        self.ids += [name for name, _ in rows]
         self.groups += [""] * len(rows)
         empty = np.full(len(rows), np.nan)
         self.t2 = np.concatenate([np.asarray(result.t2, dtype=np.float64), empty])
@@ -85,7 +87,7 @@ class Samples:
 
     def test_rows(self, predicted: Predicted) -> NDArray[np.intp]:
         """Return the row of each sample of a test set."""
-        return np.array([self._test_rows[str(name)] for name in predicted.ids], dtype=np.intp)
+        return np.array([self._test_rows[name] for name in _numbered(predicted.ids)], dtype=np.intp)
 
     def _columns(self, target: TargetResult) -> Columns:
         numeric = target.task == "regression"
@@ -138,6 +140,16 @@ class Samples:
     def distances(self, row: int) -> list[str]:
         """Return T2, Q and the reason why a sample stands apart, as text."""
         return [fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")]
+
+
+def _numbered(ids: Iterable[Any]) -> list[tuple[str, int]]:
+    """Return ids with how often each came before: replicates may share one."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in map(str, ids):
+        found.append((name, seen[name]))
+        seen[name] += 1
+    return found
 
 
 def rmse(metrics: Metrics) -> float:

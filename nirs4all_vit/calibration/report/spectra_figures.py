@@ -107,8 +107,8 @@ def spectra_figure(result: CalibrationResult) -> Figure:
                 "type": "scatter",
                 "name": "Others that stand apart",
                 "mode": along.mode,
-                "line": {"color": "#edb58c", "width": 0.7},
-                "marker": {"color": "#edb58c", "size": 5},
+                "line": {"color": "#e2a071", "width": 0.7},
+                "marker": {"color": "#e2a071", "size": 5},
                 "lines": _lines(spectra, odd[N_NAMED:N_ODD], along),
                 "hovertemplate": hover,
             }

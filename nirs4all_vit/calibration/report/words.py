@@ -33,7 +33,7 @@ def against_pls(target: TargetResult) -> str:
         return ""
     chosen = target.comparisons[0]
     if chosen is pls:
-        return f"{_capital(chosen.name)} itself predicts best and was chosen."
+        return f"The chosen method is {chosen.name}."
     name = "PLS" if target.task == "regression" else "PLS-DA"
     error = error_name(target)
     if not all(math.isfinite(value) for value in (chosen.ratio, chosen.lower, chosen.upper)):
