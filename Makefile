@@ -37,7 +37,7 @@ lint: $(VENV)/.lint
 # These pages: docs/build/html/index.html. A warning is an error, and so is a link or image that does not open in a browser.
 docs: $(VENV)/.docs
 	cd docs && ../$(VENV)/bin/sphinx-build -W --keep-going -q -b html . build/html
-	$(VENV)/bin/python -m pytest -q docs/test_site.py
+	$(VENV)/bin/python -m pytest -q docs/test_site.py docs/test_report.py
 
 $(VENV)/.lint $(VENV)/.docs: $(VENV)/.%: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt --editable '.[$*]'

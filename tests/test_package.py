@@ -154,7 +154,15 @@ def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(unpacked)
-    for part in ("weights/nirs-base-v2.safetensors", "weights/MODEL_CARD.md", "py.typed", "recipes/nirs-base-v2.yaml"):
+    for part in (
+        "weights/nirs-base-v2.safetensors",
+        "weights/MODEL_CARD.md",
+        "py.typed",
+        "recipes/nirs-base-v2.yaml",
+        "report/report.html.jinja",
+        "report/report.css",
+        "report/table.js",
+    ):
         assert any(name.endswith(part) for name in names), part
     assert any(name.endswith("licenses/NOTICE") for name in names)
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)

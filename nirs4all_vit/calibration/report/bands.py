@@ -40,8 +40,7 @@ BANDS = (
     Band(1900, 1960, "O–H combination (water)"),
     Band(2040, 2110, "N–H and amide combination (protein), O–H and C–O (starch, sugars)"),
     Band(2150, 2200, "N–H and amide combination (protein), =C–H (unsaturated oil)"),
-    Band(2270, 2290, "C–H and C–O combination (starch, cellulose)"),
-    Band(2300, 2360, "C–H combination (oil, CH₂; cellulose)"),
+    Band(2270, 2360, "C–H combinations (starch, oil, cellulose)"),
     Band(2460, 2500, "C–H, C–C and C–N–C combination (starch, protein)"),
 )
 
@@ -70,8 +69,3 @@ def shown_bands(nm: np.ndarray, unit: str) -> list[ShownBand]:
         place = f"{axis_number(whole[0], unit)} to {axis_number(whole[1], unit)}\u00a0{UNITS[unit][0]}"
         shown.append(ShownBand(letter, band.name, ends[0], ends[1], place))
     return shown
-
-
-def band_at(nm: float) -> str:
-    """Return the name of the band at a wavelength, "" where there is none."""
-    return next((band.name for band in BANDS if band.start <= nm <= band.stop), "")

@@ -130,12 +130,12 @@ def possible_figure(samples: Samples, columns: Columns, number: int) -> Figure |
             "name": name,
             "x": axis_sizes,
             "y": [int((known & which & (sizes == size)).sum()) for size in axis_sizes],
-            "marker": {"color": color, "pattern": {"shape": pattern, "fgcolor": "#ffffff", "size": 6}},
+            "marker": {"color": color},
             "hovertemplate": f"%{{y}} samples with %{{x}} possible classes<br>{name.lower()}<extra></extra>",
         }
-        for name, which, color, pattern in (
-            ("True class among them", held, BLUE, ""),
-            ("True class not among them", ~held, VERMILION, "/"),
+        for name, which, color in (
+            ("True class among them", held, BLUE),
+            ("True class not among them", ~held, VERMILION),
         )
     ]
     alone = int((known & (sizes == 1)).sum())

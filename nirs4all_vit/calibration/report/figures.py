@@ -15,13 +15,13 @@ Trace = dict[str, Any]
 
 #: Okabe and Ito's palette, told apart by people who are blind to a colour.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
-BLACK, GREY, PALE = "#1a1a1a", "#767676", "#e4e7ea"
-CYCLE = (VERMILION, GREEN, PURPLE, ORANGE, BLUE, SKY, BLACK)
+BLACK = "#1a1a1a"
+CYCLE = (VERMILION, GREEN, PURPLE, ORANGE, BLUE, SKY)
 SYMBOLS = ("diamond", "square", "triangle-up", "cross", "x", "star", "hexagon")
 #: Points of a scatter figure, and of those of all targets together.
-N_POINTS, N_POINTS_ALL_TARGETS = 3000, 12000
+N_POINTS, N_POINTS_ALL_TARGETS = 3000, 8000
 #: Outliers that are named in a figure.
-N_NAMED = 7
+N_NAMED = len(CYCLE)
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ BASE_LAYOUT: dict[str, Any] = {
 }
 
 
-def level(value: float, *, vertical: bool = False, dash: str = "dash") -> dict[str, Any]:
+def level(value: float, *, vertical: bool = False, dash: str = "dash", layer: str = "above") -> dict[str, Any]:
     """Return a line across a figure."""
     along, across = ("y", "x") if vertical else ("x", "y")
     return {
@@ -96,8 +96,8 @@ def level(value: float, *, vertical: bool = False, dash: str = "dash") -> dict[s
         f"{along}1": 1,
         f"{across}0": value,
         f"{across}1": value,
-        "line": {"color": "#5b6166", "width": 1.3, "dash": dash},
-        "layer": "between",
+        "line": {"color": "#5b6166", "width": 1.2, "dash": dash},
+        "layer": layer,
     }
 
 

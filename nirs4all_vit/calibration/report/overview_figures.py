@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def comparison_figure(result: CalibrationResult) -> Figure | None:
                 range=[len(targets) - 0.4, -0.6],
                 showgrid=False,
             ),
-            "shapes": [level(1, vertical=True, dash="solid")],
+            "shapes": [level(1, vertical=True, dash="solid", layer="between")],
         },
         130 + (62 if len(targets) < 5 else 40) * len(targets),
     )
@@ -162,7 +163,7 @@ def distances_figure(result: CalibrationResult, limit: int) -> Figure | None:
     if not finite.any():
         return None
     biggest = max(float(t2[finite].max()), float(q[finite].max()))
-    scale: dict[str, object] = {"rangemode": "tozero"}
+    scale: dict[str, Any] = {"rangemode": "tozero"}
     if biggest > 8:
         scale = {"type": "log", "tickformat": "~g", "dtick": 1}
         t2, q = np.maximum(t2, 0.01), np.maximum(q, 0.01)
@@ -191,7 +192,7 @@ def _map(
     limit: int,
     caption: str,
     short: tuple[str, str],
-    layout: dict[str, dict[str, object]] | dict[str, object],
+    layout: dict[str, Any],
 ) -> Figure | None:
     """Return a scatter figure of all samples, those that stand apart in colours and named."""
     there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
@@ -228,11 +229,11 @@ def _map(
                 }
             )
     in_order = np.concatenate([apart, plain])
-    is_log = "type" in layout["xaxis"]  # type: ignore[operator]
+    is_log = "type" in layout["xaxis"]
     across, up = (np.log10(x), np.log10(y)) if is_log else (x, y)
     frame = _frame(across[drawn], up[drawn], 0.0 if key == "distances" and not is_log else None)
     for name, ends in (("xaxis", frame[:2]), ("yaxis", frame[2:])):
-        layout[name] = {**layout[name], "range": rounded(ends, 5)}  # type: ignore[dict-item]
+        layout[name] = {**layout[name], "range": rounded(ends, 5)}
     names = [str(result.ids[row]) for row in apart[:N_NAMED].tolist()]
     return Figure(
         key,

@@ -20,7 +20,7 @@ from .samples import Columns, Samples
 from .spectra_figures import WavelengthAxis, importance_figure, spectra_figure
 
 #: Findings that are shown at once, and outliers that are listed; the rest folds away.
-_N_FINDINGS, _N_OUTLIERS = 20, 20
+_N_FINDINGS, _N_OUTLIERS = 12, 20
 
 
 def write_report(result: CalibrationResult, path: Path) -> None:
@@ -98,7 +98,7 @@ class _Page:
         result = self.result
         targets = [self._target(i, columns) for i, columns in enumerate(self.samples.columns)]
         overview = {
-            "spectra": spectra_figure(result, self.along),
+            "spectra": spectra_figure(result),
             "comparison": comparison_figure(result),
             "scores": scores_figure(result, self.limit),
             "distances": distances_figure(result, self.limit),
@@ -159,10 +159,10 @@ class _Page:
                 found += [(percent(metrics.balanced_accuracy), "balanced accuracy", "predictions")]
             else:
                 found += [(significant(metrics.rmse), "RMSECV", "predictions")]
-                found += [(fixed(metrics.r2, 2), "R² in cross-validation", "predictions")]
+                found += [(fixed(metrics.r2, 2), "R², cross-validation", "predictions")]
                 test = result.targets[0].test
                 if test is not None and not isinstance(test.metrics, ClassificationMetrics):
-                    found += [(significant(test.metrics.rmse), "RMSEP on the test set", "predictions")]
+                    found += [(significant(test.metrics.rmse), "RMSEP, test set", "predictions")]
             found += [
                 (
                     percent(result.targets[0].cross_validated.coverage),
@@ -181,17 +181,13 @@ class _Page:
         from .spectra_figures import by_oddness
 
         samples = self.samples
-        return [
-            [samples.ids[row], fixed(samples.t2[row], 2), fixed(samples.q[row], 2), samples.reasons[row]]
-            for row in by_oddness(self.result)
-        ]
+        return [[samples.ids[row], *samples.distances(row)] for row in by_oddness(self.result)]
 
     def _target(self, number: int, columns: Columns) -> _Target:
         target, samples = columns.target, self.samples
         parts = [("Cross-validation", target.cross_validated)]
         if target.test is not None:
             parts.append(("Test set", target.test))
-        what = "intervals" if columns.is_numeric else "sets of possible classes"
         shown = _Target(
             name=target.name,
             numeric=columns.is_numeric,
@@ -199,7 +195,7 @@ class _Page:
             headline=words.headline(target),
             verdict=words.verdict(target),
             against_pls=words.against_pls(target),
-            coverage=words.coverage_sentence(target.cross_validated, self.result.coverage, what),
+            coverage=words.coverage_sentence(target.cross_validated, self.result.coverage, numeric=columns.is_numeric),
             more=words.would_more_help(target),
             learning=learning_figure(target, number),
             methods=_methods(target),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +18,7 @@ from .formats import MISSING, decimals_for, fixed, rounded
 N_STATIC_ROWS = 200
 #: Targets of one of them.
 _N_SIDE_BY_SIDE = 2
+_DISTANCES = ["T²", "Q", "Stands apart because"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +65,12 @@ class Samples:
         self.ids = [str(name) for name in result.ids]
         self.groups = [str(name) for name in result.groups]
         self.n_calibration = len(self.ids)
-        rows: dict[str, int] = {}
+        rows: dict[tuple[str, int], int] = {}
         for target in result.targets:
-            for name in [] if target.test is None else target.test.ids:
-                rows.setdefault(str(name), self.n_calibration + len(rows))
+            for name in [] if target.test is None else _numbered(target.test.ids):
+                rows.setdefault(name, self.n_calibration + len(rows))
         self._test_rows = rows
-        self.ids += list(rows)
+        self.ids += [name for name, _ in rows]
         self.groups += [""] * len(rows)
         empty = np.full(len(rows), np.nan)
         self.t2 = np.concatenate([np.asarray(result.t2, dtype=np.float64), empty])
@@ -84,7 +87,7 @@ class Samples:
 
     def test_rows(self, predicted: Predicted) -> NDArray[np.intp]:
         """Return the row of each sample of a test set."""
-        return np.array([self._test_rows[str(name)] for name in predicted.ids], dtype=np.intp)
+        return np.array([self._test_rows[name] for name in _numbered(predicted.ids)], dtype=np.intp)
 
     def _columns(self, target: TargetResult) -> Columns:
         numeric = target.task == "regression"
@@ -105,7 +108,10 @@ class Samples:
         return Columns(target, decimals, measured, predicted, lower, upper, possible)
 
     def for_json(self) -> dict[str, Any]:
-        """Return what the page's table and hover labels are made of; numbers are integers of the last decimal shown."""
+        """Return what the page's table and hover labels are made of; numbers are integers of the last decimal shown.
+
+        Intervals are given as what they reach below and above the predicted value.
+        """
         return {
             "ids": self.ids,
             "groups": self.groups if self.has_replicates else None,
@@ -117,17 +123,33 @@ class Samples:
         }
 
     def static_tables(self) -> list[dict[str, Any]]:
-        """Return caption, header and first rows as text: a table for each two targets, the last one with T2 and Q."""
+        """Return caption, header and first rows as text: a table for each two targets, and of several targets one for T2 and Q."""
         rows = range(min(len(self), N_STATIC_ROWS))
         part = "All samples" if len(rows) == len(self) else f"The first {len(rows)} of {len(self):,} samples"
         tables = []
         for first in range(0, len(self.columns), _N_SIDE_BY_SIDE):
             tables.append(_static_table(self, self.columns[first : first + _N_SIDE_BY_SIDE], rows, part))
-        distances = [
-            [self.ids[row], fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")] for row in rows
+        if len(self.columns) == 1:
+            return tables
+        distances = [[self.ids[row], *self.distances(row)] for row in rows]
+        return [
+            *tables,
+            {"caption": f"{part}: T² and Q", "spans": [], "head": ["Sample", *_DISTANCES], "rows": distances},
         ]
-        head = ["Sample", "T²", "Q", "Stands apart because"]
-        return [*tables, {"caption": f"{part}: T² and Q", "spans": [], "head": head, "rows": distances}]
+
+    def distances(self, row: int) -> list[str]:
+        """Return T2, Q and the reason why a sample stands apart, as text."""
+        return [fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")]
+
+
+def _numbered(ids: Iterable[Any]) -> list[tuple[str, int]]:
+    """Return ids with how often each came before: replicates may share one."""
+    seen: Counter[str] = Counter()
+    found = []
+    for name in map(str, ids):
+        found.append((name, seen[name]))
+        seen[name] += 1
+    return found
 
 
 def rmse(metrics: Metrics) -> float:
@@ -140,9 +162,12 @@ def _column_json(columns: Columns) -> dict[str, Any]:
     if columns.is_numeric:
         scale = 10**columns.decimals
         about["decimals"] = columns.decimals
-        for key in ("measured", "predicted", "lower", "upper"):
-            values = getattr(columns, key)
-            about[key] = rounded(values * scale, 0) if np.isfinite(values).any() else None
+        steps = {key: np.round(getattr(columns, key) * scale) for key in ("measured", "predicted", "lower", "upper")}
+        # Differences are short: of 15,000 samples and twelve targets, that counts.
+        steps["below"] = steps["predicted"] - steps.pop("lower")
+        steps["above"] = steps.pop("upper") - steps["predicted"]
+        for key, values in steps.items():
+            about[key] = rounded(values, 0) if np.isfinite(values).any() else None
         return about
     texts = [columns.measured, columns.predicted, columns.possible]
     words, codes = np.unique(np.concatenate([column.astype(str) for column in texts]), return_inverse=True)
@@ -160,10 +185,15 @@ def _static_table(samples: Samples, targets: list[Columns], rows: range, part: s
         own = ["Measured", "Predicted", *(["Interval", "Residual"] if columns.is_numeric else ["Possible classes"])]
         head += own
         spans.append((columns.target.name, len(own)))
+    alone = len(samples.columns) == 1
+    if alone:
+        head += _DISTANCES
+        spans.append(("", len(_DISTANCES)))
     body = []
     for row in rows:
         cells = [samples.ids[row], *([samples.groups[row]] if samples.has_replicates else [])]
-        body.append(cells + [text for columns in targets for text in _values(columns, row)])
+        cells += [text for columns in targets for text in _values(columns, row)]
+        body.append(cells + (samples.distances(row) if alone else []))
     return {"caption": f"{part}: predictions", "spans": spans, "head": head, "rows": body}
 
 

@@ -9,12 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..results import CalibrationResult, TargetResult
-from .bands import ShownBand, band_at, shown_bands
-from .figures import BLACK, BLUE, CYCLE, GREY, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
+from .bands import ShownBand, shown_bands
+from .figures import BLACK, BLUE, CYCLE, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
 from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, sample_text, to_unit
 
 #: Spectra of the large majority, and of those that stand apart, that are drawn.
 N_TYPICAL, N_ODD = 200, 200
+#: Points of all these lines together.
+_N_POINTS = 120_000
 
 
 class WavelengthAxis:
@@ -28,10 +30,10 @@ class WavelengthAxis:
         In the axis unit.
     """
 
-    def __init__(self, result: CalibrationResult) -> None:
+    def __init__(self, result: CalibrationResult, limit: int = 500) -> None:
         self.unit = result.axis_unit
         self.nm = np.asarray(result.wavelengths, dtype=np.float64)
-        self.index = wavelengths_drawn(len(self.nm))
+        self.index = wavelengths_drawn(len(self.nm), limit)
         self.places = rounded(to_unit(self.nm[self.index], self.unit), {"nm": 1, "cm-1": 1, "um": 4}[self.unit])
 
     @property
@@ -72,7 +74,7 @@ def _lines(spectra: NDArray[np.float64], rows: NDArray[np.intp], along: Waveleng
     }
 
 
-def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
+def spectra_figure(result: CalibrationResult) -> Figure:
     """Return mean, typical spectra and those that stand apart."""
     spectra = np.asarray(result.spectra, dtype=np.float64)
     odd = np.array(by_oddness(result), dtype=np.intp)
@@ -80,6 +82,8 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
     drawn = typical
     if len(typical) > N_TYPICAL:
         drawn = np.sort(np.random.default_rng(0).choice(typical, N_TYPICAL, replace=False))
+    n_drawn = len(drawn) + min(len(odd), N_ODD)
+    along = WavelengthAxis(result, min(500, _N_POINTS // max(n_drawn, 1)))
     signal = figure_text(result.signal or "signal")
     hover = "%{text}<br>%{x}: %{y:.4~g}<extra></extra>"
     traces: list[Trace] = []
@@ -103,8 +107,8 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
                 "type": "scatter",
                 "name": "Others that stand apart",
                 "mode": along.mode,
-                "line": {"color": "#edb58c", "width": 0.7},
-                "marker": {"color": "#edb58c", "size": 5},
+                "line": {"color": "#e2a071", "width": 0.7},
+                "marker": {"color": "#e2a071", "size": 5},
                 "lines": _lines(spectra, odd[N_NAMED:N_ODD], along),
                 "hovertemplate": hover,
             }
@@ -134,7 +138,6 @@ def spectra_figure(result: CalibrationResult, along: WavelengthAxis) -> Figure:
             "hovertemplate": "Mean<br>%{x}: %{y:.4~g}<extra></extra>",
         }
     )
-    n_drawn = len(drawn) + min(len(odd), N_ODD)
     caption = f"Mean of all spectra (black), typical spectra (grey) and those that stand apart (in colours).{drawn_sentence(n_drawn, len(spectra), 'spectra')}"
     if len(along.index) < len(along.nm):
         caption += f" {len(along.index):,} of {len(along.nm):,} wavelengths are drawn."
@@ -163,7 +166,7 @@ def importance_figure(
     importance = np.asarray(target.importance, dtype=np.float64)[along.index]
     bands = shown_bands(along.nm, along.unit)
     mean = mean_spectrum(np.asarray(result.spectra, dtype=np.float64))[along.index]
-    hints = [band_at(place) for place in along.nm[along.index].tolist()]
+    hints = [_hint(place, bands) for place in along.places]
     traces: list[Trace] = [
         {
             "type": "scatter",
@@ -176,7 +179,7 @@ def importance_figure(
             "x": along.places,
             "y": rounded_to_range(importance),
             "text": hints,
-            "hovertemplate": "%{x}: importance %{y:.3~g}<br>%{text}<extra></extra>",
+            "hovertemplate": "%{x}: importance %{y:.3~g}%{text}<extra></extra>",
         },
         {
             "type": "scatter",
@@ -191,7 +194,7 @@ def importance_figure(
         },
     ]
     shapes = [_shade(band) for band in bands]
-    letters = [_letter(band) for band in bands]
+    letters = _letters(bands, along)
     top = along.nm[along.index][int(np.nanargmax(importance))]
     place = axis_number(float(to_unit(top, along.unit)), along.unit)
     unit = UNITS[along.unit][0]
@@ -214,11 +217,16 @@ def importance_figure(
             },
             "shapes": shapes,
             "annotations": letters,
-            "margin": {"l": 56, "r": 14, "t": 20, "b": 48},
+            "margin": {"l": 56, "r": 14, "t": 30, "b": 48},
         },
         360,
     )
     return figure, bands
+
+
+def _hint(place: float | int | None, bands: list[ShownBand]) -> str:
+    inside = [band.letter for band in bands if place is not None and band.low <= place <= band.high]
+    return f"<br>band {inside[0]}" if inside else ""
 
 
 def _shade(band: ShownBand) -> dict[str, Any]:
@@ -238,15 +246,28 @@ def _shade(band: ShownBand) -> dict[str, Any]:
     }
 
 
-def _letter(band: ShownBand) -> dict[str, Any]:
-    return {
-        "x": rounded([(band.low + band.high) / 2], 4)[0],
-        "y": 1,
-        "xref": "x",
-        "yref": "paper",
-        "yanchor": "bottom",
-        "showarrow": False,
-        "text": band.letter,
-        "font": {"size": 11, "color": GREY},
-        "hovertext": band.name,
-    }
+def _letters(bands: list[ShownBand], along: WavelengthAxis) -> list[dict[str, Any]]:
+    """Return the letters above the bands, raised where they would touch the one before."""
+    ends = to_unit(along.nm[[0, -1]], along.unit)
+    near = 0.05 * abs(float(ends[1] - ends[0]))
+    letters: list[dict[str, Any]] = []
+    before, raised = float("inf"), False
+    for band in bands:
+        middle = (band.low + band.high) / 2
+        raised = not raised and abs(middle - before) < near
+        before = middle
+        letters.append(
+            {
+                "x": rounded([middle], 4)[0],
+                "y": 1,
+                "xref": "x",
+                "yref": "paper",
+                "yanchor": "bottom",
+                "yshift": 11 if raised else 0,
+                "showarrow": False,
+                "text": band.letter,
+                "font": {"size": 11, "color": "#5b6166"},
+                "hovertext": band.name,
+            }
+        )
+    return letters

@@ -33,12 +33,16 @@
       target[key] === null || target[key][row] === null ? null : target[key][row] / 10 ** digits;
     const measured = number("measured");
     const predicted = number("predicted");
+    const end = (key, sign) => {
+      const reach = number(key);
+      return (row) => (predicted(row) === null || reach(row) === null ? null : predicted(row) + sign * reach(row));
+    };
     const residual = (row) => (measured(row) === null || predicted(row) === null ? null : predicted(row) - measured(row));
     return [
       column("Measured", measured, digits),
       column("Predicted", predicted, digits),
-      column("Lower", number("lower"), digits),
-      column("Upper", number("upper"), digits),
+      column("Lower", end("below", -1), digits),
+      column("Upper", end("above", 1), digits),
       column("Residual", residual, digits, { plus: true }),
     ];
   }

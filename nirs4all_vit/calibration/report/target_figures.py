@@ -188,7 +188,7 @@ def residual_figure(samples: Samples, columns: Columns, number: int, limit: int)
         {
             "xaxis": axis(f"Predicted {figure_text(columns.target.name, 28)}", range=_span(columns.predicted[shown])),
             "yaxis": axis("Residual", range=[-1.12 * biggest or -1.0, 1.12 * biggest or 1.0]),
-            "shapes": [level(0, dash="solid")],
+            "shapes": [level(0, dash="solid", layer="between")],
         },
         0,
     )

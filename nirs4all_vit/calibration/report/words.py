@@ -33,7 +33,7 @@ def against_pls(target: TargetResult) -> str:
         return ""
     chosen = target.comparisons[0]
     if chosen is pls:
-        return f"{_capital(chosen.name)} itself predicts best and was chosen."
+        return f"The chosen method is {chosen.name}."
     name = "PLS" if target.task == "regression" else "PLS-DA"
     error = error_name(target)
     if not all(math.isfinite(value) for value in (chosen.ratio, chosen.lower, chosen.upper)):
@@ -76,19 +76,26 @@ def verdict(target: TargetResult) -> str:
     return f"An RPD of {fixed(rpd, 1)} is commonly read as {reading}."
 
 
-def coverage_sentence(part: Predicted, asked: float, what: str = "intervals") -> str:
-    """Say which share of the measured values the intervals hold, and how certain that share is."""
+def coverage_sentence(part: Predicted, asked: float, *, numeric: bool) -> str:
+    """Say which share of the measured values the intervals (the sets of possible classes) hold, and whether that fits."""
+    what = "intervals" if numeric else "sets of possible classes"
     n = part.metrics.n
     if not n or not math.isfinite(part.coverage):
         return f"The coverage of the {what} was not measured."
     held = min(max(round(part.coverage * n), 0), n)
     ends = binomtest(held, n).proportion_ci(0.95, method="wilson")
-    verb = "agrees" if ends.low <= asked <= ends.high else "does not agree"
-    return (
-        f"{percent(part.coverage, 1)} of {count(n, 'measured value')} lie inside; {percent(asked)} was asked for. "
-        f"With {count(n, 'sample')}, this {verb} with what was asked "
-        f"(95\u00a0% interval of the share {fixed(100 * ends.low, 0)} to {percent(ends.high)})."
-    )
+    share = f"95\u00a0% interval of that share {fixed(100 * ends.low, 0)} to {percent(ends.high)}"
+    if numeric:
+        first = f"{percent(part.coverage, 1)} of {count(n, 'measured value')} lie inside their intervals ({share})"
+    else:
+        known = count(n, "true class", "true classes")
+        first = f"{percent(part.coverage, 1)} of {known} are among the possible ones ({share})"
+    fit = f"This agrees with the {percent(asked)} that was asked for."
+    if ends.low > asked:
+        fit = f"This is more than the {percent(asked)} that was asked for: the {what} are {'wider' if numeric else 'larger'} than needed."
+    elif ends.high < asked:
+        fit = f"This is less than the {percent(asked)} that was asked for: the {what} are too {'narrow' if numeric else 'small'}."
+    return f"{first}. {fit}"
 
 
 def would_more_help(target: TargetResult) -> str:
