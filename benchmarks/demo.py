@@ -1,4 +1,4 @@
-"""The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run.
+"""The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run; then a calibration with its report.
 
 ``python -m benchmarks demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
 """
@@ -23,7 +23,7 @@ from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
 from tqdm import tqdm
 
-from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit import SpectralEmbedder, calibrate
 
 from .calibrations import load_calibrations
 
@@ -176,10 +176,19 @@ def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
     plt.close(figure)
 
 
+def write_report(problem: Problem, path: Path) -> None:
+    """Calibrate the first problem as ``nirs4all-vit calibrate`` does, and write the report."""
+    spectra = pd.DataFrame(problem.X, index=[f"sample {k + 1}" for k in range(len(problem.X))])
+    name = problem.name.rpartition(": ")[2]
+    calibrate(
+        spectra, pd.Series(problem.y, name=name), wavelengths=problem.wavelengths, test=0.25, cv="5x1"
+    ).write_report(path)
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--x-bank", type=Path, help="folder of real spectra; synthetic ones by default")
-    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="plot to write")
+    parser.add_argument("--out", type=Path, default=Path("demo.png"), help="plot to write; the report goes beside it")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -201,5 +210,7 @@ def main(options: argparse.Namespace) -> int:
         bar.set_description("done")
     print(f"\n{table(outcomes)}\n")
     plot(outcomes, options.out)
-    print(f"{time.perf_counter() - started:.0f} s; predicted against measured: {options.out}")
+    report = options.out.with_name(f"{options.out.stem}_report.html")
+    write_report(problems[0], report)
+    print(f"{time.perf_counter() - started:.0f} s; predicted against measured: {options.out}; report: {report}")
     return 0

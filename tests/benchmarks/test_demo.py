@@ -22,6 +22,7 @@ def test_demo_on_synthetic_spectra(
         assert f"\n{method} " in printed
     assert printed.count(" *") == 2  # the legend and the best of one column
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert "protein" in (tmp_path / "demo_report.html").read_text("utf-8")
 
 
 @pytest.mark.xbank

@@ -64,7 +64,8 @@ def test_intervals_hold_what_they_say(found: tuple[Calibration, Path]) -> None:
     for one in found[0].result.targets[:2]:
         part = one.cross_validated
         known = np.isfinite(part.measured)
-        assert part.lower is not None and part.upper is not None
+        assert part.lower is not None
+        assert part.upper is not None
         inside = (part.lower[known] <= part.measured[known]) & (part.measured[known] <= part.upper[known])
         assert part.coverage == inside.mean()
         assert 0.75 <= part.coverage <= 1.0
@@ -85,7 +86,7 @@ def test_nothing_of_a_sample_is_in_its_prediction() -> None:
 
 
 def test_replicates_are_never_split() -> None:
-    X, table = make(20)
+    X, _ = make(20)
     rng = np.random.default_rng(3)
     values = rng.normal(size=20)  # nothing to find, but for who knows the replicate
     twice = np.concatenate([X, X + 1e-6])
@@ -194,8 +195,8 @@ def _first(text: str, change: Any) -> str:
 @pytest.mark.parametrize(
     ("files", "options", "message"),
     [
-        (_edit("spectra", lambda t: ""), {}, "spectra.csv is empty"),
-        (_edit("targets", lambda t: ""), {}, "targets.csv is empty"),
+        (_edit("spectra", lambda _: ""), {}, "spectra.csv is empty"),
+        (_edit("targets", lambda _: ""), {}, "targets.csv is empty"),
         (_edit("spectra", lambda t: t.replace(",1120,", ",11200,")), {}, "11200"),
         (_edit("spectra", lambda t: t.replace(",1120,", ",colour,")), {}, "'colour'"),
         (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:3], ls[3] + ",0.5", *ls[4:]])), {}, "line 4"),

@@ -83,7 +83,7 @@ def test_what_is_unusual_is_said(folder: Path, tmp_path: Path) -> None:
     odd[3] = rng.random(len(NM))
     odd[5] = 0.5
     odd[7] += 1.5 * np.exp(-0.5 * ((NM - 2180) / 50) ** 2)
-    with pytest.warns(UserWarning):
+    with pytest.warns(UserWarning, match="constant"):
         table = predict(folder, new_table(tmp_path / "odd.csv", values=odd))
     assert table["unusual"].tolist() == [k in (3, 5, 7) for k in range(12)]
     assert "calibration" in table["reason"][3]
