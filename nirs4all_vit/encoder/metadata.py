@@ -10,13 +10,15 @@ from torch import Tensor, nn
 
 #: The category of whatever is missing or was never seen in pretraining.
 UNKNOWN = "UNKNOWN"
+#: Standard deviations beyond which a numeric value is no more unusual.
+_FARTHEST = 5.0
 
 
 class MetadataEmbedding(nn.Module):
     """Embed sparse metadata dictionaries.
 
     Categorical fields look a vector up, UNKNOWN where missing or new; numeric fields enter as
-    (value, mask). The projection starts at zero, so that metadata can only be learned to matter.
+    (value, mask), standardised by `standardise` and clipped at 5 standard deviations. The projection starts at zero, so that metadata can only be learned to matter.
 
     Parameters
     ----------
@@ -30,6 +32,9 @@ class MetadataEmbedding(nn.Module):
         Width of the embedding of each field.
     """
 
+    centre: Tensor
+    spread: Tensor
+
     def __init__(
         self, categorical: Mapping[str, Sequence[str]], numeric: Sequence[str], d_model: int, d_meta: int
     ) -> None:
@@ -39,6 +44,9 @@ class MetadataEmbedding(nn.Module):
         self.index = {name: {c: i + 1 for i, c in enumerate(categories)} for name, categories in categorical.items()}
         self.tables = nn.ModuleList([nn.Embedding(len(categories) + 1, d_meta) for categories in categorical.values()])
         self.values = nn.Linear(2 * len(self.numeric), d_meta, bias=False) if self.numeric else None
+        if self.numeric:
+            self.register_buffer("centre", torch.zeros(len(self.numeric), device="cpu"))
+            self.register_buffer("spread", torch.ones(len(self.numeric), device="cpu"))
         self.output = nn.Linear(d_meta, d_model)
         nn.init.zeros_(self.output.weight)
         nn.init.zeros_(self.output.bias)
@@ -53,8 +61,20 @@ class MetadataEmbedding(nn.Module):
             total = total + table(torch.tensor(codes, device=device))
         if self.values is not None:
             pairs = [[_value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
-            total = total + self.values(torch.tensor(pairs, dtype=torch.float32, device=device).flatten(1))
+            numbers = torch.tensor(pairs, dtype=torch.float32, device=device)
+            mask = numbers[..., 1]
+            value = ((numbers[..., 0] - self.centre) / self.spread).clamp(-_FARTHEST, _FARTHEST) * mask
+            total = total + self.values(torch.stack([value, mask], dim=-1).flatten(1))
         return self.output(total)
+
+    def standardise(self, metadata: Sequence[Mapping[str, Any]]) -> None:
+        """Learn mean and standard deviation of the numeric fields from dictionaries, one per dataset."""
+        for k, name in enumerate(self.numeric):
+            known = [value for value, mask in (_value_and_mask(row.get(name)) for row in metadata) if mask]
+            if known:
+                values = torch.tensor(known, dtype=torch.float64)
+                self.centre[k] = float(values.mean())
+                self.spread[k] = max(float(values.std(correction=0)), 1e-3 * abs(float(values.mean())), 1e-12)
 
 
 def _value_and_mask(value: Any) -> tuple[float, float]:

@@ -35,6 +35,8 @@ from .scores import linear_cka, probe, ridge_scores
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
 _VALIDATION = 1_000_003
+#: Steps in a row whose gradient is not finite and that are skipped; one more ends the run.
+_MOST_SKIPPED = 10
 
 
 class Pretraining:
@@ -85,6 +87,8 @@ class Pretraining:
             self.model = PretrainingModel(config, len(self.training.data.datasets))
         if config.optim.contrast_from is not None:
             self._origin["contrast_from"] = take_contrast(self.model.encoder, config.optim.contrast_from)
+        if self.encoder.metadata is not None:
+            self.encoder.metadata.standardise(self.training.data.known_metadata())
         self.model.to(self.processes.device)
         if config.run.compile:
             for block in self.encoder.blocks:
@@ -103,7 +107,7 @@ class Pretraining:
         self._replica: Any = self.model
         if self.processes.world_size > 1:
             self._replica = DistributedDataParallel(self.model, find_unused_parameters=True)
-        self.step_done, self._best, self._worse = 0, math.inf, 0
+        self.step_done, self._best, self._worse, self._skipped = 0, math.inf, 0, 0
         self._snapshot: Any = None
         self._batches: Iterator[dict[str, Inputs]] | None = None
 
@@ -127,7 +131,7 @@ class Pretraining:
         BlockingIOError
             Another process is writing to the folder.
         FloatingPointError
-            A loss that is not finite; the last checkpoint is intact.
+            A loss that is not finite, or eleven gradients in a row; the last checkpoint is intact.
         OSError
             A disk that is full; the last checkpoint is intact.
         """
@@ -211,13 +215,17 @@ class Pretraining:
             raise self._not_finite(str(mean))
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
-        if not self.scaler.is_enabled() and not torch.isfinite(norm):  # the scaler skips such steps by itself
-            raise self._not_finite("its gradient")
         rate = self.scheduler.get_last_lr()[0]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        # The scaler of fp16 skips such steps by itself, and counts none.
+        usable = self.scaler.is_enabled() or bool(torch.isfinite(norm))
+        self._skipped = 0 if usable else self._skipped + 1
+        if self._skipped > _MOST_SKIPPED:
+            raise self._not_finite(f"the gradient, {self._skipped} times in a row")
+        if usable:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
         self.scheduler.step()
-        if self.average is not None:
+        if self.average is not None and usable:
             self.average.update_parameters(self.encoder)
         self.step_done += 1
         names = list(self.model.objectives)
@@ -229,6 +237,7 @@ class Pretraining:
             **parts,
             "gradient": float(norm),
             "learning_rate": float(rate),
+            **({} if usable else {"skipped": self._skipped}),
             "spectra": spectra * processes.world_size,
         }
 
@@ -332,6 +341,7 @@ class Pretraining:
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.step_done, self._best, self._worse = state["step"], state["best"], state["worse"]
+        self._skipped = state["skipped"]
         self._snapshot, self._origin = state["snapshot"], state["origin"]
         if self._episodic:
             self.model.objectives["episodic_calibration"].penalties = state["penalties"][self.processes.rank]
@@ -357,6 +367,7 @@ class Pretraining:
                 "penalties": penalties,
                 "best": self._best,
                 "worse": self._worse,
+                "skipped": self._skipped,
                 "snapshot": self._snapshot,
             },
         )

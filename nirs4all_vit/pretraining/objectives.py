@@ -130,8 +130,8 @@ def _variation(target: Tensor, valid: Tensor | None) -> Tensor:
 class BaselineConsistency(nn.Module):
     """Bring z(x) close to z(x - AsLS(x)), by two passes through the encoder.
 
-    The loss is the squared distance between the two over the variance between samples: shrinking all
-    embeddings does not help.
+    The loss is the squared distance between the two over the sum of their squared distances from the mean of all. It lies between 0
+    and 2, is 1 where the two have nothing in common, and does not depend on the scale of the embeddings.
     """
 
     def __init__(self, settings: BaselineConsistencyConfig, encoder: SpectralPerceiver) -> None:  # noqa: ARG002
@@ -154,8 +154,9 @@ class BaselineConsistency(nn.Module):
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
         with_baseline, without = (inputs.encode(encoder, view).flatten(1).float() for view in (0, 1))
-        distance = (with_baseline - without).square().sum(dim=1).mean()
-        spread = with_baseline.var(dim=0).sum() + without.var(dim=0).sum()
+        middle = (with_baseline.mean(dim=0) + without.mean(dim=0)) / 2
+        distance = (with_baseline - without).square().sum()
+        spread = (with_baseline - middle).square().sum() + (without - middle).square().sum()
         return distance / spread.clamp_min(1e-8)
 
 

@@ -46,3 +46,19 @@ def test_a_measured_zero_is_not_a_missing_value() -> None:
     missing, nan = encoder.metadata([{}]), encoder.metadata([{"temperature": float("nan")}])
     assert (zero - missing).abs().max() > 1e-4
     torch.testing.assert_close(nan, missing)
+
+
+@torch.no_grad()
+def test_numbers_are_standardised() -> None:
+    """Wavelengths in nm must not swamp what is learned of a spectrum."""
+    encoder = build()
+    torch.nn.init.normal_(encoder.metadata.output.weight)
+    encoder.metadata.standardise([{"temperature": 1000.0}, {"temperature": 2500.0}, {}, {"temperature": 400.0}])
+    near, far, beyond = (encoder.metadata([{"temperature": t}]) for t in (1300.0, 1e6, 1e9))
+    zero = encoder.metadata([{"temperature": 1300.0}])
+    torch.testing.assert_close(near, zero)
+    torch.testing.assert_close(far, beyond)  # clipped
+    assert float(encoder.metadata.centre[0]) == 1300.0
+    without = encoder.metadata([{}])
+    assert (far - without).norm() < 20 * (near - without).norm() + 20
+    assert {"metadata.centre", "metadata.spread"} <= set(encoder.state_dict())

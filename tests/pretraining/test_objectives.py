@@ -242,3 +242,16 @@ def test_an_episode_whose_answers_do_not_vary_asks_for_nothing() -> None:
     )
     settings = EpisodicCalibrationConfig(weight=1.0, tasks={"linear_functionals": {}}, corruption=0.0)
     assert OBJECTIVES["episodic_calibration"].prepare(settings, constant) is None
+
+
+def test_baseline_consistency_is_of_the_size_of_other_losses() -> None:
+    """Untrained it lies near 1, as masked modelling does; whatever the scale of the embeddings."""
+    settings = BaselineConsistencyConfig(weight=1.0)
+    inputs = OBJECTIVES["baseline_consistency"].prepare(settings, _source([dataset(n=60, baseline=True)]))
+    encoder = SpectralPerceiver(TINY)
+    loss = OBJECTIVES["baseline_consistency"](settings, encoder)(encoder, inputs)
+    assert 0.0 < float(loss) < 2.0
+    encoder.norm.weight.data *= 100.0
+    encoder.norm.bias.data *= 100.0
+    scaled = OBJECTIVES["baseline_consistency"](settings, encoder)(encoder, inputs)
+    torch.testing.assert_close(scaled, loss, rtol=1e-4, atol=1e-5)

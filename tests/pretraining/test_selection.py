@@ -112,19 +112,34 @@ def test_a_folder_with_any_file_of_a_run_is_not_touched(tmp_path: Path) -> None:
         Pretraining(config(tmp_path), bank()).run(progress=False)
 
 
-def test_a_gradient_that_is_not_finite_ends_with_a_good_checkpoint(tmp_path: Path) -> None:
-    run = Pretraining(config(tmp_path, "--run.checkpoint_every=1"), bank())
-    step = run.step
+@pytest.mark.parametrize("n_bad", [2, None])
+def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
+    n_bad: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nirs4all_vit.pretraining.loop._MOST_SKIPPED", 2)
+    run = Pretraining(config(tmp_path, "--run.checkpoint_every=1", "--optim.steps=8"), bank())
+    step, weights = run.step, []
 
     def poisoned() -> dict[str, float]:
-        if run.step_done == 3:
-            run.encoder.latents.register_hook(lambda gradient: gradient * torch.nan)
-        return step()
+        bad = run.step_done >= 3 and (n_bad is None or run.step_done < 3 + n_bad)
+        hook = run.encoder.latents.register_hook(lambda gradient: gradient * torch.nan) if bad else None
+        row = step()
+        if hook is not None:
+            hook.remove()
+        weights.append(run.encoder.latents.detach().clone())
+        return row
 
     run.step = poisoned
-    with pytest.raises(FloatingPointError, match=r"step 4 .*its gradient.* is intact"):
+    if n_bad is None:
+        with pytest.raises(FloatingPointError, match=r"step 6 .*the gradient, 3 times in a row.* is intact"):
+            run.run(progress=False)
+        assert load_checkpoint(tmp_path / "last.safetensors").header["provenance"]["step"] == 5
+    else:
         run.run(progress=False)
-    assert load_checkpoint(tmp_path / "last.safetensors").header["provenance"]["step"] == 3
+        rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+        assert [row["skipped"] for row in rows if "skipped" in row] == [1, 2]
+        assert torch.equal(weights[2], weights[4])  # nothing was learned from them
+        assert not torch.equal(weights[4], weights[5])
     assert np.isfinite(
         SpectralEmbedder.from_run(tmp_path).fit_transform(make_spectra(np.linspace(1100, 2400, 50), 3))
     ).all()

@@ -249,11 +249,14 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
             if number not in by_dataset:
                 axis = batch.wavelengths if batch.valid is None else batch.wavelengths[i][batch.valid[i]]
                 # The range is that of the batch, which was cropped and thinned.
-                limits = {"spectral_start": float(axis[0]), "spectral_stop": float(axis[-1])}
-                limits["spectral_step"] = float(axis.diff().median()) if len(axis) > 1 else 0.0
-                by_dataset[number] = self.datasets[number].metadata.known() | limits
+                by_dataset[number] = self.datasets[number].metadata.known() | axis_limits(axis.numpy())
             rows.append(by_dataset[number])
         return rows
+
+    def known_metadata(self) -> list[dict[str, Any]]:
+        """Return what is known of each dataset, with the range of its whole axis."""
+        limits = [axis_limits(dataset.wavelengths) for dataset in self.datasets]
+        return [dataset.metadata.known() | own for dataset, own in zip(self.datasets, limits, strict=True)]
 
     def _one_grid(self, index: int, rows: NDArray[np.intp], generator: np.random.Generator) -> SpectralBatch:
         dataset = self.datasets[index]
@@ -278,6 +281,12 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         if generator.random() < self.thin_probability:
             step = min(int(generator.integers(2, 5)), max(1, (stop - start) // self.min_points))
         return slice(start, stop, step)
+
+
+def axis_limits(axis: NDArray[np.float64]) -> dict[str, float]:
+    """Return the ends and the typical step of an axis (n_wavelengths,), as metadata."""
+    step = float(np.median(np.diff(axis))) if len(axis) > 1 else 0.0
+    return {"spectral_start": float(axis[0]), "spectral_stop": float(axis[-1]), "spectral_step": step}
 
 
 def numbered_loader(dataset: Dataset[Any], numbers: Iterable[int], seed: int, n_workers: int = 0) -> DataLoader[Any]:
