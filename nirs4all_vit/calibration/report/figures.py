@@ -66,6 +66,7 @@ def axis(title: str, **options: Any) -> dict[str, Any]:
         "gridcolor": "#edeff1",
         "zeroline": False,
         "automargin": True,
+        "exponentformat": "power",
         **options,
     }
 

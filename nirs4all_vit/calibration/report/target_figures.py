@@ -175,7 +175,7 @@ def residual_figure(samples: Samples, columns: Columns, number: int, limit: int)
     """Return residuals against predicted values."""
     digits, parts = columns.decimals, parts_of(samples, columns, limit)
     residual = columns.predicted - columns.measured
-    hover = f"%{{text}}<br>predicted %{{x:.{digits}f}}<br>residual %{{y:+.{digits}f}}<extra></extra>"
+    hover = f"%{{text}}<br>predicted %{{x:.{digits}f}}<br>residual %{{y:.{digits}f}}<extra></extra>"
     traces = [_points(part, columns.predicted, residual, digits, hover) for part in parts]
     traces += _ringed(samples, parts, columns.predicted, residual, digits)
     shown = np.concatenate([part.rows for part in parts])
