@@ -25,9 +25,9 @@ def parts_of(samples: Samples, columns: Columns) -> list[tuple[str, NDArray[np.i
 
 def classes_of(columns: Columns) -> list[str]:
     """Return the classes, those that the calibration does not know last."""
-    known = [str(name) for name in columns.target.classes]
+    classes = [str(name) for name in columns.target.classes]
     seen = {str(name) for name in (*columns.measured, *columns.predicted)} - {""}
-    return known + sorted(seen - set(known))
+    return classes + sorted(seen - set(classes))
 
 
 def confusion(columns: Columns, rows: NDArray[np.intp]) -> NDArray[np.intp]:
@@ -117,19 +117,19 @@ def possible_figure(samples: Samples, columns: Columns, number: int) -> Figure |
     sets = [[name for name in str(columns.possible[row]).split("|") if name] for row in rows.tolist()]
     sizes = np.array([len(names) for names in sets])
     true = [str(value) for value in columns.measured[rows]]
-    known = np.array([value != "" for value in true])
+    has_class = np.array([value != "" for value in true])
     held = np.array([value in names for value, names in zip(true, sets, strict=True)])
-    if not known.any():
+    if not has_class.any():
         return None
-    axis_sizes = list(range(int(sizes[known].max()) + 1))
-    if not (sizes[known] == 0).any():
+    axis_sizes = list(range(int(sizes[has_class].max()) + 1))
+    if not (sizes[has_class] == 0).any():
         axis_sizes = axis_sizes[1:]
     traces = [
         {
             "type": "bar",
             "name": name,
             "x": axis_sizes,
-            "y": [int((known & which & (sizes == size)).sum()) for size in axis_sizes],
+            "y": [int((has_class & which & (sizes == size)).sum()) for size in axis_sizes],
             "marker": {"color": color},
             "hovertemplate": f"%{{y}} samples with %{{x}} possible classes<br>{name.lower()}<extra></extra>",
         }
@@ -138,11 +138,11 @@ def possible_figure(samples: Samples, columns: Columns, number: int) -> Figure |
             ("True class not among them", ~held, VERMILION),
         )
     ]
-    alone = int((known & (sizes == 1)).sum())
+    alone = int((has_class & (sizes == 1)).sum())
     return Figure(
         f"intervals-{number}",
-        f"Bar figure: {alone:,} of {int(known.sum()):,} samples have one possible class of {columns.target.name}.",
-        f"Samples by number of possible classes; {alone:,} of {int(known.sum()):,} have a single one.",
+        f"Bar figure: {alone:,} of {int(has_class.sum()):,} samples have one possible class of {columns.target.name}.",
+        f"Samples by number of possible classes; {alone:,} of {int(has_class.sum()):,} have a single one.",
         traces,
         {
             "barmode": "stack",

@@ -66,6 +66,7 @@ def axis(title: str, **options: Any) -> dict[str, Any]:
         "gridcolor": "#edeff1",
         "zeroline": False,
         "automargin": True,
+        "exponentformat": "power",
         **options,
     }
 
@@ -128,10 +129,10 @@ def drawn_rows(rows: NDArray[np.intp], always: Iterable[int], limit: int) -> NDA
     """Return at most `limit` of `rows`, ascending, among them those of `always` as far as they fit; the others at random."""
     if len(rows) <= limit:
         return rows
-    kept = np.intersect1d(rows, np.fromiter(always, dtype=np.intp))[:limit]
-    others = np.setdiff1d(rows, kept)
-    chosen = np.random.default_rng(0).choice(others, limit - len(kept), replace=False)
-    return np.sort(np.concatenate([kept, chosen]))
+    outliers = np.intersect1d(rows, np.fromiter(always, dtype=np.intp))[:limit]
+    others = np.setdiff1d(rows, outliers)
+    chosen = np.random.default_rng(0).choice(others, limit - len(outliers), replace=False)
+    return np.sort(np.concatenate([outliers, chosen]))
 
 
 def drawn_sentence(n_drawn: int, n: int, noun: str = "samples") -> str:

@@ -198,8 +198,8 @@ def _map(
     there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
     if not len(there):
         return None
-    known = set(there.tolist())
-    odd = [row for row in by_oddness(result) if row in known]
+    finite = set(there.tolist())
+    odd = [row for row in by_oddness(result) if row in finite]
     drawn = drawn_rows(there, odd, limit)
     plain = np.setdiff1d(drawn, np.array(odd, dtype=np.intp))
     apart = np.array([row for row in odd if row in set(drawn.tolist())], dtype=np.intp)

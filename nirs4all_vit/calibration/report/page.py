@@ -152,18 +152,18 @@ class _Page:
     def _key_figures(self) -> list[tuple[str, str, str]]:
         """Return value, name and address of what a reader wants to know first."""
         result = self.result
-        found = []
+        cards = []
         if len(result.targets) == 1:
             metrics = result.targets[0].cross_validated.metrics
             if isinstance(metrics, ClassificationMetrics):
-                found += [(percent(metrics.balanced_accuracy), "balanced accuracy", "predictions")]
+                cards += [(percent(metrics.balanced_accuracy), "balanced accuracy", "predictions")]
             else:
-                found += [(significant(metrics.rmse), "RMSECV", "predictions")]
-                found += [(fixed(metrics.r2, 2), "R², cross-validation", "predictions")]
+                cards += [(significant(metrics.rmse), "RMSECV", "predictions")]
+                cards += [(fixed(metrics.r2, 2), "R², cross-validation", "predictions")]
                 test = result.targets[0].test
                 if test is not None and not isinstance(test.metrics, ClassificationMetrics):
-                    found += [(significant(test.metrics.rmse), "RMSEP, test set", "predictions")]
-            found += [
+                    cards += [(significant(test.metrics.rmse), "RMSEP, test set", "predictions")]
+            cards += [
                 (
                     percent(result.targets[0].cross_validated.coverage),
                     f"coverage, {percent(result.coverage)} asked",
@@ -171,11 +171,11 @@ class _Page:
                 )
             ]
         else:
-            found += [(f"{len(result.targets)}", "targets", "predictions")]
-        found.append((f"{len(result.outliers):,}", "spectra that stand apart", "map"))
+            cards += [(f"{len(result.targets)}", "targets", "predictions")]
+        cards.append((f"{len(result.outliers):,}", "spectra that stand apart", "map"))
         serious = sum(one.severity != "note" for one in result.findings)
-        found.append((f"{serious:,}", "errors and warnings", "checks"))
-        return found
+        cards.append((f"{serious:,}", "errors and warnings", "checks"))
+        return cards
 
     def _outliers(self) -> list[list[str]]:
         from .spectra_figures import by_oddness

@@ -145,11 +145,11 @@ class Samples:
 def _numbered(ids: Iterable[Any]) -> list[tuple[str, int]]:
     """Return ids with how often each came before: replicates may share one."""
     seen: Counter[str] = Counter()
-    found = []
+    numbered = []
     for name in map(str, ids):
-        found.append((name, seen[name]))
+        numbered.append((name, seen[name]))
         seen[name] += 1
-    return found
+    return numbered
 
 
 def rmse(metrics: Metrics) -> float:

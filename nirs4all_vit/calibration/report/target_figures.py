@@ -43,7 +43,7 @@ class Part:
 def parts_of(samples: Samples, columns: Columns, limit: int) -> list[Part]:
     """Return cross-validation and, where there is one, test set, with the rows that are drawn."""
     residual = np.abs(columns.predicted - columns.measured)
-    found = []
+    parts = []
     target = columns.target
     blocks = [("Cross-validation", np.arange(samples.n_calibration), BLUE, "circle", target.cross_validated)]
     if target.test is not None:
@@ -54,8 +54,8 @@ def parts_of(samples: Samples, columns: Columns, limit: int) -> list[Part]:
         worst = rows[np.argsort(-residual[rows])[:20]]
         always = [*(row for row in samples.reasons if np.isfinite(residual[row])), *worst.tolist()]
         drawn = drawn_rows(rows, always, limit)
-        found.append(Part(name, drawn, len(rows), color, symbol, predicted.metrics))
-    return found
+        parts.append(Part(name, drawn, len(rows), color, symbol, predicted.metrics))
+    return parts
 
 
 def _points(part: Part, x: NDArray[np.float64], y: NDArray[np.float64], digits: int, hover: str) -> Trace:
@@ -175,7 +175,7 @@ def residual_figure(samples: Samples, columns: Columns, number: int, limit: int)
     """Return residuals against predicted values."""
     digits, parts = columns.decimals, parts_of(samples, columns, limit)
     residual = columns.predicted - columns.measured
-    hover = f"%{{text}}<br>predicted %{{x:.{digits}f}}<br>residual %{{y:+.{digits}f}}<extra></extra>"
+    hover = f"%{{text}}<br>predicted %{{x:.{digits}f}}<br>residual %{{y:.{digits}f}}<extra></extra>"
     traces = [_points(part, columns.predicted, residual, digits, hover) for part in parts]
     traces += _ringed(samples, parts, columns.predicted, residual, digits)
     shown = np.concatenate([part.rows for part in parts])
@@ -205,7 +205,7 @@ def interval_figure(samples: Samples, columns: Columns, number: int) -> Figure |
     measured, low, high = columns.measured[drawn], columns.lower[drawn], columns.upper[drawn]
     rank = np.arange(1, len(drawn) + 1)
     inside = (measured >= low) & (measured <= high)
-    known = np.isfinite(measured)
+    has_value = np.isfinite(measured)
     digits = columns.decimals
     bars: Trace = {
         "type": "scatter",
@@ -219,8 +219,8 @@ def interval_figure(samples: Samples, columns: Columns, number: int) -> Figure |
     traces = [bars]
     hover = f"%{{text}}<br>measured %{{y:.{digits}f}}<extra></extra>"
     for name, which, color, symbol in (
-        ("Measured, inside", known & inside, BLUE, "circle"),
-        ("Measured, outside", known & ~inside, VERMILION, "diamond"),
+        ("Measured, inside", has_value & inside, BLUE, "circle"),
+        ("Measured, outside", has_value & ~inside, VERMILION, "diamond"),
     ):
         if which.any():
             traces.append(
@@ -240,7 +240,7 @@ def interval_figure(samples: Samples, columns: Columns, number: int) -> Figure |
     return Figure(
         f"intervals-{number}",
         f"Prediction intervals of {columns.target.name}, median width {significant(width)}; "
-        f"{int((known & ~inside).sum()):,} of {int(known.sum()):,} measured values drawn lie outside.",
+        f"{int((has_value & ~inside).sum()):,} of {int(has_value.sum()):,} measured values drawn lie outside.",
         caption + drawn_sentence(len(drawn), len(order)),
         traces,
         {
@@ -258,11 +258,11 @@ def coverage_by_third(samples: Samples, columns: Columns) -> list[dict[str, Any]
     if len(rows) < 60:
         return []
     thirds = np.array_split(rows[np.argsort(columns.predicted[rows], kind="stable")], 3)
-    found = []
+    shares = []
     for name, third in zip(("Lowest third", "Middle third", "Highest third"), thirds, strict=True):
         low, high, measured = columns.lower[third], columns.upper[third], columns.measured[third]
         ends = columns.predicted[third[[0, -1]]]
-        found.append(
+        shares.append(
             {
                 "name": name,
                 "ends": f"{fixed(ends[0], columns.decimals)} to {fixed(ends[1], columns.decimals)}",
@@ -270,4 +270,4 @@ def coverage_by_third(samples: Samples, columns: Columns) -> list[dict[str, Any]
                 "width": float(np.median(high - low)),
             }
         )
-    return found
+    return shares

@@ -23,7 +23,8 @@ def error_name(target: TargetResult) -> str:
 def reference(target: TargetResult) -> Comparison | None:
     """Return the PLS (PLS-DA) that the others are compared with, None where it is missing."""
     named = [one for one in target.comparisons if one.name.startswith("PLS")]
-    return next((one for one in named if one.ratio == 1 and one.lower == one.upper == 1), named[0] if named else None)
+    exact = [one for one in target.comparisons if one.ratio == one.lower == one.upper == 1]
+    return next(iter([one for one in named if one in exact] or exact or named), None)
 
 
 def against_pls(target: TargetResult) -> str:
@@ -88,8 +89,8 @@ def coverage_sentence(part: Predicted, asked: float, *, numeric: bool) -> str:
     if numeric:
         first = f"{percent(part.coverage, 1)} of {count(n, 'measured value')} lie inside their intervals ({share})"
     else:
-        known = count(n, "true class", "true classes")
-        first = f"{percent(part.coverage, 1)} of {known} are among the possible ones ({share})"
+        classes = count(n, "true class", "true classes")
+        first = f"{percent(part.coverage, 1)} of {classes} are among the possible ones ({share})"
     fit = f"This agrees with the {percent(asked)} that was asked for."
     if ends.low > asked:
         fit = f"This is more than the {percent(asked)} that was asked for: the {what} are {'wider' if numeric else 'larger'} than needed."
