@@ -234,7 +234,7 @@ def calibrate(
             "checkpoint": model.embedder_.checkpoint_name_,
             "checkpoint sha256": model.embedder_.checkpoint_sha256_,
             **{f"sha256 of {name}": value for name, value in list(hashes.items())[:20]},
-            "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
             "seconds": round(time.monotonic() - started, 1),
         }
         title = Path(spectra).stem if isinstance(spectra, (str, Path)) else "Calibration"

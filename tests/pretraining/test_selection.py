@@ -126,7 +126,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
         row = step()
         if hook is not None:
             hook.remove()
-        weights.append(run.encoder.latents.detach().clone())
+        weights.append(torch.cat([p.detach().flatten() for p in run.model.parameters()]))
         return row
 
     run.step = poisoned
