@@ -24,8 +24,9 @@ from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralInputError
 from .fitting import all_or_nothing
-from .spectra.data import Spectra
+from .spectra.data import Spectra, take_rows
 from .spectra.resolver import ResolvesWavelengths
+from .spectra.signal import living_rows
 
 if TYPE_CHECKING:
     from .encoder import SpectralPerceiver
@@ -360,16 +361,20 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             from .embedding.novelty import NoveltyLimits
 
             self.novelty_ = NoveltyLimits.fit(self._checkpoint(), blocks, self.device, confidence=0.99)
+        # Spectra without a signal say nothing of the material.
+        living = living_rows(blocks)
         embedded = self._encoded(blocks)
-        weighting = ColumnWeighting.fit(embedded) if self.adapt else ColumnWeighting.none(embedded.shape[1])
+        alive = slice(None) if len(living) == len(embedded) else living
+        weighting = ColumnWeighting.fit(embedded[alive]) if self.adapt else ColumnWeighting.none(embedded.shape[1])
         self.column_weighting_ = weighting
         weighting.apply(embedded)
         if self.robust:
-            self.glsw_ = fit_glsw(blocks, lambda b: weighting.apply(self._encoded(b)), embedded)
+            usable = take_rows(blocks, living)
+            self.glsw_ = fit_glsw(usable, lambda b: weighting.apply(self._encoded(b)), embedded[alive])
             self.glsw_.apply(embedded)
         width = embedded.shape[1]
         embedded = self._with_spectra(embedded, blocks)
-        self.calibration_space_ = CalibrationSpace.fit(embedded, width)
+        self.calibration_space_ = CalibrationSpace.fit(embedded[alive], width)
         self.instrument_shift_ = None
         return embedded
 

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from ..encoder.checkpoint import Checkpoint
 from ..spectra.data import Spectra, take_rows
+from ..spectra.signal import living_rows
 from .folds import shuffled_folds
 from .inference import embed, resolve_device
 
@@ -84,6 +85,10 @@ class NoveltyLimits:
             Too few samples.
         """
         codes = np.arange(sum(map(len, blocks))) if codes is None else codes
+        living = living_rows(blocks)
+        # Spectra without a signal are what is to be found: they must not widen the limits.
+        if len(living) < len(codes) and len(np.unique(codes[living])) >= _FEWEST:
+            blocks, codes = take_rows(blocks, living), codes[living]
         if len(codes) > _MOST:
             blocks, codes = _some(blocks, codes)
         n_samples = len(np.unique(codes))

@@ -22,14 +22,17 @@ from .data import (
     is_monotonic,
     parse_axis_labels,
     refuse_thousands,
+    take_rows,
     to_nanometres,
 )
-from .signal import SignalKind, check_values, constant_rows
+from .signal import SignalKind, check_values, constant_rows, dead_rows, living_rows
 
 #: Rows below which nothing is taken for an axis that stands upright.
 _SHORTEST_AXIS = 20
 #: Share of the fitted axis that is filled in without a word.
 _UNSAID_FILL = 0.02
+#: Rows that a warning names, at most.
+_NAMED = 10
 #: In units of the fitted step: coarser axes have lost resolution, which is said.
 _COARSE = 1.75
 
@@ -286,21 +289,38 @@ class ResolvesWavelengths:
             that contradict them.
         """
         blocks = self.locate(X, wavelengths, fitting=fitting)
-        if self.warns_of_signal:
-            _warn_constant(blocks)
+        dead = dead_rows(blocks) if fitting else np.concatenate([constant_rows(block.values) for block in blocks])
         if not getattr(self, "align", True):
+            self._warn_dead(dead, fitting=fitting)
             return whole_blocks(blocks)
         if fitting:
-            self.alignment_, blocks = Alignment.fit(blocks)
-            _warn_dropped(self.alignment_)
-            self.signal_ = SignalKind.fit(blocks[0].values)
-            return blocks
+            self._warn_dead(dead, fitting=True)
+            return [self._learn(blocks, living_rows(blocks))]
         aligned, filled = self.alignment_.align(blocks)
         if filled.any() or not all(self.alignment_.is_on_axis(block.wavelengths) for block in blocks):
             self._report_alignment(blocks, filled)
-        if self.warns_of_signal and self.signal_ is not None:
-            self._report_signal(self.signal_, aligned)
+        if self.warns_of_signal:
+            if self.signal_ is not None:
+                dead |= self.signal_.dead(aligned.values)
+                self._report_signal(self.signal_, aligned, ~dead)
+            self._warn_dead(dead, fitting=False)
         return [aligned]
+
+    def _learn(self, blocks: list[Spectra], living: NDArray[np.intp]) -> Spectra:
+        """Learn axis and kind of signal from the living spectra; return all of them on the axis."""
+        n_spectra = sum(map(len, blocks))
+        if len(living) == n_spectra:
+            self.alignment_, (aligned,) = Alignment.fit(blocks)
+        else:
+            self.alignment_, (alive,) = Alignment.fit(take_rows(blocks, living))
+            others = np.setdiff1d(np.arange(n_spectra), living)
+            values = np.empty((n_spectra, alive.wavelengths.size), dtype=alive.values.dtype)
+            values[living] = alive.values
+            values[others] = self.alignment_.align(take_rows(blocks, others))[0].values
+            aligned = Spectra(values, alive.wavelengths)
+        _warn_dropped(self.alignment_)
+        self.signal_ = SignalKind.fit(aligned.values[living])
+        return aligned
 
     def locate(self, X: Any, wavelengths: Any = None, *, fitting: bool = False) -> list[Spectra]:
         """Return blocks of checked spectra on their own axes, in nm, ascending; NaN where a point is missing.
@@ -367,15 +387,32 @@ class ResolvesWavelengths:
                 stacklevel=_stacklevel(),
             )
 
-    def _report_signal(self, signal: SignalKind, aligned: Spectra) -> None:
-        """Warn where spectra are another kind of signal than those of the calibration."""
-        strange = signal.strange(aligned.values)
+    def _report_signal(self, signal: SignalKind, aligned: Spectra, alive: NDArray[np.bool_]) -> None:
+        """Warn where living spectra are another kind of signal than those of the calibration."""
+        strange = signal.strange(aligned.values) & alive
         if not strange.any():
             return
         warnings.warn(
             f"{np.count_nonzero(strange)} of {len(aligned)} spectra, first row {int(np.argmax(strange))}, are another kind of "
             f"signal than the calibration spectra: {signal.explanation(aligned.values[strange])}. Their predictions mean nothing "
             "unless they are converted to what the calibration was made of.",
+            UserWarning,
+            stacklevel=_stacklevel(),
+        )
+
+    def _warn_dead(self, dead: NDArray[np.bool_], *, fitting: bool) -> None:
+        """Warn of spectra that hold no signal, by row."""
+        if not self.warns_of_signal or not dead.any():
+            return
+        rows = np.flatnonzero(dead)
+        named = ", ".join(map(str, rows[:_NAMED])) + (", ..." if len(rows) > _NAMED else "")
+        remedy = (
+            "Drop them together with their reference values: a model that is calibrated on them predicts worse"
+            if fitting
+            else "Their predictions mean nothing; measure them again"
+        )
+        warnings.warn(
+            f"{len(rows)} of {len(dead)} spectra hold no signal (constant, or noise alone): row{'s' * (len(rows) > 1)} {named}. {remedy}.",
             UserWarning,
             stacklevel=_stacklevel(),
         )
@@ -404,18 +441,3 @@ def _warn_dropped(alignment: Alignment) -> None:
             SpectralAxisWarning,
             stacklevel=_stacklevel(),
         )
-
-
-def _warn_constant(blocks: list[Spectra]) -> None:
-    start = 0
-    for block in blocks:
-        rows = constant_rows(block.values)
-        if len(rows):
-            warnings.warn(
-                f"row {start + rows[0]} is constant ({block.values[rows[0], 0]:g} at all wavelengths), and says nothing of its sample; "
-                f"{sum(len(constant_rows(b.values)) for b in blocks)} such rows. Drop them.",
-                UserWarning,
-                stacklevel=_stacklevel(),
-            )
-            return
-        start += len(block)
