@@ -17,21 +17,22 @@ import numpy as np
 import wrapt
 
 from ..errors import SpectralAxisError
-from ..spectra.data import MIN_WAVELENGTH, is_monotonic, to_nanometres
+from ..spectra.data import MIN_WAVELENGTH, to_nanometres
+from ..spectra.order import is_ordered
 
 
 def is_plausible_axis(nm: Sequence[float] | np.ndarray) -> bool:
     """Tell a wavelength axis (nm) from what a host made of a file without a header.
 
     A table without a header has its first spectrum read as the axis; an array without one gets column
-    numbers. Neither is a monotonic sequence of wavelengths. The unit is told by range, not believed: nirs4all
+    numbers. Neither is an axis in any order. The unit is told by range, not believed: nirs4all
     takes the header of a CSV for wavenumbers unless the dataset says otherwise, and hands over 1e7 / nm.
     """
     axis = np.asarray(nm, dtype=float)
     if axis.size == 0 or not np.isfinite(axis).all() or axis.max() < MIN_WAVELENGTH:
         return False
     try:
-        return is_monotonic(to_nanometres(axis))
+        return is_ordered(to_nanometres(axis))
     except SpectralAxisError:
         return False
 

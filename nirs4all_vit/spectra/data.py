@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
+from .order import is_monotonic, mistyped
 
 _UNIT_NAMES = {
     "nm": "nm",
@@ -173,8 +174,8 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
     Raises
     ------
     SpectralAxisError
-        Values that are not numbers, not finite, not positive, duplicated, or outside of
-        200 to 30,000 nm; or an unknown unit.
+        Values that are not numbers, not finite, not positive, duplicated, outside of 200 to 30,000 nm, or one that
+        stands alone among its neighbours; or an unknown unit.
     """
     if type(axis) is np.ndarray and axis.dtype == np.float64 and axis.ndim == 1:
         return _converted(axis.tobytes(), unit).copy()
@@ -210,6 +211,13 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
         )
     if (values <= 0).any():
         raise SpectralAxisError(f"wavelengths hold {values[values <= 0][0]:g}; every value must be positive.")
+    odd = mistyped(values)
+    if odd is not None:
+        beside = " and ".join(f"{values[i]:.10g}" for i in (odd - 1, odd + 1) if 0 <= i < values.size)
+        raise SpectralAxisError(
+            f"wavelength {values[odd]:.10g} stands beside {beside}, far from where the axis goes on: a typing error? Correct it, or "
+            "drop its column."
+        )
     unique, counts = np.unique(values, return_counts=True)
     if unique.size < values.size:
         raise SpectralAxisError(
@@ -231,12 +239,6 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
             f"{MIN_WAVELENGTH:g} to {MAX_WAVELENGTH:,.0f} nm; check the axis, or set axis_unit."
         )
     return nm
-
-
-def is_monotonic(axis: NDArray[np.float64]) -> bool:
-    """Tell whether an axis ascends or descends throughout."""
-    steps = np.diff(axis)
-    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:

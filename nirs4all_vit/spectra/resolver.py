@@ -19,12 +19,12 @@ from .data import (
     Spectra,
     assumed_wavelengths,
     check_labels,
-    is_monotonic,
     parse_axis_labels,
     refuse_thousands,
     take_rows,
     to_nanometres,
 )
+from .order import is_monotonic
 from .signal import SignalKind, check_values, constant_rows, dead_rows, living_rows
 
 #: Rows below which nothing is taken for an axis that stands upright.

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .data import is_monotonic, parse_axis_labels, to_nanometres
+from .data import parse_axis_labels, to_nanometres
+from .order import is_ordered
 from .signal import check_values
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
@@ -118,6 +119,6 @@ def _read_axis(path: Path, axis_unit: str) -> NDArray[np.float64]:
         nanometres = to_nanometres(axis, unit)
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{path.name}: {error}") from error
-    if not is_monotonic(nanometres):
+    if not is_ordered(nanometres):
         raise SpectralAxisError(f"{path.name} neither ascends nor descends.")
     return nanometres

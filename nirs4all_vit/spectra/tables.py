@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .data import GROUPED, guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .data import GROUPED, guess_axis_unit, parse_axis_labels, to_nanometres
+from .order import is_ordered
 from .signal import check_values
 
 if TYPE_CHECKING:
@@ -288,12 +289,12 @@ def open_table(
         wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
-    if not is_monotonic(wavelengths):
+    if not is_ordered(wavelengths):
         raise SpectralAxisError(
             f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
         )
     warn_if_cut(path)
-    order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
+    order = np.argsort(wavelengths) if (np.diff(wavelengths) < 0).any() else None
     return SpectralTable(
         path,
         wavelengths if order is None else wavelengths[order],
