@@ -45,6 +45,10 @@ GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
 # Near-infrared axes end here, in um.
 _LONGEST_NEAR_INFRARED = 3.0
 
+#: What columns of wavelengths are called, and rows below which no column is taken for one.
+_NAME_OF_AXIS = re.compile(r"wave|lambda|nanomet|^nm$|^wl$|^wn$|cm.?.?1", re.IGNORECASE)
+_SHORTEST_UPRIGHT = 20
+
 _RENAMED = re.compile(r"^(.+)\.(\d+)$")
 
 
@@ -117,6 +121,33 @@ def check_labels(labels: Iterable[Any]) -> None:
                 f"columns {match[1]!r} and {name!r}: wavelength {match[1]} occurs twice, and pandas renames what is repeated; "
                 "merge or drop the duplicates."
             )
+
+
+def are_column_numbers(labels: NDArray[np.float64]) -> bool:
+    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
+    steps = np.diff(labels)
+    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
+
+
+def is_upright_axis(name: Any, values: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Tell whether wavelengths run down a column, or index, of this name, so that spectra are the columns beside it.
+
+    Where the names of the other columns are wavelengths, numbers down a column are those of samples, unless its name says otherwise.
+    """
+    if _is_axis([*others], 1) and not _NAME_OF_AXIS.search(str(name)):
+        return False
+    return _is_axis(values, _SHORTEST_UPRIGHT)
+
+
+def _is_axis(labels: Iterable[Any], fewest: int) -> bool:
+    parsed = parse_axis_labels(labels)
+    if parsed is None or len(parsed[0]) < fewest or not is_monotonic(parsed[0]) or are_column_numbers(parsed[0]):
+        return False
+    try:
+        to_nanometres(*parsed)
+    except SpectralAxisError:
+        return False
+    return True
 
 
 #: Axis units that are understood, with the factor or reciprocal that turns them into nanometres.

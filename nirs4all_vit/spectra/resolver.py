@@ -17,18 +17,17 @@ from .alignment import Alignment, whole_blocks
 from .data import (
     AXIS_UNITS,
     Spectra,
+    are_column_numbers,
     assumed_wavelengths,
     check_labels,
+    is_upright_axis,
     parse_axis_labels,
     refuse_thousands,
     take_rows,
     to_nanometres,
 )
-from .order import is_monotonic
 from .signal import SignalKind, check_values, constant_rows, dead_rows, living_rows
 
-#: Rows below which nothing is taken for an axis that stands upright.
-_SHORTEST_AXIS = 20
 #: Share of the fitted axis that is filled in without a word.
 _UNSAID_FILL = 0.02
 #: Rows that a warning names, at most.
@@ -85,12 +84,6 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def are_column_numbers(labels: NDArray[np.float64]) -> bool:
-    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
-    steps = np.diff(labels)
-    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
-
-
 def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.float64] | None:
     """Return the first axis that is not None, or column names, in nm; None if there is neither.
 
@@ -142,38 +135,33 @@ def _check_agreement(axis: NDArray[np.float64], labels: Any, axis_unit: str) -> 
 
 def warn_assumed_axis(X: Any) -> None:
     """Warn that nothing is known of the wavelengths, naming what looks as if it were meant as such."""
-    labels = getattr(X, "columns", None)
-    names = [] if labels is None else [str(label) for label in labels]
-    hint = ""
-    if names:
-        if parse_axis_labels(names) is None:
-            hint = f" Column names such as {names[0][:40]!r} are not read as wavelengths."
-        if _looks_like_axis(getattr(X, "index", ())):
-            hint += " The index looks like an axis: if spectra are columns, turn the table (X.T)."
-        elif _looks_like_axis(np.asarray(X)[:, 0]):
-            hint += f" Column {names[0][:40]!r} looks like an axis: if spectra are columns, X.set_index({names[0][:40]!r}).T."
+    turned = turned_table(X)
+    remedy = "Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...)."
+    if turned:
+        remedy = turned[0].upper() + turned[1:]
+    elif getattr(X, "columns", None) is not None and parse_axis_labels(X.columns) is None:
+        remedy += f" Column names such as {str(X.columns[0])[:40]!r} are not read as wavelengths."
     warnings.warn(
-        "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "
-        f"Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...).{hint}",
+        f"no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. {remedy}",
         UserWarning,
         stacklevel=_stacklevel(),
     )
 
 
-def _looks_like_axis(values: Any) -> bool:
-    parsed = parse_axis_labels(values)
-    if (
-        parsed is None
-        or len(parsed[0]) < _SHORTEST_AXIS
-        or not is_monotonic(parsed[0])
-        or are_column_numbers(parsed[0])
-    ):
-        return False
-    try:
-        to_nanometres(*parsed)
-    except SpectralAxisError:
-        return False
-    return True
+def turned_table(X: Any) -> str:
+    """Say how to turn a table whose spectra are columns; empty where it is none."""
+    columns = getattr(X, "columns", None)
+    if columns is None or not len(columns):
+        return ""
+    index = getattr(X, "index", ())
+    if is_upright_axis(getattr(index, "name", ""), index, columns):
+        return "wavelengths run down the index, and spectra are columns; turn the table: X.T."
+    if is_upright_axis(columns[0], np.asarray(X)[:, 0], columns[1:]):
+        name = str(columns[0])[:40]
+        return (
+            f"wavelengths run down column {name!r}, and spectra are columns; turn the table: X.set_index({name!r}).T."
+        )
+    return ""
 
 
 def _stacklevel() -> int:
@@ -337,7 +325,10 @@ class ResolvesWavelengths:
                 for attribute in ("n_features_in_", "feature_names_in_"):
                     self.__dict__.pop(attribute, None)
             return blocks_on_own_grids(X, wavelengths, self.axis_unit)
-        axis = given_axis((wavelengths, self.wavelengths), getattr(X, "columns", None), self.axis_unit)
+        try:
+            axis = given_axis((wavelengths, self.wavelengths), getattr(X, "columns", None), self.axis_unit)
+        except SpectralAxisError as error:
+            raise SpectralAxisError(turned_table(X) or str(error)) from error
         # Another grid than the fitted one is legal where its wavelengths come with the spectra.
         own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
         values = as_table(X)

@@ -17,69 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .data import GROUPED, guess_axis_unit, parse_axis_labels, to_nanometres
+from .data import GROUPED, are_column_numbers, guess_axis_unit, is_upright_axis, parse_axis_labels, to_nanometres
+from .lines import LONGEST_LINE, BoundedLines
 from .order import is_ordered
 from .signal import check_values
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Characters of a line, at most: some hundred thousand values.
-LONGEST_LINE = 1 << 22
-
-
-class BoundedLines(io.RawIOBase):
-    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
-
-    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
-    it. A line has at most `longest` bytes.
-    """
-
-    def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
-        super().__init__()
-        self.path, self.longest, self._run, self._line, self._open = Path(path), longest, 0, 1, False
-        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
-        self._file = opener(self.path, "rb")
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer.
-
-        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
-        """
-        content = self._file.read(min(len(buffer), self.longest))
-        # Old files end lines by a carriage return alone.
-        first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
-        end = max(content.rfind(b"\n"), content.rfind(b"\r"))
-        if self._run + first > self.longest:
-            self._refuse(f"longer than {self.longest:,} characters; not a table of spectra")
-        if self._open or b'"' in content:
-            self._check_quotes(content)
-        self._line += content.count(b"\n")
-        self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
-        buffer[: len(content)] = content
-        return len(content)
-
-    def _check_quotes(self, content: bytes) -> None:
-        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
-        for i, line in enumerate(content.split(b"\n")):
-            if i and self._open:
-                self._line += i - 1
-                self._refuse("a quote that is not closed")
-            self._open ^= line.count(b'"') % 2 == 1
-
-    def _refuse(self, what: str) -> None:
-        raise SpectralInputError(f"{self.path.name}, line {self._line}: {what}.")
-
-    def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
-            self._file.close()
-        super().close()
-
 
 #: Suffixes that are read, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
@@ -88,6 +32,9 @@ TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
 #: "0,31": a decimal comma.
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
+
+#: What pandas calls an index without a name.
+_INDEX = "__index_level_"
 
 #: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
 MOST_WAVELENGTHS = 50_000
@@ -266,6 +213,8 @@ def open_table(
         cells = [[row[i] for i in columns if i < len(row)] for row in cells]
     decimal = "." if delimiter == "," else _decimal(path, labels, cells)
     parsed = parse_axis_labels(labels)
+    if parsed is None or are_column_numbers(parsed[0]):
+        _refuse_turned(path, labels, cells)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         where = path.name if is_parquet else f"{path.name}, line 1"
@@ -306,6 +255,23 @@ def open_table(
         delimiter,
         decimal,
     )
+
+
+def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Refuse a table whose spectra are columns."""
+    columns = {labels[0]: [row[0].strip() for row in cells if row]}
+    if path.name.lower().endswith(".parquet"):
+        # The index of a data frame comes last.
+        names = _parquet(path).schema_arrow.names
+        frame = next(_batches(path, _SAMPLED_LINES, list({names[0], names[-1]})), None)
+        columns = {} if frame is None else {str(name): column.tolist() for name, column in frame.items()}
+    for name, values in columns.items():
+        if is_upright_axis(name, values, [label for label in labels if label != name]):
+            where = "the index" if name.startswith(_INDEX) else f"column {name[:40]!r}"
+            raise SpectralInputError(
+                f"{path.name}: wavelengths run down {where}, and spectra are columns; turn the table: a row per spectrum, the "
+                "wavelengths in the header."
+            )
 
 
 def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Sequence[str]) -> tuple[int, ...]:
@@ -350,9 +316,7 @@ def _kept(path: Path, labels: Sequence[str], drop: Sequence[str], nameless: Sequ
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
     # The index that pandas writes beside the columns, under a name that nobody gave.
     columns = [
-        i
-        for i, label in enumerate(labels)
-        if label not in drop and not label.startswith("__index_level_") and i not in nameless
+        i for i, label in enumerate(labels) if label not in drop and not label.startswith(_INDEX) and i not in nameless
     ]
     if not columns:
         raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
@@ -367,16 +331,7 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     longest = min(LONGEST_LINE, 4096 + 64 * table.n_columns)
     name = table.path.name
     if name.lower().endswith(".parquet"):
-        import pyarrow as pa
-
-        file = _parquet(table.path)
-        try:
-            for batch in file.iter_batches(batch_size=rows):
-                # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
-                yield batch.to_pandas(ignore_metadata=True)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise SpectralInputError(f"{name} is damaged: {reason}; fetch it again.") from error
+        yield from _batches(table.path, rows)
         _release()
         return
     try:
@@ -403,6 +358,19 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
         raise SpectralInputError(f"{name}: {reason}.") from error
+
+
+def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Yield blocks of rows of a Parquet file."""
+    import pyarrow as pa
+
+    try:
+        for batch in _parquet(path).iter_batches(batch_size=rows, columns=columns):
+            # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+            yield batch.to_pandas(ignore_metadata=True)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SpectralInputError(f"{path.name} is damaged: {reason}; fetch it again.") from error
 
 
 def _first_lines(path: Path) -> list[str]:

@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
 from nirs4all_vit.spectra import tables
 from nirs4all_vit.spectra.tables import open_table
+from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 1300.0, 11)
 X = np.random.default_rng(0).normal(0.5, 0.1, (7, 11)).round(6)
@@ -214,3 +216,64 @@ def test_an_empty_cell_is_a_missing_point(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("1300,1200,1100\n1,2,3\n1,,3\n1,2,\nNaN,2,3\n")
     expected = [[3, 2, 1], [3, np.nan, 1], [np.nan, 2, 1], [3, 2, np.nan]]
     np.testing.assert_array_equal(open_table(tmp_path / "t.csv").read(), expected)
+
+
+def turned(names: list[str]) -> pd.DataFrame:
+    """A table whose spectra are columns."""
+    axis = np.arange(1100.0, 1250.0, 5.0)
+    columns = pd.DataFrame(make_spectra(axis, len(names)).T, columns=names)
+    return pd.concat([pd.Series(axis, name="wavelength"), columns], axis=1)
+
+
+@pytest.mark.parametrize("names", [list("abcdef"), list("123456"), ["1101", "1102", "1103", "1104"]])
+@pytest.mark.parametrize(
+    "kind", ["t.csv", "t.csv.gz", "t.parquet", "index.parquet", "nameless.csv", "nameless.parquet"]
+)
+def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Path) -> None:
+    if kind.startswith("nameless") and names[0] == "1101":
+        names = list("abcd")  # nothing tells that table from one with ids beside its axis
+    table, path = turned(names), tmp_path / kind
+    if kind.startswith("nameless"):
+        table = table.set_index("wavelength").rename_axis(None)
+    elif kind.startswith("index"):
+        table = table.set_index("wavelength")
+    if kind.endswith("parquet"):
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=kind.startswith("nameless"))
+    with pytest.raises(
+        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; turn the table"
+    ) as told:
+        open_table(path)
+    for other_hint in ("--drop", "no header", "between columns", "micrometres"):
+        assert other_hint not in str(told.value)
+
+
+@pytest.mark.parametrize("names", [list("abcdef"), list("123456"), ["1101", "1102", "1103", "1104"]])
+def test_a_turned_data_frame_gets_one_hint(names: list[str]) -> None:
+    table = turned(names)
+    embedder = SpectralEmbedder(readout="mean")
+    message = r"avelengths run down column 'wavelength', and spectra are columns; turn the table: X.set_index\('wavelength'\).T\."
+    if names[0] == "a":
+        with pytest.warns(UserWarning, match=message) as caught:
+            embedder.fit(table)
+        told = str(caught[0].message)
+    else:
+        with pytest.raises(SpectralAxisError, match=message) as error:
+            embedder.fit(table)
+        told = str(error.value)
+    for other_hint in ("wavelengths=", "drop", "index_col", "not read as"):
+        assert other_hint not in told
+    np.testing.assert_array_equal(embedder.fit(table.set_index("wavelength").T).wavelengths_, table["wavelength"])
+
+
+def test_numbers_of_samples_are_no_wavelengths(tmp_path: Path) -> None:
+    """Beside a header that is an axis they are ids."""
+    table = frame()
+    table = pd.concat([table] * 5, ignore_index=True)
+    table.insert(0, "sample", np.arange(1000, 1000 + len(table)))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(SpectralInputError, match=r"column 'sample' is not a wavelength; .* --drop 'sample'"):
+        open_table(tmp_path / "t.csv")
+    with pytest.raises(SpectralAxisError, match="column 'sample' is not a wavelength; drop it"):
+        SpectralEmbedder().fit(table)
