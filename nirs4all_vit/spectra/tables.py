@@ -153,7 +153,7 @@ class SpectralTable:
 
 
 def open_table(
-    path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = (), *, drop_missing: bool = False
+    path: str | Path, axis_unit: str = "auto", drop: Sequence[str] | None = (), *, drop_missing: bool = False
 ) -> SpectralTable:
     """Open a table of spectra and read its axis.
 
@@ -163,8 +163,8 @@ def open_table(
         ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
-    drop : sequence of str
-        Columns that are no wavelengths, to be passed over.
+    drop : sequence of str, or None
+        Columns that are no wavelengths, to be passed over; None: whoever reads the file cannot name any, and errors do not say so.
     drop_missing : bool
         Some of these may be missing.
 
@@ -196,8 +196,9 @@ def open_table(
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
+    passed_over = drop or ()
     if drop_missing:
-        drop = [name for name in drop if name in labels]
+        passed_over = [name for name in passed_over if name in labels]
     cells = [
         _split(f"{path.name}, line {i}", line, delimiter) for i, line in enumerate(lines[1:], start=2) if line.strip()
     ]
@@ -206,8 +207,8 @@ def open_table(
             labels.append("")  # a delimiter at the end of each row, but of the header
         if len(cells[0]) != len(labels):
             raise SpectralInputError(f"{path.name}, line 2: {len(cells[0])} values under {len(labels)} columns.")
-    nameless = _nameless(labels, cells, drop)
-    n_columns, columns = len(labels), _kept(path, labels, drop, nameless)
+    nameless = _nameless(labels, cells, passed_over)
+    n_columns, columns = len(labels), _kept(path, labels, passed_over, nameless)
     if columns is not None:
         labels = [labels[i] for i in columns]
         cells = [[row[i] for i in columns if i < len(row)] for row in cells]
@@ -218,10 +219,13 @@ def open_table(
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         where = path.name if is_parquet else f"{path.name}, line 1"
+        remedy = "Take columns of ids or targets out of the file"
+        if drop is not None:
+            remedy = f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}"
         between = "" if is_parquet else ", with ',', ';' or a tab between columns"
         raise SpectralInputError(
             f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
-            f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}."
+            f"{remedy}."
         )
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):

@@ -165,8 +165,13 @@ class _Spool:
         """Read a dataset; whatever is wrong with it is a typed error that names its file."""
         try:
             return self._folder_of_arrays(path) if path.is_dir() else self._table(path, name)
-        except (SpectralInputError, SpectralAxisError):
+        except SpectralInputError:
             raise
+        except SpectralAxisError as error:
+            if "axis_unit" not in str(error):
+                raise
+            beside = f"{name}/{METADATA}" if path.is_dir() else f"{name}.json"
+            raise SpectralAxisError(f"{error} (The axis_unit of a dataset stands in {beside}.)") from error
         except Exception as error:  # a damaged file fails in as many ways as there are libraries below
             reason = " ".join(str(error).split())[:300]
             raise SpectralInputError(f"{path.name} cannot be read: {type(error).__name__}: {reason}") from error
@@ -194,7 +199,7 @@ class _Spool:
         if dataset is not None:
             warn_if_cut(path)
         else:
-            table = open_table(path, source.get("axis_unit") or "auto")
+            table = open_table(path, source.get("axis_unit") or "auto", drop=None)
             check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
             write_folder(target, table.chunks(), table.wavelengths, {**source, _PARSED: key})
             write_checksum(target / SPECTRA)
