@@ -20,6 +20,7 @@ from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
 from ..files import atomic_path, content_sha256, open_own, stamp, try_lock
+from ..progress import ProgressBar
 from ..spectra.alignment import whole_blocks
 from ..spectra.data import Spectra
 from ..spectra.sources import open_source
@@ -69,7 +70,7 @@ def embed_file(
     embedder : SpectralEmbedder, optional
         Fitted on calibration spectra: its `transform` is what is written, in place of `checkpoint` and `readout`.
     progress : bool
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------
@@ -82,8 +83,6 @@ def embed_file(
     CheckpointError
         No such checkpoint.
     """
-    from tqdm import tqdm
-
     from ..version import __version__
     from .inference import embed, resolve_device
 
@@ -109,17 +108,17 @@ def embed_file(
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
         n_read, before = 0, done.n_rows
-        with tqdm(desc=source.name, unit="spectra", initial=before, disable=not progress) as bar:
+        with ProgressBar(source.name, "spectra", opened.n_spectra, initial=before, show=progress) as bar:
             for values in opened.chunks():
                 # Rows that are there are read past: parsing costs little beside the encoder.
                 values, n_read = values[max(0, before - n_read) :], n_read + len(values)
                 if len(values):
                     if embedder is not None:
                         done.append(embedder.transform(values, wavelengths=opened.wavelengths))
+                        bar.update(len(values))
                     else:
                         blocks = whole_blocks([Spectra.on_grid(values, opened.wavelengths)])
-                        done.append(embed(loaded.encoder, blocks, readout, device=device))
-                    bar.update(len(values))
+                        done.append(embed(loaded.encoder, blocks, readout, device=device, bar=bar))
         if stamp(source) != before_reading:
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")
         done.finish(readout)

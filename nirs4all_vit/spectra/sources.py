@@ -34,6 +34,11 @@ class SpectralArray:
     wavelengths: NDArray[np.float64]
     values: NDArray[np.generic]
 
+    @property
+    def n_spectra(self) -> int:
+        """Rows of the file."""
+        return len(self.values)
+
     def chunks(self) -> Iterator[NDArray[np.float64]]:
         """Yield blocks of checked spectra, float64; NaN where a point is missing."""
         rows = max(1, _CHUNK_VALUES // self.wavelengths.size)

@@ -75,6 +75,11 @@ class SpectralTable:
     delimiter: str = ","
     decimal: str = "."
 
+    @property
+    def n_spectra(self) -> int | None:
+        """Rows of a Parquet file; None where only reading tells."""
+        return int(_parquet(self.path).metadata.num_rows) if self.path.name.lower().endswith(".parquet") else None
+
     def chunks(self) -> Iterator[NDArray[np.float64]]:
         """Yield blocks of checked spectra, float64, in ascending order of wavelength; NaN where a cell is empty.
 

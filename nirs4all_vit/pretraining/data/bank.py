@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, lock_folder, read_checked, write_checksum
+from ...progress import tracked
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
 from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
@@ -80,7 +80,7 @@ def load_x_bank(
         made again when its file changes. Without it they lie in a temporary folder until the bank is
         no longer used.
     progress : bool, default=True
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------
@@ -102,9 +102,7 @@ def load_x_bank(
         raise FileNotFoundError(f"no dataset {missing[0]!r} in {folder}; there are: {', '.join(sources)}.")
     spool = _Spool(cache)
     bank = XBank()
-    for name in tqdm(
-        sorted(sources) if names is None else names, desc="loading spectra", unit="set", disable=not progress
-    ):
+    for name in tracked(sorted(sources) if names is None else names, "loading spectra", "set", show=progress):
         try:
             if len(sources[name]) > 1:
                 files = ", ".join(path.name for path in sources[name])
