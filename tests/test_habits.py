@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,3 +91,30 @@ def test_locals_are_nouns() -> None:
             else:
                 continue
             assert name not in participles, f"{path.relative_to(ROOT)}, line {node.lineno}: {name}"
+
+
+def test_pages_that_no_browser_opened_are_counted_in_the_end(tmp_path: Path) -> None:
+    """`make docs` passes without a browser, and says what that is worth."""
+    docs = tmp_path / "docs"
+    (docs / "build/html").mkdir(parents=True)
+    for name in ("test_site.py", "conftest.py"):
+        (docs / name).write_text((ROOT / "docs" / name).read_text("utf-8"))
+    for name in ("index", "api"):
+        (docs / f"build/html/{name}.html").write_text("<p>page</p>")
+    # Neither a browser of the system nor one of playwright's.
+    nowhere = os.environ | {"PATH": str(tmp_path), "PLAYWRIGHT_BROWSERS_PATH": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "browser",
+        str(docs / "test_site.py"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=nowhere, capture_output=True, text=True, check=True)
+    end = done.stdout[done.stdout.index("NOT CHECKED") :]
+    assert "2 pages were not opened in a browser" in end
+    assert "playwright install" in end
