@@ -170,7 +170,7 @@ def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str
         return
     if names and all(GROUPED.fullmatch(name.strip()) for name in names):
         raise SpectralAxisError(
-            f"column {names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
+            f"{names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
             "thousands mark; say axis_unit='um', or write the numbers without marks."
         )
 
