@@ -77,7 +77,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
-        processes and sessions. What weights, read-out or grid change is never mixed up.
+        processes and sessions (2 GB; the oldest go first). What weights, read-out or grid change is never mixed up.
     on_outlier : {"ignore", "warn", "raise"}, default="ignore"
         What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`, at a
         confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
