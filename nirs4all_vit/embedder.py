@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from .embedding.cache import clear, embed_once
 from .embedding.column_weighting import ColumnWeighting
@@ -23,7 +22,7 @@ from .embedding.instrument import FEWEST, CalibrationSpace, InstrumentShift, shi
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralInputError
-from .fitting import all_or_nothing
+from .fitting import all_or_nothing, note_parameters, require_fitted
 from .spectra.data import Spectra, take_rows
 from .spectra.resolver import ResolvesWavelengths
 from .spectra.signal import living_rows
@@ -231,6 +230,11 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             Wavelengths of the wrong number, duplicated, not positive, out of range; column names that contradict them.
         CheckpointError
             Weights that are missing, damaged or of a newer format.
+
+        Warns
+        -----
+        UserWarning
+            Spectra that hold no signal, by row: nothing that is fitted depends on them.
         """
         self.fit_transform(X, wavelengths=wavelengths)
         return self
@@ -253,10 +257,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         Raises
         ------
-        SpectralInputError, SpectralAxisError, CheckpointError
-            As in `fit`.
+        SpectralInputError, SpectralAxisError, CheckpointError, ValueError
+            As in `fit`; another `readout`, `robust`, `align` or `append_spectra` than there.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
             self._report_outliers(blocks)
@@ -294,7 +298,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             The spectra do not differ from the calibration's beyond what samples do: nothing is changed. Or they do, and it might still be the
             samples.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         embedded = self._columns(self.resolve(X, wavelengths))
         if len(embedded) < FEWEST:
             raise SpectralInputError(
@@ -334,7 +338,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         -------
         ndarray of shape (n_spectra, n_columns), float32
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return self._adapted(self._columns(blocks, cached=False))
 
     @property
@@ -348,7 +352,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         There with ``on_outlier="warn"`` and ``"raise"`` only.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return self._outlier_scores(self.resolve(X, wavelengths))
 
     @all_or_nothing
@@ -416,6 +420,20 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .embedding.inference import resolve_device
 
+        self._check_parameters()
+        for attribute in ("alignment_", "signal_"):
+            self.__dict__.pop(attribute, None)
+        blocks = self.resolve(X, wavelengths, fitting=True)
+        resolve_device(self.device)
+        checkpoint = load_checkpoint(self.checkpoint)
+        self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
+        self._n_features_out = checkpoint.encoder.width(self.readout)
+        if self.append_spectra:
+            self._n_features_out += blocks[0].wavelengths.size
+        note_parameters(self, "readout", "robust", "align", "append_spectra")
+        return blocks
+
+    def _check_parameters(self) -> None:
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
@@ -428,16 +446,6 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             raise ValueError("append_spectra=True needs align=True: spectra behind the embedding share one axis.")
         if not 0.0 <= self.max_filled <= 1.0:
             raise ValueError(f"max_filled={self.max_filled!r} must lie between 0 and 1.")
-        for attribute in ("alignment_", "signal_"):
-            self.__dict__.pop(attribute, None)
-        blocks = self.resolve(X, wavelengths, fitting=True)
-        resolve_device(self.device)
-        checkpoint = load_checkpoint(self.checkpoint)
-        self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
-        self._n_features_out = checkpoint.encoder.width(self.readout)
-        if self.append_spectra:
-            self._n_features_out += blocks[0].wavelengths.size
-        return blocks
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
@@ -451,6 +459,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     def _encoded(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
         from .embedding.inference import embed, resolve_device
 
+        self._check_parameters()
         checkpoint, device = self._checkpoint(), resolve_device(self.device)
         run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
         if self.cache is False or not cached:

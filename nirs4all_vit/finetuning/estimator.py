@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ..embedding.column_weighting import ColumnWeighting
 from ..embedding.inference import embed, resolve_device
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from ..fitting import note_parameters, require_fitted
 from ..progress import ProgressBar
 from ..spectra.data import Spectra
 from ..spectra.resolver import ResolvesWavelengths
@@ -127,6 +128,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
             codes = np.arange(len(targets))
             check_consistent_length(X, targets)
         else:
+            require_fitted(self, "head_")
             new = self.resolve(X, wavelengths)
             further = self._further_targets(y)
             check_consistent_length(X, further)
@@ -155,7 +157,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         -------
         Path
         """
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         header, sha256 = self._origin
         provenance = {**header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": sha256}
         licence = header.get("licence", "UNKNOWN")
@@ -176,6 +178,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         origin.encoder.width(self.readout)
         self.encoder_, self._origin = copy.deepcopy(origin.encoder), (origin.header, origin.sha256)
         self.tuned_, self.n_steps_ = False, 0
+        note_parameters(self, "readout")
         self.history_: list[dict[str, Any]] = []
         return blocks, targets
 
@@ -186,7 +189,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         self._seen = (blocks, targets, groups)
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         Z = self._embed(self.encoder_, self.resolve(X, wavelengths))
         return self._predicted(self.head_, self.column_weighting_.apply(Z) - self.centre_)
 
