@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,14 @@ _SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
 #: "0,31": a decimal comma.
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
 
+#: How files begin that are no text, and what to do with them.
+_GZIP = b"\x1f\x8b"
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a workbook (.xlsx, .ods) or an archive, not a table of text; save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "a workbook (.xls), not a table of text; save the sheet as CSV in UTF-8",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    _GZIP: "gzipped; let its name end in .csv.gz",
+}
 #: What pandas calls an index without a name.
 _INDEX = "__index_level_"
 
@@ -123,7 +132,7 @@ class SpectralTable:
                 bad |= written.str.contains(".", regex=False)
             bad &= text.notna()
             row = int(np.flatnonzero(bad)[0]) if bad.any() else 0
-            odd = {",": ".", ".": ","}[self.decimal] in written.iloc[row]
+            odd = {",": ".", ".": ","}[self.decimal] in str(text.iloc[row])
             hint = (
                 f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
             )
@@ -190,6 +199,7 @@ def open_table(
     if is_parquet:
         labels = [str(label) for label in _parquet(path).schema_arrow.names]
     else:
+        _refuse_other_formats(path)
         lines = _first_lines(path)
         header = lines[0]
         if not header.strip():
@@ -264,6 +274,15 @@ def open_table(
         delimiter,
         decimal,
     )
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """Refuse workbooks and the like under whatever name, whole or cut."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    for magic, remedy in _OTHER_FORMATS.items():
+        if start.startswith(magic) and not (magic == _GZIP and path.name.lower().endswith(".gz")):
+            raise SpectralInputError(f"{path.name} is {remedy}.")
 
 
 def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
@@ -363,7 +382,9 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SpectralInputError(f"{name} is cut or not a gzip file: {error}.") from error
+        raise SpectralInputError(
+            f"{name} is cut or not a gzip file: {str(error).rstrip('.')}; fetch it again."
+        ) from error
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
         raise SpectralInputError(f"{name}: {reason}.") from error
@@ -376,10 +397,22 @@ def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
     try:
         for batch in _parquet(path).iter_batches(batch_size=rows, columns=columns):
             # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
-            yield batch.to_pandas(ignore_metadata=True)
+            yield _numeric(batch.to_pandas(ignore_metadata=True))
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise SpectralInputError(f"{path.name} is damaged: {reason}; fetch it again.") from error
+
+
+def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of decimals, and those without a single value, float64."""
+    import pandas as pd
+
+    for i, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, i]
+        if pd.api.types.is_numeric_dtype(dtype) or not all(isinstance(value, Decimal) for value in column.dropna()):
+            continue
+        frame.isetitem(i, pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
+    return frame
 
 
 def _first_lines(path: Path) -> list[str]:
@@ -396,7 +429,9 @@ def _first_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SpectralInputError(f"{path.name} is cut or not a gzip file: {error}.") from error
+        raise SpectralInputError(
+            f"{path.name} is cut or not a gzip file: {str(error).rstrip('.')}; fetch it again."
+        ) from error
 
 
 def _parquet(path: Path) -> Any:
@@ -411,7 +446,7 @@ def _parquet(path: Path) -> Any:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}; fetch it again.") from error
 
 
 def _release() -> None:
