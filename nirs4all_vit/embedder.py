@@ -116,18 +116,16 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     they follow disturbances. From then on row i of the output depends on spectrum i alone.
 
     Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's,
-    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in
-    `fit`. Where nobody knows them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is
-    assumed.
+    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in `fit`. Where nobody knows
+    them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is assumed.
 
     A pickle holds the parameters, the grid, and the name and hash of the checkpoint; it never holds
     weights. One made with ``checkpoint=PATH`` needs that file where it is loaded.
 
     With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
 
-    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining,
-    ridge regressions solved in closed form [2]_, are described in
-    ``nirs4all_vit/weights/MODEL_CARD.md``.
+    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining, ridge regressions solved in
+    closed form [2]_, are described in ``nirs4all_vit/weights/MODEL_CARD.md``.
 
     References
     ----------
@@ -493,7 +491,9 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
 
 # By name: the host's part is imported when nirs4all is, and not before.
-wrapt.register_post_import_hook("nirs4all_vit.nirs4all_host.hooks:register_embedder", "nirs4all.controllers")
-wrapt.register_post_import_hook(
-    "nirs4all_vit.nirs4all_host.hooks:tolerate_missing_axis", "nirs4all.pipeline.dagml.node_runner"
-)
+for _module, _hook in (
+    ("controllers", "register_embedder"),
+    ("pipeline.dagml.node_runner", "tolerate_missing_axis"),
+    ("pipeline.dagml.envelope", "read_framed_headers"),
+):
+    wrapt.register_post_import_hook(f"nirs4all_vit.nirs4all_host.hooks:{_hook}", f"nirs4all.{_module}")
