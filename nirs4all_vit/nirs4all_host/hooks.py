@@ -47,7 +47,7 @@ def _refuse_explicit_unit(operator: Any) -> None:
 
 def _warn_implausible() -> None:
     warnings.warn(
-        "the dataset's header is not a wavelength axis (a file without a header?); SpectralEmbedder ignores it.",
+        "the dataset's header is not a wavelength axis (a file without a header, or a mistyped wavelength?); SpectralEmbedder ignores it.",
         UserWarning,
         stacklevel=3,
     )

@@ -224,8 +224,11 @@ class SignalKind:
 
     def dead(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Tell which of complete spectra (n, L) are noise beside those of the calibration."""
-        _, size, _, correlation = _numbers(values, self.mean)
-        return (size < _DEAD * self.size[0]) & (correlation < _DEAD_CORRELATION)
+        small = np.asarray(values.std(axis=1, dtype=np.float64) < _DEAD * self.size[0])
+        if small.any():
+            correlation = _numbers(values[small], self.mean)[3]
+            small[small] = correlation < _DEAD_CORRELATION
+        return small
 
     def _beyond(self, values: NDArray[Any], factor: float) -> NDArray[np.bool_]:
         level, size, negative, correlation = _numbers(values, self.mean)

@@ -62,7 +62,7 @@ def load_x_bank(
     """Load the datasets of a folder.
 
     Each is either a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet`` (header = axis in nm or
-    cm-1, either direction; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
+    cm-1, in any order; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
     ``<dataset_id>.json`` beside it, or a folder ``<dataset_id>/`` of arrays (`read_folder`). What is not
     a float32 array on an ascending axis is parsed once, block by block, into one that is memory-mapped.
 

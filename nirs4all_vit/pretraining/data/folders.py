@@ -29,7 +29,7 @@ def read_folder(folder: str | Path) -> SpectralDataset:
     ----------
     folder : path
         Holds ``spectra.npy`` (n_spectra, n_wavelengths; any real dtype), ``wavelengths.npy`` (nm or what
-        ``axis_unit`` in the metadata says, either direction) and, optionally, ``baseline_asls.npy`` and
+        ``axis_unit`` in the metadata says, in any order) and, optionally, ``baseline_asls.npy`` and
         ``metadata.json``. ``targets.npy`` may lie there; it is never read.
 
     Returns
