@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeCV
 from sklearn.pipeline import Pipeline
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.embedding.column_weighting import ColumnWeighting
+from nirs4all_vit.progress import tracked
 
 from .calibrations import DEFAULT_X_BANK, load_calibrations
 from .encoders import DEFAULT, Encoders
@@ -50,7 +50,7 @@ def compare(x_bank: Path, *, seeds: int = 2) -> pd.DataFrame:
 
 def _compare(x_bank: Path, embedders: dict[str, SpectralEmbedder], seeds: int) -> pd.DataFrame:
     rows, embedded, last = [], {}, None
-    for calibration in tqdm(list(load_calibrations(x_bank)), desc="embedding against PCA", unit="target"):
+    for calibration in tracked(list(load_calibrations(x_bank)), "embedding against PCA", "target"):
         # Targets of one dataset share an embedding where they were measured on the same samples.
         if last is None or not np.array_equal(calibration.X, last):
             axis = calibration.wavelengths

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import GridSearchCV, KFold
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder, calibrate
+from nirs4all_vit.progress import ProgressBar
 
 from .calibrations import load_calibrations
 
@@ -200,14 +200,13 @@ def main(options: argparse.Namespace) -> int:
     problems = list(real_problems(options.x_bank) if options.x_bank else synthetic_problems())
     methods = pipelines()
     outcomes: dict[str, dict[str, Outcome]] = {}
-    with tqdm(total=len(problems) * len(methods), unit="run") as bar:
+    with ProgressBar("runs", "run", len(problems) * len(methods)) as bar:
         for problem in problems:
             outcomes[problem.name] = {}
             for method, steps in methods.items():
-                bar.set_description(f"{problem.name} / {method}")
+                bar.note(run=f"{problem.name} / {method}")
                 outcomes[problem.name][method] = run(problem, steps)
                 bar.update()
-        bar.set_description("done")
     print(f"\n{table(outcomes)}\n")
     plot(outcomes, options.out)
     report = options.out.with_name(f"{options.out.stem}_report.html")

@@ -11,10 +11,10 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.files import atomic_path, file_sha256
+from nirs4all_vit.progress import tracked
 
 from .calibrations import Calibration
 from .methods.base import Views
@@ -43,7 +43,7 @@ class Embeddings:
         """
         seconds = self._seconds(weights, readout)
         missing = [name for name in names if name not in seconds]
-        for name in tqdm(missing, desc=f"embedding ({readout})", unit="set", leave=False, disable=not missing):
+        for name in tracked(missing, f"embedding ({readout})", "set"):
             spectra, wavelengths = read(name)
             start = time.perf_counter()
             self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)

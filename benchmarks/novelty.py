@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralAxisError, SpectralEmbedder, SpectralNovelty
 from nirs4all_vit.embedding.bank import bank_coverage, bank_scores, bank_statistics
 from nirs4all_vit.embedding.novelty import signal_numbers
 from nirs4all_vit.pretraining import load_x_bank
+from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import MAX_WAVELENGTH
 
 from .encoders import DEFAULT
@@ -76,7 +76,7 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
     A detector is fitted on up to 100 spectra, and shown others of the same dataset (none of the same sample), as they are and spoiled.
     """
     rows = []
-    for name in tqdm(problems.names, desc="datasets"):
+    for name in tracked(problems.names, "datasets", "dataset"):
         problem = next(iter(problems.of(name)), None)
         if problem is None:
             continue
@@ -114,12 +114,12 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
         return embedder.fit_transform(X, wavelengths=nm)
 
     described = []
-    for dataset in tqdm(bank, desc="bank"):
+    for dataset in tracked(bank, "bank", "dataset"):
         rows = np.linspace(0, len(dataset) - 1, min(64, len(dataset))).astype(int)
         X, nm = dataset.absorbance(rows), dataset.wavelengths
         described.append((compact(X, nm), signal_numbers(X), (nm[0], nm[-1]), dataset.family))
     rows = []
-    for dataset in tqdm(bank, desc="datasets"):
+    for dataset in tracked(bank, "datasets", "dataset"):
         statistics = bank_statistics(*zip(*(part for part in described if part[-1] != dataset.family), strict=True))
 
         def score(X: NDArray, nm: NDArray, statistics: dict[str, NDArray] = statistics) -> NDArray:

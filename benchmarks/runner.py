@@ -14,9 +14,9 @@ from pathlib import Path
 
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from nirs4all_vit.embedding.folder import workers
+from nirs4all_vit.progress import ProgressBar
 
 from . import leak
 from .context import Context
@@ -135,7 +135,7 @@ def run_tasks(tasks: Sequence[Task], context: Context, results: Results, *, jobs
     missing.sort(key=lambda t: (t.dataset, t.target, t.split, t.seed, t.key))
     units = [list(group) for _, group in groupby(missing, lambda t: (t.dataset, t.target, t.split, t.seed))]
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
-    with tqdm(total=len(tasks), initial=len(tasks) - len(missing), desc="benchmark", unit="task") as bar:
+    with ProgressBar("benchmark", "task", len(tasks), initial=len(tasks) - len(missing)) as bar:
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         for count in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):
             bar.update(count)

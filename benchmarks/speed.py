@@ -29,13 +29,13 @@ from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
 from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
 from nirs4all_vit.pretraining.distributed import keep_freed_memory
+from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import DEFAULT_X_BANK
@@ -71,7 +71,7 @@ def spectra(n: int, length: int, seed: int = 0) -> NDArray[np.float32]:
 def shortest(runs: Mapping[Any, Run], rounds: int) -> dict[Any, float]:
     """Return the shortest of several times of each, in seconds, taken in turns after a first one that does not count."""
     best = dict.fromkeys(runs, float("inf"))
-    for turn in tqdm(range(rounds + 1), desc="rounds", leave=False):
+    for turn in tracked(range(rounds + 1), "rounds", "round"):
         for name, run in runs.items():
             start = time.perf_counter()
             run()

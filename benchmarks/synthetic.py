@@ -25,10 +25,10 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import GroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from tqdm import tqdm
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.pretraining import SpectralDataset, SyntheticSpectralDataset, load_x_bank, synthetic_bank
+from nirs4all_vit.progress import tracked
 
 #: Spectra of each kind that a probe sees: many enough for an AUC to 0.03, few enough for a minute in all.
 N_PROBED, N_PAIRS = 120, 60
@@ -39,7 +39,7 @@ def separability(real: list[SpectralDataset], generated: list[SpectralDataset], 
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
-    for dataset, name, kind in tqdm(blocks, desc="embedding", unit="set"):
+    for dataset, name, kind in tracked(blocks, "embedding", "set"):
         rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
         Z.append(embedder.fit_transform(dataset.absorbance(rows), wavelengths=dataset.wavelengths))
         group += [name] * len(rows)
@@ -82,7 +82,7 @@ def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, se
 def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:
     """Return nirs4all's scorecard by family, each on the grid of its largest dataset."""
     cards = {}
-    for dataset in tqdm(real, desc="realism", unit="family"):
+    for dataset in tracked(real, "realism", "family"):
         nm = dataset.wavelengths
         rows = np.linspace(0, len(dataset) - 1, min(len(dataset), N_PROBED)).astype(int)
         synthetic = on_grid(generated, nm, len(rows), seed)
@@ -106,7 +106,7 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
     interpolated to 200 points of the common range.
     """
     shares: dict[str, list[float]] = {}
-    for index in tqdm(range(n_sets), desc="pairs", unit="set"):
+    for index in tracked(range(n_sets), "pairs", "set"):
         first = SyntheticSpectralDataset(index, n_pairs, seed)
         for label, view in (("other instrument", 1), ("same instrument", 2)):
             second = SyntheticSpectralDataset(index, n_pairs, seed, view)

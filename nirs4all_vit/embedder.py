@@ -14,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from .embedding.cache import clear, embed_once
 from .embedding.column_weighting import ColumnWeighting
@@ -23,9 +22,10 @@ from .embedding.instrument import FEWEST, CalibrationSpace, InstrumentShift, shi
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
 from .encoder.readouts import DEFAULT_READOUT, READOUTS
 from .errors import CheckpointError, SpectralInputError
-from .fitting import all_or_nothing
-from .spectra.data import Spectra
+from .fitting import all_or_nothing, note_parameters, require_fitted
+from .spectra.data import Spectra, take_rows
 from .spectra.resolver import ResolvesWavelengths
+from .spectra.signal import living_rows
 
 if TYPE_CHECKING:
     from .encoder import SpectralPerceiver
@@ -76,7 +76,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     cache : bool or path, default=False
         Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
         them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
-        processes and sessions. What weights, read-out or grid change is never mixed up.
+        processes and sessions (2 GB; the oldest go first). What weights, read-out or grid change is never mixed up.
     on_outlier : {"ignore", "warn", "raise"}, default="ignore"
         What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`, at a
         confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
@@ -116,18 +116,16 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     they follow disturbances. From then on row i of the output depends on spectrum i alone.
 
     Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's,
-    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in
-    `fit`. Where nobody knows them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is
-    assumed.
+    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in `fit`. Where nobody knows
+    them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is assumed.
 
     A pickle holds the parameters, the grid, and the name and hash of the checkpoint; it never holds
     weights. One made with ``checkpoint=PATH`` needs that file where it is loaded.
 
     With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
 
-    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining,
-    ridge regressions solved in closed form [2]_, are described in
-    ``nirs4all_vit/weights/MODEL_CARD.md``.
+    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining, ridge regressions solved in
+    closed form [2]_, are described in ``nirs4all_vit/weights/MODEL_CARD.md``.
 
     References
     ----------
@@ -230,6 +228,11 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             Wavelengths of the wrong number, duplicated, not positive, out of range; column names that contradict them.
         CheckpointError
             Weights that are missing, damaged or of a newer format.
+
+        Warns
+        -----
+        UserWarning
+            Spectra that hold no signal, by row: nothing that is fitted depends on them.
         """
         self.fit_transform(X, wavelengths=wavelengths)
         return self
@@ -252,10 +255,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         Raises
         ------
-        SpectralInputError, SpectralAxisError, CheckpointError
-            As in `fit`.
+        SpectralInputError, SpectralAxisError, CheckpointError, ValueError
+            As in `fit`; another `readout`, `robust`, `align` or `append_spectra` than there.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         blocks = self.resolve(X, wavelengths)
         if self.on_outlier != "ignore":
             self._report_outliers(blocks)
@@ -293,7 +296,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             The spectra do not differ from the calibration's beyond what samples do: nothing is changed. Or they do, and it might still be the
             samples.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         embedded = self._columns(self.resolve(X, wavelengths))
         if len(embedded) < FEWEST:
             raise SpectralInputError(
@@ -333,7 +336,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         -------
         ndarray of shape (n_spectra, n_columns), float32
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return self._adapted(self._columns(blocks, cached=False))
 
     @property
@@ -347,7 +350,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         There with ``on_outlier="warn"`` and ``"raise"`` only.
         """
-        check_is_fitted(self)
+        require_fitted(self)
         return self._outlier_scores(self.resolve(X, wavelengths))
 
     @all_or_nothing
@@ -360,16 +363,20 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             from .embedding.novelty import NoveltyLimits
 
             self.novelty_ = NoveltyLimits.fit(self._checkpoint(), blocks, self.device, confidence=0.99)
+        # Spectra without a signal say nothing of the material.
+        living = living_rows(blocks)
         embedded = self._encoded(blocks)
-        weighting = ColumnWeighting.fit(embedded) if self.adapt else ColumnWeighting.none(embedded.shape[1])
+        alive = slice(None) if len(living) == len(embedded) else living
+        weighting = ColumnWeighting.fit(embedded[alive]) if self.adapt else ColumnWeighting.none(embedded.shape[1])
         self.column_weighting_ = weighting
         weighting.apply(embedded)
         if self.robust:
-            self.glsw_ = fit_glsw(blocks, lambda b: weighting.apply(self._encoded(b)), embedded)
+            usable = take_rows(blocks, living)
+            self.glsw_ = fit_glsw(usable, lambda b: weighting.apply(self._encoded(b)), embedded[alive])
             self.glsw_.apply(embedded)
         width = embedded.shape[1]
         embedded = self._with_spectra(embedded, blocks)
-        self.calibration_space_ = CalibrationSpace.fit(embedded, width)
+        self.calibration_space_ = CalibrationSpace.fit(embedded[alive], width)
         self.instrument_shift_ = None
         return embedded
 
@@ -411,6 +418,20 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .embedding.inference import resolve_device
 
+        self._check_parameters()
+        for attribute in ("alignment_", "signal_"):
+            self.__dict__.pop(attribute, None)
+        blocks = self.resolve(X, wavelengths, fitting=True)
+        resolve_device(self.device)
+        checkpoint = load_checkpoint(self.checkpoint)
+        self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
+        self._n_features_out = checkpoint.encoder.width(self.readout)
+        if self.append_spectra:
+            self._n_features_out += blocks[0].wavelengths.size
+        note_parameters(self, "readout", "robust", "align", "append_spectra")
+        return blocks
+
+    def _check_parameters(self) -> None:
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
         if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
@@ -423,16 +444,6 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             raise ValueError("append_spectra=True needs align=True: spectra behind the embedding share one axis.")
         if not 0.0 <= self.max_filled <= 1.0:
             raise ValueError(f"max_filled={self.max_filled!r} must lie between 0 and 1.")
-        for attribute in ("alignment_", "signal_"):
-            self.__dict__.pop(attribute, None)
-        blocks = self.resolve(X, wavelengths, fitting=True)
-        resolve_device(self.device)
-        checkpoint = load_checkpoint(self.checkpoint)
-        self.checkpoint_name_, self.checkpoint_sha256_ = checkpoint.name, checkpoint.sha256
-        self._n_features_out = checkpoint.encoder.width(self.readout)
-        if self.append_spectra:
-            self._n_features_out += blocks[0].wavelengths.size
-        return blocks
 
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
@@ -446,6 +457,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     def _encoded(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
         from .embedding.inference import embed, resolve_device
 
+        self._check_parameters()
         checkpoint, device = self._checkpoint(), resolve_device(self.device)
         run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
         if self.cache is False or not cached:
@@ -479,7 +491,9 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
 
 # By name: the host's part is imported when nirs4all is, and not before.
-wrapt.register_post_import_hook("nirs4all_vit.nirs4all_host.hooks:register_embedder", "nirs4all.controllers")
-wrapt.register_post_import_hook(
-    "nirs4all_vit.nirs4all_host.hooks:tolerate_missing_axis", "nirs4all.pipeline.dagml.node_runner"
-)
+for _module, _hook in (
+    ("controllers", "register_embedder"),
+    ("pipeline.dagml.node_runner", "tolerate_missing_axis"),
+    ("pipeline.dagml.envelope", "read_framed_headers"),
+):
+    wrapt.register_post_import_hook(f"nirs4all_vit.nirs4all_host.hooks:{_hook}", f"nirs4all.{_module}")

@@ -1,4 +1,4 @@
-"""A fit that fails leaves an estimator as it was."""
+"""A fit that fails leaves an estimator as it was, and one that succeeded holds for the parameters that it had."""
 
 from __future__ import annotations
 
@@ -30,3 +30,30 @@ def all_or_nothing(fit: Callable[_Arguments, _Result]) -> Callable[_Arguments, _
             raise
 
     return fitted
+
+
+def note_parameters(estimator: Any, *names: str) -> None:
+    """Note the parameters that a fit holds for."""
+    vars(estimator)["_fitted_with"] = {name: getattr(estimator, name) for name in names}
+
+
+def require_fitted(estimator: Any, attributes: str | None = None) -> None:
+    """Refuse an estimator that is not fitted, or whose noted parameters are others now.
+
+    Raises
+    ------
+    NotFittedError
+        Not fitted; `attributes` names what a fit leaves.
+    ValueError
+        Names the parameter that was set since.
+    """
+    from sklearn.utils.validation import check_is_fitted
+
+    check_is_fitted(estimator, attributes)
+    for name, fitted in vars(estimator).get("_fitted_with", {}).items():
+        value = getattr(estimator, name)
+        if value != fitted:
+            raise ValueError(
+                f"{type(estimator).__name__} was fitted with {name}={fitted!r}, and has {name}={value!r} now; fit it again, or set "
+                f"{name}={fitted!r}."
+            )

@@ -222,3 +222,26 @@ def test_embed_reads_what_a_bank_may_hold(tmp_path: Path, expected: np.ndarray) 
     for name in ("s.parquet", "s.csv.gz"):
         assert main(["embed", str(tmp_path / name), "-o", str(tmp_path / "o.npy"), "--readout", "mean"]) == 0
         np.testing.assert_allclose(np.load(tmp_path / "o.npy"), expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("id,1100,1200\n1,2,3\n", "Take columns of ids or targets out of the file."),
+        ("1.1,1.2,1.3\n.3,.4,.5\n", "(The axis_unit of a dataset stands in t.json.)"),
+        ("1100,50\n1,2\n", "(The axis_unit of a dataset stands in t.json.)"),
+    ],
+)
+def test_errors_advise_what_the_command_has(content: str, message: str, tmp_path: Path, capsys) -> None:
+    """`info` and `precompute-asls` have no option for columns or units."""
+    (tmp_path / "t.csv").write_text(content)
+    bank = ["--x-bank", str(tmp_path)]
+    for command in (["info", *bank], ["precompute-asls", *bank, "--cache", str(tmp_path / "cache")]):
+        assert main(command) == 1
+        printed = "".join(capsys.readouterr())
+        assert message in printed
+        assert "--drop" not in printed
+    # As the message says.
+    if "axis_unit" in message and "1100" not in content:
+        (tmp_path / "t.json").write_text('{"axis_unit": "um"}')
+        assert main(["info", *bank]) == 0

@@ -1,4 +1,4 @@
-"""A fit that fails leaves every estimator as it was."""
+"""A fit that fails leaves every estimator as it was; what was fitted is not mixed with parameters that were set since."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 
 from nirs4all_vit import SpectralEmbedder, SpectralNovelty
 from nirs4all_vit.errors import CheckpointError
+from nirs4all_vit.finetuning import SpectralRegressor
 from nirs4all_vit.heads import CrossConformalRegressor, make_head, make_spectral_pipeline
 from nirs4all_vit.spectra.standardisation import InstrumentStandardiser
 from tests.conftest import make_spectra
@@ -65,3 +66,70 @@ def test_standardisation() -> None:
     with pytest.raises(ValueError, match=r"5.*40|40.*5|same"):
         standardiser.fit(X[:5], X_source=X)
     np.testing.assert_array_equal(standardiser.transform(X), before)
+
+
+CHANGES = {
+    "checkpoint": "/moved.safetensors",
+    "readout": "cls",
+    "adapt": False,
+    "robust": True,
+    "align": False,
+    "max_filled": 0.1,
+    "append_spectra": True,
+    "wavelengths": HERE + 5.0,
+    "axis_unit": "cm-1",
+    "batch_size": 8,
+    "device": "cpu",
+    "cache": True,
+    "on_outlier": "warn",
+}
+#: Read when spectra are embedded, and of no effect on what was fitted.
+RUNTIME = {"adapt", "max_filled", "axis_unit", "batch_size", "device", "cache"}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_parameters_that_are_set_after_fit(name: str) -> None:
+    """The embedding is the fitted one, or there is one sentence that names the parameter; `wavelengths` are those of new spectra."""
+    assert set(CHANGES) == set(SpectralEmbedder().get_params())
+    embedder = SpectralEmbedder(readout="mean").fit(X, wavelengths=HERE)
+    before = embedder.transform(X)
+    embedder.set_params(**{name: CHANGES[name]})
+    if name in RUNTIME:
+        np.testing.assert_array_equal(embedder.transform(X), before)
+    elif name == "wavelengths":
+        fresh = SpectralEmbedder(readout="mean").fit(X, wavelengths=HERE)
+        np.testing.assert_array_equal(embedder.transform(X), fresh.transform(X, wavelengths=HERE + 5.0))
+        assert not np.array_equal(embedder.transform(X), before)
+    else:
+        with pytest.raises(ValueError, match=name if name != "checkpoint" else "/moved") as error:
+            embedder.transform(X)
+        assert "\n" not in str(error.value)
+    if name == "readout":
+        for call in (embedder.adapt_to, embedder.transform):
+            with pytest.raises(
+                ValueError, match="was fitted with readout='mean', and has readout='cls' now; fit it again, or set"
+            ):
+                call(X)
+    assert embedder.set_params(**SpectralEmbedder(readout="mean").get_params()) is embedder
+    np.testing.assert_array_equal(embedder.transform(X), before)
+
+
+@pytest.mark.parametrize("name", ["robust", "append_spectra"])
+def test_parameters_that_are_unset_after_fit(name: str) -> None:
+    embedder = SpectralEmbedder(readout="mean", **{name: True}).fit(X, wavelengths=HERE).set_params(**{name: False})
+    with pytest.raises(ValueError, match=f"was fitted with {name}=True, and has {name}=False now"):
+        embedder.transform(X)
+
+
+@pytest.mark.parametrize("settings", [{"batch_size": 0}, {"cache": 3}, {"max_filled": 2.0}, {"on_outlier": "cry"}])
+def test_parameters_that_cannot_be_are_refused_after_fit(settings: dict) -> None:
+    embedder = SpectralEmbedder(readout="mean").fit(X, wavelengths=HERE).set_params(**settings)
+    with pytest.raises(ValueError, match=next(iter(settings))):
+        embedder.transform(X)
+
+
+@pytest.mark.filterwarnings("ignore:.*stays as it was pretrained")
+def test_the_readout_of_a_tuned_encoder() -> None:
+    model = SpectralRegressor(readout="mean", max_steps=1, batch_size=8, wavelengths=HERE).fit(X, Y)
+    with pytest.raises(ValueError, match="SpectralRegressor was fitted with readout='mean', and has readout='cls' now"):
+        model.set_params(readout="cls").predict(X)

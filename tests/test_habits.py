@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -88,3 +91,54 @@ def test_locals_are_nouns() -> None:
             else:
                 continue
             assert name not in participles, f"{path.relative_to(ROOT)}, line {node.lineno}: {name}"
+
+
+def test_pages_that_no_browser_opened_are_counted_in_the_end(tmp_path: Path) -> None:
+    """`make docs` passes without a browser, and says what that is worth."""
+    docs = tmp_path / "docs"
+    (docs / "build/html").mkdir(parents=True)
+    for name in ("test_site.py", "conftest.py"):
+        (docs / name).write_text((ROOT / "docs" / name).read_text("utf-8"))
+    for name in ("index", "api"):
+        (docs / f"build/html/{name}.html").write_text("<p>page</p>")
+    # Neither a browser of the system nor one of playwright's.
+    nowhere = os.environ | {"PATH": str(tmp_path), "PLAYWRIGHT_BROWSERS_PATH": str(tmp_path)}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-k",
+        "browser",
+        str(docs / "test_site.py"),
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=nowhere, capture_output=True, text=True, check=True)
+    end = done.stdout[done.stdout.index("NOT CHECKED") :]
+    assert "2 pages were not opened in a browser" in end
+    assert "playwright install" in end
+
+
+def _texts(path: Path) -> list[str]:
+    """Return the strings of a file, what is filled in replaced by 1."""
+    texts = []
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            texts.append("".join(str(part.value) if isinstance(part, ast.Constant) else "1" for part in node.values))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            texts.append(node.value)
+    return texts
+
+
+def test_filters_of_warnings_match_a_warning() -> None:
+    """Patterns are matched from the first character on; one that says half a sentence filters nothing."""
+    package = [text for path in (ROOT / "nirs4all_vit").rglob("*.py") for text in _texts(path)]
+    patterns = []
+    for path in [*(ROOT / "nirs4all_vit").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "warnings.filterwarnings":
+                patterns += [ast.literal_eval(word.value) for word in node.keywords if word.arg == "message"]
+    assert len(patterns) >= 2
+    for pattern in patterns:
+        assert any(re.match(pattern, text, re.IGNORECASE) for text in package if text != pattern), pattern

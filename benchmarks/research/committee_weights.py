@@ -19,10 +19,10 @@ import pandas as pd
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
-from tqdm import tqdm
 
 from nirs4all_vit.files import atomic_path
 from nirs4all_vit.heads.committee import SpectralCommittee, left_out_rmse
+from nirs4all_vit.progress import tracked
 
 from .. import statistics
 from ..context import Context, parts
@@ -99,7 +99,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     jobs = [(t, folder / f"{t.key}.json") for t in tasks if not (folder / f"{t.key}.json").exists()]
     parallel = Parallel(n_jobs=os.cpu_count(), return_as="generator_unordered")
-    for _ in tqdm(parallel(delayed(_members)(t, context, p) for t, p in jobs), total=len(jobs), disable=not jobs):
+    for _ in tracked(parallel(delayed(_members)(t, context, p) for t, p in jobs), "targets", "target", total=len(jobs)):
         pass
     records = [json.loads((folder / f"{task.key}.json").read_text("utf-8")) for task in tasks]
     print(compare(records, results.table("calibration")).to_string())

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT
 from ..errors import SpectralInputError
+from ..progress import ProgressBar
 from ..spectra.checks import Finding, check_pair, check_spectra_file, check_target_file
 from ..spectra.data import guess_axis_unit
 from ..spectra.signal import constant_rows
@@ -198,10 +198,10 @@ def calibrate(
         head, task=task, robust=robust, cv=cv, coverage=coverage, axis_unit=unit, checkpoint=checkpoint
     )
     total = model.n_steps(table, data.groups)
-    with tqdm(total=total + 3, desc="calibrating", unit="step", disable=not progress, leave=False) as bar:
+    with ProgressBar("calibrating", "step", total + 3, show=progress) as bar:
 
         def step(name: str) -> None:
-            bar.set_description(name, refresh=False)
+            bar.note(done=name)
             bar.update()
 
         with warnings.catch_warnings(record=True) as said:

@@ -101,7 +101,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         robust=options.robust,
         coverage=options.coverage,
         n4a=options.n4a,
-        progress=sys.stderr.isatty(),
+        progress=True,
         **_reading(options),
     )
     for finding in found.result.findings:

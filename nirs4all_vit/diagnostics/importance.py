@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ..embedder import SpectralEmbedder
 from ..errors import needed_by
+from ..progress import tracked
 from ..spectra.data import Spectra
 
 METHODS = ("auto", "gradient", "occlusion")
@@ -193,10 +194,8 @@ class _Bands:
 
     def effects(self, effect: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the effect of each band, (n_samples, n_bands)."""
-        from tqdm import tqdm
-
         values = np.zeros((len(self.spectra), len(self.centres)))
-        for i, centre in enumerate(tqdm(self.centres, desc="bands", unit="band", disable=None, leave=False)):
+        for i, centre in enumerate(tracked(self.centres, "bands", "band")):
             inside = np.flatnonzero(np.abs(self.nm - centre) <= self.width / 2)
             if len(inside):
                 values[:, i] = effect(self._occluded(inside))
@@ -239,7 +238,7 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
         embedder.glsw_.apply(weights[np.newaxis])
     grid = Grid.from_wavelengths(torch.from_numpy(block.wavelengths))
     gradients = []
-    for start in range(0, len(block), _ROWS):
+    for start in tracked(range(0, len(block), _ROWS), "gradients", "batch"):
         x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
         embedded = encoder(x, grid, readout=embedder.readout)
         direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,12 @@ from ..spectra.data import Spectra
 
 #: Bytes of embeddings that one process keeps.
 _MEMORY_LIMIT = 512 * 2**20
+#: Bytes of the file of a folder, and the share of them that is left where it was full.
+_DISK_LIMIT, _LEFT = 2 * 2**30, 0.9
 #: SQLite takes no more than so many values in one question everywhere.
 _ASKED = 500
-_FILE = "embeddings.sqlite"
+#: The first kind of file grew without end.
+_FILE, _EARLIER = "embeddings-2.sqlite", "embeddings.sqlite"
 
 _Key = tuple[bytes, bytes]
 
@@ -142,22 +145,24 @@ os.register_at_fork(after_in_child=lambda: setattr(_MEMORY, "lock", threading.Lo
 
 
 class _Disk:
-    """Embeddings in an SQLite file: several processes may read and write, one that is killed leaves no half row."""
+    """The latest embeddings in an SQLite file, as many as fit: several processes may read and write, one that is killed leaves no half row."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, limit: int | None = None) -> None:
         folder = folder.expanduser()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"cache={str(folder)!r} must be a folder that can be written to: {error}.") from error
-        self.path = folder / _FILE
+        self.path, self.limit = folder / _FILE, _DISK_LIMIT if limit is None else limit
+        with suppress(OSError):
+            (folder / _EARLIER).unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
         # Opened for each use: a connection must not cross a fork.
         connection = sqlite3.connect(self.path, timeout=60.0)
         connection.execute(
-            "CREATE TABLE IF NOT EXISTS rows (space BLOB, row BLOB, vector BLOB, checksum INTEGER, "
-            "PRIMARY KEY (space, row)) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, space BLOB, row BLOB, vector BLOB, "
+            "checksum INTEGER, UNIQUE (space, row))"
         )
         return connection
 
@@ -190,11 +195,33 @@ class _Disk:
         for (space, row), vector in vectors.items():
             blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
             rows.append((space, row, blob, _checksum(space, row, blob)))
+        insert = "INSERT OR REPLACE INTO rows (space, row, vector, checksum) VALUES (?, ?, ?, ?)"
+        # Few enough at a time that the file never exceeds its limit by much.
+        size = max(1, int((1.0 - _LEFT) * self.limit) // max((len(row[2]) for row in rows), default=1))
         try:
-            with closing(self._open()) as connection, connection:
-                connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?)", rows)
+            with closing(self._open()) as connection:
+                for start in range(0, len(rows), size):
+                    with connection:
+                        connection.executemany(insert, rows[start : start + size])
+                        self._make_room(connection)
         except sqlite3.DatabaseError as error:
             self._complain(error)
+
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        """Remove the oldest rows of a file that is full; their pages are used again."""
+        pages, free, page = (
+            connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "freelist_count", "page_size")
+        )
+        excess = (pages - free) * page - self.limit
+        if excess <= 0:
+            return
+        excess += int((1.0 - _LEFT) * self.limit)
+        newest = None
+        for row, n_bytes in connection.execute("SELECT id, length(vector) FROM rows ORDER BY id"):
+            newest, excess = row, excess - n_bytes
+            if excess <= 0:
+                break
+        connection.execute("DELETE FROM rows WHERE id <= ?", (newest,))
 
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -20,6 +20,7 @@ from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT, READOUTS
 from ..errors import SpectralInputError, needed_by
 from ..files import atomic_path, content_sha256, open_own, stamp, try_lock
+from ..progress import ProgressBar
 from ..spectra.alignment import whole_blocks
 from ..spectra.data import Spectra, take_rows
 from ..spectra.instruments import is_instrument_path
@@ -71,7 +72,7 @@ def embed_file(
     embedder : SpectralEmbedder, optional
         Fitted on calibration spectra: its `transform` is what is written, in place of `checkpoint` and `readout`.
     progress : bool
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------
@@ -84,8 +85,6 @@ def embed_file(
     CheckpointError
         No such checkpoint.
     """
-    from tqdm import tqdm
-
     from ..version import __version__
     from .inference import embed, resolve_device
 
@@ -99,13 +98,14 @@ def embed_file(
         )
     ids: list[str] | None = None
     chunks: Iterator[list[Spectra]]
+    total: int | None
     if is_instrument_path(source):
         spectra = open_instruments(source, axis_unit, drop)
-        ids, chunks, axes = spectra.ids, spectra.chunks(), spectra.wavelengths
+        ids, chunks, axes, total = spectra.ids, spectra.chunks(), spectra.wavelengths, len(spectra.ids)
     else:
         opened = open_source(source, axis_unit, Path(wavelengths) if wavelengths is not None else None, drop)
         chunks = ([Spectra.on_grid(values, opened.wavelengths)] for values in opened.chunks())
-        axes = [opened.wavelengths]
+        axes, total = [opened.wavelengths], opened.n_spectra
     if embedder is not None:
         checkpoint, readout = embedder.checkpoint, embedder.readout
     loaded, device = load_checkpoint(checkpoint), resolve_device(device)
@@ -119,7 +119,7 @@ def embed_file(
     }
     with PartialRows(target, loaded.encoder.width(readout), identity) as done:
         n_read, before = 0, done.n_rows
-        with tqdm(desc=source.name, unit="spectra", initial=before, disable=not progress) as bar:
+        with ProgressBar(source.name, "spectra", total, initial=before, show=progress) as bar:
             for blocks in chunks:
                 # Rows that are there are read past: parsing costs little beside the encoder.
                 n_chunk = sum(map(len, blocks))
@@ -130,9 +130,9 @@ def embed_file(
                         done.append(
                             np.concatenate([embedder.transform(b.values, wavelengths=b.wavelengths) for b in blocks])
                         )
+                        bar.update(sum(map(len, blocks)))
                     else:
-                        done.append(embed(loaded.encoder, whole_blocks(blocks), readout, device=device))
-                    bar.update(sum(map(len, blocks)))
+                        done.append(embed(loaded.encoder, whole_blocks(blocks), readout, device=device, bar=bar))
         if ids is None and stamp(source) != before_reading:
             raise SpectralInputError(f"{source.name} was written to while it was read; embed it again.")
         done.finish(readout, ids)

@@ -14,6 +14,7 @@ from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint
 from ..encoder.readouts import DEFAULT_READOUT
 from ..errors import CheckpointError, SpectralAxisError, SpectralInputError, needed_by
 from ..files import atomic_path, content_sha256, file_sha256, lock_folder, stamp
+from ..progress import ProgressBar
 from ..spectra.instruments import is_instrument_path
 from ..spectra.sources import SOURCE_SUFFIXES
 from .file import TARGET_SUFFIXES, embed_file
@@ -77,7 +78,7 @@ def embed_folder(
     scheduler : str, optional
         Address of a dask scheduler, as in ``tcp://host:8786``, whose workers see the same folders; processes of this machine without.
     progress : bool
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------
@@ -129,12 +130,11 @@ def _embed_missing(
     progress: bool,
 ) -> list[FileResult]:
     import joblib
-    from tqdm import tqdm
 
     file_results = {a: FileResult(a, b, None, None) for a, b in pairs}
     to_do = [(a, b) for a, b in pairs if not record.is_done(a, b)]
     try:
-        with workers(scheduler), tqdm(total=len(to_do), desc="files", disable=not progress) as bar:
+        with workers(scheduler), ProgressBar("files", "file", len(to_do), show=progress) as bar:
             tasks = (joblib.delayed(_one)(a.resolve(), b.resolve(), options) for a, b in to_do)
             # What a worker does not hand back in order waits in memory: a few numbers.
             results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..progress import ProgressBar
 from ..spectra.data import Spectra
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def embed(
     *,
     batch_size: int = 32,
     device: str = "cpu",
-    progress: bool = False,
+    bar: ProgressBar | None = None,
 ) -> NDArray[np.float32]:
     """Embed blocks of spectra, each on a grid of its own, in order.
 
@@ -52,21 +53,21 @@ def embed(
         Spectra per chunk, rounded up to a multiple of 8.
     device : str
         Torch device.
-    progress : bool
-        Show a progress bar.
+    bar : ProgressBar, optional
+        What counts the spectra; one of its own without.
 
     Returns
     -------
     ndarray of shape (n_spectra, encoder.width(readout)), float32
     """
     import torch
-    from tqdm import tqdm
 
     encoder = _on_device(encoder, device)
     batch_size = -(-batch_size // _ROWS) * _ROWS
     n_spectra = sum(map(len, blocks))
     out = np.empty((n_spectra, encoder.width(readout)), dtype=np.float32)
-    with torch.inference_mode(), tqdm(total=n_spectra, desc="embedding", unit="spectra", disable=not progress) as bar:
+    own_bar = ProgressBar("embedding", "spectra", n_spectra, show=bar is None)
+    with torch.inference_mode(), own_bar:
         for block, targets in _grouped(blocks, batch_size):
             own_grids = block.valid is not None
             size = max(1, min(batch_size, _PADDED_POINTS // block.values.shape[1])) if own_grids else batch_size
@@ -78,7 +79,7 @@ def embed(
                 embedded = encoder(x, grid, readout=readout).float().cpu().numpy()
                 positions = targets[chunk]
                 out[positions] = embedded[: len(positions)]
-                bar.update(len(positions))
+                (own_bar if bar is None else bar).update(len(positions))
     return out
 
 

@@ -12,6 +12,7 @@ from sklearn.decomposition import PCA
 
 from ..encoder.checkpoint import Checkpoint
 from ..spectra.data import Spectra, take_rows
+from ..spectra.signal import living_rows
 from .folds import shuffled_folds
 from .inference import embed, resolve_device
 
@@ -89,9 +90,13 @@ class NoveltyLimits:
         """
         codes = np.arange(sum(map(len, blocks))) if codes is None else codes
         looked = np.arange(len(codes))
+        living = living_rows(blocks)
+        # Spectra without a signal are what is to be found: they must not widen the limits.
+        if len(living) < len(codes) and len(np.unique(codes[living])) >= _FEWEST:
+            looked, blocks, codes = living, take_rows(blocks, living), codes[living]
         if len(codes) > _MOST:
-            looked = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
-            blocks, codes = take_rows(blocks, looked), codes[looked]
+            some = np.sort(np.random.default_rng(0).choice(len(codes), _MOST, replace=False))
+            looked, blocks, codes = looked[some], take_rows(blocks, some), codes[some]
         n_samples = len(np.unique(codes))
         if n_samples < _FEWEST:
             raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")

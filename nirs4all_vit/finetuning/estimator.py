@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_consistent_length, column_or_1d
 
 from ..embedding.column_weighting import ColumnWeighting
 from ..embedding.inference import embed, resolve_device
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT, load_checkpoint, save_checkpoint
+from ..fitting import note_parameters, require_fitted
+from ..progress import ProgressBar
 from ..spectra.data import Spectra
 from ..spectra.resolver import ResolvesWavelengths
 
@@ -126,6 +128,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
             codes = np.arange(len(targets))
             check_consistent_length(X, targets)
         else:
+            require_fitted(self, "head_")
             new = self.resolve(X, wavelengths)
             further = self._further_targets(y)
             check_consistent_length(X, further)
@@ -154,7 +157,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         -------
         Path
         """
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         header, sha256 = self._origin
         provenance = {**header.get("provenance", {}), "tuned": self.tuned_, "tuned_from": sha256}
         licence = header.get("licence", "UNKNOWN")
@@ -175,6 +178,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         origin.encoder.width(self.readout)
         self.encoder_, self._origin = copy.deepcopy(origin.encoder), (origin.header, origin.sha256)
         self.tuned_, self.n_steps_ = False, 0
+        note_parameters(self, "readout")
         self.history_: list[dict[str, Any]] = []
         return blocks, targets
 
@@ -185,7 +189,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         self._seen = (blocks, targets, groups)
 
     def _outputs(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "head_")
+        require_fitted(self, "head_")
         Z = self._embed(self.encoder_, self.resolve(X, wavelengths))
         return self._predicted(self.head_, self.column_weighting_.apply(Z) - self.centre_)
 
@@ -194,8 +198,6 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
 
         Returns what speaks against it, if anything.
         """
-        from tqdm import tqdm
-
         folds = list(self._folds(targets, groups))
         frozen = self._embed(self.encoder_, blocks)
         # A sample counts once, however many replicates it has.
@@ -206,14 +208,15 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         tunings = [self._tuning(blocks, targets, groups, inside) for inside, _ in folds]
         best, n_steps, since, done = before, 0, 0, 0
         self.history_.append({"steps": 0, "loss": float(before.mean())})
-        with tqdm(total=self.max_steps, desc="tuning", unit="step", disable=_silent(self.progress), leave=False) as bar:
+        # Each fold, and all samples in the end.
+        with ProgressBar("tuning", "step", self.max_steps * (len(folds) + 1), show=self.progress is not False) as bar:
             for check in _checks(self.max_steps):
                 for tuning, (inside, outside) in zip(tunings, folds, strict=True):
                     self._advance(tuning, check - done)
+                    bar.update(check - done)
                     Z = self._embed(tuning.module_.encoder, blocks)
                     by_row[outside] = self._outside(Z, targets, groups, inside, outside)
                 after = np.bincount(groups, by_row) / n_rows
-                bar.update(check - done)
                 done = check
                 self.history_.append({"steps": check, "loss": float(after.mean())})
                 since += 1
@@ -221,13 +224,13 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
                     best, n_steps, since = after, check, 0
                 if since == _PATIENCE:
                     break
-        if not self._helps(before, best):
-            losses = f"loss {best.mean():.3g} at best, frozen {before.mean():.3g}"
-            return f"tuning did not help on samples held back ({losses})"
-        everything = self._tuning(blocks, targets, groups, np.arange(len(targets)))
-        self._advance(everything, n_steps)
-        self.encoder_, self.tuned_, self.n_steps_ = _taken(everything), True, n_steps
-        return ""
+            if not self._helps(before, best):
+                losses = f"loss {best.mean():.3g} at best, frozen {before.mean():.3g}"
+                return f"tuning did not help on samples held back ({losses})"
+            everything = self._tuning(blocks, targets, groups, np.arange(len(targets)))
+            self._advance(everything, n_steps)
+            self.encoder_, self.tuned_, self.n_steps_ = _taken(everything), True, n_steps
+            return ""
 
     @staticmethod
     def _helps(before: NDArray[Any], after: NDArray[Any]) -> bool:
@@ -257,7 +260,8 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         return adaptation, centre, self._head(Z - centre, targets, groups)
 
     def _embed(self, encoder: Any, blocks: list[Spectra]) -> NDArray[np.float32]:
-        return embed(encoder, blocks, self.readout, device=resolve_device(self.device))
+        bar = ProgressBar("embedding", "spectra", show=False) if self.progress is False else None
+        return embed(encoder, blocks, self.readout, device=resolve_device(self.device), bar=bar)
 
     def _tuning(
         self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp], rows: NDArray[np.intp]
@@ -336,8 +340,3 @@ def _together(blocks: list[Spectra]) -> Spectra:
     if all(np.array_equal(block.wavelengths, first.wavelengths) for block in blocks):
         return Spectra.on_grid(np.concatenate([block.values for block in blocks]), first.wavelengths)
     return Spectra.pad(blocks)
-
-
-def _silent(progress: bool | None) -> bool | None:
-    """Return tqdm's `disable`; None: unless the output is a terminal."""
-    return None if progress is None else not progress

@@ -30,6 +30,7 @@ from ..pretraining.objectives import Inputs
 from ..pretraining.record import load_state, require_own, save_state
 from ..pretraining.scores import read_targets
 from ..pretraining.tasks.regions import HiddenComponents
+from ..progress import ProgressBar
 from ..spectra.data import Spectra
 from .multitask_config import FinetuningConfig
 from .tuning import Episodes, learning_rates
@@ -105,7 +106,7 @@ def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
     ----------
     config : FinetuningConfig
     progress : bool, optional
-        Show a progress bar; None: where the output is a terminal.
+        False: no progress bar. There is none either unless the standard error is a terminal.
 
     Returns
     -------
@@ -123,15 +124,12 @@ def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
     BlockingIOError
         Another process is writing to the folder.
     """
-    from tqdm import tqdm
-
     with lock_folder(Path(config.out)):
         run = _Run(config)
-        silent = None if progress is None else not progress
-        with tqdm(total=config.steps, initial=run.step, desc="finetuning", unit="step", disable=silent) as bar:
+        with ProgressBar("finetuning", "step", config.steps, initial=run.step, show=progress is not False) as bar:
             while run.step < config.steps:
                 loss = run.advance()
-                bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+                bar.note(loss=f"{loss:.3f}")
                 bar.update()
                 if run.step % config.checkpoint_every == 0 and run.step < config.steps:
                     run.save_state()

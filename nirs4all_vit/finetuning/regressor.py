@@ -55,7 +55,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
     amp : bool, default=False
         Run the encoder's transformer in bfloat16 while tuning.
     progress : bool, default=None
-        Show a progress bar; None: where the output is a terminal.
+        False: no progress bar. There is none either unless the standard error is a terminal.
     random_state : int, RandomState or None, default=0
 
     Attributes

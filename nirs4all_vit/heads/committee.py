@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from ..progress import tracked
 from ..spectra.data import spread_rows
 from .gaussian_process import MultiKernelGP
 from .kernel_ridge import LeaveOutKernelRidge
@@ -78,7 +79,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         views = self.views(X)
         few = _spread(y, self.max_samples)
         self.members_: dict[str, Any] = {}
-        for name, view in views.items():
+        for name, view in tracked(views.items(), "members", "member"):
             rows = few if name in _CUBIC else np.arange(len(y))
             part = [v[rows] for v in view] if isinstance(view, list) else view[rows]
             member = self._member(name)

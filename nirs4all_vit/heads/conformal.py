@@ -16,6 +16,7 @@ from sklearn.utils.validation import _check_method_params, _num_samples, check_i
 
 from ..embedding.folds import shuffled_folds
 from ..fitting import all_or_nothing
+from ..progress import tracked
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -93,7 +94,9 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             fit_params = {**fit_params, name: np.asarray(groups)}
         residuals = np.full(n, np.nan)
         held_out = np.zeros(n, dtype=bool)
-        for inside, outside in check_cv(cv).split(X, y, groups):
+        splitter = check_cv(cv)
+        folds = splitter.split(X, y, groups)
+        for inside, outside in tracked(folds, "folds", "fold", total=splitter.get_n_splits(X, y, groups)):
             if held_out[outside].any():
                 raise ValueError("cv holds samples out more than once; give a splitter that is a partition.")
             own = _check_method_params(X, fit_params, indices=inside)

@@ -15,7 +15,7 @@ from sklearn.gaussian_process import GaussianProcessClassifier, GaussianProcessR
 from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, WhiteKernel
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV, ParameterGrid, StratifiedKFold
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
@@ -25,6 +25,7 @@ from sklearn.utils.validation import _num_samples, check_is_fitted
 
 from ..embedding.folds import shuffled_folds
 from ..fitting import all_or_nothing
+from ..progress import tracked
 from .columns import PCAColumns
 from .committee import SpectralCommittee
 from .pls import PLSDA, CappedPLSRegression
@@ -88,6 +89,15 @@ class TunedHead(GridSearchCV):
                 return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
         finally:
             self.cv = cv
+
+    def _run_search(self, evaluate_candidates: Any) -> None:
+        """Try all candidates: one by one, which can be counted, unless they are spread over processes."""
+        candidates = ParameterGrid(self.param_grid)
+        if self.n_jobs not in (None, 1):
+            evaluate_candidates(candidates)
+            return
+        for candidate in tracked(candidates, "candidates", "candidate"):
+            evaluate_candidates([candidate])
 
     def _folds(self, n_folds: int, y: Any, groups: Any, n_samples: int) -> Any:
         if groups is not None:

@@ -10,6 +10,7 @@ from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..embedding.folds import shuffled_folds
+from ..progress import tracked
 from ..spectra.data import spread_rows
 from .pls import CappedPLSRegression
 from .targetwise import Targetwise
@@ -48,7 +49,7 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
         folds = list(shuffled_folds(self.cv, max(n, 2), codes).split(rows, groups=codes)) if n > 1 else []
         limit = max(1, min(self.max_components, min((len(a) for a, _ in folds), default=len(y)) - 1, X.shape[1]))
         best = np.inf
-        for name, convert in PREPROCESSINGS.items():
+        for name, convert in tracked(PREPROCESSINGS.items(), "preprocessings", "preprocessing"):
             features = convert(X[rows])
             if np.isfinite(best) and not np.ptp(features, axis=0).any():
                 continue  # nothing is left, as of one wavelength by SNV

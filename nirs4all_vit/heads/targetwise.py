@@ -13,6 +13,7 @@ from sklearn.utils import _safe_indexing
 from sklearn.utils.validation import _check_sample_weight, _num_samples, has_fit_parameter
 
 from ..fitting import all_or_nothing
+from ..progress import tracked
 
 
 class Targetwise:
@@ -87,7 +88,8 @@ class Targetwise:
             return self._fit_target(X, values, **per_sample)
         if len(values) != _num_samples(X):
             raise ValueError(f"{len(values)} rows of targets for {_num_samples(X)} samples; they must agree.")
-        self.estimators_ = [self._of_target(k, X, values[:, k], per_sample) for k in range(values.shape[1])]
+        targets = tracked(range(values.shape[1]), "targets", "target")
+        self.estimators_ = [self._of_target(k, X, values[:, k], per_sample) for k in targets]
         # What others ask a fitted head for: the columns that it takes, its coefficients.
         for name in ("n_features_in_", "feature_names_in_"):
             is_own = not isinstance(getattr(type(self), name, None), property)

@@ -17,21 +17,22 @@ import numpy as np
 import wrapt
 
 from ..errors import SpectralAxisError
-from ..spectra.data import MIN_WAVELENGTH, is_monotonic, to_nanometres
+from ..spectra.data import MIN_WAVELENGTH, parse_axis_labels, to_nanometres
+from ..spectra.order import is_ordered
 
 
 def is_plausible_axis(nm: Sequence[float] | np.ndarray) -> bool:
     """Tell a wavelength axis (nm) from what a host made of a file without a header.
 
     A table without a header has its first spectrum read as the axis; an array without one gets column
-    numbers. Neither is a monotonic sequence of wavelengths. The unit is told by range, not believed: nirs4all
+    numbers. Neither is an axis in any order. The unit is told by range, not believed: nirs4all
     takes the header of a CSV for wavenumbers unless the dataset says otherwise, and hands over 1e7 / nm.
     """
     axis = np.asarray(nm, dtype=float)
     if axis.size == 0 or not np.isfinite(axis).all() or axis.max() < MIN_WAVELENGTH:
         return False
     try:
-        return is_monotonic(to_nanometres(axis))
+        return is_ordered(to_nanometres(axis))
     except SpectralAxisError:
         return False
 
@@ -46,7 +47,7 @@ def _refuse_explicit_unit(operator: Any) -> None:
 
 def _warn_implausible() -> None:
     warnings.warn(
-        "the dataset's header is not a wavelength axis (a file without a header?); SpectralEmbedder ignores it.",
+        "the dataset's header is not a wavelength axis (a file without a header, or a mistyped wavelength?); SpectralEmbedder ignores it.",
         UserWarning,
         stacklevel=3,
     )
@@ -82,12 +83,45 @@ def register_embedder(_: ModuleType) -> None:
         ) -> np.ndarray | None:
             extract = TransformerMixinController._extract_wavelengths
             axis = extract(dataset, source_index, operator_name, required=required)
+            framed = None if axis is not None and is_plausible_axis(axis) else _framed_headers(dataset, source_index)
+            if framed is not None:
+                return framed
             if axis is None or is_plausible_axis(axis):
                 return axis
             # Arrays without a header arrive with column numbers, of which there is nothing to say.
             if not np.array_equal(axis, np.arange(len(axis))):
                 _warn_implausible()
             return None
+
+
+def read_framed_headers(module: ModuleType) -> None:
+    """Let the default engine carry the axis of headers such as ``"spc.1100"``, which nirs4all itself does not read."""
+    if hasattr(module, "_numeric_feature_axis"):
+        wrapt.wrap_function_wrapper(module, "_numeric_feature_axis", _numeric_feature_axis)
+
+
+def _numeric_feature_axis(
+    wrapped: Callable[..., Any], _: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
+) -> list[str] | None:
+    def call(dataset: Any, source_index: int) -> list[str] | None:
+        coordinates = wrapped(dataset, source_index)
+        nm = _framed_headers(dataset, source_index) if coordinates is None else None
+        return coordinates if nm is None else [f"{1e7 / value!r}{_CARRIED}" for value in nm.tolist()]
+
+    return call(*arguments, **keywords)
+
+
+def _framed_headers(dataset: Any, source_index: int) -> np.ndarray | None:
+    """Return the axis (nm) of a source whose headers are wavelengths in words; None where they are none, or numbers alone."""
+    try:
+        headers = [str(header) for header in dataset.headers(source_index) or ()]
+        parsed = parse_axis_labels(headers)
+        if parsed is None or all(header.replace(".", "", 1).isdigit() for header in headers):
+            return None
+        nm = to_nanometres(*parsed)
+    except (SpectralAxisError, ValueError, TypeError, IndexError, AttributeError):
+        return None
+    return nm if is_ordered(nm) else None
 
 
 def tolerate_missing_axis(module: ModuleType) -> None:

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from tqdm import tqdm
 
 from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import save_checkpoint
 from ..files import lock_folder
+from ..progress import ProgressBar
 from .config import PretrainingConfig
 from .data.asls import BaselineCache
 from .data.bank import load_x_bank
@@ -158,9 +158,7 @@ class Pretraining:
         first = self.processes.first
         self._start(out)
         log = MetricsLog(out, self.step_done) if first else None
-        bar = tqdm(
-            total=self.steps, initial=self.step_done, desc="pretraining", unit="step", disable=not (progress and first)
-        )
+        bar = ProgressBar("pretraining", "step", self.steps, initial=self.step_done, show=progress and first)
         started, n_spectra = time.perf_counter(), 0
         try:
             with bar:
@@ -172,7 +170,7 @@ class Pretraining:
                     rate = n_spectra / (time.perf_counter() - started)
                     if log is not None:
                         log.write({"step": self.step_done, **row, "spectra_per_second": round(rate, 1)})
-                        bar.set_postfix({"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"}, refresh=False)
+                        bar.note(**{"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"})
                     bar.update()
                     every = self.config.run.score_every
                     if self.step_done == self.steps or (every and self.step_done % every == 0):
@@ -405,7 +403,7 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     datasets : sequence of SpectralDataset
         The bank; read from ``config.data.x_bank`` where none is given.
     progress : bool, default=True
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------

@@ -112,7 +112,7 @@ def save_state(folder: Path, state: dict[str, Any]) -> None:
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise OSError(
             f"the state of the run cannot be written to {folder}: {error}. The last one there is intact; "
-            "make room and start again with --run.resume auto."
+            "make room and start again with resume auto."
         ) from error
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import SpectralInputError, needed_by
 from .data import parse_axis_labels
-from .tables import BoundedLines
+from .lines import BoundedLines
 
 #: What a column of ids is called, the surest names first.
 ID_NAMES = (

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
+from .order import is_monotonic, mistyped
 
 _UNIT_NAMES = {
     "nm": "nm",
@@ -43,6 +44,10 @@ _THOUSANDS = re.compile(r"^\s*X?\d{1,3},\d{3}(?!\d)")
 GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
 # Near-infrared axes end here, in um.
 _LONGEST_NEAR_INFRARED = 3.0
+
+#: What columns of wavelengths are called, and rows below which no column is taken for one.
+_NAME_OF_AXIS = re.compile(r"wave|lambda|nanomet|^nm$|^wl$|^wn$|cm.?.?1", re.IGNORECASE)
+_SHORTEST_UPRIGHT = 20
 
 _RENAMED = re.compile(r"^(.+)\.(\d+)$")
 
@@ -118,6 +123,33 @@ def check_labels(labels: Iterable[Any]) -> None:
             )
 
 
+def are_column_numbers(labels: NDArray[np.float64]) -> bool:
+    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
+    steps = np.diff(labels)
+    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
+
+
+def is_upright_axis(name: Any, values: Iterable[Any], others: Iterable[Any]) -> bool:
+    """Tell whether wavelengths run down a column, or index, of this name, so that spectra are the columns beside it.
+
+    Where the names of the other columns are wavelengths, numbers down a column are those of samples, unless its name says otherwise.
+    """
+    if _is_axis([*others], 1) and not _NAME_OF_AXIS.search(str(name)):
+        return False
+    return _is_axis(values, _SHORTEST_UPRIGHT)
+
+
+def _is_axis(labels: Iterable[Any], fewest: int) -> bool:
+    parsed = parse_axis_labels(labels)
+    if parsed is None or len(parsed[0]) < fewest or not is_monotonic(parsed[0]) or are_column_numbers(parsed[0]):
+        return False
+    try:
+        to_nanometres(*parsed)
+    except SpectralAxisError:
+        return False
+    return True
+
+
 #: Axis units that are understood, with the factor or reciprocal that turns them into nanometres.
 AXIS_UNITS = ("auto", "nm", "cm-1", "um")
 
@@ -138,7 +170,7 @@ def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str
         return
     if names and all(GROUPED.fullmatch(name.strip()) for name in names):
         raise SpectralAxisError(
-            f"column {names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
+            f"{names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
             "thousands mark; say axis_unit='um', or write the numbers without marks."
         )
 
@@ -173,8 +205,8 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
     Raises
     ------
     SpectralAxisError
-        Values that are not numbers, not finite, not positive, duplicated, or outside of
-        200 to 30,000 nm; or an unknown unit.
+        Values that are not numbers, not finite, not positive, duplicated, outside of 200 to 30,000 nm, or one that
+        stands alone among its neighbours; or an unknown unit.
     """
     if type(axis) is np.ndarray and axis.dtype == np.float64 and axis.ndim == 1:
         return _converted(axis.tobytes(), unit).copy()
@@ -210,6 +242,13 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
         )
     if (values <= 0).any():
         raise SpectralAxisError(f"wavelengths hold {values[values <= 0][0]:g}; every value must be positive.")
+    odd = mistyped(values)
+    if odd is not None:
+        beside = " and ".join(f"{values[i]:.10g}" for i in (odd - 1, odd + 1) if 0 <= i < values.size)
+        raise SpectralAxisError(
+            f"wavelength {values[odd]:.10g} stands beside {beside}, far from where the axis goes on: a typing error? Correct it, or "
+            "drop its column."
+        )
     unique, counts = np.unique(values, return_counts=True)
     if unique.size < values.size:
         raise SpectralAxisError(
@@ -231,12 +270,6 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
             f"{MIN_WAVELENGTH:g} to {MAX_WAVELENGTH:,.0f} nm; check the axis, or set axis_unit."
         )
     return nm
-
-
-def is_monotonic(axis: NDArray[np.float64]) -> bool:
-    """Tell whether an axis ascends or descends throughout."""
-    steps = np.diff(axis)
-    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:

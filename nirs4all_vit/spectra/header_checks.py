@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cells import CellTable, axis_columns, number
-from .data import MAX_WAVELENGTH, MIN_WAVELENGTH, guess_axis_unit, is_monotonic, parse_axis_labels
+from .data import MAX_WAVELENGTH, MIN_WAVELENGTH, guess_axis_unit, parse_axis_labels
 from .findings import MOST_NAMED, Finding, counted, listed
+from .order import is_monotonic
 
 #: Rows, and wavelengths, that tell a table on its side or without a header.
 _FEWEST = 5

@@ -17,19 +17,21 @@ from .alignment import Alignment, whole_blocks
 from .data import (
     AXIS_UNITS,
     Spectra,
+    are_column_numbers,
     assumed_wavelengths,
     check_labels,
-    is_monotonic,
+    is_upright_axis,
     parse_axis_labels,
     refuse_thousands,
+    take_rows,
     to_nanometres,
 )
-from .signal import SignalKind, check_values, constant_rows
+from .signal import SignalKind, check_values, constant_rows, dead_rows, living_rows
 
-#: Rows below which nothing is taken for an axis that stands upright.
-_SHORTEST_AXIS = 20
 #: Share of the fitted axis that is filled in without a word.
 _UNSAID_FILL = 0.02
+#: Rows that a warning names, at most.
+_NAMED = 10
 #: In units of the fitted step: coarser axes have lost resolution, which is said.
 _COARSE = 1.75
 
@@ -80,12 +82,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def are_column_numbers(labels: NDArray[np.float64]) -> bool:
-    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
-    steps = np.diff(labels)
-    return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
 
 
 def given_axis(axes: Iterable[Any], labels: Any, axis_unit: str) -> NDArray[np.float64] | None:
@@ -139,38 +135,33 @@ def _check_agreement(axis: NDArray[np.float64], labels: Any, axis_unit: str) -> 
 
 def warn_assumed_axis(X: Any) -> None:
     """Warn that nothing is known of the wavelengths, naming what looks as if it were meant as such."""
-    labels = getattr(X, "columns", None)
-    names = [] if labels is None else [str(label) for label in labels]
-    hint = ""
-    if names:
-        if parse_axis_labels(names) is None:
-            hint = f" Column names such as {names[0][:40]!r} are not read as wavelengths."
-        if _looks_like_axis(getattr(X, "index", ())):
-            hint += " The index looks like an axis: if spectra are columns, turn the table (X.T)."
-        elif _looks_like_axis(np.asarray(X)[:, 0]):
-            hint += f" Column {names[0][:40]!r} looks like an axis: if spectra are columns, X.set_index({names[0][:40]!r}).T."
+    turned = turned_table(X)
+    remedy = "Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...)."
+    if turned:
+        remedy = turned[0].upper() + turned[1:]
+    elif getattr(X, "columns", None) is not None and parse_axis_labels(X.columns) is None:
+        remedy += f" Column names such as {str(X.columns[0])[:40]!r} are not read as wavelengths."
     warnings.warn(
-        "no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. "
-        f"Pass fit(X, wavelengths=...) or SpectralEmbedder(wavelengths=...).{hint}",
+        f"no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. {remedy}",
         UserWarning,
         stacklevel=_stacklevel(),
     )
 
 
-def _looks_like_axis(values: Any) -> bool:
-    parsed = parse_axis_labels(values)
-    if (
-        parsed is None
-        or len(parsed[0]) < _SHORTEST_AXIS
-        or not is_monotonic(parsed[0])
-        or are_column_numbers(parsed[0])
-    ):
-        return False
-    try:
-        to_nanometres(*parsed)
-    except SpectralAxisError:
-        return False
-    return True
+def turned_table(X: Any) -> str:
+    """Say how to turn a table whose spectra are columns; empty where it is none."""
+    columns = getattr(X, "columns", None)
+    if columns is None or not len(columns):
+        return ""
+    index = getattr(X, "index", ())
+    if is_upright_axis(getattr(index, "name", ""), index, columns):
+        return "wavelengths run down the index, and spectra are columns; turn the table: X.T."
+    if is_upright_axis(columns[0], np.asarray(X)[:, 0], columns[1:]):
+        name = str(columns[0])[:40]
+        return (
+            f"wavelengths run down column {name!r}, and spectra are columns; turn the table: X.set_index({name!r}).T."
+        )
+    return ""
 
 
 def _stacklevel() -> int:
@@ -286,21 +277,38 @@ class ResolvesWavelengths:
             that contradict them.
         """
         blocks = self.locate(X, wavelengths, fitting=fitting)
-        if self.warns_of_signal:
-            _warn_constant(blocks)
+        dead = dead_rows(blocks) if fitting else np.concatenate([constant_rows(block.values) for block in blocks])
         if not getattr(self, "align", True):
+            self._warn_dead(dead, fitting=fitting)
             return whole_blocks(blocks)
         if fitting:
-            self.alignment_, blocks = Alignment.fit(blocks)
-            _warn_dropped(self.alignment_)
-            self.signal_ = SignalKind.fit(blocks[0].values)
-            return blocks
+            self._warn_dead(dead, fitting=True)
+            return [self._learn(blocks, living_rows(blocks))]
         aligned, filled = self.alignment_.align(blocks)
         if filled.any() or not all(self.alignment_.is_on_axis(block.wavelengths) for block in blocks):
             self._report_alignment(blocks, filled)
-        if self.warns_of_signal and self.signal_ is not None:
-            self._report_signal(self.signal_, aligned)
+        if self.warns_of_signal:
+            if self.signal_ is not None:
+                dead |= self.signal_.dead(aligned.values)
+                self._report_signal(self.signal_, aligned, ~dead)
+            self._warn_dead(dead, fitting=False)
         return [aligned]
+
+    def _learn(self, blocks: list[Spectra], living: NDArray[np.intp]) -> Spectra:
+        """Learn axis and kind of signal from the living spectra; return all of them on the axis."""
+        n_spectra = sum(map(len, blocks))
+        if len(living) == n_spectra:
+            self.alignment_, (aligned,) = Alignment.fit(blocks)
+        else:
+            self.alignment_, (alive,) = Alignment.fit(take_rows(blocks, living))
+            others = np.setdiff1d(np.arange(n_spectra), living)
+            values = np.empty((n_spectra, alive.wavelengths.size), dtype=alive.values.dtype)
+            values[living] = alive.values
+            values[others] = self.alignment_.align(take_rows(blocks, others))[0].values
+            aligned = Spectra(values, alive.wavelengths)
+        _warn_dropped(self.alignment_)
+        self.signal_ = SignalKind.fit(aligned.values[living])
+        return aligned
 
     def locate(self, X: Any, wavelengths: Any = None, *, fitting: bool = False) -> list[Spectra]:
         """Return blocks of checked spectra on their own axes, in nm, ascending; NaN where a point is missing.
@@ -317,7 +325,10 @@ class ResolvesWavelengths:
                 for attribute in ("n_features_in_", "feature_names_in_"):
                     self.__dict__.pop(attribute, None)
             return blocks_on_own_grids(X, wavelengths, self.axis_unit)
-        axis = given_axis((wavelengths, self.wavelengths), getattr(X, "columns", None), self.axis_unit)
+        try:
+            axis = given_axis((wavelengths, self.wavelengths), getattr(X, "columns", None), self.axis_unit)
+        except SpectralAxisError as error:
+            raise SpectralAxisError(turned_table(X) or str(error)) from error
         # Another grid than the fitted one is legal where its wavelengths come with the spectra.
         own_axis = axis is not None and (wavelengths is not None or self.wavelengths is None)
         values = as_table(X)
@@ -367,15 +378,32 @@ class ResolvesWavelengths:
                 stacklevel=_stacklevel(),
             )
 
-    def _report_signal(self, signal: SignalKind, aligned: Spectra) -> None:
-        """Warn where spectra are another kind of signal than those of the calibration."""
-        strange = signal.strange(aligned.values)
+    def _report_signal(self, signal: SignalKind, aligned: Spectra, alive: NDArray[np.bool_]) -> None:
+        """Warn where living spectra are another kind of signal than those of the calibration."""
+        strange = signal.strange(aligned.values) & alive
         if not strange.any():
             return
         warnings.warn(
             f"{np.count_nonzero(strange)} of {len(aligned)} spectra, first row {int(np.argmax(strange))}, are another kind of "
             f"signal than the calibration spectra: {signal.explanation(aligned.values[strange])}. Their predictions mean nothing "
             "unless they are converted to what the calibration was made of.",
+            UserWarning,
+            stacklevel=_stacklevel(),
+        )
+
+    def _warn_dead(self, dead: NDArray[np.bool_], *, fitting: bool) -> None:
+        """Warn of spectra that hold no signal, by row."""
+        if not self.warns_of_signal or not dead.any():
+            return
+        rows = np.flatnonzero(dead)
+        named = ", ".join(map(str, rows[:_NAMED])) + (", ..." if len(rows) > _NAMED else "")
+        remedy = (
+            "Drop them together with their reference values: a model that is calibrated on them predicts worse"
+            if fitting
+            else "Their predictions mean nothing; measure them again"
+        )
+        warnings.warn(
+            f"{len(rows)} of {len(dead)} spectra hold no signal (constant, or noise alone): row{'s' * (len(rows) > 1)} {named}. {remedy}.",
             UserWarning,
             stacklevel=_stacklevel(),
         )
@@ -404,18 +432,3 @@ def _warn_dropped(alignment: Alignment) -> None:
             SpectralAxisWarning,
             stacklevel=_stacklevel(),
         )
-
-
-def _warn_constant(blocks: list[Spectra]) -> None:
-    start = 0
-    for block in blocks:
-        rows = constant_rows(block.values)
-        if len(rows):
-            warnings.warn(
-                f"row {start + rows[0]} is constant ({block.values[rows[0], 0]:g} at all wavelengths), and says nothing of its sample; "
-                f"{sum(len(constant_rows(b.values)) for b in blocks)} such rows. Drop them.",
-                UserWarning,
-                stacklevel=_stacklevel(),
-            )
-            return
-        start += len(block)

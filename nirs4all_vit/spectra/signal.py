@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralInputError
+from .data import Spectra
 
 #: What files hold where nothing was measured (deleted channels of OPUS and ASD files, of netCDF, of databases).
 _FILL_VALUES = (-9999.0, -999.0, -99999.0, -32768.0, 9999.0, 99999.0)
@@ -32,6 +33,8 @@ _CORRELATION, _CLOSEST, _FURTHEST = 2.0, 0.1, 0.5
 _MANY, _FAR = 5, 3.0
 #: A mean below this share of the standard deviation is zero: a centred spectrum.
 _CENTRED = 1e-4
+#: A spectrum smaller than this share of the others, and of another shape where that is known, is noise.
+_DEAD, _DEAD_CORRELATION = 0.01, 0.5
 #: Correlations from which a spectrum is said to be a derivative of the calibration's, and below which it is unlike it.
 _ALIKE, _UNLIKE = 0.6, 0.5
 
@@ -117,12 +120,51 @@ def _fill_value(row: NDArray[Any]) -> int | None:
     return None
 
 
-def constant_rows(values: NDArray[Any]) -> NDArray[np.intp]:
-    """Return the rows whose values are all the same."""
+def constant_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Tell which rows have the same value at all wavelengths, (n,)."""
     if values.shape[1] < 2:
-        return np.empty(0, np.intp)
+        return np.zeros(len(values), dtype=bool)
     # Missing points say nothing either way; no row lacks all.
-    return np.flatnonzero(np.fmax.reduce(values, axis=1) == np.fmin.reduce(values, axis=1))
+    return np.asarray(np.fmax.reduce(values, axis=1) == np.fmin.reduce(values, axis=1))
+
+
+def dead_rows(blocks: Sequence[Spectra]) -> NDArray[np.bool_]:
+    """Tell which calibration spectra hold no signal, (n_spectra,): constant ones, and noise at a hundredth of the usual size.
+
+    Parameters
+    ----------
+    blocks : sequence of Spectra
+        On a 1-D axis each; NaN where a point is missing.
+
+    Returns
+    -------
+    ndarray of shape (n_spectra,), bool
+        Noise is told from weak spectra by its shape where all spectra share one axis.
+    """
+    dead = np.concatenate([constant_rows(block.values) for block in blocks])
+    if blocks[0].wavelengths.size < _FEWEST or np.count_nonzero(~dead) < _FEWEST:
+        return dead
+    # In units of the largest value, so that no square overflows or vanishes.
+    unit = max(float(np.nanmax(np.abs(block.values))) for block in blocks) or 1.0
+    scaled = [block.values.astype(np.float64) / unit for block in blocks]
+    size = np.concatenate([np.nanstd(part, axis=1) for part in scaled])
+    small = ~dead & (size < _DEAD * np.median(size[~dead]))
+    if not small.any():
+        return dead
+    if len(blocks) > 1:
+        return dead | small
+    usual = np.nanmean(scaled[0][~(dead | small)], axis=0)
+    for row in np.flatnonzero(small):
+        both = ~np.isnan(scaled[0][row]) & ~np.isnan(usual)
+        alike = np.corrcoef(scaled[0][row][both], usual[both])[0, 1] if usual[both].std() > 0 else 0.0
+        dead[row] = not alike >= _DEAD_CORRELATION
+    return dead
+
+
+def living_rows(blocks: Sequence[Spectra]) -> NDArray[np.intp]:
+    """Return the calibration spectra that statistics are made of: those that hold a signal, or all where fewer than two do."""
+    alive = ~dead_rows(blocks)
+    return np.flatnonzero(alive) if np.count_nonzero(alive) > 1 else np.arange(len(alive))
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +221,14 @@ class SignalKind:
         if len(values) >= _MANY and odd.any() and odd.mean() < 0.5:
             odd[odd] = self._beyond(values[odd], _FAR)
         return odd
+
+    def dead(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Tell which of complete spectra (n, L) are noise beside those of the calibration."""
+        small = np.asarray(values.std(axis=1, dtype=np.float64) < _DEAD * self.size[0])
+        if small.any():
+            correlation = _numbers(values[small], self.mean)[3]
+            small[small] = correlation < _DEAD_CORRELATION
+        return small
 
     def _beyond(self, values: NDArray[Any], factor: float) -> NDArray[np.bool_]:
         level, size, negative, correlation = _numbers(values, self.mean)

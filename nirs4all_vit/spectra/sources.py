@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError
-from .data import is_monotonic, parse_axis_labels, to_nanometres
+from .data import GROUPED, parse_axis_labels, refuse_thousands, to_nanometres
 from .excel import EXCEL_SUFFIXES, OLD_SUFFIXES, open_excel
 from .instruments import InstrumentSpectra, is_instrument_path, read_instruments
+from .order import is_ordered
 from .signal import check_values
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
 #: Suffixes that are read.
 SOURCE_SUFFIXES = (*TABLE_SUFFIXES, ".npy")
+
+#: "1,100.5" and "1.100,5": a mark of thousands and another of decimals.
+_BOTH_MARKS = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:\.\d{3})+,\d+")
 
 # Values taken at a time (8 MB), and characters that a file of wavelengths may have.
 _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
@@ -35,6 +40,11 @@ class SpectralArray:
     path: Path
     wavelengths: NDArray[np.float64]
     values: NDArray[np.generic]
+
+    @property
+    def n_spectra(self) -> int:
+        """Rows of the file."""
+        return len(self.values)
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
         """Yield blocks of checked spectra, float64; NaN where a point is missing."""
@@ -70,7 +80,8 @@ def open_source(
     axis_unit : {"auto", "nm", "cm-1", "um"}
         Unit of the axis.
     wavelengths : Path, optional
-        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, blanks or lines.
+        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, semicolons, blanks or lines. A comma
+        is a decimal sign where there are as many numbers then as the spectra have points.
     drop : sequence of str
         Columns of a table that are no wavelengths.
     drop_missing : bool
@@ -99,7 +110,7 @@ def open_source(
         raise SpectralInputError(f"{path.name}: shape {values.shape}; it must be (spectra, wavelengths).")
     if wavelengths is None:
         raise SpectralAxisError(f"{path.name} holds no axis; give a file that does: --wavelengths FILE.")
-    axis = _read_axis(wavelengths, axis_unit)
+    axis = _read_axis(wavelengths, axis_unit, values.shape[1])
     if axis.size != values.shape[1]:
         raise SpectralAxisError(f"{path.name}: {values.shape[1]} columns, but {wavelengths.name} has {axis.size}.")
     return SpectralArray(path, axis, values)
@@ -146,22 +157,51 @@ def _mapped(path: Path) -> NDArray[np.generic]:
     return values
 
 
-def _read_axis(path: Path, axis_unit: str) -> NDArray[np.float64]:
-    unit = axis_unit
+def _read_axis(path: Path, axis_unit: str, n_points: int) -> NDArray[np.float64]:
+    unit, words = axis_unit, []
     if path.name.lower().endswith(".npy"):
         axis = np.asarray(_mapped(path), dtype=np.float64).ravel()
     else:
         with open(path, encoding="utf-8-sig", errors="replace") as file:
-            words = file.read(_LONGEST_AXIS).replace(",", " ").replace(";", " ").split()
+            text = file.read(_LONGEST_AXIS)
+        try:
+            words = _numbers(text, n_points)
+        except SpectralAxisError as error:
+            raise SpectralAxisError(f"{path.name}: {error}") from error
         parsed = parse_axis_labels(words)
         if parsed is None:
             raise SpectralAxisError(f"{path.name} does not hold wavelengths: numbers and nothing else.")
         axis, written = parsed
         unit = written if axis_unit == "auto" else axis_unit
     try:
+        if words:
+            refuse_thousands(words, axis, unit)
         nanometres = to_nanometres(axis, unit)
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{path.name}: {error}") from error
-    if not is_monotonic(nanometres):
+    if not is_ordered(nanometres):
         raise SpectralAxisError(f"{path.name} neither ascends nor descends.")
     return nanometres
+
+
+def _numbers(text: str, n_points: int) -> list[str]:
+    """Return the numbers of a text, one per point of the spectra, where commas part them or are their decimal sign.
+
+    By a `SpectralAxisError`, refuse numbers with marks of thousands, and what may be such.
+    """
+    words = [word.strip(",") for word in re.split(r"[;\s]+", text) if word.strip(",")]
+    listed = [number for word in words for number in word.split(",") if number]
+    if len(listed) == n_points:
+        words = listed
+    marked = next((word for word in words if _BOTH_MARKS.fullmatch(word)), None)
+    if marked is not None:
+        raise SpectralAxisError(f"{marked!r} has a mark of thousands; write numbers without such marks.")
+    plain = next((word for word in words if word.isdigit() and len(word) < 4), None)
+    grouped = next((word for word in words if GROUPED.fullmatch(word)), None)
+    if plain is not None and grouped is not None:
+        raise SpectralAxisError(
+            f"{grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+        )
+    if len(words) != n_points or any(word.count(",") > 1 for word in words):
+        return listed
+    return [word.replace(",", ".") for word in words]

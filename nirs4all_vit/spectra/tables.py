@@ -10,6 +10,7 @@ import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,69 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
-from .data import GROUPED, guess_axis_unit, is_monotonic, parse_axis_labels, to_nanometres
+from .data import GROUPED, are_column_numbers, guess_axis_unit, is_upright_axis, parse_axis_labels, to_nanometres
 from .instrument_files import has_instrument_suffix
+from .lines import LONGEST_LINE, BoundedLines
+from .order import is_ordered
 from .signal import check_values
 
 if TYPE_CHECKING:
     import pandas as pd
-
-#: Characters of a line, at most: some hundred thousand values.
-LONGEST_LINE = 1 << 22
-
-
-class BoundedLines(io.RawIOBase):
-    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
-
-    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
-    it. A line has at most `longest` bytes.
-    """
-
-    def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
-        super().__init__()
-        self.path, self.longest, self._run, self._line, self._open = Path(path), longest, 0, 1, False
-        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
-        self._file = opener(self.path, "rb")
-
-    def readable(self) -> bool:
-        """Tell that it can be read."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read into a buffer.
-
-        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
-        """
-        content = self._file.read(min(len(buffer), self.longest))
-        # Old files end lines by a carriage return alone.
-        first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
-        end = max(content.rfind(b"\n"), content.rfind(b"\r"))
-        if self._run + first > self.longest:
-            self._refuse(f"longer than {self.longest:,} characters; not a table of spectra")
-        if self._open or b'"' in content:
-            self._check_quotes(content)
-        self._line += content.count(b"\n")
-        self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
-        buffer[: len(content)] = content
-        return len(content)
-
-    def _check_quotes(self, content: bytes) -> None:
-        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
-        for i, line in enumerate(content.split(b"\n")):
-            if i and self._open:
-                self._line += i - 1
-                self._refuse("a quote that is not closed")
-            self._open ^= line.count(b'"') % 2 == 1
-
-    def _refuse(self, what: str) -> None:
-        raise SpectralInputError(f"{self.path.name}, line {self._line}: {what}.")
-
-    def close(self) -> None:
-        """Close the file."""
-        if not self.closed:
-            self._file.close()
-        super().close()
-
 
 #: Suffixes that are read, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
@@ -88,6 +34,17 @@ TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
 #: "0,31": a decimal comma.
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
+
+#: How files begin that are no text, and what to do with them.
+_GZIP = b"\x1f\x8b"
+_OTHER_FORMATS = {
+    b"PK\x03\x04": "a workbook (.xlsx, .ods) or an archive, not a table of text; save the sheet as CSV in UTF-8",
+    b"\xd0\xcf\x11\xe0": "a workbook (.xls), not a table of text; save the sheet as CSV in UTF-8",
+    b"PAR1": "a Parquet file; let its name end in .parquet",
+    _GZIP: "gzipped; let its name end in .csv.gz",
+}
+#: What pandas calls an index without a name.
+_INDEX = "__index_level_"
 
 #: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
 MOST_WAVELENGTHS = 50_000
@@ -127,6 +84,11 @@ class SpectralTable:
     n_columns: int = 0
     delimiter: str = ","
     decimal: str = "."
+
+    @property
+    def n_spectra(self) -> int | None:
+        """Rows of a Parquet file; None where only reading tells."""
+        return int(_parquet(self.path).metadata.num_rows) if self.path.name.lower().endswith(".parquet") else None
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
         """Yield blocks of checked spectra, float64, in ascending order of wavelength; NaN where a cell is empty.
@@ -171,7 +133,7 @@ class SpectralTable:
                 bad |= written.str.contains(".", regex=False)
             bad &= text.notna()
             row = int(np.flatnonzero(bad)[0]) if bad.any() else 0
-            odd = {",": ".", ".": ","}[self.decimal] in written.iloc[row]
+            odd = {",": ".", ".": ","}[self.decimal] in str(text.iloc[row])
             hint = (
                 f"; values must be numbers with a decimal {'comma' if self.decimal == ',' else 'point'}" if odd else ""
             )
@@ -206,7 +168,7 @@ class SpectralTable:
 
 
 def open_table(
-    path: str | Path, axis_unit: str = "auto", drop: Sequence[str] = (), *, drop_missing: bool = False
+    path: str | Path, axis_unit: str = "auto", drop: Sequence[str] | None = (), *, drop_missing: bool = False
 ) -> SpectralTable:
     """Open a table of spectra and read its axis.
 
@@ -216,8 +178,8 @@ def open_table(
         ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
-    drop : sequence of str
-        Columns that are no wavelengths, to be passed over.
+    drop : sequence of str, or None
+        Columns that are no wavelengths, to be passed over; None: whoever reads the file cannot name any, and errors do not say so.
     drop_missing : bool
         Some of these may be missing.
 
@@ -240,6 +202,7 @@ def open_table(
     if is_parquet:
         labels = [str(label) for label in _parquet(path).schema_arrow.names]
     else:
+        _refuse_other_formats(path)
         lines = _first_lines(path)
         header = lines[0]
         if not header.strip():
@@ -251,8 +214,9 @@ def open_table(
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
             "a spectrum: turn the table if they are columns."
         )
+    passed_over = drop or ()
     if drop_missing:
-        drop = [name for name in drop if name in labels]
+        passed_over = [name for name in passed_over if name in labels]
     cells = [
         _split(f"{path.name}, line {i}", line, delimiter) for i, line in enumerate(lines[1:], start=2) if line.strip()
     ]
@@ -261,20 +225,25 @@ def open_table(
             labels.append("")  # a delimiter at the end of each row, but of the header
         if len(cells[0]) != len(labels):
             raise SpectralInputError(f"{path.name}, line 2: {len(cells[0])} values under {len(labels)} columns.")
-    nameless = _nameless(labels, cells, drop)
-    n_columns, columns = len(labels), _kept(path, labels, drop, nameless)
+    nameless = _nameless(labels, cells, passed_over)
+    n_columns, columns = len(labels), _kept(path, labels, passed_over, nameless)
     if columns is not None:
         labels = [labels[i] for i in columns]
         cells = [[row[i] for i in columns if i < len(row)] for row in cells]
     decimal = "." if delimiter == "," else _decimal(path, labels, cells)
     parsed = parse_axis_labels(labels)
+    if parsed is None or are_column_numbers(parsed[0]):
+        _refuse_turned(path, labels, cells)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         where = path.name if is_parquet else f"{path.name}, line 1"
+        remedy = "Take columns of ids or targets out of the file"
+        if drop is not None:
+            remedy = f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}"
         between = "" if is_parquet else ", with ',', ';' or a tab between columns"
         raise SpectralInputError(
             f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
-            f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}."
+            f"{remedy}."
         )
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
@@ -291,12 +260,12 @@ def open_table(
         wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{path.name}: the header is not a wavelength axis: {error}") from error
-    if not is_monotonic(wavelengths):
+    if not is_ordered(wavelengths):
         raise SpectralAxisError(
             f"{path.name}: the header is not a wavelength axis: it neither ascends nor descends (no header at all?)."
         )
     warn_if_cut(path)
-    order = np.argsort(wavelengths) if wavelengths[0] > wavelengths[-1] else None
+    order = np.argsort(wavelengths) if (np.diff(wavelengths) < 0).any() else None
     return SpectralTable(
         path,
         wavelengths if order is None else wavelengths[order],
@@ -308,6 +277,32 @@ def open_table(
         delimiter,
         decimal,
     )
+
+
+def _refuse_other_formats(path: Path) -> None:
+    """Refuse workbooks and the like under whatever name, whole or cut."""
+    with open(path, "rb") as file:
+        start = file.read(8)
+    for magic, remedy in _OTHER_FORMATS.items():
+        if start.startswith(magic) and not (magic == _GZIP and path.name.lower().endswith(".gz")):
+            raise SpectralInputError(f"{path.name} is {remedy}.")
+
+
+def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Refuse a table whose spectra are columns."""
+    columns = {labels[0]: [row[0].strip() for row in cells if row]}
+    if path.name.lower().endswith(".parquet"):
+        # The index of a data frame comes last.
+        names = _parquet(path).schema_arrow.names
+        frame = next(_batches(path, _SAMPLED_LINES, list({names[0], names[-1]})), None)
+        columns = {} if frame is None else {str(name): column.tolist() for name, column in frame.items()}
+    for name, values in columns.items():
+        if is_upright_axis(name, values, [label for label in labels if label != name]):
+            where = "the index" if name.startswith(_INDEX) else f"column {name[:40]!r}"
+            raise SpectralInputError(
+                f"{path.name}: wavelengths run down {where}, and spectra are columns; turn the table: a row per spectrum, the "
+                "wavelengths in the header."
+            )
 
 
 def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Sequence[str]) -> tuple[int, ...]:
@@ -352,9 +347,7 @@ def _kept(path: Path, labels: Sequence[str], drop: Sequence[str], nameless: Sequ
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
     # The index that pandas writes beside the columns, under a name that nobody gave.
     columns = [
-        i
-        for i, label in enumerate(labels)
-        if label not in drop and not label.startswith("__index_level_") and i not in nameless
+        i for i, label in enumerate(labels) if label not in drop and not label.startswith(_INDEX) and i not in nameless
     ]
     if not columns:
         raise SpectralInputError(f"{path.name}: all columns are dropped; the header must hold the axis.")
@@ -369,16 +362,7 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     longest = min(LONGEST_LINE, 4096 + 64 * table.n_columns)
     name = table.path.name
     if name.lower().endswith(".parquet"):
-        import pyarrow as pa
-
-        file = _parquet(table.path)
-        try:
-            for batch in file.iter_batches(batch_size=rows):
-                # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
-                yield batch.to_pandas(ignore_metadata=True)
-        except (OSError, ValueError, pa.ArrowException) as error:
-            reason = str(error).splitlines()[0].rstrip(".")
-            raise SpectralInputError(f"{name} is damaged: {reason}; fetch it again.") from error
+        yield from _batches(table.path, rows)
         _release()
         return
     try:
@@ -401,10 +385,37 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SpectralInputError(f"{name} is cut or not a gzip file: {error}.") from error
+        raise SpectralInputError(
+            f"{name} is cut or not a gzip file: {str(error).rstrip('.')}; fetch it again."
+        ) from error
     except pd.errors.ParserError as error:
         reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
         raise SpectralInputError(f"{name}: {reason}.") from error
+
+
+def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterator[pd.DataFrame]:
+    """Yield blocks of rows of a Parquet file."""
+    import pyarrow as pa
+
+    try:
+        for batch in _parquet(path).iter_batches(batch_size=rows, columns=columns):
+            # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+            yield _numeric(batch.to_pandas(ignore_metadata=True))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise SpectralInputError(f"{path.name} is damaged: {reason}; fetch it again.") from error
+
+
+def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make columns of decimals, and those without a single value, float64."""
+    import pandas as pd
+
+    for i, dtype in enumerate(frame.dtypes):
+        column = frame.iloc[:, i]
+        if pd.api.types.is_numeric_dtype(dtype) or not all(isinstance(value, Decimal) for value in column.dropna()):
+            continue
+        frame.isetitem(i, pd.to_numeric(column, errors="coerce").to_numpy(np.float64))
+    return frame
 
 
 def _first_lines(path: Path) -> list[str]:
@@ -421,7 +432,9 @@ def _first_lines(path: Path) -> list[str]:
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text; save it as CSV in UTF-8.") from error
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise SpectralInputError(f"{path.name} is cut or not a gzip file: {error}.") from error
+        raise SpectralInputError(
+            f"{path.name} is cut or not a gzip file: {str(error).rstrip('.')}; fetch it again."
+        ) from error
 
 
 def _parquet(path: Path) -> Any:
@@ -436,7 +449,7 @@ def _parquet(path: Path) -> Any:
         raise
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
-        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
+        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}; fetch it again.") from error
 
 
 def _release() -> None:

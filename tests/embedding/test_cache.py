@@ -92,14 +92,48 @@ def test_memory_is_bounded() -> None:
     assert set(memory.rows) == {keys[0], *keys[-9:]}
 
 
+def test_a_folder_is_bounded(tmp_path: Path) -> None:
+    """Oldest rows go first, what is put at once counts too, and the file does not grow on."""
+    limit = 400_000
+    disk = cache._Disk(tmp_path, limit)
+    keys = [(b"space", i.to_bytes(2, "big")) for i in range(600)]
+    vectors = {key: np.full(1000, i, dtype=np.float32) for i, key in enumerate(keys)}
+    for key in keys[:300]:
+        disk.put({key: vectors[key]})
+        assert disk.path.stat().st_size <= 1.2 * limit
+        assert key in disk.get([key], 1000)
+    kept = disk.get(keys, 1000)
+    assert 60 <= len(kept) <= 100
+    assert set(kept) == set(keys[300 - len(kept) : 300])
+    disk.put({key: vectors[key] for key in keys[300:]})
+    assert disk.path.stat().st_size <= 1.2 * limit
+    kept = disk.get(keys, 1000)
+    assert 60 <= len(kept) <= 100
+    assert set(kept) == set(keys[-len(kept) :])
+    assert all(np.array_equal(kept[key], vectors[key]) for key in kept)
+
+
+def test_a_row_larger_than_the_folder_is_not_kept_for_ever(tmp_path: Path) -> None:
+    disk = cache._Disk(tmp_path, 20_000)
+    for i in range(5):
+        disk.put({(b"space", bytes([i])): np.zeros(10_000, dtype=np.float32)})
+        assert disk.path.stat().st_size < 150_000
+
+
+def test_the_file_without_bounds_of_earlier_releases_goes(tmp_path: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
+    (tmp_path / "embeddings.sqlite").write_bytes(b"old")
+    SpectralEmbedder(wavelengths=nm, cache=tmp_path).fit(spectra)
+    assert [path.name for path in tmp_path.iterdir()] == ["embeddings-2.sqlite"]
+
+
 def test_damage_on_disk_is_no_answer(encoded: list[int], tmp_path: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
     embedder = SpectralEmbedder(wavelengths=nm, cache=tmp_path)
     expected = embedder.fit_transform(spectra)
-    with sqlite3.connect(tmp_path / "embeddings.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "embeddings-2.sqlite") as connection:
         connection.execute("UPDATE rows SET vector = zeroblob(length(vector))")
     assert np.array_equal(embedder.transform(spectra), expected)
     assert encoded == [len(spectra)] * 2
-    (tmp_path / "embeddings.sqlite").write_bytes(b"no database" * 1000)
+    (tmp_path / "embeddings-2.sqlite").write_bytes(b"no database" * 1000)
     with pytest.warns(UserWarning, match="cannot be used .*clear_cache"):
         assert np.array_equal(embedder.transform(spectra), expected)
     embedder.clear_cache()
@@ -111,7 +145,7 @@ def test_damage_on_disk_is_no_answer(encoded: list[int], tmp_path: Path, spectra
 def test_a_vector_of_another_spectrum_is_no_answer(tmp_path: Path, spectra: np.ndarray, nm: np.ndarray) -> None:
     embedder = SpectralEmbedder(wavelengths=nm, adapt=False, cache=str(tmp_path))
     before = embedder.fit_transform(spectra[:2])
-    with sqlite3.connect(tmp_path / "embeddings.sqlite") as connection:
+    with sqlite3.connect(tmp_path / "embeddings-2.sqlite") as connection:
         (a, *first), (b, *second) = connection.execute("SELECT row, vector, checksum FROM rows").fetchall()
         for row, content in ((a, second), (b, first)):
             connection.execute("UPDATE rows SET vector = ?, checksum = ? WHERE row = ?", (*content, row))

@@ -141,7 +141,7 @@ def test_two_runs_on_one_target(tmp_path: Path) -> None:
     [
         (X, None, SpectralAxisError, r"s\.npy holds no axis; give a file that does: --wavelengths FILE"),
         (X, NM[:-1], SpectralAxisError, r"s\.npy: 60 columns, but axis\.npy has 59"),
-        (X, NM[::-1][[0, 2, 1, *range(3, 60)]], SpectralAxisError, r"axis\.npy neither ascends nor descends"),
+        (X, 1000 + 900 * X[0], SpectralAxisError, r"axis\.npy neither ascends nor descends"),
         (X, np.array(["a"] * 60), SpectralInputError, r"axis\.npy is not an array of numbers"),
         (X, np.zeros(60), SpectralAxisError, r"axis\.npy: .*"),
         (X[0], NM, SpectralInputError, r"s\.npy: shape \(60,\); it must be \(spectra, wavelengths\)"),
@@ -178,9 +178,45 @@ def test_text_axes(tmp_path: Path) -> None:
         (tmp_path / "axis.txt").write_text(text, "utf-8")
         if "nm" in text:
             with pytest.raises(SpectralAxisError, match=r"axis\.txt does not hold wavelengths"):
-                sources._read_axis(tmp_path / "axis.txt", "auto")
+                sources._read_axis(tmp_path / "axis.txt", "auto", 3)
         else:
-            np.testing.assert_allclose(sources._read_axis(tmp_path / "axis.txt", "auto"), [1100, 1101, 1102])
+            np.testing.assert_allclose(sources._read_axis(tmp_path / "axis.txt", "auto", 3), [1100, 1101, 1102])
+
+
+@pytest.mark.parametrize(
+    ("text", "n_points", "axis"),
+    [
+        ("1100,5\n1101\n1101,5\n", 3, [1100.5, 1101, 1101.5]),
+        ("1100,125;1101,125;1102,125", 3, [1100.125, 1101.125, 1102.125]),
+        ("1100,5, 1101,5, 1102,5", 3, [1100.5, 1101.5, 1102.5]),
+        ("0,998\n1,002\n1,006", 3, [998, 1002, 1006]),
+        ("1100.5,1101.5,1102.5", 3, [1100.5, 1101.5, 1102.5]),
+        ("1100,1101,1102\n", 3, [1100, 1101, 1102]),
+        ("1100,1101,\n1102,1103\n", 4, [1100, 1101, 1102, 1103]),
+        ("900,905.5", 2, [900, 905.5]),
+    ],
+)
+def test_decimal_commas_of_text_axes(text: str, n_points: int, axis: list, tmp_path: Path) -> None:
+    (tmp_path / "axis.txt").write_text(text, "utf-8")
+    np.testing.assert_allclose(sources._read_axis(tmp_path / "axis.txt", "auto", n_points), axis)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,100.5\n1,101.5\n1,102.5", "'1,100.5' has a mark of thousands"),
+        ("1.100,5\n1.101,5\n1.102,5", "'1.100,5' has a mark of thousands"),
+        ("998\n999\n1,000", "'1,000' beside '998' looks like a mark of thousands"),
+        ("998\n999\n1.000", "'1.000' beside '998' looks like a mark of thousands"),
+        ("9,091\n9,080\n9,070", "can be .* micrometres, or 9091 with a thousands mark"),
+        ("9.091\n9.080\n9.070", "can be .* micrometres, or 9091 with a thousands mark"),
+    ],
+)
+def test_marks_of_thousands_in_text_axes(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "axis.txt").write_text(text, "utf-8")
+    np.save(tmp_path / "s.npy", X[:, :3])
+    with pytest.raises(SpectralAxisError, match=rf"^axis\.txt: .*{message}"):
+        embed_file(tmp_path / "s.npy", tmp_path / "z.npy", wavelengths=tmp_path / "axis.txt")
 
 
 @pytest.mark.slow

@@ -301,7 +301,8 @@ assert sum(c.__name__ == "SpectralEmbedderController" for c in CONTROLLER_REGIST
         (NM[::-1], True),
         (np.arange(60), False),
         (1e7 / X[0], False),
-        (np.r_[NM, NM[:1] + 1], False),
+        (np.r_[NM, NM[:1] + 1], True),  # a sensor of its own
+        (1000 + 900 * X[0], False),
         ([np.inf, 1100.0], False),
     ],
 )

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from nirs4all_vit import SpectralEmbedder, SpectralInputError
-from nirs4all_vit.spectra.signal import SignalKind, check_values
+from nirs4all_vit.heads import make_spectral_pipeline
+from nirs4all_vit.spectra.data import Spectra
+from nirs4all_vit.spectra.signal import SignalKind, check_values, dead_rows, living_rows
 from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 2498.0, 200)
@@ -122,8 +124,79 @@ def test_constant_rows_are_named_and_finite() -> None:
     spoilt[[5, 9]] = 0.0
     spoilt[9, 20] = np.nan
     embedder = SpectralEmbedder(wavelengths=NM).fit(X)
-    with pytest.warns(UserWarning, match=r"row 5 is constant \(0 at all wavelengths\).* 2 such rows"):
+    with pytest.warns(UserWarning, match=r"2 of 30 spectra hold no signal.*: rows 5, 9\. .*measure them again"):
         assert np.isfinite(embedder.transform(spoilt)).all()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         embedder.transform(NEW)
+
+
+NOISE = np.random.default_rng(0).normal(0.0, 3e-4, NM.size)
+DEAD = {"zero": np.zeros(NM.size), "constant": np.full(NM.size, 0.4), "noise": NOISE, "dark": 0.02 + NOISE}
+
+
+@pytest.mark.parametrize("kind", DEAD)
+def test_a_dead_spectrum_does_not_count_in_fit(kind: str) -> None:
+    """Nor does it in the limits of novelty; it is named, and so it is in transform."""
+    settings = {"readout": "mean", "robust": True, "on_outlier": "warn", "wavelengths": NM}
+    alone = SpectralEmbedder(**settings).fit(np.delete(X, 7, axis=0))
+    spoilt = X.copy()
+    spoilt[7] = DEAD[kind]
+    with pytest.warns(UserWarning, match=r"1 of 40 spectra hold no signal.*: row 7\. Drop them") as messages:
+        embedder = SpectralEmbedder(**settings).fit(spoilt)
+    assert len(messages) == 1
+    np.testing.assert_allclose(embedder.transform(NEW), alone.transform(NEW), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(embedder.alignment_.mean, alone.alignment_.mean)
+    np.testing.assert_allclose(embedder.novelty_.q_limit, alone.novelty_.q_limit, rtol=1e-6)
+    np.testing.assert_allclose(embedder.calibration_space_.mean, alone.calibration_space_.mean, atol=1e-5)
+    assert embedder.signal_.size == alone.signal_.size
+    fresh = NEW.copy()
+    fresh[[2, 11]] = DEAD[kind]
+    with pytest.warns(
+        UserWarning, match=r"2 of 30 spectra hold no signal.*: rows 2, 11\. Their predictions"
+    ) as messages:
+        embedder.set_params(on_outlier="ignore").transform(fresh)
+    assert len(messages) == 1
+
+
+def test_a_dead_spectrum_leaves_calibrations_as_they_are() -> None:
+    """One zero among 60 spectra with 1 % of noise used to multiply the error of the ridge."""
+    rng = np.random.default_rng(1)
+    calibration, fresh = make_spectra(NM, 60, 0), make_spectra(NM, 60, 1)
+    y, expected = (x[:, 120] - x[:, 60] + 0.3 * x[:, 170] for x in (calibration, fresh))
+    spoilt = calibration.copy()
+    spoilt[7] = 0.0
+    errors = []
+    for values in (calibration, spoilt):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            predicted = (
+                make_spectral_pipeline("ridge", NM).fit(values + rng.normal(0, 1e-4, values.shape), y).predict(fresh)
+            )
+        errors.append(float(np.sqrt(np.mean((predicted - expected) ** 2))))
+    assert errors[1] < 1.5 * errors[0]
+
+
+def test_dead_rows_with_missing_points_and_axes_of_their_own() -> None:
+    spoilt = X.copy()
+    spoilt[7] = NOISE
+    spoilt[7:9, 30:40] = np.nan
+    with pytest.warns(UserWarning, match=r"1 of 40 spectra hold no signal.*: row 7\. Drop"):
+        embedder = SpectralEmbedder(readout="mean", wavelengths=NM).fit(spoilt)
+    alone = SpectralEmbedder(readout="mean", wavelengths=NM).fit(np.delete(spoilt, 7, axis=0))
+    np.testing.assert_allclose(embedder.alignment_.mean, alone.alignment_.mean, rtol=1e-12)
+    assert dead_rows([Spectra(row[np.newaxis], NM) for row in spoilt]).nonzero()[0].tolist() == [7]
+
+
+def test_weak_spectra_are_not_dead_and_sets_of_dead_ones_are_taken() -> None:
+    weak = X.copy()
+    weak[3] *= 1e-3
+    assert not dead_rows([Spectra(weak, NM)]).any()
+    assert not dead_rows([Spectra(X * 1e-200, NM)]).any()
+    assert living_rows([Spectra(np.zeros((4, 200)), NM)]).tolist() == [0, 1, 2, 3]
+    assert living_rows([Spectra(np.vstack([np.zeros((3, 200)), X[:1]]), NM)]).tolist() == [0, 1, 2, 3]
+    with pytest.warns(
+        UserWarning, match=r"12 of 12 spectra hold no signal.*: rows 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, \.\.\."
+    ):
+        z = SpectralEmbedder(wavelengths=NM).fit_transform(np.full((12, 200), 0.3))
+    assert np.isfinite(z).all()

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import gzip
+import io
+import re
+import zipfile
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit.cli import main
 from nirs4all_vit.errors import SpectralAxisError, SpectralInputError
 from nirs4all_vit.spectra import tables
 from nirs4all_vit.spectra.tables import open_table
+from tests.conftest import make_spectra
 
 NM = np.linspace(1100.0, 1300.0, 11)
 X = np.random.default_rng(0).normal(0.5, 0.1, (7, 11)).round(6)
@@ -214,3 +223,140 @@ def test_an_empty_cell_is_a_missing_point(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("1300,1200,1100\n1,2,3\n1,,3\n1,2,\nNaN,2,3\n")
     expected = [[3, 2, 1], [3, np.nan, 1], [np.nan, 2, 1], [3, 2, np.nan]]
     np.testing.assert_array_equal(open_table(tmp_path / "t.csv").read(), expected)
+
+
+def turned(names: list[str]) -> pd.DataFrame:
+    """A table whose spectra are columns."""
+    axis = np.arange(1100.0, 1250.0, 5.0)
+    columns = pd.DataFrame(make_spectra(axis, len(names)).T, columns=names)
+    return pd.concat([pd.Series(axis, name="wavelength"), columns], axis=1)
+
+
+@pytest.mark.parametrize("names", [list("abcdef"), list("123456"), ["1101", "1102", "1103", "1104"]])
+@pytest.mark.parametrize(
+    "kind", ["t.csv", "t.csv.gz", "t.parquet", "index.parquet", "nameless.csv", "nameless.parquet"]
+)
+def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Path) -> None:
+    if kind.startswith("nameless") and names[0] == "1101":
+        names = list("abcd")  # nothing tells that table from one with ids beside its axis
+    table, path = turned(names), tmp_path / kind
+    if kind.startswith("nameless"):
+        table = table.set_index("wavelength").rename_axis(None)
+    elif kind.startswith("index"):
+        table = table.set_index("wavelength")
+    if kind.endswith("parquet"):
+        table.to_parquet(path)
+    else:
+        table.to_csv(path, index=kind.startswith("nameless"))
+    with pytest.raises(
+        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; turn the table"
+    ) as told:
+        open_table(path)
+    for other_hint in ("--drop", "no header", "between columns", "micrometres"):
+        assert other_hint not in str(told.value)
+
+
+@pytest.mark.parametrize("names", [list("abcdef"), list("123456"), ["1101", "1102", "1103", "1104"]])
+def test_a_turned_data_frame_gets_one_hint(names: list[str]) -> None:
+    table = turned(names)
+    embedder = SpectralEmbedder(readout="mean")
+    message = r"avelengths run down column 'wavelength', and spectra are columns; turn the table: X.set_index\('wavelength'\).T\."
+    if names[0] == "a":
+        with pytest.warns(UserWarning, match=message) as caught:
+            embedder.fit(table)
+        told = str(caught[0].message)
+    else:
+        with pytest.raises(SpectralAxisError, match=message) as error:
+            embedder.fit(table)
+        told = str(error.value)
+    for other_hint in ("wavelengths=", "drop", "index_col", "not read as"):
+        assert other_hint not in told
+    np.testing.assert_array_equal(embedder.fit(table.set_index("wavelength").T).wavelengths_, table["wavelength"])
+
+
+def test_numbers_of_samples_are_no_wavelengths(tmp_path: Path) -> None:
+    """Beside a header that is an axis they are ids."""
+    table = frame()
+    table = pd.concat([table] * 5, ignore_index=True)
+    table.insert(0, "sample", np.arange(1000, 1000 + len(table)))
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(SpectralInputError, match=r"column 'sample' is not a wavelength; .* --drop 'sample'"):
+        open_table(tmp_path / "t.csv")
+    with pytest.raises(SpectralAxisError, match="column 'sample' is not a wavelength; drop it"):
+        SpectralEmbedder().fit(table)
+
+
+def test_parquet_columns_without_values(tmp_path: Path) -> None:
+    """As empty columns of a CSV: points that all spectra lack."""
+    path = tmp_path / "t.parquet"
+    names = [f"{nm:g}" for nm in NM]
+    empty = {
+        "null": pa.nulls(7),
+        "decimal": pa.array([None] * 7, pa.decimal128(5, 2)),
+        "text": pa.array([None] * 7, pa.string()),
+        "float": pa.array([None] * 7, pa.float64()),
+    }
+    expected = X.copy()
+    expected[:, 3] = np.nan
+    for kind, column in empty.items():
+        columns = [column if i == 3 else pa.array(X[:, i]) for i in range(NM.size)]
+        pq.write_table(pa.table(columns, names=names), path)
+        np.testing.assert_array_equal(open_table(path).read(), expected, err_msg=kind)
+    pq.write_table(pa.table([pa.nulls(7)] * NM.size, names=names), path)
+    with pytest.raises(SpectralInputError, match=r"t\.parquet, row 1: .*100% of its points are missing"):
+        open_table(path).read()
+    decimals = [pa.array([Decimal("0.5"), None, Decimal("0.25")])] * NM.size
+    pq.write_table(pa.table(decimals[:1] + [pa.array([0.5, 1.0, 0.25])] * (NM.size - 1), names=names), path)
+    assert open_table(path).read()[:, 0].tolist() == pytest.approx([0.5, np.nan, 0.25], nan_ok=True)
+    pq.write_table(pa.table([pa.array([None, "x"])] * NM.size, names=names), path)
+    with pytest.raises(SpectralInputError, match=r"t\.parquet, row 2: 'x' is not a number"):
+        open_table(path).read()
+    assert main(["embed", str(path), "-o", str(tmp_path / "o.npy")]) == 1
+
+
+def workbook() -> bytes:
+    """A workbook, as far as it matters: an archive."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", "<sheet/>" * 1000)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["cut", "altered", "longer"])
+@pytest.mark.parametrize("name", ["t.parquet", "t.csv.gz", "t.xlsx", "t.csv"])
+def test_damaged_ends_are_one_sentence(name: str, ending: str, tmp_path: Path, capsys) -> None:
+    path = tmp_path / name
+    if name == "t.parquet":
+        frame().to_parquet(path)
+    elif name == "t.csv.gz":
+        frame().to_csv(path, index=False)
+    else:
+        path.write_bytes(workbook())
+    content = path.read_bytes()
+    n = len(content)
+    damaged = {
+        "cut": [content[:-k] for k in (1, 2, 4, 7, 8, 9, 100, n // 2, n - 6)],
+        "altered": [
+            content[:-k] + bytes([content[-k] ^ 0x55]) + content[len(content) - k + 1 :] for k in (1, 4, 5, 8, 9)
+        ],
+        "longer": [content + b"more of it"],
+    }[ending]
+    remedy = {"t.parquet": "fetch it again", "t.csv.gz": "fetch it again"}.get(name, "save the sheet as CSV in UTF-8")
+    for content in damaged:
+        path.write_bytes(content)
+        with pytest.raises(SpectralInputError, match=rf"{re.escape(name)}.*{remedy}\.$") as told:
+            open_table(path).read()
+        assert "\n" not in str(told.value)
+        assert main(["embed", str(path), "-o", str(tmp_path / "o.npy")]) == 1
+        assert name in capsys.readouterr().err
+
+
+def test_files_under_another_name(tmp_path: Path) -> None:
+    frame().to_parquet(tmp_path / "p.parquet")
+    (tmp_path / "p.parquet").rename(tmp_path / "p.csv")
+    frame().to_csv(tmp_path / "g.csv.gz", index=False)
+    (tmp_path / "g.csv.gz").rename(tmp_path / "g.csv")
+    (tmp_path / "old.csv").write_bytes(b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600))
+    for name, message in (("p", "Parquet file; let its name"), ("g", "gzipped; let its name"), ("old", "a workbook")):
+        with pytest.raises(SpectralInputError, match=rf"{name}\.csv is .*{message}"):
+            open_table(tmp_path / f"{name}.csv")

@@ -13,10 +13,10 @@ from typing import Any
 import joblib
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from ...errors import SpectralInputError
 from ...files import atomic_path, read_checked, write_checksum
+from ...progress import ProgressBar
 from .dataset import SpectralDataset, row_blocks
 
 #: Smoothness and asymmetry: nirs4all's defaults.
@@ -101,7 +101,7 @@ class BaselineCache:
         n_jobs : int, default=1
             Processes.
         progress : bool, default=True
-            Show a progress bar.
+            Show a progress bar, where the standard error is a terminal.
 
         Returns
         -------
@@ -117,7 +117,7 @@ class BaselineCache:
             for dataset, slices in zip(missing, blocks, strict=True)
             for rows in slices
         )
-        bar = tqdm(desc="AsLS", unit="spectra", total=sum(map(len, missing)), disable=not progress)
+        bar = ProgressBar("AsLS", "spectra", sum(map(len, missing)), show=progress)
         with bar, joblib.Parallel(n_jobs=n_jobs, return_as="generator") as parallel:
             results = parallel(tasks)
             for dataset, slices in zip(missing, blocks, strict=True):

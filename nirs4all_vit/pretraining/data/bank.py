@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, lock_folder, read_checked, write_checksum
+from ...progress import tracked
 from ...spectra.instruments import is_instrument_path, read_instruments
 from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
 from .dataset import SpectralDataset, row_blocks
@@ -63,7 +63,7 @@ def load_x_bank(
     """Load the datasets of a folder.
 
     Each is either a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet`` (header = axis in nm or
-    cm-1, either direction; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
+    cm-1, in any order; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
     ``<dataset_id>.json`` beside it, a folder ``<dataset_id>/`` of arrays (`read_folder`), or one of instrument files
     (`read_instruments`) with, optionally, ``metadata.json``; their instrument comes along, and their mode is absorbance. What is not
     a float32 array on an ascending axis is parsed once, block by block, into one that is memory-mapped.
@@ -82,7 +82,7 @@ def load_x_bank(
         made again when its file changes. Without it they lie in a temporary folder until the bank is
         no longer used.
     progress : bool, default=True
-        Show a progress bar.
+        Show a progress bar, where the standard error is a terminal.
 
     Returns
     -------
@@ -104,9 +104,7 @@ def load_x_bank(
         raise FileNotFoundError(f"no dataset {missing[0]!r} in {folder}; there are: {', '.join(sources)}.")
     spool = _Spool(cache)
     bank = XBank()
-    for name in tqdm(
-        sorted(sources) if names is None else names, desc="loading spectra", unit="set", disable=not progress
-    ):
+    for name in tracked(sorted(sources) if names is None else names, "loading spectra", "set", show=progress):
         try:
             if len(sources[name]) > 1:
                 files = ", ".join(path.name for path in sources[name])
@@ -169,8 +167,13 @@ class _Spool:
             if path.is_dir() and not (path / SPECTRA).exists() and is_instrument_path(path):
                 return self._instruments(path)
             return self._folder_of_arrays(path) if path.is_dir() else self._table(path, name)
-        except (SpectralInputError, SpectralAxisError):
+        except SpectralInputError:
             raise
+        except SpectralAxisError as error:
+            if "axis_unit" not in str(error):
+                raise
+            beside = f"{name}/{METADATA}" if path.is_dir() else f"{name}.json"
+            raise SpectralAxisError(f"{error} (The axis_unit of a dataset stands in {beside}.)") from error
         except Exception as error:  # a damaged file fails in as many ways as there are libraries below
             reason = " ".join(str(error).split())[:300]
             raise SpectralInputError(f"{path.name} cannot be read: {type(error).__name__}: {reason}") from error
@@ -221,7 +224,7 @@ class _Spool:
         if dataset is not None:
             warn_if_cut(path)
         else:
-            table = open_table(path, source.get("axis_unit") or "auto")
+            table = open_table(path, source.get("axis_unit") or "auto", drop=None)
             check_counts(path.name, (None, table.wavelengths.size), table.wavelengths, source)
             write_folder(target, table.chunks(), table.wavelengths, {**source, _PARSED: key})
             write_checksum(target / SPECTRA)

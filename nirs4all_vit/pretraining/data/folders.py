@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra.alignment import fill_missing
-from ...spectra.data import is_monotonic, to_nanometres
+from ...spectra.data import to_nanometres
+from ...spectra.order import is_ordered
 from ...spectra.signal import check_values
 from .dataset import SpectralDataset, SpectralMetadata, row_blocks, value_and_mask
 
@@ -28,7 +29,7 @@ def read_folder(folder: str | Path) -> SpectralDataset:
     ----------
     folder : path
         Holds ``spectra.npy`` (n_spectra, n_wavelengths; any real dtype), ``wavelengths.npy`` (nm or what
-        ``axis_unit`` in the metadata says, either direction) and, optionally, ``baseline_asls.npy`` and
+        ``axis_unit`` in the metadata says, in any order) and, optionally, ``baseline_asls.npy`` and
         ``metadata.json``. ``targets.npy`` may lie there; it is never read.
 
     Returns
@@ -48,13 +49,13 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         wavelengths = to_nanometres(axis, source.get("axis_unit") or "auto")
     except SpectralAxisError as error:
         raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: {error}") from error
-    if not is_monotonic(wavelengths):
+    if not is_ordered(wavelengths):
         raise SpectralAxisError(f"{folder.name}/{WAVELENGTHS}: the axis neither ascends nor descends.")
     mode = SpectralMetadata.from_dict(source).categorical["mode"]
     if values.shape[1] != wavelengths.size or not len(values):
         raise SpectralInputError(f"{folder.name}/{SPECTRA}: shape {values.shape} on {wavelengths.size} wavelengths.")
     check_counts(f"{folder.name}/{SPECTRA}", values.shape, wavelengths, source)
-    descending = bool(wavelengths.size > 1 and wavelengths[0] > wavelengths[-1])
+    order = np.argsort(wavelengths) if (np.diff(wavelengths) < 0).any() else None
     incomplete = False
     for rows in row_blocks(*values.shape):
         try:
@@ -64,9 +65,9 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         incomplete |= bool(np.isnan(values[rows]).any())
     # A baseline of a reflectance does not belong under log10(1/R).
     has_baseline = (folder / BASELINE).exists() and mode not in ("reflectance", "transmittance")
-    baseline = _baseline(folder, values.shape, descending) if has_baseline else None
-    axis = np.ascontiguousarray(wavelengths[::-1] if descending else wavelengths)
-    ascending = _ascending(values, descending)
+    baseline = _baseline(folder, values.shape, order) if has_baseline else None
+    axis = wavelengths if order is None else wavelengths[order]
+    ascending = _ascending(values, order)
     if incomplete:
         ascending, complete_axis = fill_missing(ascending, axis)
         if baseline is not None:
@@ -157,7 +158,7 @@ def _array(path: Path, ndim: int) -> NDArray[Any]:
     return array
 
 
-def _baseline(folder: Path, shape: tuple[int, ...], descending: bool) -> NDArray[np.float32] | None:
+def _baseline(folder: Path, shape: tuple[int, ...], order: NDArray[np.intp] | None) -> NDArray[np.float32] | None:
     """Return the baseline of a folder; a broken one is left out, as it can be computed again."""
     try:
         baseline = _array(folder / BASELINE, 2)
@@ -168,7 +169,7 @@ def _baseline(folder: Path, shape: tuple[int, ...], descending: bool) -> NDArray
     except SpectralInputError as error:
         warnings.warn(f"{error} It is left out; nirs4all-vit precompute-asls makes it again.", stacklevel=3)
         return None
-    return _ascending(baseline, descending)
+    return _ascending(baseline, order)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.bool_]:
@@ -181,7 +182,7 @@ def _number(value: Any) -> float | None:
     return number if mask else None
 
 
-def _ascending(values: NDArray[Any], descending: bool) -> NDArray[np.float32]:
-    if descending or values.dtype != np.float32 or not values.flags.c_contiguous:
-        return np.ascontiguousarray(values[:, ::-1] if descending else values, dtype=np.float32)
+def _ascending(values: NDArray[Any], order: NDArray[np.intp] | None) -> NDArray[np.float32]:
+    if order is not None or values.dtype != np.float32 or not values.flags.c_contiguous:
+        return np.ascontiguousarray(values if order is None else values[:, order], dtype=np.float32)
     return values

@@ -1,0 +1,66 @@
+"""Text files read line by line, in bounded memory."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+from ..errors import SpectralInputError
+
+#: Characters of a line, at most: some hundred thousand values.
+LONGEST_LINE = 1 << 22
+
+
+class BoundedLines(io.RawIOBase):
+    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
+
+    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
+    it. A line has at most `longest` bytes.
+    """
+
+    def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
+        super().__init__()
+        self.path, self.longest, self._run, self._line, self._open = Path(path), longest, 0, 1, False
+        opener: Any = gzip.open if self.path.name.lower().endswith(".gz") else open
+        self._file = opener(self.path, "rb")
+
+    def readable(self) -> bool:
+        """Tell that it can be read."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer.
+
+        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
+        """
+        content = self._file.read(min(len(buffer), self.longest))
+        # Old files end lines by a carriage return alone.
+        first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
+        end = max(content.rfind(b"\n"), content.rfind(b"\r"))
+        if self._run + first > self.longest:
+            self._refuse(f"longer than {self.longest:,} characters; not a table of spectra")
+        if self._open or b'"' in content:
+            self._check_quotes(content)
+        self._line += content.count(b"\n")
+        self._run = len(content) - end - 1 if end >= 0 else self._run + len(content)
+        buffer[: len(content)] = content
+        return len(content)
+
+    def _check_quotes(self, content: bytes) -> None:
+        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
+        for i, line in enumerate(content.split(b"\n")):
+            if i and self._open:
+                self._line += i - 1
+                self._refuse("a quote that is not closed")
+            self._open ^= line.count(b'"') % 2 == 1
+
+    def _refuse(self, what: str) -> None:
+        raise SpectralInputError(f"{self.path.name}, line {self._line}: {what}.")
+
+    def close(self) -> None:
+        """Close the file."""
+        if not self.closed:
+            self._file.close()
+        super().close()
