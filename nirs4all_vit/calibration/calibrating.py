@@ -289,8 +289,7 @@ def _read(
         raise SpectralInputError("no spectrum has a reference value.")
     if not some.all():
         joined = _left_out(joined, ~some, "without reference values")
-    dead = np.zeros(len(joined.spectra), dtype=bool)
-    dead[constant_rows(joined.spectra.values)] = True
+    dead = constant_rows(joined.spectra.values)
     if dead.any():
         joined = _left_out(joined, dead, "that are constant, and say nothing of their samples,")
     return joined, {**read.hashes, **hashes}

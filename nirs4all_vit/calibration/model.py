@@ -128,7 +128,7 @@ class SpectralCalibration(BaseEstimator):
         *,
         wavelengths: Any = None,
         groups: Any = None,
-        progress: Progress = unseen,
+        progress: Progress | None = None,
     ) -> Self:
         """Cross-validate, then fit on all samples.
 
@@ -152,6 +152,7 @@ class SpectralCalibration(BaseEstimator):
         SpectralAxisError, CheckpointError
             As in `SpectralEmbedder.fit`.
         """
+        step = unseen if progress is None else progress
         targets = as_targets(y, self.task)
         check_head_name(self.head, {target.task for target in targets})
         if not 0 < self.coverage < 1:
@@ -188,10 +189,10 @@ class SpectralCalibration(BaseEstimator):
             widths=widths,
             head=self.head,
             folds=folds,
-            progress=progress,
+            progress=step,
         )
         self._fit_all(spectra, nm, targets, codes, embedder, widths, held_out)
-        progress("final model")
+        step("final model")
         self.cross_validation_ = held_out
         self.folds_ = folds
         return self
@@ -220,9 +221,8 @@ class SpectralCalibration(BaseEstimator):
             rows = target.rows
             own = codes[rows]
             replicates = own if len(np.unique(own)) < len(own) else None
-            head = fit_head(
-                new_head(self.head, target.task, widths), columns[rows], target.values[rows], replicates, width
-            )
+            read = columns if len(rows) == len(columns) else columns[rows]  # no copy of a large set
+            head = fit_head(new_head(self.head, target.task, widths), read, target.values[rows], replicates, width)
             values = target.values[rows]
             ends = (np.nan, np.nan) if target.classes else (float(values.min()), float(values.max()))
             fitted.append(

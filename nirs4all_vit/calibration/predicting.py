@@ -94,7 +94,7 @@ def predict(
     for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
         own = [novelty_reason(t2, q), *(column[row] for column in outside)]
         reasons.append("; ".join(reason for reason in own if reason))
-    for row in dead:
+    for row in np.flatnonzero(dead).tolist():
         # It says nothing of its sample, and so does a number for it.
         for name in table.columns[1:]:
             table.loc[row, name] = None if table[name].dtype == object else np.nan

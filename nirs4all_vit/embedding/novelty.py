@@ -26,6 +26,8 @@ _LARGEST = 1e100
 #: Calibration spectra that are looked at, at most: limits do not get better by more.
 _MOST = 1000
 _N_FOLDS = 5
+#: Spectra that are measured at a time.
+_ROWS = 2000
 #: Samples that tell what is usual, at least; and samples for each component, so that none is a sample's own.
 _FEWEST, _PER_COMPONENT = 10, 3
 #: Weight of the numbers on the signal beside the embedding.
@@ -117,7 +119,13 @@ class NoveltyLimits:
 
     def measure(self, checkpoint: Checkpoint, blocks: list[Spectra], device: str) -> NDArray[np.float64]:
         """Return T2 and Q, (2, n_spectra)."""
-        return _t2_and_q(self.pca, novelty_features(checkpoint, blocks, resolve_device(device)) * self.weights)
+        parts = []
+        for block in blocks:
+            for start in range(0, len(block), _ROWS):
+                some = [Spectra(block.values[start : start + _ROWS], block.wavelengths)]
+                features = novelty_features(checkpoint, some, resolve_device(device)) * self.weights
+                parts.append(_t2_and_q(self.pca, features))
+        return np.concatenate(parts, axis=1)
 
     def scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return minus the logarithm of T2 or Q over its limit, whichever is larger, (n_spectra,)."""

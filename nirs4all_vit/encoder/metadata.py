@@ -70,9 +70,9 @@ class MetadataEmbedding(nn.Module):
     def standardise(self, metadata: Sequence[Mapping[str, Any]]) -> None:
         """Learn mean and standard deviation of the numeric fields from dictionaries, one per dataset."""
         for k, name in enumerate(self.numeric):
-            known = [value for value, mask in (_value_and_mask(row.get(name)) for row in metadata) if mask]
-            if known:
-                values = torch.tensor(known, dtype=torch.float64)
+            numbers = [value for value, mask in (_value_and_mask(row.get(name)) for row in metadata) if mask]
+            if numbers:
+                values = torch.tensor(numbers, dtype=torch.float64)
                 self.centre[k] = float(values.mean())
                 self.spread[k] = max(float(values.std(correction=0)), 1e-3 * abs(float(values.mean())), 1e-12)
 

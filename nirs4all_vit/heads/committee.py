@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ MEMBERS = ("gp", "scales", "krr", "ridge", "pls")
 _MOST = 1.2
 #: Samples at which errors are half trusted: a member weighs as its inverse error, and may have `_MOST` squared times the least.
 _UNCERTAIN = 100.0
+#: Samples that are predicted at a time.
+_ROWS = 2000
 #: Their time grows with the third power of the number of samples.
 _CUBIC = ("gp", "scales", "krr")
 
@@ -76,12 +79,14 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
             raise ValueError(f"members={self.members!r}; choose some of {', '.join(MEMBERS)}.")
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True, ensure_min_samples=2)
         y = y.astype(np.float64)
-        views = self.views(X)
         few = _spread(y, self.max_samples)
+        # Views of some samples and of all: of many samples, preprocessed copies of all would fill the memory.
+        views = self.views(X, [name for name in self.members if name not in _CUBIC])
+        views |= self.views(X if len(few) == len(y) else X[few], [name for name in self.members if name in _CUBIC])
         self.members_: dict[str, Any] = {}
-        for name, view in tracked(views.items(), "members", "member"):
+        for name in tracked([name for name in MEMBERS if name in views], "members", "member"):
             rows = few if name in _CUBIC else np.arange(len(y))
-            part = [v[rows] for v in view] if isinstance(view, list) else view[rows]
+            part = views[name]
             member = self._member(name)
             own = {key: np.asarray(value)[rows] for key, value in accepted(member, **per_sample).items()}
             self.members_[name] = member.fit(part, y[rows], **own)
@@ -103,19 +108,20 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
             "pls": PreprocessedPLS,
         }[name]()
 
-    def views(self, X: NDArray[Any]) -> dict[str, Any]:
-        """Return what each member reads: a matrix, or a list of them."""
+    def views(self, X: NDArray[Any], members: Sequence[str] | None = None) -> dict[str, Any]:
+        """Return what each member, or each of some, reads: a matrix, or a list of them."""
+        members = self.members if members is None else members
         blocks, spectra = split(X, self.widths)
         embedding = X[:, : sum(block.shape[1] for block in blocks)]
         views: dict[str, Any] = {}
-        if "gp" in self.members:
+        if "gp" in members:
             views["gp"] = [embedding, *([] if spectra is None else preprocessed(spectra))]
         if len(blocks) > 1:
             views["scales"] = blocks
         views |= {"krr": embedding, "ridge": embedding}
         if spectra is not None:
             views["pls"] = spectra
-        return {name: view for name, view in views.items() if name in self.members}
+        return {name: view for name, view in views.items() if name in members}
 
     def _predict_target(self, X: Any, return_std: bool = False) -> Any:
         """Predict; with `return_std` the standard deviations, too: of the Gaussian processes, and between the members."""
@@ -136,12 +142,15 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         means = np.empty((len(self.members_), len(X)))
         variances = np.full_like(means, np.nan)
-        for k, (name, view) in enumerate(self.views(X).items()):
-            predicted = self.members_[name].predict(view)
-            if isinstance(predicted, tuple):
-                predicted, deviation = predicted
-                variances[k] = np.square(deviation)
-            means[k] = np.ravel(predicted)
+        for start in range(0, len(X), _ROWS):
+            rows = slice(start, start + _ROWS)
+            views = self.views(X[rows])
+            for k, (name, member) in enumerate(self.members_.items()):
+                predicted = member.predict(views[name])
+                if isinstance(predicted, tuple):
+                    predicted, deviation = predicted
+                    variances[k, rows] = np.square(deviation)
+                means[k, rows] = np.ravel(predicted)
         return means, variances
 
     def _deviation(self, means: NDArray[np.float64], variances: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -106,7 +106,7 @@ def solve_ridge(
         gram += part.T @ part
         product += part.T @ ((Y[rows] - Y_mean) * np.sqrt(weights[rows])[:, np.newaxis])
     gram[np.diag_indices_from(gram)] += alpha
-    coefficients = cho_solve(cho_factor(gram, lower=True, overwrite_a=True, check_finite=False), product).T
+    coefficients = cho_solve(cho_factor(gram.T, lower=True, overwrite_a=True, check_finite=False), product).T
     return coefficients, Y_mean - coefficients @ X_mean
 
 
