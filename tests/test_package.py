@@ -84,7 +84,10 @@ def _imports(path: Path) -> set[str]:
         ("spectra", ("torch", "nirs4all_vit.encoder", "nirs4all_vit.embedding", "nirs4all_vit.embedder")),
         ("embedding", ("nirs4all", "nirs4all_vit.embedder", "nirs4all_vit.heads", "nirs4all_vit.pretraining")),
         ("heads", ("nirs4all", "nirs4all_vit.diagnostics", "nirs4all_vit.pretraining", "nirs4all_vit.finetuning")),
-        ("diagnostics", ("nirs4all", "nirs4all_vit.pretraining", "nirs4all_vit.finetuning", "nirs4all_vit.calibration")),
+        (
+            "diagnostics",
+            ("nirs4all", "nirs4all_vit.pretraining", "nirs4all_vit.finetuning", "nirs4all_vit.calibration"),
+        ),
         ("calibration", ("nirs4all_vit.pretraining", "nirs4all_vit.finetuning", "nirs4all_vit.nirs4all_host")),
         (".", ("nirs4all_vit.pretraining", "nirs4all_vit.nirs4all_host", "benchmarks")),
         ("pretraining", ("nirs4all_vit.embedder", "nirs4all_vit.diagnostics", "benchmarks")),

@@ -204,17 +204,17 @@ def calibrate(
             bar.note(done=name)
             bar.update()
 
-        with warnings.catch_warnings(record=True) as said:
+        with warnings.catch_warnings(record=True) as messages:
             warnings.simplefilter("always")
             model.fit(data.spectra.values, table, wavelengths=nm, groups=data.groups, progress=step)
-            said = [warning for warning in said if issubclass(warning.category, UserWarning)]
+            messages = [warning for warning in messages if issubclass(warning.category, UserWarning)]
             step("wavelengths")
             importance = [target_importance(model, one, data.spectra.values, nm) for one in wanted]
             step("outliers")
             tested = None if held_back is None else _test(model, held_back)
             usual = map_samples(model, data.spectra)
         step("report")
-        findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(said))]
+        findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(messages))]
         findings += [Finding("note", "data", note, "") for note in notes]
         results = tuple(
             target_result(
@@ -242,10 +242,10 @@ def calibrate(
             title, data.spectra.ids, data.groups, data.spectra.values, nm, data.spectra.axis_unit, data.spectra.signal, results,
             *usual, coverage, tuple(findings), settings, provenance,
         )  # fmt: skip
-        found = Calibration(model, result)
+        calibration = Calibration(model, result)
         if output is not None:
-            found.save(output, n4a=n4a)
-    return found
+            calibration.save(output, n4a=n4a)
+    return calibration
 
 
 def require_new_folder(folder: str | os.PathLike[str]) -> Path:
@@ -263,18 +263,18 @@ def _read(
     spectra: Any, targets: Any, names: list[str] | None, groups: str | None, options: dict[str, Any]
 ) -> tuple[Joined, dict[str, str]]:
     """Read both sides and join them; rows without any value are left out."""
-    kept = [groups] if groups is not None else []
+    columns = [groups] if groups is not None else []
     if targets is None:
         if not names:
             raise SpectralInputError(
                 "no reference values: give a table of them, or name columns of the spectra with target."
             )
-        read = read_spectra(spectra, **options, others=[*kept, *names])
+        read = read_spectra(spectra, **options, others=[*columns, *names])
         table, hashes = _own_columns(read, names), dict[str, str]()
         joined = join(read, table, None, groups)
     else:
-        read = read_spectra(spectra, **options, others=kept)
-        table, column, hashes = read_targets(targets, ids=options["ids"], keep=kept)
+        read = read_spectra(spectra, **options, others=columns)
+        table, column, hashes = read_targets(targets, ids=options["ids"], keep=columns)
         joined = join(read, table, column, groups)
         no_targets = {column, groups, *(name for name in table if str(name).startswith("meta_"))}
         there = [str(name) for name in table if name not in no_targets]
@@ -382,8 +382,8 @@ def _test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
     return out
 
 
-def _unique(said: Any) -> list[str]:
-    return list(dict.fromkeys(str(warning.message) for warning in said))
+def _unique(messages: Any) -> list[str]:
+    return list(dict.fromkeys(str(warning.message) for warning in messages))
 
 
 def _plain(thing: Any) -> Any:

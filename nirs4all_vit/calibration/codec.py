@@ -127,8 +127,8 @@ class Encoder:
         if CLASSES.get(name) is None or _class(name) is not type(thing):
             raise UnknownContent(name)
         state = thing.__getstate__() if hasattr(type(thing), "__getstate__") else thing.__dict__
-        kept = {key: self.encode(value) for key, value in state.items() if key not in _LEFT_OUT}
-        return {"$": "object", "class": name, "state": kept}
+        content = {key: self.encode(value) for key, value in state.items() if key not in _LEFT_OUT}
+        return {"$": "object", "class": name, "state": content}
 
 
 def decode(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:

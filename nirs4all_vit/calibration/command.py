@@ -87,7 +87,7 @@ def _calibrate(options: argparse.Namespace) -> int:
     test: Any = options.test
     if test is not None:
         test = float(test) if test.replace(".", "", 1).isdigit() else Path(test)
-    found = calibrate(
+    calibration = calibrate(
         options.spectra,
         options.targets,
         options.output,
@@ -104,10 +104,10 @@ def _calibrate(options: argparse.Namespace) -> int:
         progress=True,
         **_reading(options),
     )
-    for finding in found.result.findings:
+    for finding in calibration.result.findings:
         if finding.severity != "note":
             print(f"{finding.severity}: {finding}", file=sys.stderr)
-    for line in summary_lines(found.result):
+    for line in summary_lines(calibration.result):
         print(line)
     print(f"{options.output}: model, {REPORT_FILE}, {METRICS_FILE}, {PREDICTIONS_FILE}")
     return 0
@@ -116,10 +116,10 @@ def _calibrate(options: argparse.Namespace) -> int:
 def _predict(options: argparse.Namespace) -> int:
     from .predicting import predict
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always", UserWarning)
         table = predict(options.model, options.spectra, options.output, coverage=options.coverage, **_reading(options))
-    _say(said)
+    _say(messages)
     unusual = int(table["unusual"].sum())
     print(
         f"{options.output}: {len(table)} spectra predicted"
@@ -131,15 +131,15 @@ def _predict(options: argparse.Namespace) -> int:
 def _adapt(options: argparse.Namespace) -> int:
     from .predicting import adapt
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always", UserWarning)
         model = adapt(options.model, options.spectra, options.output, **_reading(options))
-    _say(said)
+    _say(messages)
     changed = model.embedder_.instrument_shift_ is not None
     print(f"{options.output}: {'adapted' if changed else 'unchanged'}")
     return 0
 
 
-def _say(said: list[warnings.WarningMessage]) -> None:
-    for text in dict.fromkeys(str(one.message) for one in said if issubclass(one.category, UserWarning)):
+def _say(messages: list[warnings.WarningMessage]) -> None:
+    for text in dict.fromkeys(str(one.message) for one in messages if issubclass(one.category, UserWarning)):
         print(f"warning: {text}", file=sys.stderr)

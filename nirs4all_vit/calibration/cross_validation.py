@@ -236,11 +236,11 @@ def _one_fold(
         one.fold[outside] = k
     if target.classes:
         assert one.scores is not None
-        known = np.searchsorted(target.classes, head.classes_)
+        columns_of_head = np.searchsorted(target.classes, head.classes_)
         scores = class_scores(head, read)
         one.scores[repeat, outside] = scores.min() - 1.0  # a class that the fold has not seen
-        one.scores[repeat][np.ix_(outside, known)] = scores
-        one.centre[repeat, outside] = known[scores.argmax(axis=1)]
+        one.scores[repeat][np.ix_(outside, columns_of_head)] = scores
+        one.centre[repeat, outside] = columns_of_head[scores.argmax(axis=1)]
     else:
         centre, scale = predict_with_deviation(head, read)
         one.centre[repeat, outside] = centre

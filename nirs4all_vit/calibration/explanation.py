@@ -38,9 +38,9 @@ def target_importance(
     ridge.fit(columns, target.values[rows])
     explained = rows[spread_rows(len(rows), _MOST_EXPLAINED)]
     n_outputs = len(np.atleast_2d(ridge.coef_))
-    found = [
+    parts = [
         wavelength_importance(X[explained], ridge, embedder, wavelengths=nm, method="gradient", width=_WIDTH, output=k)
         for k in range(n_outputs)
     ]
-    overall = np.max([one.overall() for one in found], axis=0)
-    return np.interp(nm, found[0].wavelengths, overall)
+    overall = np.max([one.overall() for one in parts], axis=0)
+    return np.interp(nm, parts[0].wavelengths, overall)

@@ -17,7 +17,7 @@ def metrics_of(result: CalibrationResult) -> dict[str, Any]:
     """Return all figures of merit as plain numbers."""
     targets = {}
     for one in result.targets:
-        found: dict[str, Any] = {
+        row: dict[str, Any] = {
             "task": one.task,
             "cross_validation": {**asdict(one.cross_validated.metrics), "coverage": one.cross_validated.coverage},
             "compared": {
@@ -27,8 +27,8 @@ def metrics_of(result: CalibrationResult) -> dict[str, Any]:
             "learning_curve": [asdict(point) for point in one.learning_curve],
         }
         if one.test is not None:
-            found["test"] = {**asdict(one.test.metrics), "coverage": one.test.coverage}
-        targets[one.name] = found
+            row["test"] = {**asdict(one.test.metrics), "coverage": one.test.coverage}
+        targets[one.name] = row
     outliers = {str(result.ids[row]): reason for row, reason in result.outliers.items()}
     findings = [asdict(finding) for finding in result.findings]
     return _finite(

@@ -172,9 +172,9 @@ def _find_weights(model: SpectralCalibration, folder: Path, about: dict[str, Any
         model.novelty_.set_params(checkpoint=reference, device="auto")
 
 
-def _check_versions(folder: Path, made: dict[str, Any]) -> None:
+def _check_versions(folder: Path, versions: dict[str, Any]) -> None:
     here = _versions()
-    changed = [f"{name} {made.get(name)} (here {here[name]})" for name in here if made.get(name) != here[name]]
+    changed = [f"{name} {versions.get(name)} (here {here[name]})" for name in here if versions.get(name) != here[name]]
     warnings.warn(
         f"{folder} was made with {', '.join(changed)}: predictions may differ in the last digits.",
         UserWarning,

@@ -302,11 +302,11 @@ class SpectralCalibration(BaseEstimator):
         )
         scores = []
         for k, target in enumerate(self.targets_):
-            known = ~pd.isna(truth[:, k])
+            measured = ~pd.isna(truth[:, k])
             if target.classes:
-                scores.append(accuracy_score(truth[known, k].astype(str), predicted[k][known].astype(str)))
+                scores.append(accuracy_score(truth[measured, k].astype(str), predicted[k][measured].astype(str)))
             else:
-                scores.append(r2_score(truth[known, k].astype(float), predicted[k][known].astype(float)))
+                scores.append(r2_score(truth[measured, k].astype(float), predicted[k][measured].astype(float)))
         return float(np.mean(scores))
 
     @all_or_nothing

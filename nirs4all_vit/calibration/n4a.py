@@ -57,12 +57,12 @@ def write_n4a(
     for target, fitted in zip(targets, model.targets_, strict=True):
         rows = target.rows
         y: Any = np.searchsorted(target.classes, target.values[rows]) if target.classes else target.values[rows]
-        made = SpectroDataset(target.name)
-        made.add_samples(X[rows], {"partition": "train"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
-        made.add_targets(y)
+        dataset = SpectroDataset(target.name)
+        dataset.add_samples(X[rows], {"partition": "train"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
+        dataset.add_targets(y)
         # What it is tested on does not matter here.
-        made.add_samples(X[rows[:2]], {"partition": "test"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
-        made.add_targets(y[:2])
+        dataset.add_samples(X[rows[:2]], {"partition": "test"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
+        dataset.add_targets(y[:2])
         folds = (StratifiedKFold if target.classes else KFold)(2, shuffle=True, random_state=0)
         embedder = clone(model.embedder_).set_params(cache=True, axis_unit="auto")
         if not getattr(fitted.head, "widths", None):
@@ -73,7 +73,7 @@ def write_n4a(
             warnings.simplefilter("ignore")
             result: Any = nirs4all.run(
                 [folds, embedder, {"model": clone(fitted.head)}],
-                dataset=made, verbose=0, save_charts=False, random_state=0,
+                dataset=dataset, verbose=0, save_charts=False, random_state=0,
             )  # fmt: skip
             bundle = Path(result.export(os.path.join(workspace, name)))
             (folder / name).write_bytes(bundle.read_bytes())

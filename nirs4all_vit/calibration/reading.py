@@ -157,10 +157,10 @@ def _of_file(
         return replace(_on_axis(values, opened.wavelengths, "nm"), hashes=hashes)
     table = CellTable.open(path)
     column = id_column(table.labels, [cells for _, cells in table.sample], ids)
-    kept = [name for name in table.labels if name in others or name.startswith("meta_")]
-    passed = [*dict.fromkeys([*kept, *([] if column is None else [column]), *drop])]
+    beside = [name for name in table.labels if name in others or name.startswith("meta_")]
+    passed = [*dict.fromkeys([*beside, *([] if column is None else [column]), *drop])]
     opened = open_source(path, axis_unit, None, passed)
-    columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in kept}
+    columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in beside}
     names = None if column is None else np.array([cell for _, cell in table.column(column)], dtype=str)
     labels = [table.labels[i] for i in axis_columns(table.labels)]
     values = opened.read()
@@ -182,8 +182,8 @@ def _of_frame(
         else []
     )
     column = id_column(labels, cells, ids) if cells else None
-    kept = [name for name in labels if name in others or name.startswith("meta_")]
-    passed = {*kept, *drop, *([] if column is None else [column])}
+    beside = [name for name in labels if name in others or name.startswith("meta_")]
+    passed = {*beside, *drop, *([] if column is None else [column])}
     spectra = frame[[name for name in labels if name not in passed]]
     axis = list(spectra.columns) if wavelengths is None else wavelengths
     if wavelengths is None:
@@ -201,15 +201,15 @@ def _of_frame(
         names = frame[column].astype(str).to_numpy(dtype=str)
     elif not isinstance(frame.index, pd.RangeIndex):
         names = frame.index.astype(str).to_numpy(dtype=str)
-    columns = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in kept}
+    columns = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in beside}
     return replace(_on_axis(values, axis, axis_unit, names), others=columns)
 
 
 def _of_instruments(path: Path) -> SpectraSet:
     """Read files of instruments; those with axes of their own are put on that of a typical spectrum."""
-    found = read_instruments(path)
-    blocks = [Spectra(value[np.newaxis], axis) for value, axis in zip(found.values, found.wavelengths, strict=True)]
-    notes = list(found.notes)
+    files = read_instruments(path)
+    blocks = [Spectra(value[np.newaxis], axis) for value, axis in zip(files.values, files.wavelengths, strict=True)]
+    notes = list(files.notes)
     first = blocks[0].wavelengths
     if all(np.array_equal(block.wavelengths, first) for block in blocks):
         values, nm = np.concatenate([block.values for block in blocks]), first
@@ -217,14 +217,14 @@ def _of_instruments(path: Path) -> SpectraSet:
         alignment, aligned = Alignment.fit(blocks)
         values, nm = aligned[0].values, alignment.wavelengths
         notes.append(f"the spectra have axes of their own, and were put on one from {nm[0]:g} to {nm[-1]:g} nm")
-    hashes = {source.name: file_sha256(source) for source in found.sources if source.is_file()}
+    hashes = {source.name: file_sha256(source) for source in files.sources if source.is_file()}
     return SpectraSet(
         values,
         nm,
-        np.array(found.ids, dtype=str),
+        np.array(files.ids, dtype=str),
         True,
-        found.axis_unit,
-        "absorbance" if found.signal else "",
+        files.axis_unit,
+        "absorbance" if files.signal else "",
         {},
         tuple(notes),
         hashes,
@@ -343,15 +343,15 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
                 raise SpectralInputError(f"id {repeated.iloc[0]!r} has several rows of reference values; keep one.")
             place = {name: row for row, name in enumerate(names)}
             rows = np.array([place.get(name, -1) for name in own])
-            known = np.count_nonzero(rows >= 0)
-            if not known:
+            n_known = np.count_nonzero(rows >= 0)
+            if not n_known:
                 raise SpectralInputError(
                     f"no id of the {len(own)} spectra (such as {own.iloc[0]!r}) is among the {len(names)} of the reference values "
                     f"(such as {names.iloc[0]!r}); name the columns of ids, or take ids out of one file to join by order."
                 )
             without = own[rows < 0].unique()
             notes.append(
-                f"{known} of {len(own)} spectra have reference values by id"
+                f"{n_known} of {len(own)} spectra have reference values by id"
                 + (
                     f"; without are {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}"
                     if len(without)
@@ -361,8 +361,8 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
             unused = len(names) - len(set(rows[rows >= 0]))
             if unused:
                 notes.append(f"{unused} rows of reference values have no spectrum")
-            found = table.iloc[np.maximum(rows, 0)].reset_index(drop=True)
-            table = found.where(pd.Series(rows >= 0), other=np.nan) if (rows < 0).any() else found
+            own_rows = table.iloc[np.maximum(rows, 0)].reset_index(drop=True)
+            table = own_rows.where(pd.Series(rows >= 0), other=np.nan) if (rows < 0).any() else own_rows
     else:
         if len(table) != len(spectra):
             raise SpectralInputError(

@@ -28,13 +28,13 @@ def compared(
 ) -> Predicted:
     """Compare predicted with measured values of some samples, each (n_samples,)."""
     if target.classes:
-        known = (measured != "") & (predicted.astype(str) != "")
-        metrics: Any = classification_metrics(measured[known], predicted[known].astype(str))
-        inside = [m in str(p).split("|") for m, p in zip(measured[known], possible[known], strict=True)]
+        both = (measured != "") & (predicted.astype(str) != "")
+        metrics: Any = classification_metrics(measured[both], predicted[both].astype(str))
+        inside = [m in str(p).split("|") for m, p in zip(measured[both], possible[both], strict=True)]
     else:
         metrics = regression_metrics(measured, predicted)
-        known = np.isfinite(measured) & np.isfinite(predicted)
-        inside = ((lower <= measured) & (measured <= upper))[known]
+        both = np.isfinite(measured) & np.isfinite(predicted)
+        inside = ((lower <= measured) & (measured <= upper))[both]
     return Predicted(
         ids,
         measured,
@@ -144,14 +144,14 @@ def _classes_left_out(
     predicted[rows] = words[chosen]
     limit = conformal_quantile(held_out.nonconformity(), target.n_samples, coverage)
     possible[rows] = join_possible(words, scores, limit)
-    found = compared(data.spectra.ids, target, held_out.target.values, predicted, None, None, possible)
+    predicted_classes = compared(data.spectra.ids, target, held_out.target.values, predicted, None, None, possible)
     each = [classification_metrics(words[held_out.measured.astype(int)], words[p.astype(int)]) for p in held_out.centre]
     weights = 1.0 / np.bincount(held_out.measured.astype(int), minlength=len(words))[held_out.measured.astype(int)]
     errors = {
         name: weights * (values != held_out.measured).mean(axis=0)
         for name, values in {"": held_out.centre, **held_out.others}.items()
     }
-    return replace(found, metrics=_mean_of(each)), errors
+    return replace(predicted_classes, metrics=_mean_of(each)), errors
 
 
 def _merged(learning: dict[int, list[float]]) -> list[tuple[int, list[float]]]:

@@ -108,18 +108,18 @@ def _target(name: str, column: Any, task: str) -> Target:
         values = np.array(
             ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
         )
-        known, counts = np.unique(values[values != ""], return_counts=True)
-        if len(known) < 2:
-            raise SpectralInputError(f"target {name!r} holds {len(known)} class; two are the fewest.")
+        names, counts = np.unique(values[values != ""], return_counts=True)
+        if len(names) < 2:
+            raise SpectralInputError(f"target {name!r} holds {len(names)} class; two are the fewest.")
         if counts.min() < 2:
             raise SpectralInputError(
-                f"class {str(known[counts.argmin()])!r} of target {name!r} has one sample; two are the fewest. Drop it, or join it to another."
+                f"class {str(names[counts.argmin()])!r} of target {name!r} has one sample; two are the fewest. Drop it, or join it to another."
             )
-        if len(known) > len(values) / 2:
+        if len(names) > len(values) / 2:
             raise SpectralInputError(
-                f"target {name!r} has {len(known)} classes for {len(values)} samples: ids, not classes? Name the targets with target=."
+                f"target {name!r} has {len(names)} classes for {len(values)} samples: ids, not classes? Name the targets with target=."
             )
-        target = Target(name, values, tuple(map(str, known)))
+        target = Target(name, values, tuple(map(str, names)))
     if len(target.rows) < FEWEST_SAMPLES:
         raise SpectralInputError(
             f"target {name!r} was measured on {len(target.rows)} samples; {FEWEST_SAMPLES} are the fewest that a cross-validation takes."

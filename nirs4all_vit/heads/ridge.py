@@ -135,7 +135,7 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
     _sees_to_zeros: ClassVar[bool] = True
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
-        if _num_samples(y) > _MAX_SEARCHED and self.cv is None and self.fit_intercept:
+        if _num_samples(X) > _MAX_SEARCHED and self.cv is None and self.fit_intercept:
             return self._fit_many(X, y, groups, sample_weight)
         if not _has_groups(groups):
             return RidgeCV.fit(self, X, y, sample_weight=sample_weight)
