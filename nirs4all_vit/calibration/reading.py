@@ -201,7 +201,9 @@ def _of_frame(
         names = frame[column].astype(str).to_numpy(dtype=str)
     elif not isinstance(frame.index, pd.RangeIndex):
         names = frame.index.astype(str).to_numpy(dtype=str)
-    columns = {name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in beside}
+    columns = {
+        name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in beside
+    }
     return replace(_on_axis(values, axis, axis_unit, names), others=columns)
 
 

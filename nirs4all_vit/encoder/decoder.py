@@ -33,9 +33,13 @@ class MaskedSpectrumDecoder(nn.Module):
             nn.LayerNorm(d_model), nn.Linear(d_model, d_model), nn.GELU(), nn.Linear(d_model, tokenizer.n_target)
         )
 
-    def forward(self, encoder: SpectralPerceiver, latents: Tensor, grid: Grid) -> Tensor:
-        """Decode latents (B, M, D) at the places of the grid's tokens into (B, N, n_target)."""
-        query = self.query(encoder.tokenizer.place(grid))
+    def forward(self, encoder: SpectralPerceiver, latents: Tensor, grid: Grid, chosen: Tensor | None = None) -> Tensor:
+        """Decode latents (B, M, D) at the places of the grid's tokens into (B, N, n_target), or of some (B, K), into (B, K, n_target)."""
+        tokenizer = encoder.tokenizer
+        if chosen is not None and grid.log_wavelength.dim() == 1:
+            query = self.query(tokenizer.place(grid))[chosen]  # once for all spectra
+        else:
+            query = self.query(tokenizer.place(grid, chosen))
         query = query.expand(len(latents), *query.shape[-2:])
         key, value = self.key_value(latents).chunk(2, dim=-1)
         heads = [t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in (query, key, value)]

@@ -45,12 +45,18 @@ class Tokenizer(nn.Module):
         """Return what tokens say of normalised spectra (B, L), as (B, N, n_content)."""
         raise NotImplementedError
 
-    def place(self, grid: Grid) -> Tensor:
-        """Return where tokens lie, (N, n_place), or (B, N, n_place) where each spectrum has its grid."""
+    def place(self, grid: Grid, chosen: Tensor | None = None) -> Tensor:
+        """Return where tokens lie, (N, n_place), or (B, N, n_place) where each spectrum has its grid.
+
+        `chosen` (B, K) are numbers of tokens, of which alone it is asked: (B, K, n_place).
+        """
         raise NotImplementedError
 
     def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """Return tokens (B, N, D), and what is added to the logits of those that attend to them, (..., N) or None."""
+        """Return tokens (B, N, D), and what is added to the logits of those that attend to them, (..., N) or None.
+
+        Of points that are hidden there may be no tokens at all.
+        """
         raise NotImplementedError
 
     def read_out(self, content: Tensor, statistics: Tensor, readout: str) -> Tensor:
@@ -82,15 +88,22 @@ class PointTokens(Tokenizer):
     def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:  # noqa: ARG002
         return x.unsqueeze(-1)
 
-    def place(self, grid: Grid) -> Tensor:
-        return torch.cat([grid.relative.unsqueeze(-1), self.encoding.of_log(grid.log_wavelength)], dim=-1)
+    def place(self, grid: Grid, chosen: Tensor | None = None) -> Tensor:
+        relative, log_wavelength = grid.relative, grid.log_wavelength
+        if chosen is not None:
+            relative, log_wavelength = (of_tokens(v, chosen) for v in (relative, log_wavelength))
+        return torch.cat([relative.unsqueeze(-1), self.encoding.of_log(log_wavelength)], dim=-1)
 
     def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        place = self.place(grid)
-        tokens = self.project(torch.cat([content, place.expand(len(content), *place.shape[-2:])], dim=-1))
         # The quadrature weight as an additive bias: a region counts by its width, not its density.
         bias = grid.quadrature.clamp_min(1e-12).log().expand(content.shape[:2])
-        shown = grid.valid if visible is None else visible if grid.valid is None else visible & grid.valid
+        shown, chosen = grid.valid, None
+        if visible is not None:
+            # Two points of three are hidden: only the others are worth a token.
+            chosen, shown = packed(visible if grid.valid is None else visible & grid.valid)
+            content, bias = take_tokens(content, chosen), take_tokens(bias, chosen)
+        place = self.place(grid, chosen)
+        tokens = self.project(torch.cat([content, place.expand(len(content), *place.shape[-2:])], dim=-1))
         return tokens, bias if shown is None else bias.masked_fill(~shown, -torch.inf)
 
     def target(self, content: Tensor) -> Tensor:
@@ -137,7 +150,10 @@ class PatchTokens(Tokenizer):
     def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
         return self.contrast(x, grid, visible)
 
-    def place(self, grid: Grid) -> Tensor:
+    def place(self, grid: Grid, chosen: Tensor | None = None) -> Tensor:
+        if chosen is not None:
+            place = self.place(grid)
+            return place[chosen] if place.dim() == 2 else take_tokens(place, chosen)
         centre, width, scale = self.contrast.places(grid.span.device)
         first = grid.log_wavelength[..., :1]
         encoded = self.encoding.of_log(first + grid.span * centre)
@@ -171,6 +187,36 @@ class PatchTokens(Tokenizer):
 
     def _share(self, grid: Grid, visible: Tensor) -> Tensor:
         return self.contrast.over_patches(self.contrast.visible_share(visible, grid))
+
+
+def packed(shown: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the numbers of the tokens that are shown, and which of these are no padding.
+
+    Parameters
+    ----------
+    shown : bool Tensor of shape (B, N)
+
+    Returns
+    -------
+    chosen : int64 Tensor of shape (B, K)
+        In their order; K is the largest number in a row.
+    there : bool Tensor of shape (B, K)
+    """
+    counts = shown.sum(dim=1, keepdim=True)
+    longest = int(counts.max())
+    chosen = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
+    return chosen, torch.arange(longest, device=shown.device) < counts
+
+
+def take_tokens(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return values (B, N) or (B, N, C) at the tokens that `packed` has chosen, (B, K) or (B, K, C)."""
+    index = chosen if values.dim() == 2 else chosen.unsqueeze(-1).expand(-1, -1, values.shape[-1])
+    return values.gather(1, index)
+
+
+def of_tokens(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return values of an axis that all spectra share, (N,), or of one each, (B, N), at chosen tokens, (B, K)."""
+    return values[chosen] if values.dim() == 1 else values.gather(1, chosen)
 
 
 def make_tokenizer(config: EncoderConfig) -> Any:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from ..encoder import SpectralPerceiver
 from ..encoder.decoder import MaskedSpectrumDecoder
+from ..encoder.tokens import packed, take_tokens
 from .augmentation import block_mask
 from .config import (
     SMALLEST_EPISODE,
@@ -109,13 +110,16 @@ class MaskedModeling(nn.Module):
         grid = batch.grid()
         visible = ~mask if batch.valid is None else ~mask & batch.valid
         latents = inputs.encode(encoder, visible=visible)
-        predicted = self.decoder(encoder, latents[:, 1:], grid).float()
+        tokenizer = encoder.tokenizer
+        chosen, there = packed(tokenizer.hidden(grid, visible))
         with torch.no_grad():
-            tokenizer = encoder.tokenizer
             target = tokenizer.target(tokenizer.content(encoder.normalisation(batch.spectra, grid)[0], grid))
-            weight = tokenizer.hidden(grid, visible).float().unsqueeze(-1).expand_as(target)
+            weight = there.float().unsqueeze(-1).expand(-1, -1, target.shape[-1])
             if self.settings.variance_weights:
-                weight = weight * _variation(target, batch.valid)
+                weight = weight * _variation(target, batch.valid)[chosen]
+            target = take_tokens(target, chosen)
+        # What is not hidden is not decoded.
+        predicted = self.decoder(encoder, latents[:, 1:], grid, chosen).float()
         return ((predicted - target).square() * weight).sum() / weight.sum().clamp_min(1e-6)
 
 

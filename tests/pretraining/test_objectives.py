@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
+from nirs4all_vit.encoder.tokens import take_tokens
 from nirs4all_vit.pretraining.augmentation import Augmentation
 from nirs4all_vit.pretraining.config import (
     BaselineConsistencyConfig,
@@ -100,7 +101,8 @@ def test_masked_modeling_counts_masked_tokens_only(config: EncoderConfig) -> Non
     hidden = encoder.tokenizer.hidden(inputs.views[0].grid(), ~inputs.tensors["mask"])
     assert config.tokens == "patches" or torch.equal(hidden, inputs.tensors["mask"])
     predicted = torch.zeros(*hidden.shape, encoder.tokenizer.n_target, requires_grad=True)
-    objective.decoder.forward = lambda *_: predicted
+    # Only what is hidden is decoded at all.
+    objective.decoder.forward = lambda _encoder, _latents, _grid, chosen: take_tokens(predicted, chosen)
     objective(encoder, inputs).backward()
     assert (predicted.grad[~hidden] == 0).all()
     assert (predicted.grad[hidden] != 0).any()
