@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from .attention import attended
 from .grid import Grid
 from .perceiver import SpectralPerceiver
 
@@ -42,6 +42,4 @@ class MaskedSpectrumDecoder(nn.Module):
             query = self.query(tokenizer.place(grid, chosen))
         query = query.expand(len(latents), *query.shape[-2:])
         key, value = self.key_value(latents).chunk(2, dim=-1)
-        heads = [t.unflatten(-1, (self.n_heads, -1)).transpose(1, 2) for t in (query, key, value)]
-        attended = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        return self.head(query + self.output(attended))
+        return self.head(query + self.output(attended(query, key, value, self.n_heads)))
