@@ -28,6 +28,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if config.data.x_bank is not None:
             datasets = load_x_bank(config.data.x_bank, cache=config.data.cache, progress=progress)
         run = Pretraining(config, datasets)
+        n_spectra, seconds = run.estimate()
+        if run.processes.first:
+            print(f"{n_spectra:,} spectra in {run.steps:,} steps: {_about(seconds)} on this machine", file=sys.stderr)
         path = run.run()
     except (TypeError, ValueError, OSError, FloatingPointError) as error:
         print(f"nirs4all-vit pretrain: {error}", file=sys.stderr)
@@ -36,6 +39,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"wrote {path}")
     run.processes.leave()
     return 0
+
+
+def _about(seconds: float) -> str:
+    """Say a duration in the unit that a person would."""
+    for unit, size in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 2 * size:
+            return f"about {seconds / size:.0f} {unit}"
+    return f"about {max(seconds, 1.0):.0f} seconds"
 
 
 if __name__ == "__main__":

@@ -162,8 +162,6 @@ class Pretraining:
         started, n_spectra = time.perf_counter(), 0
         try:
             with bar:
-                if self.step_done == 0:
-                    self._log_scores(log)
                 while self.step_done < self.steps and not self._stopped():
                     row = self.step()
                     n_spectra += int(row.pop("spectra"))
@@ -185,6 +183,29 @@ class Pretraining:
                 log.close()
         self.processes.wait()
         return out / "last.safetensors"
+
+    def estimate(self) -> tuple[int, float]:
+        """Return about how many spectra all steps see, and the seconds that they take on this machine, without scores.
+
+        Two micro-batches are computed, and nothing is learned from them.
+        """
+        episodic: Any = self.model.objectives["episodic_calibration"] if self._episodic else None
+        noted = {} if episodic is None else {name: list(values) for name, values in episodic.penalties.items()}
+        self.model.train()
+        seconds, spectra = 0.0, 0
+        with torch.random.fork_rng():
+            for k in range(2):  # the first one warms up
+                started = time.perf_counter()
+                prepared = on_device(self.training[k], self.processes.device, 0.0)
+                with self._autocast():
+                    self.model(prepared)[0].backward()
+                seconds = time.perf_counter() - started
+                spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
+        self.model.zero_grad(set_to_none=True)
+        if episodic is not None:
+            episodic.penalties = noted
+        micro = self.steps * self.config.optim.accumulate
+        return spectra * micro // 2, seconds * micro / self.processes.world_size
 
     def step(self) -> dict[str, float]:
         """Take one optimizer step over ``optim.accumulate`` micro-batches; returns losses and the like."""

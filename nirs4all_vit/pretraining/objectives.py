@@ -32,7 +32,6 @@ from .data.synthetic import SyntheticSpectralDataset
 from .episodic_ridge import EpisodicRidge
 from .tasks import corrupt, make_tasks
 
-
 #: Spectra of similar length that go through the encoder at a time.
 _ROWS = 32
 

@@ -62,7 +62,8 @@ def test_the_reference_is_the_specification() -> None:
         4,
     )
     assert config.objectives.masked_modeling.ratio == (0.7, 0.7)
-    assert (optim.learning_rate, optim.weight_decay, optim.epochs, optim.warmup) == (1e-4, 0.05, 200, 10 / 200)
+    assert (optim.learning_rate, optim.weight_decay, optim.warmup) == (1e-4, 0.05, 10 / 200)
+    assert optim.steps == 200 * 9000 // config.data.batch_size  # epochs of 9,000 spectra
     assert (config.data.steps_per_dataset, config.data.p_synth) == (200, 0.3)
     assert config.objectives.baseline_consistency.weight == 0.1
 
