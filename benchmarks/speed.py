@@ -1,7 +1,7 @@
 """How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks speed`` writes ``speed*`` to a folder.
 
-With ``--pretraining``: spectra per second of the `cpu` recipe, and of the same episodes encoded one spectrum at a time, and the share of a
-step that is spent in matrix products; ``pretraining_speed.json``.
+With ``--pretraining``: spectra per second of masked modelling on points and on patches, and of a plain loop over single spectra, and where a step's
+time goes; ``pretraining_speed.json``.
 
 What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
 what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
@@ -35,6 +35,7 @@ from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
 from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
 from nirs4all_vit.pretraining.distributed import keep_freed_memory
+from nirs4all_vit.pretraining.objectives import Inputs
 from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import Spectra
 
@@ -231,20 +232,29 @@ def start_up(rounds: int) -> dict[str, float]:
     return {name: seconds - bare for name, seconds in times.items()}
 
 
-def per_sample(run: Pretraining, steps: int) -> float:
-    """Train with spectra going through the encoder one at a time; returns spectra per second."""
-    encode, from_wavelengths = run.encoder.forward, Grid.from_wavelengths
-
-    def one_by_one(x: torch.Tensor, grid: Any, **options: Any) -> Any:
-        nm = 1000.0 * grid.log_wavelength.double().exp()
-        parts = [encode(x[i : i + 1], from_wavelengths(nm), **options) for i in range(len(x))]
-        return torch.cat(parts)
-
-    run.encoder.forward = one_by_one
-    try:
-        return spectra_per_second(run, steps)
-    finally:
-        del run.encoder.forward
+def one_by_one(run: Pretraining, steps: int) -> float:
+    """Return the spectra per second of a plain loop: a pass forth and back for each spectrum of a batch, at its own length."""
+    count, start = 0, 0.0
+    for k in range(steps + 1):
+        if k == 1:  # the first one does not count
+            count, start = 0, time.perf_counter()
+        prepared = run.training[k]
+        run.model.train()
+        run.optimizer.zero_grad(set_to_none=True)
+        for name, inputs in prepared.items():
+            for row in range(len(inputs.views[0])):
+                rows = torch.tensor([row])
+                view = inputs.views[0].take(rows)
+                length = view.spectra.shape[1] if view.valid is None else int(view.valid.sum())
+                grid = view.wavelengths if view.wavelengths.dim() == 1 else view.wavelengths[0, :length]
+                alone = dataclasses.replace(
+                    view, spectra=view.spectra[:, :length], wavelengths=grid, valid=None, baseline=None
+                )
+                tensors = {key: value[rows, :length] for key, value in inputs.tensors.items()}
+                run.model.objectives[name](run.encoder, Inputs([alone], tensors)).backward()
+                count += 1
+        run.optimizer.step()
+    return count / (time.perf_counter() - start)
 
 
 def spectra_per_second(run: Pretraining, steps: int) -> float:
@@ -272,23 +282,54 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
     return {"matrix products": products / total, **{key: value / total for key, value in largest}}
 
 
+#: Recipes that are timed, and what is changed for it: masked modelling alone of the textbook's Perceiver on points, and of patches.
+_RECIPES: dict[str, tuple[str, list[str]]] = {
+    "points": ("reference", ["--objectives.baseline_consistency.weight=0"]),
+    "patches": ("ablation-mae", ["--run.precision=bf16"]),
+}
+
+
 def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
     """Return the speed of pretraining by batches and by single spectra, and where the time goes."""
     bank = load_x_bank(x_bank)
     keep_freed_memory()
-    config = load_recipe("cpu", [f"--data.x_bank={x_bank}", "--data.p_synth=0"])
+    figures: dict[str, Any] = {"machine": machine(), "matmul peak (GFLOP/s)": round(peak_gflops(5), 1)}
 
-    def fresh() -> Pretraining:
-        return Pretraining(dataclasses.replace(config), bank)
+    def fresh(name: str, options: Sequence[str]) -> Pretraining:
+        return Pretraining(load_recipe(name, [f"--data.x_bank={x_bank}", "--data.p_synth=0", *options]), bank)
 
-    batched, single = spectra_per_second(fresh(), steps), per_sample(fresh(), max(1, steps // 10))
-    return {
-        "machine": machine(),
-        "spectra_per_second": round(batched, 1),
-        "spectra_per_second_one_by_one": round(single, 1),
-        "ratio": round(batched / single, 2),
-        "shares_of_a_step": shares(fresh(), max(2, steps // 4)),
-    }
+    for kind, (name, options) in _RECIPES.items():
+        batched = spectra_per_second(fresh(name, options), steps)
+        single = one_by_one(fresh(name, [*options, "--run.precision=fp32"]), max(1, steps // 10))
+        flops = flops_per_spectrum(fresh(name, options))
+        figures[kind] = {
+            "recipe": name,
+            "spectra per second": round(batched, 1),
+            "spectra per second, one by one": round(single, 1),
+            "ratio": round(batched / single, 2),
+            "share of the matmul peak": round(batched * flops / 1e9 / figures["matmul peak (GFLOP/s)"], 3),
+            "share of preparation": round(preparation_share(fresh(name, options), batched), 4),
+            "shares of a step": shares(fresh(name, options), max(2, steps // 4)),
+        }
+    figures["episodes"] = {"recipe": "cpu", "spectra per second": round(spectra_per_second(fresh("cpu", []), steps), 1)}
+    return figures
+
+
+def flops_per_spectrum(run: Pretraining, steps: int = 4) -> float:
+    """Return the floating point operations of a step's matrix products, by spectrum."""
+    count = 0.0
+    with FlopCounterMode(display=False) as counter:
+        for _ in range(steps):
+            count += run.step()["spectra"]
+    return counter.get_total_flops() / count
+
+
+def preparation_share(run: Pretraining, spectra_per_second: float, batches: int = 20) -> float:
+    """Return the share of a step that drawing, cropping, augmenting and masking take."""
+    start, count = time.perf_counter(), 0
+    for k in range(batches):
+        count += sum(len(view) for inputs in run.training[k].values() for view in inputs.views)
+    return (time.perf_counter() - start) / count * spectra_per_second
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,10 +22,14 @@ def test_speed_and_shares(tmp_path: Path) -> None:
     bank = ["--x-bank", str(tmp_path / "bank"), "--steps", "2"]
     assert main(["speed", "--pretraining", *bank, "--out", str(tmp_path)]) == 0
     result = json.loads((tmp_path / "pretraining_speed.json").read_text())
-    assert result["ratio"] == pytest.approx(
-        result["spectra_per_second"] / result["spectra_per_second_one_by_one"], rel=0.01
-    )
-    assert result["ratio"] > 2
-    shares = result["shares_of_a_step"]
-    assert 0 < shares["matrix products"] < 1
-    assert sum(value for key, value in shares.items() if key != "matrix products") <= 1.001
+    for kind in ("points", "patches"):
+        part = result[kind]
+        assert part["ratio"] == pytest.approx(
+            part["spectra per second"] / part["spectra per second, one by one"], rel=0.01
+        )
+        assert part["ratio"] > 2
+        assert 0 < part["share of the matmul peak"] < 1
+        assert 0 < part["share of preparation"] < 0.5
+        operators = part["shares of a step"]
+        assert 0 < operators["matrix products"] < 1
+        assert sum(value for key, value in operators.items() if key != "matrix products") <= 1.001
