@@ -231,6 +231,7 @@ def calibrate(
         }  # fmt: skip
         provenance = {
             **environment(),
+            **({"instrument": ", ".join(data.spectra.instruments)} if data.spectra.instruments else {}),
             "checkpoint": model.embedder_.checkpoint_name_,
             "checkpoint sha256": model.embedder_.checkpoint_sha256_,
             **{f"sha256 of {name}": value for name, value in list(hashes.items())[:20]},
@@ -324,7 +325,7 @@ def _checked(spectra: Any, targets: Any, axis_unit: str, ids: str | None, drop: 
     is_table = isinstance(spectra, (str, Path)) and str(spectra).lower().endswith(suffixes)
     if is_table:
         findings += check_spectra_file(spectra, axis_unit=axis_unit, ids=ids, drop=drop)
-    if isinstance(targets, (str, Path)):
+    if isinstance(targets, (str, Path)) and str(targets).lower().endswith(suffixes):
         findings += check_target_file(targets, ids=ids)
         if is_table:
             findings += [one for one in check_pair(spectra, targets, ids=ids) if one.severity != "note"]

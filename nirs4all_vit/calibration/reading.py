@@ -15,6 +15,7 @@ from ..files import file_sha256
 from ..spectra.alignment import Alignment
 from ..spectra.cells import CellTable, axis_columns, id_column
 from ..spectra.data import Spectra, parse_axis_labels, to_nanometres
+from ..spectra.excel import EXCEL_SUFFIXES, OLD_SUFFIXES, sheet_as_csv
 from ..spectra.instruments import is_instrument_path, read_instruments
 from ..spectra.sources import open_source
 from ..spectra.targets import read_target_table
@@ -49,6 +50,8 @@ class SpectraSet:
         Columns of the file that are no wavelengths, as text.
     notes : tuple of str
         What was done, in sentences.
+    instruments : tuple of str
+        Names of the instruments, where the files tell them.
     hashes : dict of str to str
         SHA-256 of the files.
     """
@@ -62,6 +65,7 @@ class SpectraSet:
     others: dict[str, NDArray[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     hashes: dict[str, str] = field(default_factory=dict)
+    instruments: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
@@ -108,6 +112,11 @@ def read_spectra(
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there.")
+        if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
+            sheet, folder = sheet_as_csv(path)
+            with folder:
+                read = _of_file(sheet, None, axis_unit, ids, drop, others)
+            return _as_absorbance(replace(read, hashes={path.name: file_sha256(path)}))
         read = (
             _of_instruments(path)
             if is_instrument_path(path)
@@ -230,6 +239,7 @@ def _of_instruments(path: Path) -> SpectraSet:
         {},
         tuple(notes),
         hashes,
+        tuple(dict.fromkeys(about["instrument"] for about in files.metadata if about.get("instrument"))),
     )
 
 
@@ -299,11 +309,12 @@ def read_targets(
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there.")
-        cells = CellTable.open(path, targets=True)
-        column = id_column(cells.labels, [row for _, row in cells.sample], ids if ids in cells.labels else None)
-        table = read_target_table(path, [*keep, *([] if column is None else [column])])
-        if column is not None:
-            table[column] = [cell for _, cell in cells.column(column)]
+        if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
+            sheet, folder = sheet_as_csv(path)
+            with folder:
+                table, column = _targets_of_file(sheet, ids, keep)
+        else:
+            table, column = _targets_of_file(path, ids, keep)
         return table, column, {path.name: file_sha256(path)}
     if isinstance(source, pd.DataFrame):
         table = source.set_axis([str(name) for name in source.columns], axis=1)
@@ -321,6 +332,15 @@ def read_targets(
     columns = values.reshape(len(values), -1)
     names = ["target"] if columns.shape[1] == 1 else [f"target {k + 1}" for k in range(columns.shape[1])]
     return pd.DataFrame(columns, columns=names).infer_objects(), None, {}
+
+
+def _targets_of_file(path: Path, ids: str | None, keep: Sequence[str]) -> tuple[pd.DataFrame, str | None]:
+    cells = CellTable.open(path, targets=True)
+    column = id_column(cells.labels, [row for _, row in cells.sample], ids if ids in cells.labels else None)
+    table = read_target_table(path, [*keep, *([] if column is None else [column])])
+    if column is not None:
+        table[column] = [cell for _, cell in cells.column(column)]
+    return table, column
 
 
 def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: str | None) -> Joined:

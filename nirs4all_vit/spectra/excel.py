@@ -42,6 +42,17 @@ def open_excel(
     MissingPackageError
         openpyxl is not installed.
     """
+    copy, folder = sheet_as_csv(path)
+    table = open_table(copy, axis_unit, drop, drop_missing=drop_missing)
+    weakref.finalize(table, folder.cleanup)
+    return table
+
+
+def sheet_as_csv(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
+    """Write the first sheet of a workbook as CSV under the same name; returns the file and the temporary folder that holds it.
+
+    Errors as of `open_excel`.
+    """
     if path.suffix.lower() in OLD_SUFFIXES:
         raise SpectralInputError(f"{path.name}: {path.suffix} is not read; save the sheet as .xlsx or CSV.")
     with needed_by(f"reading {path.name}", "nirs4all-vit[excel]"):
@@ -61,13 +72,11 @@ def open_excel(
     except Exception as error:  # a damaged workbook fails in as many ways as XML and ZIP can
         raise SpectralInputError(f"{path.name} is damaged or not a workbook; save it again as .xlsx or CSV.") from error
     if sheet.empty:
-        raise SpectralInputError(f"{path.name}: the first sheet is empty; its first row must hold the axis.")
+        raise SpectralInputError(f"{path.name}: the first sheet is empty; its first row must hold the header.")
     folder = tempfile.TemporaryDirectory(prefix="nirs4all_vit-excel-")
     # Under the same name, so that messages name the workbook.
     copy = Path(folder.name) / path.name
     text = sheet.to_csv(index=False, header=False, lineterminator="\n")
     # Blank rows are blank lines, which are passed over; the others keep their numbers.
     copy.write_text(re.sub(r"^,+$", "", text, flags=re.MULTILINE), "utf-8")
-    table = open_table(copy, axis_unit, drop, drop_missing=drop_missing)
-    weakref.finalize(table, folder.cleanup)
-    return table
+    return copy, folder

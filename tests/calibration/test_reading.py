@@ -161,3 +161,17 @@ def test_groups_of_either_table(side: str) -> None:
 def test_what_cannot_be_joined(spectra: Any, targets: Any, options: dict[str, str], message: str) -> None:
     with pytest.raises((SpectralInputError, SpectralAxisError), match=message):
         joined(spectra(), targets(), **options)
+
+
+def test_workbooks(tmp_path: Path) -> None:
+    pytest.importorskip("openpyxl")
+    spectra, targets = write(tmp_path, 20)
+    own = joined(spectra, targets)
+    for path in (spectra, targets):
+        pd.read_csv(path).to_excel(path.with_suffix(".xlsx"), index=False)
+    found = joined(spectra.with_suffix(".xlsx"), targets.with_suffix(".xlsx"))
+    np.testing.assert_allclose(found.spectra.values, own.spectra.values)
+    np.testing.assert_allclose(found.table["protein"], own.table["protein"])
+    assert list(found.groups) == list(own.groups)
+    with pytest.raises(SpectralInputError, match=r"is not read; save the sheet as \.xlsx or CSV"):
+        read_spectra(spectra.rename(tmp_path / "old.xls"))
