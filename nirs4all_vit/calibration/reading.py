@@ -18,6 +18,7 @@ from ..spectra.data import Spectra, parse_axis_labels, to_nanometres
 from ..spectra.excel import EXCEL_SUFFIXES, OLD_SUFFIXES, sheet_as_csv
 from ..spectra.instruments import is_instrument_path, read_instruments
 from ..spectra.sources import open_source
+from ..spectra.tables import open_table
 from ..spectra.targets import read_target_table
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def read_spectra(
         path = Path(source)
         if not path.exists():
             raise FileNotFoundError(f"{path} is not there.")
+        if wavelengths is not None and path.suffix.lower() != ".npy":
+            raise SpectralInputError(f"{path.name} has an axis of its own; an axis beside it is for .npy files.")
         if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
             sheet, folder = sheet_as_csv(path)
             with folder:
@@ -168,7 +171,7 @@ def _of_file(
     column = id_column(table.labels, [cells for _, cells in table.sample], ids)
     beside = [name for name in table.labels if name in others or name.startswith("meta_")]
     passed = [*dict.fromkeys([*beside, *([] if column is None else [column]), *drop])]
-    opened = open_source(path, axis_unit, None, passed)
+    opened = open_table(path, axis_unit, passed)
     columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in beside}
     names = None if column is None else np.array([cell for _, cell in table.column(column)], dtype=str)
     labels = [table.labels[i] for i in axis_columns(table.labels)]

@@ -145,6 +145,11 @@ def test_groups_of_either_table(side: str) -> None:
     assert list(joined(spectra, targets, groups="lot").groups) == list(names)
 
 
+def test_an_axis_that_would_be_passed_over(tmp_path: Path) -> None:
+    with pytest.raises(SpectralInputError, match="has an axis of its own"):
+        read_spectra(write(tmp_path, 20)[0], wavelengths=NM)
+
+
 @pytest.mark.parametrize(
     ("spectra", "targets", "options", "message"),
     [
