@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -124,11 +125,19 @@ def rmse_ratio_interval(
     Returns
     -------
     ratio, lower, upper : float
+        1 where neither method errs, infinity where only the first does.
     """
     codes = np.unique(groups, return_inverse=True)[1]
     ours, theirs = np.bincount(codes, errors), np.bincount(codes, reference)
     counts = np.random.default_rng(0).multinomial(len(ours), np.full(len(ours), 1.0 / len(ours)), _N_BOOTSTRAPS)
-    tiny = 1e-300
-    ratios = np.sqrt((counts @ ours) / np.maximum(counts @ theirs, tiny))
-    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(np.sqrt(ours.sum() / max(float(theirs.sum()), tiny))), float(low), float(high)
+    ratios = _root_ratio(counts @ ours, counts @ theirs)
+    # Quantiles that are values: between infinities there is nothing to interpolate.
+    low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf")
+    return float(_root_ratio(ours.sum(), theirs.sum())), float(low), float(high)
+
+
+def _root_ratio(ours: Any, theirs: Any) -> NDArray[np.float64]:
+    """Return the root of a ratio of sums of squares: 1 where neither errs, infinity where only the first does."""
+    ours, theirs = np.asarray(ours), np.asarray(theirs)
+    never = np.where(ours > 0, np.inf, 1.0)
+    return np.sqrt(np.divide(ours, theirs, out=never, where=theirs > 0))

@@ -264,8 +264,7 @@ class SpectralCalibration(BaseEstimator):
         share = self._coverage(coverage)
         bounds = []
         for target, columns in self._columns(X, wavelengths):
-            half = self._half_width(target, columns, share)
-            centre = np.full(len(half), np.nan) if target.classes else self._of(target, columns)[0]
+            centre, half = self._interval(target, columns, share)
             bounds.append(np.stack([centre - half, centre + half], axis=1))
         return bounds[0] if len(bounds) == 1 else np.stack(bounds, axis=1)
 
@@ -283,12 +282,12 @@ class SpectralCalibration(BaseEstimator):
         share = self._coverage(coverage)
         out: list[dict[str, Any]] = []
         for target, columns in self._columns(X, wavelengths):
-            centre, _ = self._of(target, columns)
             if target.classes:
                 scores = class_scores(target.head, columns)
-                out.append({"predicted": centre, "possible": possible_classes(target, scores, share)})
+                predicted = np.asarray(target.head.predict(columns))
+                out.append({"predicted": predicted, "possible": possible_classes(target, scores, share)})
             else:
-                half = self._half_width(target, columns, share)
+                centre, half = self._interval(target, columns, share)
                 out.append({"predicted": centre, "lower": centre - half, "upper": centre + half})
         return out
 
@@ -354,12 +353,16 @@ class SpectralCalibration(BaseEstimator):
             return np.asarray(target.head.predict(columns)), None
         return predict_with_deviation(target.head, columns)
 
-    def _half_width(self, target: CalibratedTarget, columns: NDArray[Any], coverage: float) -> NDArray[np.float64]:
+    def _interval(
+        self, target: CalibratedTarget, columns: NDArray[Any], coverage: float
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return predictions and half of the width of their intervals; NaN for classes."""
         if target.classes:
-            return np.full(len(columns), np.nan)
-        scale = self._of(target, columns)[1]
+            unknown = np.full(len(columns), np.nan)
+            return unknown, unknown
+        centre, scale = self._of(target, columns)
         width = conformal_quantile(target.nonconformity, target.n_samples, coverage)
-        return np.full(len(columns), width) if scale is None else width * scale
+        return centre, np.full(len(centre), width) if scale is None else width * scale
 
     def _tidy(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
         if len(parts) == 1:

@@ -96,6 +96,7 @@ class Pretraining:
         self.optimizer = torch.optim.AdamW(
             parameter_groups(self.model, config.optim.weight_decay, config.optim.learning_rate),
             lr=config.optim.learning_rate,
+            fused=self.processes.device.type == "cuda",
         )
         factor = learning_rate_factor(self.steps, config.optim.warmup)
         self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)

@@ -60,3 +60,11 @@ def test_replicates_are_drawn_together() -> None:
     alone = rmse_ratio_interval(a, b, np.arange(40))
     tenfold = rmse_ratio_interval(np.repeat(a, 10), np.repeat(b, 10), np.repeat(np.arange(40), 10))
     assert tenfold == pytest.approx(alone)
+
+
+def test_methods_that_never_err() -> None:
+    none, some = np.zeros(20), np.r_[np.ones(3), np.zeros(17)]
+    assert rmse_ratio_interval(none, none, np.arange(20)) == (1.0, 1.0, 1.0)
+    assert rmse_ratio_interval(none, some, np.arange(20))[0] == 0.0
+    ratio, _, high = rmse_ratio_interval(some, none, np.arange(20))
+    assert ratio == high == np.inf
