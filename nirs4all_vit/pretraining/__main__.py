@@ -46,7 +46,7 @@ def _about(seconds: float) -> str:
     for unit, size in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"
-    return f"about {max(seconds, 1.0):.0f} seconds"
+    return f"about {seconds:.0f} seconds" if seconds >= 2.0 else "a second or two"
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ class Augmentation:
     ----------
     steps : mapping of str to mapping
         By name, in order: ``probability`` (default 1, drawn per spectrum) and the parameters of the
-        augmentation.
+        augmentation. The name of a class of ``nirs4all.operators.augmentation``, such as ``PolynomialBaselineDrift``, runs that class.
 
     Raises
     ------
@@ -253,8 +253,12 @@ class Augmentation:
     def __init__(self, steps: Mapping[str, Mapping[str, Any]]) -> None:
         self.steps: list[tuple[Any, float]] = []
         for name, settings in steps.items():
-            if name not in AUGMENTATIONS:
-                raise ValueError(f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}.")
+            # Names of classes begin with a capital: nirs4all's own operator, with its own parameters, spectrum by spectrum.
+            make = partial(Nirs4allOperator, name) if name[:1].isupper() else AUGMENTATIONS.get(name)
+            if make is None:
+                raise ValueError(
+                    f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}, and classes of nirs4all.operators.augmentation."
+                )
             if not isinstance(settings or {}, Mapping):
                 raise ValueError(f"{name}: settings must be a mapping such as {{probability: 0.5}}, got {settings!r}.")
             parameters = dict(settings or {})
@@ -264,7 +268,7 @@ class Augmentation:
             if "random_state" in parameters:
                 raise ValueError(f"{name}: random_state is drawn for each batch; the run's seed decides it.")
             try:
-                operator = AUGMENTATIONS[name](**parameters)
+                operator = make(**parameters)
                 operator(_TRIAL.spectra, _TRIAL, Draw.seeded(0))  # a value of the wrong kind shows now, not in the run
             except (TypeError, ValueError, IndexError) as error:
                 raise ValueError(f"{name}: {error}") from error

@@ -222,7 +222,7 @@ def _paired(source: Source, settings: ContrastiveConfig) -> SpectralBatch | None
     if batch.datasets is None or batch.rows is None:
         return None
     dataset = data.datasets[int(batch.datasets[0])]
-    partner = _partner(dataset, data.datasets, settings.pairs)
+    partner = _partner(dataset, data.datasets, settings.pairs, source.draw)
     if partner is None or len(partner) != len(dataset):
         return None
     spectra = torch.from_numpy(np.ascontiguousarray(partner.absorbance(batch.rows.numpy())))
@@ -236,14 +236,14 @@ def _paired(source: Source, settings: ContrastiveConfig) -> SpectralBatch | None
 
 
 def _partner(
-    dataset: SpectralDataset, datasets: list[SpectralDataset], pairs: list[list[str]]
+    dataset: SpectralDataset, datasets: list[SpectralDataset], pairs: list[list[str]], draw: Draw
 ) -> SpectralDataset | None:
     if isinstance(dataset, SyntheticSpectralDataset):
         return dataset.paired()
     for names in pairs:
         if dataset.name in names:
             others = [d for d in datasets if d.name in names and d is not dataset]
-            return others[0] if others else None
+            return others[draw.integer(0, len(others) - 1)] if others else None
     return None
 
 

@@ -171,5 +171,18 @@ def test_impossible_settings(steps: dict, message: str) -> None:
 
 
 def test_an_operator_that_nirs4all_does_not_have() -> None:
+    with pytest.raises(ValueError, match="Magic: nirs4all has no augmentation 'Magic'"):
+        Augmentation({"Magic": {}})
     with pytest.raises(ValueError, match="nirs4all has no augmentation 'Magic'; there are: GaussianAdditiveNoise"):
         Nirs4allOperator("Magic")
+
+
+def test_operators_of_nirs4all_by_the_names_of_their_classes() -> None:
+    """Its own class, and the torch version of it, draw from one distribution."""
+    nm = torch.linspace(1000, 2000, 40, dtype=torch.float64)
+    batch = SpectralBatch(torch.zeros(2000, 40), nm, 0.1)
+    own = Augmentation({"PolynomialBaselineDrift": {"degree": 1, "coeff_ranges": [(-0.2, 0.2), (-0.1, 0.1)]}})
+    ours = Augmentation({"baseline_drift": {"degree": 1, "coeff_ranges": [(-0.2, 0.2), (-0.1, 0.1)]}})
+    a, b = (augment(batch, Draw.seeded(0)).spectra for augment in (own, ours))
+    torch.testing.assert_close(a.std(dim=0), b.std(dim=0), rtol=0.06, atol=0.005)
+    assert not torch.equal(a[0], a[1])

@@ -33,11 +33,17 @@ SMALL += ["--optim.steps=2", "--data.n_workers=0", "--run.n_validation=1", "--da
 def test_every_recipe_runs(name: str, tmp_path: Path) -> None:
     grids = np.linspace(1100, 2400, 60), np.linspace(900, 1700, 40)
     bank = [
-        SpectralDataset(f"s{i}", make_spectra(nm, 32, i).astype(np.float32), nm, {"mode": "absorbance"})
+        SpectralDataset(
+            ("corn_m5", "corn_mp5")[i] if name == "ablation-paired" else f"s{i}",
+            make_spectra(nm, 32, i).astype(np.float32),
+            nm,
+            {"mode": "absorbance"},
+        )
         for i, nm in enumerate(grids)
     ]
     BaselineCache(tmp_path / "asls").precompute(bank, progress=False)
-    config = load_recipe(name, [*SMALL, f"--data.asls={tmp_path / 'asls'}", f"--run.out={tmp_path / 'out'}"])
+    pairs = ["--objectives.contrastive.pairs=[[corn_m5, corn_mp5]]"] if name == "ablation-paired" else []
+    config = load_recipe(name, [*SMALL, *pairs, f"--data.asls={tmp_path / 'asls'}", f"--run.out={tmp_path / 'out'}"])
     assert config.run.name == name
     run = Pretraining(config, bank)
     run.run(progress=False)
