@@ -30,7 +30,7 @@ from .outliers import map_samples
 from .reading import Joined, SpectraSet, join, read_spectra, read_targets
 from .results import CalibrationResult, Predicted
 from .summary import compared, target_result
-from .targets import as_targets
+from .targets import as_targets, class_name
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -365,7 +365,7 @@ def _test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
         column = data.table.iloc[:, k]
         if target.classes:
             measured: NDArray[Any] = np.array(
-                ["" if missing else str(v) for v, missing in zip(column, column.isna(), strict=True)]
+                ["" if missing else class_name(v) for v, missing in zip(column, column.isna(), strict=True)]
             )
         else:
             measured = column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -106,7 +106,7 @@ def _target(name: str, column: Any, task: str) -> Target:
             )
     else:
         values = np.array(
-            ["" if missing else _class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
+            ["" if missing else class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
         )
         names, counts = np.unique(values[values != ""], return_counts=True)
         if len(names) < 2:
@@ -127,6 +127,6 @@ def _target(name: str, column: Any, task: str) -> Target:
     return target
 
 
-def _class_name(value: Any) -> str:
+def class_name(value: Any) -> str:
     """Write 1.0 as 1: a column of class numbers with a gap is one of floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

@@ -171,6 +171,11 @@ def test_classes_of_numbers() -> None:
     assert found.metrics()["targets"]["grade"]["cross_validation"]["balanced_accuracy"] > 0.7
     possible = found.predictions()["grade possible"]
     assert all(p in set(q.split("|")) for p, q in zip(found.predictions()["grade predicted"], possible, strict=True))
+    # A column with a gap is one of floats; 1.0 is still the class 1.
+    gap = grade.astype(float)
+    gap.iloc[3] = np.nan
+    tested = calibrate(X, gap, wavelengths=NM, task="classification", test=0.25, **FAST)
+    assert tested.metrics()["targets"]["grade"]["test"]["accuracy"] > 0.6
 
 
 def _with(**changes: Any) -> Any:
