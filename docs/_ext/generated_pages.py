@@ -212,7 +212,17 @@ def command_line() -> str:
 
     parts = ["# Command line\n"]
     os.environ["COLUMNS"] = "100"
-    for command in ((), ("embed",), ("check",), ("export",), ("precompute-asls",), ("info",)):
+    for command in (
+        (),
+        ("calibrate",),
+        ("predict",),
+        ("adapt",),
+        ("embed",),
+        ("check",),
+        ("export",),
+        ("precompute-asls",),
+        ("info",),
+    ):
         printed = io.StringIO()
         with redirect_stdout(printed), suppress(SystemExit):
             main([*command, "--help"])

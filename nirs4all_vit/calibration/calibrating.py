@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from ..encoder.checkpoint import DEFAULT_CHECKPOINT
 from ..errors import SpectralInputError
 from ..progress import ProgressBar
+from ..spectra.cells import DAMAGE, CellTable
 from ..spectra.checks import Finding, check_pair, check_spectra_file, check_target_file
 from ..spectra.data import guess_axis_unit
 from ..spectra.signal import constant_rows
@@ -26,7 +27,7 @@ from .explanation import target_importance
 from .export import metrics_of, predictions_of
 from .folder import MODEL_FILE, environment, save
 from .model import SpectralCalibration
-from .outliers import map_samples
+from .outliers import doubtful_values, map_samples, unusual_tests
 from .reading import Joined, SpectraSet, join, read_spectra, read_targets
 from .results import CalibrationResult, Predicted
 from .summary import compared, target_result
@@ -35,6 +36,10 @@ from .targets import as_targets, class_name
 if TYPE_CHECKING:
     import pandas as pd
 
+#: Columns beside the targets that tell of samples: nobody calibrates them, unless named.
+_ABOUT_SAMPLES = frozenset(
+    ("group", "groups", "batch", "lot", "replicate", "rep", "set", "split", "fold", "date", "operator", "instrument")
+)
 #: What the folder holds beside the model.
 REPORT_FILE, METRICS_FILE, PREDICTIONS_FILE = "report.html", "metrics.json", "predictions.csv"
 
@@ -180,14 +185,20 @@ def calibrate(
     if output is not None:
         require_new_folder(output)
     names = None if target is None else [target] if isinstance(target, str) else list(target)
+    if test is None and test_targets is not None:
+        raise SpectralInputError("reference values of a test set are given, but no test spectra; give them with test.")
     read = {"wavelengths": wavelengths, "axis_unit": axis_unit, "ids": ids, "drop": drop}
-    data, hashes = _read(spectra, targets, names, groups, read)
-    findings = _checked(spectra, targets, axis_unit, ids, [*drop, *data.spectra.others])
-    data, held_back = _with_test(
-        data,
-        test,
-        lambda source: _read(source, targets if test_targets is None else test_targets, names, groups, read)[0],
-    )
+    beside = [name for name in (groups, *(names or [])) if name is not None]
+    findings = _checked(spectra, targets, axis_unit, ids, drop, beside)
+    with warnings.catch_warnings():
+        # What readers warn of is among the findings.
+        warnings.simplefilter("ignore", UserWarning)
+        data, hashes = _read(spectra, targets, names, groups, read)
+        data, held_back = _with_test(
+            data,
+            test,
+            lambda source: _read(source, targets if test_targets is None else test_targets, names, groups, read)[0],
+        )
     notes = [*data.spectra.notes, *data.notes]
     wanted = as_targets(data.table, task)
     table = data.table
@@ -216,6 +227,9 @@ def calibrate(
         step("report")
         findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(messages))]
         findings += [Finding("note", "data", note, "") for note in notes]
+        findings += doubtful_values(data, model.cross_validation_)
+        if held_back is not None:
+            findings += unusual_tests(model, held_back)
         results = tuple(
             target_result(
                 data, held_out, model.targets_[k], None if tested is None else tested[k], importance[k], coverage, head
@@ -257,6 +271,14 @@ def require_new_folder(folder: str | os.PathLike[str]) -> Path:
     if path.is_dir() and any(path.iterdir()):
         what = "holds a model" if (path / MODEL_FILE).is_file() else "is not empty"
         raise SpectralInputError(f"{path} {what}; name a new folder, or remove it first.")
+    ancestor = next(one for one in (path, *path.absolute().parents) if one.is_dir())
+    try:
+        with tempfile.TemporaryDirectory(dir=ancestor, prefix=".nirs4all-vit-"):
+            pass
+    except OSError as error:
+        raise SpectralInputError(
+            f"nothing can be written into {ancestor} ({error.strerror}); name a folder elsewhere."
+        ) from error
     return path
 
 
@@ -279,6 +301,13 @@ def _read(
         joined = join(read, table, column, groups)
         no_targets = {column, groups, *(name for name in table if str(name).startswith("meta_"))}
         there = [str(name) for name in table if name not in no_targets]
+        if names is None:
+            about = [name for name in there if name.lower() in _ABOUT_SAMPLES]
+            there = [name for name in there if name not in about]
+            if about and there:
+                words = ", ".join(map(repr, about))
+                note = f"{words} tells of the samples and was not taken for a target; name it with target or groups if it is one"
+                joined = replace(joined, notes=(*joined.notes, note))
         missing = [name for name in names or () if name not in there]
         if missing:
             raise SpectralInputError(f"no target {missing[0]!r}; there are {', '.join(there)}.")
@@ -318,18 +347,38 @@ def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _checked(spectra: Any, targets: Any, axis_unit: str, ids: str | None, drop: Sequence[str]) -> list[Finding]:
-    """Check the tables, where they are tables in files."""
+def _checked(
+    spectra: Any, targets: Any, axis_unit: str, ids: str | None, drop: Sequence[str], beside: Sequence[str]
+) -> list[Finding]:
+    """Check the tables, where they are tables in files; a `SpectralInputError` has the first error, with place and remedy."""
     suffixes = (".csv", ".csv.gz", ".parquet")
     findings: list[Finding] = []
     is_table = isinstance(spectra, (str, Path)) and str(spectra).lower().endswith(suffixes)
     if is_table:
-        findings += check_spectra_file(spectra, axis_unit=axis_unit, ids=ids, drop=drop)
+        labels = _labels(Path(spectra))
+        own = [name for name in labels if name in beside or name.startswith("meta_")]
+        # A column of ids may be in the other table.
+        there = ids if ids in labels or targets is None else None
+        findings += check_spectra_file(spectra, axis_unit=axis_unit, ids=there, drop=[*drop, *own])
     if isinstance(targets, (str, Path)) and str(targets).lower().endswith(suffixes):
-        findings += check_target_file(targets, ids=ids)
+        findings += check_target_file(
+            targets, ids=ids if is_table and ids in _labels(Path(targets), targets=True) else None
+        )
         if is_table:
             findings += [one for one in check_pair(spectra, targets, ids=ids) if one.severity != "note"]
+    errors = [one for one in findings if one.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more; nirs4all-vit check lists all.)" if len(errors) > 1 else ""
+        raise SpectralInputError(f"{errors[0]}{more}")
     return findings
+
+
+def _labels(path: Path, *, targets: bool = False) -> list[str]:
+    """Return the header of a table, or nothing where it cannot be read."""
+    try:
+        return CellTable.open(path, targets=targets).labels
+    except (SpectralInputError, *DAMAGE):
+        return []
 
 
 def _with_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[Joined, Joined | None]:

@@ -105,7 +105,7 @@ def _calibrate(options: argparse.Namespace) -> int:
         **_reading(options),
     )
     for finding in calibration.result.findings:
-        if finding.severity != "note":
+        if finding.severity != "note" or finding.place == "data":
             print(f"{finding.severity}: {finding}", file=sys.stderr)
     for line in summary_lines(calibration.result):
         print(line)
@@ -120,9 +120,9 @@ def _predict(options: argparse.Namespace) -> int:
         warnings.simplefilter("always", UserWarning)
         table = predict(options.model, options.spectra, options.output, coverage=options.coverage, **_reading(options))
     _say(messages)
-    unusual = int(table["unusual"].sum())
+    unusual, noun = int(table["unusual"].sum()), "spectrum" if len(table) == 1 else "spectra"
     print(
-        f"{options.output}: {len(table)} spectra predicted"
+        f"{options.output}: {len(table)} {noun} predicted"
         + (f", {unusual} of them unusual (column reason)" if unusual else "")
     )
     return 0
@@ -137,6 +137,11 @@ def _adapt(options: argparse.Namespace) -> int:
     _say(messages)
     changed = model.embedder_.instrument_shift_ is not None
     print(f"{options.output}: {'adapted' if changed else 'unchanged'}")
+    if changed:
+        print(
+            "note: errors and intervals are those of the calibration's instrument; check some reference values of the second one.",
+            file=sys.stderr,
+        )
     return 0
 
 

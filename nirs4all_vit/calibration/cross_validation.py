@@ -98,8 +98,8 @@ class HeldOut:
         Fold of each sample in the first repetition.
     others : dict of str to ndarray of shape (n_repeats, m)
         The same of other methods.
-    learning : dict of int to list of float
-        Errors of folds, by number of samples.
+    learning : dict of int to list of (measured, predicted)
+        Of folds, by number of samples.
     """
 
     target: Target
@@ -109,7 +109,7 @@ class HeldOut:
     scores: NDArray[np.float64] | None
     fold: NDArray[np.intp]
     others: dict[str, NDArray[np.float64]]
-    learning: dict[int, list[float]] = field(default_factory=dict)
+    learning: dict[int, list[tuple[NDArray[Any], NDArray[Any]]]] = field(default_factory=dict)
 
     @property
     def measured(self) -> NDArray[np.float64]:
@@ -277,10 +277,10 @@ def _learn(one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], co
         columns, new, width = _embedded(X, wavelengths, rows[inside[some]], rows[outside], embedder)
         head = fit_head(new_head(head_name, target.task, widths), columns, y, None, width)
         predicted = np.ravel(head.predict(read_by(head, new, width)))
-        one.learning.setdefault(len(some), []).append(_error(truth, predicted, target))
+        one.learning.setdefault(len(some), []).append((truth, predicted))
     whole = one.centre[0, outside]
     predicted = np.asarray(target.classes)[whole.astype(int)] if target.classes else whole
-    one.learning.setdefault(len(inside), []).append(_error(truth, predicted, target))
+    one.learning.setdefault(len(inside), []).append((truth, predicted))
 
 
 def _part(groups: NDArray[np.intp], share: float) -> NDArray[np.intp]:
@@ -288,11 +288,3 @@ def _part(groups: NDArray[np.intp], share: float) -> NDArray[np.intp]:
     names = np.unique(groups)
     drawn = np.random.default_rng(0).permutation(names)[: max(1, round(share * len(names)))]
     return np.flatnonzero(np.isin(groups, drawn))
-
-
-def _error(truth: NDArray[Any], predicted: NDArray[Any], target: Target) -> float:
-    from .metrics import classification_metrics
-
-    if target.classes:
-        return classification_metrics(truth, predicted).error
-    return float(np.sqrt(np.mean(np.square(truth - predicted))))

@@ -29,7 +29,7 @@ def metrics_of(result: CalibrationResult) -> dict[str, Any]:
         if one.test is not None:
             row["test"] = {**asdict(one.test.metrics), "coverage": one.test.coverage}
         targets[one.name] = row
-    outliers = {str(result.ids[row]): reason for row, reason in result.outliers.items()}
+    outliers = [{"row": row, "id": str(result.ids[row]), "reason": reason} for row, reason in result.outliers.items()]
     findings = [asdict(finding) for finding in result.findings]
     return _finite(
         {
@@ -52,6 +52,8 @@ def predictions_of(result: CalibrationResult) -> pd.DataFrame:
     frames = []
     for name, each in parts:
         frame = pd.DataFrame({"id": each[0].ids, "set": name})
+        if name == "cross-validation" and not np.array_equal(result.groups, result.ids):
+            frame["group"] = result.groups
         for target, one in zip(result.targets, each, strict=True):
             frame[f"{target.name} measured"], frame[f"{target.name} predicted"] = one.measured, one.predicted
             if one.lower is not None:

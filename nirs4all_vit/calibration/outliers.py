@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from ..spectra.data import spread_rows
+from ..spectra.findings import Finding
+from .cross_validation import HeldOut
 from .model import SpectralCalibration
-from .reading import SpectraSet
+from .reading import Joined, SpectraSet
 
+#: In units of the scaled median absolute deviation of the residuals: reference values further from their predictions are doubtful.
+_DOUBTFUL = 6.0
+#: Samples that a finding names.
+_NAMED = 5
 #: Samples that the map of scores is made from, at most.
 _MAX_MAPPED = 2000
 
@@ -44,3 +52,41 @@ def novelty_reason(t2: float, q: float) -> str:
     if q > 1:
         reasons.append(f"shape unlike the calibration (Q residual {q:.1f} times its limit)")
     return " and ".join(reasons)
+
+
+def doubtful_values(data: Joined, held_out: Sequence[HeldOut]) -> list[Finding]:
+    """Return a finding for each target whose measured values stand far from what the other samples predict."""
+    findings = []
+    for one in held_out:
+        if one.target.classes:
+            continue
+        residuals = one.centre.mean(axis=0) - one.measured
+        away = np.abs(residuals - np.median(residuals))
+        spread = 1.4826 * float(np.median(away))
+        far = np.flatnonzero(away > _DOUBTFUL * spread) if spread > 0 else np.empty(0, np.intp)
+        far = far[np.argsort(-away[far])]
+        if len(far):
+            names = [
+                f"{data.spectra.ids[one.rows[k]]} (measured {one.measured[k]:.4g}, predicted {one.centre[:, k].mean():.4g})"
+                for k in far[:_NAMED]
+            ]
+            more = f" and {len(far) - _NAMED} more" if len(far) > _NAMED else ""
+            plural = "s" if len(far) > 1 else ""
+            text = (
+                f"{len(far)} reference value{plural} far from what the other samples predict: {', '.join(names)}{more}"
+            )
+            findings.append(
+                Finding("warning", f"target {one.target.name}", text, "check for typing errors and mixed-up samples")
+            )
+    return findings
+
+
+def unusual_tests(model: SpectralCalibration, data: Joined) -> list[Finding]:
+    """Return a finding that names the spectra of a test set that are unlike those of the calibration."""
+    ratios = model.measure_novelty(data.spectra.values, wavelengths=data.spectra.wavelengths)
+    far = np.flatnonzero((ratios > 1).any(axis=1))
+    if not len(far):
+        return []
+    names = ", ".join(map(str, data.spectra.ids[far[:_NAMED]])) + (", ..." if len(far) > _NAMED else "")
+    text = f"{len(far)} of {len(ratios)} spectra are unlike those of the calibration (T2 or Q): {names}"
+    return [Finding("warning", "test set", text, "judge the figures of the test set with and without them")]

@@ -16,6 +16,7 @@ from ..spectra.alignment import Alignment
 from ..spectra.cells import CellTable, axis_columns, id_column
 from ..spectra.data import Spectra, parse_axis_labels, to_nanometres
 from ..spectra.excel import EXCEL_SUFFIXES, OLD_SUFFIXES, sheet_as_csv
+from ..spectra.id_checks import plain_id
 from ..spectra.instruments import is_instrument_path, read_instruments
 from ..spectra.sources import open_source
 from ..spectra.tables import open_table
@@ -55,6 +56,8 @@ class SpectraSet:
         Names of the instruments, where the files tell them.
     hashes : dict of str to str
         SHA-256 of the files.
+    index : ndarray of shape (n_spectra,), str, or None
+        Labels of the rows of a data frame.
     """
 
     values: NDArray[np.float64]
@@ -67,6 +70,7 @@ class SpectraSet:
     notes: tuple[str, ...] = ()
     hashes: dict[str, str] = field(default_factory=dict)
     instruments: tuple[str, ...] = ()
+    index: NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -74,7 +78,8 @@ class SpectraSet:
     def take(self, rows: NDArray[Any]) -> SpectraSet:
         """Return some of the spectra."""
         others = {name: column[rows] for name, column in self.others.items()}
-        return replace(self, values=self.values[rows], ids=self.ids[rows], others=others)
+        index = None if self.index is None else self.index[rows]
+        return replace(self, values=self.values[rows], ids=self.ids[rows], others=others, index=index)
 
 
 def read_spectra(
@@ -216,7 +221,8 @@ def _of_frame(
     columns = {
         name: frame[name].astype(object).where(frame[name].notna(), "").astype(str).to_numpy() for name in beside
     }
-    return replace(_on_axis(values, axis, axis_unit, names), others=columns)
+    index = frame.index.astype(str).to_numpy(dtype=str)
+    return replace(_on_axis(values, axis, axis_unit, names), others=columns, index=index)
 
 
 def _of_instruments(path: Path) -> SpectraSet:
@@ -303,7 +309,7 @@ def read_targets(
     -------
     table : DataFrame
     column : str or None
-        The column of ids; "" stands for the index of a data frame.
+        The column of ids. Without one a data frame keeps its index.
     hashes : dict of str to str
     """
     import pandas as pd
@@ -323,12 +329,9 @@ def read_targets(
         table = source.set_axis([str(name) for name in source.columns], axis=1)
         rows = [[str(value) for value in row] for row in table.head(100).to_numpy(dtype=object)]
         column = id_column(list(table.columns), rows, ids if ids in table.columns else None)
-        if column is None and not isinstance(table.index, pd.RangeIndex):
-            return table.rename_axis("").reset_index(names=""), "", {}
-        return table.reset_index(drop=True), column, {}
+        return table if column is None else table.reset_index(drop=True), column, {}
     if isinstance(source, pd.Series):
-        name = "target" if source.name is None else str(source.name)
-        return source.to_frame(name).reset_index(drop=True), None, {}
+        return read_targets(source.to_frame("target" if source.name is None else str(source.name)), ids=ids, keep=keep)
     values = np.asarray(source)
     if values.ndim not in (1, 2):
         raise SpectralInputError(f"targets have shape {values.shape}; give (n_samples,) or (n_samples, n_targets).")
@@ -342,7 +345,9 @@ def _targets_of_file(path: Path, ids: str | None, keep: Sequence[str]) -> tuple[
     column = id_column(cells.labels, [row for _, row in cells.sample], ids if ids in cells.labels else None)
     table = read_target_table(path, [*keep, *([] if column is None else [column])])
     if column is not None:
-        table[column] = [cell for _, cell in cells.column(column)]
+        names = [cell for _, cell in cells.column(column)]
+        table = table.iloc[: len(names)].copy()  # spreadsheets leave rows at the end that hold nothing
+        table[column] = names
     return table, column
 
 
@@ -356,7 +361,9 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
     """
     import pandas as pd
 
-    notes = []
+    notes: list[str] = []
+    if column is None:
+        table = _by_index(spectra, table, notes)
     if column is not None and spectra.has_ids:
         names = table[column].astype(str).str.strip()
         own = pd.Series(spectra.ids).astype(str).str.strip()
@@ -368,11 +375,17 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
                 raise SpectralInputError(f"id {repeated.iloc[0]!r} has several rows of reference values; keep one.")
             place = {name: row for row, name in enumerate(names)}
             rows = np.array([place.get(name, -1) for name in own])
+            if not (rows >= 0).any():
+                plain = {plain_id(name): row for row, name in enumerate(names)}
+                if len(plain) == len(names):
+                    rows = np.array([plain.get(plain_id(name), -1) for name in own])
+                    if (rows >= 0).any():
+                        notes.append("ids were compared without case, blanks, leading zeros and .0")
             n_known = np.count_nonzero(rows >= 0)
             if not n_known:
                 raise SpectralInputError(
                     f"no id of the {len(own)} spectra (such as {own.iloc[0]!r}) is among the {len(names)} of the reference values "
-                    f"(such as {names.iloc[0]!r}); name the columns of ids, or take ids out of one file to join by order."
+                    f"(such as {names.iloc[0]!r}); write ids alike in both files, or drop the column from one to join by order."
                 )
             without = own[rows < 0].unique()
             notes.append(
@@ -389,12 +402,30 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
             own_rows = table.iloc[np.maximum(rows, 0)].reset_index(drop=True)
             table = own_rows.where(pd.Series(rows >= 0), other=np.nan) if (rows < 0).any() else own_rows
     else:
+        extra = table.iloc[len(spectra) :]
+        if len(extra) and extra.isna().to_numpy().all():
+            table = table.iloc[: len(spectra)]
         if len(table) != len(spectra):
             raise SpectralInputError(
                 f"{len(spectra)} spectra, but {len(table)} rows of reference values; complete them, or give both files a column of ids."
             )
-        notes.append(f"{len(spectra)} spectra and reference values were joined by their order")
+        if not notes:
+            notes.append(f"{len(spectra)} spectra and reference values were joined by their order")
     return Joined(spectra, table, _groups(spectra, table, groups), tuple(notes))
+
+
+def _by_index(spectra: SpectraSet, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Bring reference values into the order of the spectra, where both have the same labels; returns them without labels."""
+    labels = table.index.astype(str)
+    if (
+        spectra.index is not None
+        and not np.array_equal(labels, spectra.index)
+        and labels.is_unique
+        and np.isin(spectra.index, labels).all()
+    ):
+        notes.append(f"{len(spectra)} spectra and reference values were joined by the labels of their rows")
+        table = table.set_axis(labels, axis=0).loc[spectra.index]
+    return table.reset_index(drop=True)
 
 
 def _groups(spectra: SpectraSet, table: pd.DataFrame, groups: str | None) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from .metrics import classification_metrics, regression_metrics, rmse_ratio_inte
 from .model import CalibratedTarget, join_possible
 from .reading import Joined
 from .results import Comparison, LearningPoint, Predicted, TargetResult
+from .targets import Target
 
 
 def compared(
@@ -91,8 +92,9 @@ def target_result(
             ratio = tuple(value**2 for value in ratio)  # type: ignore[assignment] # shares of errors, not their roots
         comparisons.append(Comparison(name or f"Embedding + {head}", metrics, *ratio))
     learning = tuple(
-        LearningPoint(size, float(np.mean(values)), float(np.std(values)))
-        for size, values in _merged(held_out.learning)
+        LearningPoint(size, *_learned(folds, held_out.target))
+        for size, folds in _merged(held_out.learning)
+        if len(folds) > 1  # one fold says nothing of the deviation
     )
     return TargetResult(
         target.name,
@@ -154,9 +156,22 @@ def _classes_left_out(
     return replace(predicted_classes, metrics=_mean_of(each)), errors
 
 
-def _merged(learning: dict[int, list[float]]) -> list[tuple[int, list[float]]]:
+def _learned(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target) -> tuple[float, float]:
+    """Return the error over all folds and the standard deviation between them.
+
+    Classes are judged over all folds together: rare ones are not in each.
+    """
+    if target.classes:
+        each = [classification_metrics(*fold).error for fold in folds]
+        measured, predicted = (np.concatenate(part) for part in zip(*folds, strict=True))
+        return classification_metrics(measured, predicted).error, float(np.std(each))
+    each = [regression_metrics(*fold).rmse for fold in folds]
+    return float(np.mean(each)), float(np.std(each))
+
+
+def _merged(learning: dict[int, list[Any]]) -> list[tuple[int, list[Any]]]:
     """Join sizes that differ by a sample or two, as folds do."""
-    merged: list[tuple[list[int], list[float]]] = []
+    merged: list[tuple[list[int], list[Any]]] = []
     for size in sorted(learning):
         if merged and size <= 1.1 * merged[-1][0][0]:
             merged[-1][0].append(size)

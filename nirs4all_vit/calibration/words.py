@@ -6,6 +6,9 @@ from .metrics import RegressionMetrics
 from .report.words import against_pls
 from .results import CalibrationResult
 
+#: Classes that a line names.
+_NAMED = 6
+
 
 def summary_lines(result: CalibrationResult) -> list[str]:
     """Return a line or two for each target."""
@@ -19,7 +22,10 @@ def summary_lines(result: CalibrationResult) -> list[str]:
                 figures = f"{error} {m.rmse:.4g}, R2 {m.r2:.3f}, bias {m.bias:.3g}, SEP {m.sep:.4g}, RPD {m.rpd:.2f}, RPIQ {m.rpiq:.2f}"
             else:
                 figures = f"accuracy {m.accuracy:.3f}, balanced accuracy {m.balanced_accuracy:.3f}, F1 {m.f1:.3f}"
-            what = f" (classes: {', '.join(one.classes[:6])})" if one.classes and name == "cross-validation" else ""
+            what = ""
+            if one.classes and name == "cross-validation":
+                more = f" and {len(one.classes) - _NAMED} more" if len(one.classes) > _NAMED else ""
+                what = f" (classes: {', '.join(one.classes[:_NAMED])}{more})"
             lines.append(f"{one.name}, {name} of {m.n} samples{what}: {figures}")
         lines.append(f"  {against_pls(one)}".replace("\u00a0", " "))
     return lines

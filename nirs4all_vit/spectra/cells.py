@@ -104,9 +104,14 @@ class CellTable:
             for _ in range(self.header_line):
                 file.readline()
             reader = csv.reader(file, delimiter=self.delimiter)
+            blank: list[tuple[int, list[str]]] = []
             for cells in reader:
                 if len(cells) > 1 or (cells and cells[0].strip()):
-                    yield self.header_line + reader.line_num, cells
+                    blank.append((self.header_line + reader.line_num, cells))
+                # Rows at the end that hold nothing, as spreadsheets leave them, are none.
+                if any(cell.strip() for cell in cells):
+                    yield from blank
+                    blank = []
 
     def _parquet_rows(self) -> Iterator[tuple[int, list[str]]]:
         row = 0

@@ -87,7 +87,7 @@ def check_pair(spectra_path: str | Path, targets_path: str | Path, *, ids: str |
         return [Finding("error", place, text, "name one of those in a header with --id")]
     if None in columns:
         return _by_order(place, rows, spectra, targets_)
-    return by_severity(_by_ids(place, rows, targets_, columns[1] or "", explicit=ids is not None))
+    return by_severity(_by_ids(place, rows, targets_, columns[1] or ""))
 
 
 def _by_order(place: str, rows: list[_Ids], spectra: CellTable, targets: CellTable) -> list[Finding]:
@@ -102,7 +102,7 @@ def _by_order(place: str, rows: list[_Ids], spectra: CellTable, targets: CellTab
     return [Finding("error", place, text, remedy)]
 
 
-def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str, *, explicit: bool) -> list[Finding]:
+def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str) -> list[Finding]:
     spectra_ids, target_ids = ([name for _, name in pairs] for pairs in rows)
     if spectra_ids == target_ids:
         text = f"joined by id: the {len(spectra_ids):,} rows of both files have the same ids in the same order"
@@ -114,13 +114,10 @@ def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str, *, ex
         counts = f"{len(spectra_ids):,} spectra and {len(target_ids):,} reference values"
         examples = f"{spectra_ids[0][:40]!r} and {target_ids[0][:40]!r}" if spectra_ids and target_ids else "no rows"
         text = f"no id is in both files ({examples}, {counts})"
-        if explicit or len(spectra_ids) != len(target_ids):
-            remedy = "write ids alike in both files, or name their column with --id"
-            return [Finding("error", place, text, remedy), *findings]
-        return [
-            *findings,
-            Finding("warning", place, f"{text}; rows are joined by order", "check that both have the same order"),
-        ]
+        if findings:  # alike but for case, blanks or zeros: they are joined
+            return findings
+        remedy = "write ids alike in both files, or drop the column from one to join by order"
+        return [Finding("error", place, text, remedy)]
     without = [name for name in spectra_ids if name not in present]
     text = f"joined by id: {len(spectra_ids) - len(without):,} of {len(spectra_ids):,} spectra have a target"
     if without:
@@ -140,8 +137,10 @@ def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str, *, ex
 
 def _similar(place: str, wanted: dict[str, None], present: dict[str, None]) -> list[Finding]:
     """Find ids that differ in upper and lower case, blanks, leading zeros or a ``.0`` only."""
-    plain = {_plain(name): name for name in present if name not in wanted}
-    pairs = [(name, plain[_plain(name)]) for name in wanted if name and name not in present and _plain(name) in plain]
+    plain = {plain_id(name): name for name in present if name not in wanted}
+    pairs = [
+        (name, plain[plain_id(name)]) for name in wanted if name and name not in present and plain_id(name) in plain
+    ]
     if not pairs:
         return []
     examples = listed([f"{a[:40]!r} and {b[:40]!r}" for a, b in pairs[:MOST_NAMED]], len(pairs))
@@ -149,7 +148,8 @@ def _similar(place: str, wanted: dict[str, None], present: dict[str, None]) -> l
     return [Finding("warning", place, text, "write them alike in both files")]
 
 
-def _plain(name: str) -> str:
+def plain_id(name: str) -> str:
+    """Return an id without what spreadsheets change: case, blanks and dashes, leading zeros, ``.0``."""
     text = re.sub(r"[\s_-]+", "", name.casefold())
     return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", text))
 

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gzip
 import io
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import SpectralInputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Characters of a line, at most: some hundred thousand values.
 LONGEST_LINE = 1 << 22
@@ -64,3 +70,17 @@ class BoundedLines(io.RawIOBase):
         if not self.closed:
             self._file.close()
         super().close()
+
+
+def without_blank_end(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Yield the parts of a table without the rows at its end that hold nothing, as spreadsheets leave them."""
+    import pandas as pd
+
+    blank = None
+    for part in frames:
+        frame = part if blank is None else pd.concat([blank, part], ignore_index=True)
+        filled = np.flatnonzero(frame.notna().any(axis=1).to_numpy())
+        n_rows = int(filled[-1]) + 1 if len(filled) else 0
+        blank = frame.iloc[n_rows:] if n_rows < len(frame) else None
+        if n_rows:
+            yield frame.iloc[:n_rows]

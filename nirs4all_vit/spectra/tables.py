@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
 from .data import GROUPED, are_column_numbers, guess_axis_unit, is_upright_axis, parse_axis_labels, to_nanometres
 from .instrument_files import has_instrument_suffix
-from .lines import LONGEST_LINE, BoundedLines
+from .lines import LONGEST_LINE, BoundedLines, without_blank_end
 from .order import is_ordered
 from .signal import check_values
 
@@ -100,7 +100,8 @@ class SpectralTable:
             of a spectrum missing; the message names the file and the line, or row and wavelength.
         """
         done = 0
-        for frame in _frames(self):
+        frames = _frames(self)
+        for frame in frames if self.path.name.lower().endswith(".parquet") else without_blank_end(frames):
             values = self._checked(frame, done)
             done += len(values)
             yield values if self.order is None else values[:, self.order]

@@ -16,6 +16,9 @@ from ..errors import SpectralInputError
 if TYPE_CHECKING:
     import pandas as pd
 
+#: A number with marks of thousands and decimals: "22,500.0" or "22.500,0".
+_MARKED = r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:\.\d{3})+,\d+)"
+
 
 def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame:
     """Read a CSV of reference values: numbers, classes, and columns that are no targets.
@@ -116,13 +119,18 @@ def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
     if pd.api.types.is_numeric_dtype(column):
         return column
     written = column.dropna().astype(str)
+    marked = written[written.str.strip().str.fullmatch(_MARKED)]
+    if len(marked) > len(written) / 2:
+        raise SpectralInputError(
+            f"{where}, column {column.name!r}: {marked.iloc[0]!r} has marks of thousands; write numbers without such marks."
+        )
     numbers = pd.to_numeric(written.str.replace(",", ".", regex=False), errors="coerce")
     if written.empty or numbers.isna().any():
         stray = written[numbers.isna()]
         # One "<0.5" or "n.d." would make classes of all the numbers around it.
         if len(stray) < len(written) / 2:
             raise SpectralInputError(
-                f"{where}, column {column.name!r}: {stray.iloc[0]!r} is not a number; leave it empty, or name a column of ids meta_... ."
+                f"{where}, column {column.name!r}: {stray.iloc[0]!r} is not a number; leave the cell empty, or name the column meta_... if it is no target."
             )
         return column
     if separator == ",":

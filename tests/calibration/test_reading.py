@@ -180,3 +180,38 @@ def test_workbooks(tmp_path: Path) -> None:
     assert list(found.groups) == list(own.groups)
     with pytest.raises(SpectralInputError, match=r"is not read; save the sheet as \.xlsx or CSV"):
         read_spectra(spectra.rename(tmp_path / "old.xls"))
+
+
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("kind", ["series", "frame"])
+def test_labels_of_rows_are_followed(named: bool, kind: str) -> None:
+    """A shuffled Series beside a frame with the same labels is not joined by its order."""
+    spectra, values = frame(), TABLE[["protein"]]
+    if named:
+        spectra, values = (part.set_axis(TABLE["sample"], axis=0) for part in (spectra, values))
+    shuffled = values.sample(frac=1, random_state=0)
+    targets = shuffled["protein"] if kind == "series" else shuffled
+    found = joined(spectra, targets)
+    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
+    found = joined(spectra.iloc[::-1], values["protein"] if kind == "series" else values)
+    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"][::-1])
+    # Labels that say nothing of one another.
+    assert joined(spectra, np.asarray(values)).notes == ("20 spectra and reference values were joined by their order",)
+
+
+def test_ids_that_a_spreadsheet_changed() -> None:
+    found = joined(
+        frame(sample=[f"{k:03d}" for k in range(20)]), TABLE.assign(sample=[f"{k}.0" for k in range(20)][::-1])
+    )
+    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"][::-1])
+    assert found.notes[0] == "ids were compared without case, blanks, leading zeros and .0"
+
+
+def test_blank_rows_at_the_end(tmp_path: Path) -> None:
+    spectra, targets = write(tmp_path, 20)
+    for path in (spectra, targets):
+        text = path.read_text()
+        path.write_text(text + ("," * text.splitlines()[0].count(",") + "\n") * 3)
+    found = joined(spectra, targets)
+    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
+    np.testing.assert_array_equal(found.spectra.values, X)

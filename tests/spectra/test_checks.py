@@ -123,7 +123,7 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
     ),
     "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header stands here", "take such"),
     "words": (changed(T, 7, 0, "n.d."), {}, "error", "t.csv, line 7, column '1100': 'n.d.' is not", "leave the cell"),
-    "empty row": (T + "," * 11 + "\n", {}, "error", "t.csv, line 10: the row is empty", "remove the line"),
+    "empty row": (T + "," * 11 + "\n" + T.splitlines()[5] + "\n", {}, "error", "t.csv, line 10: the row is empty", "remove the line"),
     "fill value": (changed(T, 5, 3, "-9999"), {}, "error", "t.csv, line 5: -9999 at 1250 nm", "replace fill values"),
     "absurd": (changed(T, 5, 3, "1e31"), {}, "error", "t.csv, line 5: 1e+31 at 1250 nm", "replace such points"),
     "infinity": (changed(T, 5, 3, "inf"), {}, "error", "t.csv, line 5: inf at 1250 nm", "replace such points"),

@@ -83,7 +83,7 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     [
         ("1100,1200\n1,2\n3,x\n", r"t.csv, line 3: 'x' is not a number"),
         ("1100,1200\n1,2\n\n\n3,x\n", r"t.csv, line 5: 'x' is not a number"),
-        ("1100,1200\n1,2\n,\n", r"t.csv, line 3: X contains NaN at row 1: 100% of its points are missing"),
+        ("1100,1200\n1,2\n,\n1,3\n", r"t.csv, line 3: X contains NaN at row 1: 100% of its points are missing"),
         ("1100,1200\n1,2\n3\n", r"t.csv, line 3: 1 values under 2 columns \(a cut or ragged row"),
         ("1100,1200\n1,2\n1,inf\n", r"t.csv, line 3: X contains inf at row 1, 1200 nm"),
         ("1100,1200\n1,2,3\n", r"t.csv, line 2: 3 values under 2 columns"),

@@ -127,7 +127,7 @@ BACKWARDS = "\n".join([REFERENCE.split("\n")[0], *reversed(REFERENCE.strip().spl
         (SPECTRA, targets(6), "warning", "6 of 8 spectra have a target; without one: A7 and A8", "are left out"),
         (table(6, ids="id"), REFERENCE, "note", "2 reference values without a spectrum: A7 and A8", ""),
         (SPECTRA, REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"), "warning", "'A7' and 'a07', 'A8' and 'A 8.0'" , "alike"),
-        (SPECTRA, REFERENCE.replace("A", "B"), "warning", "no id is in both files ('A1' and 'B1'", "the same order"),
+        (SPECTRA, REFERENCE.replace("A", "B"), "error", "no id is in both files ('A1' and 'B1'", "write ids alike"),
         (SPECTRA, targets(6).replace("A", "B"), "error", "8 spectra and 6 reference values", "ids alike"),
         (SPECTRA, BACKWARDS.replace("A2", "A1"), "error", "id 'A1' has other reference values in line 8", "one line of each"),
         (table(), REFERENCE, "note", "joined by order: 8 rows in each", ""),
