@@ -53,18 +53,23 @@ def mistyped(axis: NDArray[np.float64]) -> int | None:
     """
     if axis.size < 4:
         return None
-    ascending = np.sort(axis)
-    for value, rest, gap in (
-        (ascending[-1], ascending[:-1], ascending[-1] - ascending[-2]),
-        (ascending[0], ascending[1:], ascending[1] - ascending[0]),
-    ):
-        if gap > _FAR_OFF * np.median(np.diff(rest)) and gap > np.ptp(rest):
-            return int(np.flatnonzero(axis == value)[0])
+    order = np.argsort(axis)
+    for end in (int(order[-1]), int(order[0])):
+        # An axis that is even in nm is not in cm-1, and the other way round.
+        if _is_far_off(axis, end) and _is_far_off(1.0 / axis, end):
+            return end
     steps = np.diff(axis)
     turns = np.flatnonzero(steps[1:] * steps[:-1] < 0) + 1
     if len(turns) > _MOST_TURNS:
         return None
     return next((place for place in map(int, turns) if _stands_alone(axis, place)), None)
+
+
+def _is_far_off(axis: NDArray[np.float64], end: int) -> bool:
+    """Tell whether the first or last wavelength lies further from the others than they extend."""
+    rest = np.sort(np.delete(axis, end))
+    gap = float(min(abs(axis[end] - rest[0]), abs(axis[end] - rest[-1])))
+    return bool(gap > _FAR_OFF * np.median(np.diff(rest)) and gap > np.ptp(rest))
 
 
 def _stands_alone(axis: NDArray[np.float64], place: int) -> bool:

@@ -88,3 +88,10 @@ def test_a_mistyped_header_is_the_same_error_everywhere(tmp_path: Path, capsys: 
         load_x_bank(tmp_path / "bank", progress=False)
     assert main(["embed", str(tmp_path / "bank/t.csv"), "-o", str(tmp_path / "o.npy")]) == 1
     assert message in capsys.readouterr().err
+
+
+def test_an_even_axis_in_another_unit_has_no_typing_error() -> None:
+    """From 200 nm to 30 um in even steps of nm: in cm-1 the first is far from all others."""
+    nm = np.linspace(200.0, 30_000.0, 12)
+    assert mistyped(nm) is None
+    assert mistyped(1e7 / nm) is None
