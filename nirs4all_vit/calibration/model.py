@@ -326,6 +326,14 @@ class SpectralCalibration(BaseEstimator):
         check_is_fitted(self)
         return self.embedder_.alignment_.align(self.embedder_.locate(X, wavelengths))[1]
 
+    def other_signals(self, X: Any, *, wavelengths: Any = None) -> tuple[NDArray[np.bool_], str]:
+        """Tell which spectra are another kind of signal than the calibration's, (n_samples,), and what they look like; as `transform` warns."""
+        check_is_fitted(self)
+        values = self.embedder_.alignment_.align(self.embedder_.locate(X, wavelengths))[0].values
+        kind = self.embedder_.signal_
+        strange = np.zeros(len(values), dtype=bool) if kind is None else kind.strange(values)
+        return strange, kind.explanation(values[strange]) if kind is not None and strange.any() else ""
+
     def measure_novelty(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return Hotelling's T2 and Q residuals over their limits, (n_samples, 2): above 1 is unlike the calibration; NaN if not known."""
         check_is_fitted(self)

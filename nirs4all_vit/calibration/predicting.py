@@ -90,9 +90,11 @@ def predict(
             ]
         )
     dead = constant_rows(read.values)
+    strange, kind = fitted.other_signals(read.values, wavelengths=nm)
     reasons = []
     for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
-        own = [novelty_reason(t2, q), *(column[row] for column in outside)]
+        signal = f"another kind of signal than the calibration's: {kind}" if strange[row] else ""
+        own = [signal, novelty_reason(t2, q), *(column[row] for column in outside)]
         reasons.append("; ".join(reason for reason in own if reason))
     for row in np.flatnonzero(dead).tolist():
         # It says nothing of its sample, and so does a number for it.

@@ -289,7 +289,10 @@ class ResolvesWavelengths:
             self._report_alignment(blocks, filled)
         if self.warns_of_signal:
             if self.signal_ is not None:
-                dead |= self.signal_.dead(aligned.values)
+                noise = ~dead & self.signal_.dead(aligned.values)
+                # A few are noise; most of them are another signal, of which more is said.
+                if np.count_nonzero(noise) <= max(1, len(noise) // 2):
+                    dead |= noise
                 self._report_signal(self.signal_, aligned, ~dead)
             self._warn_dead(dead, fitting=False)
         return [aligned]

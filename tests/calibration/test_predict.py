@@ -92,6 +92,14 @@ def test_what_is_unusual_is_said(folder: Path, tmp_path: Path) -> None:
     assert "outside of its calibrated range" in table["reason"][7]
 
 
+def test_another_kind_of_signal_is_said_in_the_table(folder: Path, tmp_path: Path) -> None:
+    mixed = np.vstack([NEW[:6], 10.0 ** -NEW[6:]])
+    with pytest.warns(UserWarning, match="another kind of signal"):
+        table = predict(folder, new_table(tmp_path / "mixed.csv", values=mixed))
+    assert not table["unusual"][:6].any()
+    assert table["reason"][6:].str.contains("look like reflectance or transmittance").all()
+
+
 def test_a_row_does_not_depend_on_its_company(folder: Path) -> None:
     together = predict(folder, pd.DataFrame(NEW, columns=[f"{v:g}" for v in NM]))
     alone = predict(folder, pd.DataFrame(NEW[4:5], columns=[f"{v:g}" for v in NM]))

@@ -159,7 +159,7 @@ class _Page:
                 cards += [(percent(metrics.balanced_accuracy), "balanced accuracy", "predictions")]
             else:
                 cards += [(significant(metrics.rmse), "RMSECV", "predictions")]
-                cards += [(fixed(metrics.r2, 2), "R², cross-validation", "predictions")]
+                cards += [(fixed(metrics.r2, 3), "R², cross-validation", "predictions")]
                 test = result.targets[0].test
                 if test is not None and not isinstance(test.metrics, ClassificationMetrics):
                     cards += [(significant(test.metrics.rmse), "RMSEP, test set", "predictions")]

@@ -83,7 +83,8 @@ class Samples:
 
     @property
     def has_replicates(self) -> bool:
-        return self.groups[: self.n_calibration] != self.ids[: self.n_calibration]
+        groups = self.groups[: self.n_calibration]
+        return groups != self.ids[: self.n_calibration] or len(set(groups)) < len(groups)
 
     def test_rows(self, predicted: Predicted) -> NDArray[np.intp]:
         """Return the row of each sample of a test set."""

@@ -158,13 +158,13 @@ def _figures_of_merit(part: Part, is_test: bool) -> str:
     metrics = part.metrics
     error = "RMSEP" if is_test else "RMSECV"
     return (
-        f"<b>{error} {significant(metrics.rmse)}</b>  R² {fixed(metrics.r2, 2)}<br>"
+        f"<b>{error} {significant(metrics.rmse)}</b>  R² {fixed(metrics.r2, 3)}<br>"
         f"bias {like(metrics.bias, metrics.rmse)}  RPD {fixed(metrics.rpd, 1)}  n {metrics.n:,}"
     )
 
 
 def _words(part: Part) -> str:
-    return f"{part.name}: RMSE {significant(part.metrics.rmse)}, R² {fixed(part.metrics.r2, 2)}, {count(part.metrics.n, 'sample')}."
+    return f"{part.name}: RMSE {significant(part.metrics.rmse)}, R² {fixed(part.metrics.r2, 3)}, {count(part.metrics.n, 'sample')}."
 
 
 def _how_many(parts: list[Part]) -> str:

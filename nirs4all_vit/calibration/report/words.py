@@ -131,7 +131,7 @@ def headline(target: TargetResult) -> str:
     """Return the main figures of merit of a target in one line."""
     metrics = target.cross_validated.metrics
     if isinstance(metrics, RegressionMetrics):
-        return f"RMSECV {significant(metrics.rmse)}, R² {fixed(metrics.r2, 2)}, {count(metrics.n, 'sample')}."
+        return f"RMSECV {significant(metrics.rmse)}, R² {fixed(metrics.r2, 3)}, {count(metrics.n, 'sample')}."
     return f"Accuracy {percent(metrics.accuracy)}, {count(metrics.n, 'sample')}."
 
 
