@@ -15,7 +15,7 @@ from ..spectra.signal import constant_rows
 from .folder import load, read_content, save
 from .model import SpectralCalibration
 from .outliers import novelty_reason
-from .reading import read_spectra
+from .reading import SpectraSet, read_spectra
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,16 +58,41 @@ def predict(
     SpectralInputError, SpectralAxisError, OSError
         As `calibrate`; spectra that share too little of the range with the calibration's.
     """
-    import pandas as pd
-
     if output is not None:
         output = Path(output)
         if output.suffix.lower() != ".csv" or not output.absolute().parent.is_dir():
             raise SpectralInputError(f"{output}: name a .csv file in a folder that is there.")
     fitted = model if isinstance(model, SpectralCalibration) else load(model)
     read = read_spectra(
-        spectra, wavelengths=wavelengths, axis_unit=axis_unit, ids=ids, drop=drop, others=fitted.target_names_
+        spectra,
+        wavelengths=wavelengths,
+        axis_unit=axis_unit,
+        ids=ids,
+        drop=drop,
+        others=fitted.target_names_,
+        lenient=True,
     )
+    # Such spectra say nothing of their samples, and so does a number for them.
+    unusable = dict.fromkeys(np.flatnonzero(constant_rows(read.values)).tolist(), "the spectrum is constant")
+    unusable |= read.refused
+    sound = np.setdiff1d(np.arange(len(read)), list(unusable))
+    if not len(sound):
+        raise SpectralInputError(f"no spectrum can be predicted: {next(iter(unusable.values()))}")
+    table = _predicted(fitted, read.take(sound), coverage).set_index(sound).reindex(np.arange(len(read)))
+    table["id"] = read.ids
+    for row, reason in unusable.items():
+        table.loc[row, "reason"] = reason
+    table["unusual"] = table["reason"] != ""
+    if output is not None:
+        with atomic_path(output) as target_path:
+            table.to_csv(target_path, index=False)
+    return table
+
+
+def _predicted(fitted: SpectralCalibration, read: SpectraSet, coverage: float | None) -> pd.DataFrame:
+    """Return the table of spectra that can be predicted."""
+    import pandas as pd
+
     nm = read.wavelengths
     table = pd.DataFrame({"id": read.ids})
     outside = []
@@ -83,29 +108,16 @@ def predict(
             if target.classes
             else (part["predicted"] < low - margin) | (part["predicted"] > high + margin)
         )
-        outside.append(
-            [
-                f"{target.name} is outside of its calibrated range ({low:.4g} to {high:.4g})" if one else ""
-                for one in beyond
-            ]
-        )
-    dead = constant_rows(read.values)
+        text = f"{target.name} is outside of its calibrated range ({low:.4g} to {high:.4g})"
+        outside.append([text if one else "" for one in beyond])
     strange, kind = fitted.other_signals(read.values, wavelengths=nm)
     reasons = []
     for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
         signal = f"another kind of signal than the calibration's: {kind}" if strange[row] else ""
         own = [signal, novelty_reason(t2, q), *(column[row] for column in outside)]
         reasons.append("; ".join(reason for reason in own if reason))
-    for row in np.flatnonzero(dead).tolist():
-        # It says nothing of its sample, and so does a number for it.
-        for name in table.columns[1:]:
-            table.loc[row, name] = None if table[name].dtype == object else np.nan
-        reasons[row] = "the spectrum is constant"
     table["unusual"], table["reason"] = [bool(reason) for reason in reasons], reasons
     table["filled"] = np.round(fitted.filled(read.values, wavelengths=nm), 4)
-    if output is not None:
-        with atomic_path(output) as target_path:
-            table.to_csv(target_path, index=False)
     return table
 
 

@@ -58,6 +58,8 @@ class SpectraSet:
         SHA-256 of the files.
     index : ndarray of shape (n_spectra,), str, or None
         Labels of the rows of a data frame.
+    refused : dict of int to str
+        Rows that cannot be used, and why; all of their points are NaN.
     """
 
     values: NDArray[np.float64]
@@ -71,6 +73,7 @@ class SpectraSet:
     hashes: dict[str, str] = field(default_factory=dict)
     instruments: tuple[str, ...] = ()
     index: NDArray[Any] | None = None
+    refused: dict[int, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -90,6 +93,7 @@ def read_spectra(
     ids: str | None = None,
     drop: Sequence[str] = (),
     others: Sequence[str] = (),
+    lenient: bool = False,
 ) -> SpectraSet:
     """Read spectra.
 
@@ -106,6 +110,8 @@ def read_spectra(
         Columns of a table that are passed over.
     others : sequence of str
         Columns that are kept as text, where a table has them: targets and groups.
+    lenient : bool
+        Spectra of a table that cannot be used are in `SpectraSet.refused`, instead of an error for the whole table.
 
     Raises
     ------
@@ -123,12 +129,12 @@ def read_spectra(
         if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
             sheet, folder = sheet_as_csv(path)
             with folder:
-                read = _of_file(sheet, None, axis_unit, ids, drop, others)
+                read = _of_file(sheet, None, axis_unit, ids, drop, others, lenient)
             return _as_absorbance(replace(read, hashes={path.name: file_sha256(path)}))
         read = (
             _of_instruments(path)
             if is_instrument_path(path)
-            else _of_file(path, wavelengths, axis_unit, ids, drop, others)
+            else _of_file(path, wavelengths, axis_unit, ids, drop, others, lenient)
         )
     elif hasattr(source, "columns"):
         read = _of_frame(source, wavelengths, axis_unit, ids, drop, others)
@@ -165,7 +171,13 @@ def _unit(axis: Any, axis_unit: str) -> str:
 
 
 def _of_file(
-    path: Path, wavelengths: Any, axis_unit: str, ids: str | None, drop: Sequence[str], others: Sequence[str]
+    path: Path,
+    wavelengths: Any,
+    axis_unit: str,
+    ids: str | None,
+    drop: Sequence[str],
+    others: Sequence[str],
+    lenient: bool,
 ) -> SpectraSet:
     hashes = {path.name: file_sha256(path)}
     if path.name.lower().endswith(".npy"):
@@ -176,13 +188,14 @@ def _of_file(
     column = id_column(table.labels, [cells for _, cells in table.sample], ids)
     beside = [name for name in table.labels if name in others or name.startswith("meta_")]
     passed = [*dict.fromkeys([*beside, *([] if column is None else [column]), *drop])]
-    opened = open_table(path, axis_unit, passed)
+    refused: dict[int, str] = {}
+    opened = replace(open_table(path, axis_unit, passed), refused=refused if lenient else None)
     columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in beside}
     names = None if column is None else np.array([cell for _, cell in table.column(column)], dtype=str)
     labels = [table.labels[i] for i in axis_columns(table.labels)]
     values = opened.read()
     read = _on_axis(values, opened.wavelengths, "nm", names)
-    return replace(read, axis_unit=_unit(labels, axis_unit), others=columns, hashes=hashes)
+    return replace(read, axis_unit=_unit(labels, axis_unit), others=columns, hashes=hashes, refused=refused)
 
 
 def _of_frame(

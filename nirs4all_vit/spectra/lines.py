@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,3 +85,14 @@ def without_blank_end(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         blank = frame.iloc[n_rows:] if n_rows < len(frame) else None
         if n_rows:
             yield frame.iloc[:n_rows]
+
+
+def warn_if_cut(path: Path) -> None:
+    """Warn of a text file whose last line has no end: cut there, its last value is wrong and nothing else tells."""
+    if not path.name.lower().endswith(".csv") or not path.stat().st_size:
+        return
+    with open(path, "rb") as file:
+        file.seek(-1, io.SEEK_END)
+        if file.read(1) not in b"\r\n":
+            message = f"{path.name}: the last line has no end; if the file was cut, its last value is wrong."
+            warnings.warn(message, stacklevel=3)

@@ -6,7 +6,6 @@ import csv
 import gzip
 import io
 import re
-import warnings
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from numpy.typing import NDArray
 from ..errors import SpectralAxisError, SpectralInputError, needed_by
 from .data import GROUPED, are_column_numbers, guess_axis_unit, is_upright_axis, parse_axis_labels, to_nanometres
 from .instrument_files import has_instrument_suffix
-from .lines import LONGEST_LINE, BoundedLines, without_blank_end
+from .lines import LONGEST_LINE, BoundedLines, warn_if_cut, without_blank_end
 from .order import is_ordered
 from .signal import check_values
 
@@ -73,6 +72,8 @@ class SpectralTable:
         Columns without a name, which hold nothing.
     delimiter, decimal : str
         Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
+    refused : dict of int to str, or None
+        Spectra that cannot be used, and why, as they are met in reading; they come as NaN. None: the first one is an error.
     """
 
     path: Path
@@ -84,6 +85,7 @@ class SpectralTable:
     n_columns: int = 0
     delimiter: str = ","
     decimal: str = "."
+    refused: dict[int, str] | None = None
 
     @property
     def n_spectra(self) -> int | None:
@@ -149,11 +151,21 @@ class SpectralTable:
                 "lines out, and the targets are in step again."
             )
         columns = self.wavelengths if self.order is None else self.wavelengths[np.argsort(self.order)]
-        try:
-            check_values(values, columns, done)
-        except SpectralInputError as error:
-            place = self.path.name if error.row is None else _place(self.path, error.row)
-            raise SpectralInputError(f"{place}: {error}", error.row) from error
+        rows: list[int] = []
+        while True:
+            try:
+                check_values(values, columns, done)
+                break
+            except SpectralInputError as error:
+                place = self.path.name if error.row is None else _place(self.path, error.row)
+                if error.row is None or self.refused is None:
+                    raise SpectralInputError(f"{place}: {error}", error.row) from error
+                self.refused[error.row] = f"{place}: {error}"
+                rows.append(error.row - done)
+                values = values.copy()
+                values[rows[-1]] = np.arange(values.shape[1])  # anything that passes
+        if rows:
+            values[rows] = np.nan
         return values
 
     def _check_ragged(self, rows: NDArray[np.intp]) -> None:
@@ -458,17 +470,6 @@ def _release() -> None:
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
-
-
-def warn_if_cut(path: Path) -> None:
-    """Warn of a text file whose last line has no end: cut there, its last value is wrong and nothing else tells."""
-    if not path.name.lower().endswith(".csv") or not path.stat().st_size:
-        return
-    with open(path, "rb") as file:
-        file.seek(-1, io.SEEK_END)
-        if file.read(1) not in b"\r\n":
-            message = f"{path.name}: the last line has no end; if the file was cut, its last value is wrong."
-            warnings.warn(message, stacklevel=3)
 
 
 def _place(path: Path, row: int) -> str:

@@ -83,13 +83,29 @@ def test_what_is_unusual_is_said(folder: Path, tmp_path: Path) -> None:
     odd[3] = rng.random(len(NM))
     odd[5] = 0.5
     odd[7] += 1.5 * np.exp(-0.5 * ((NM - 2180) / 50) ** 2)
-    with pytest.warns(UserWarning, match="constant"):
-        table = predict(folder, new_table(tmp_path / "odd.csv", values=odd))
+    table = predict(folder, new_table(tmp_path / "odd.csv", values=odd))
     assert table["unusual"].tolist() == [k in (3, 5, 7) for k in range(12)]
     assert "calibration" in table["reason"][3]
     assert table["reason"][5] == "the spectrum is constant"
     assert np.isnan(table["protein"][5])
     assert "outside of its calibrated range" in table["reason"][7]
+
+
+def test_spectra_that_cannot_be_used_do_not_end_the_others(folder: Path, tmp_path: Path) -> None:
+    odd = NEW.copy()
+    odd[2, :50] = np.nan
+    odd[4, 7] = -9999.0
+    own = predict(folder, new_table(tmp_path / "new.csv"))
+    table = predict(folder, new_table(tmp_path / "odd.csv", values=odd))
+    others = [k for k in range(12) if k not in (2, 4)]
+    np.testing.assert_allclose(table["protein"][others], own["protein"][others], rtol=1e-6)
+    assert table["protein"].isna().tolist() == [k in (2, 4) for k in range(12)]
+    assert list(table["id"]) == list(own["id"])
+    assert "odd.csv, line 4" in table["reason"][2]
+    assert "-9999" in table["reason"][4]
+    assert table["unusual"].tolist() == [k in (2, 4) for k in range(12)]
+    with pytest.raises(SpectralInputError, match=r"no spectrum can be predicted: .*line 2"):
+        predict(folder, new_table(tmp_path / "none.csv", values=np.where(np.arange(71) < 50, np.nan, NEW[:1])))
 
 
 def test_another_kind_of_signal_is_said_in_the_table(folder: Path, tmp_path: Path) -> None:

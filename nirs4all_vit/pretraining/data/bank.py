@@ -21,7 +21,8 @@ from ...errors import SpectralAxisError, SpectralInputError
 from ...files import file_sha256, lock_folder, read_checked, write_checksum
 from ...progress import tracked
 from ...spectra.instruments import is_instrument_path, read_instruments
-from ...spectra.tables import TABLE_SUFFIXES, open_table, warn_if_cut
+from ...spectra.lines import warn_if_cut
+from ...spectra.tables import TABLE_SUFFIXES, open_table
 from .dataset import SpectralDataset, row_blocks
 from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
 
