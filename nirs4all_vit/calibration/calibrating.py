@@ -31,7 +31,7 @@ from .outliers import doubtful_values, map_samples, unusual_tests
 from .reading import Joined, SpectraSet, join, read_spectra, read_targets
 from .results import CalibrationResult, Predicted
 from .summary import compared, target_result
-from .targets import as_targets, class_name
+from .targets import as_targets, target_values
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -411,13 +411,7 @@ def _test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
     predicted = model.predict_all(data.spectra.values, wavelengths=data.spectra.wavelengths)
     out = []
     for k, (target, part) in enumerate(zip(model.targets_, predicted, strict=True)):
-        column = data.table.iloc[:, k]
-        if target.classes:
-            measured: NDArray[Any] = np.array(
-                ["" if missing else class_name(v) for v, missing in zip(column, column.isna(), strict=True)]
-            )
-        else:
-            measured = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        measured = target_values(data.table.iloc[:, k], classes=bool(target.classes))
         out.append(
             compared(
                 data.spectra.ids,

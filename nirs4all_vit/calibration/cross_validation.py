@@ -229,7 +229,6 @@ def _one_fold(
     columns, new, width = _embedded(X, wavelengths, rows[inside], rows[outside], embedder)
     y = target.values[rows[inside]]
     codes = groups[rows[inside]]
-    codes = codes if len(np.unique(codes)) < len(codes) else None
     head = fit_head(new_head(head_name, target.task, widths), columns, y, codes, width)
     read = read_by(head, new, width)
     if repeat == 0:

@@ -44,9 +44,12 @@ def reads_spectra(head: Any) -> bool:
 
 
 def fit_head(head: Any, columns: NDArray[Any], y: NDArray[Any], groups: Any, width: int) -> Any:
-    """Fit a head on the columns that it reads: an embedding of `width` columns, and perhaps the spectra behind it."""
-    given = columns if reads_spectra(head) else columns[:, :width]
-    return head.fit(given, y, **accepted(head, groups=groups))
+    """Fit a head on the columns that it reads: an embedding of `width` columns, and perhaps the spectra behind it.
+
+    Groups of one row each are none.
+    """
+    replicates = groups if groups is not None and len(np.unique(groups)) < len(groups) else None
+    return head.fit(read_by(head, columns, width), y, **accepted(head, groups=replicates))
 
 
 def read_by(head: Any, columns: NDArray[Any], width: int) -> NDArray[Any]:

@@ -220,9 +220,8 @@ class SpectralCalibration(BaseEstimator):
         for target, left_out in zip(targets, held_out, strict=True):
             rows = target.rows
             own = codes[rows]
-            replicates = own if len(np.unique(own)) < len(own) else None
             read = columns if len(rows) == len(columns) else columns[rows]  # no copy of a large set
-            head = fit_head(new_head(self.head, target.task, widths), read, target.values[rows], replicates, width)
+            head = fit_head(new_head(self.head, target.task, widths), read, target.values[rows], own, width)
             values = target.values[rows]
             ends = (np.nan, np.nan) if target.classes else (float(values.min()), float(values.max()))
             fitted.append(
@@ -342,8 +341,8 @@ class SpectralCalibration(BaseEstimator):
             return np.full((n, 2), np.nan)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # `predict` says the same
-            t2, q = self.novelty_.t2(X, wavelengths=wavelengths), self.novelty_.q(X, wavelengths=wavelengths)
-        return np.stack([t2 / self.novelty_.t2_limit_, q / self.novelty_.q_limit_], axis=1)
+            measured = self.novelty_.t2_and_q(X, wavelengths=wavelengths)
+        return measured.T / np.array([self.novelty_.t2_limit_, self.novelty_.q_limit_])
 
     def _coverage(self, coverage: float | None) -> float:
         share = self.coverage if coverage is None else coverage

@@ -14,7 +14,7 @@ from ..errors import SpectralAxisError, SpectralInputError
 from ..files import file_sha256
 from ..spectra.alignment import Alignment
 from ..spectra.cells import CellTable, axis_columns, id_column
-from ..spectra.data import Spectra, parse_axis_labels, to_nanometres
+from ..spectra.data import Spectra, guess_axis_unit, parse_axis_labels, to_nanometres
 from ..spectra.excel import EXCEL_SUFFIXES, OLD_SUFFIXES, sheet_as_csv
 from ..spectra.id_checks import plain_id
 from ..spectra.instruments import is_instrument_path, read_instruments
@@ -165,8 +165,6 @@ def _unit(axis: Any, axis_unit: str) -> str:
     if parsed is None:
         return "nm"
     written, unit = parsed
-    from ..spectra.data import guess_axis_unit
-
     return guess_axis_unit(written) if unit == "auto" else unit
 
 

@@ -94,7 +94,7 @@ def _target(name: str, column: Any, task: str) -> Target:
             f"target {name!r} holds text such as {str(column.dropna().iloc[0])[:40]!r}, no numbers."
         )
     if numeric and task != "classification":
-        values = column.to_numpy(dtype=np.float64, na_value=np.nan)
+        values = target_values(column, classes=False)
         if np.isinf(values).any():
             raise SpectralInputError(
                 f"target {name!r} holds infinity at row {int(np.flatnonzero(np.isinf(values))[0])}."
@@ -105,9 +105,7 @@ def _target(name: str, column: Any, task: str) -> Target:
                 f"target {name!r} is {values[target.rows[0]]:g} in all samples; there is nothing to calibrate."
             )
     else:
-        values = np.array(
-            ["" if missing else class_name(value) for value, missing in zip(column, column.isna(), strict=True)]
-        )
+        values = target_values(column, classes=True)
         names, counts = np.unique(values[values != ""], return_counts=True)
         if len(names) < 2:
             raise SpectralInputError(f"target {name!r} holds {len(names)} class; two are the fewest.")
@@ -127,6 +125,13 @@ def _target(name: str, column: Any, task: str) -> Target:
     return target
 
 
-def class_name(value: Any) -> str:
+def target_values(column: Any, *, classes: bool) -> NDArray[Any]:
+    """Return a column of a table as `Target.values` are: numbers, or names of classes."""
+    if not classes:
+        return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
+    return np.array(["" if no else _class_name(value) for value, no in zip(column, column.isna(), strict=True)])
+
+
+def _class_name(value: Any) -> str:
     """Write 1.0 as 1: a column of class numbers with a gap is one of floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

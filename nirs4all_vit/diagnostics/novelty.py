@@ -118,17 +118,25 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         """Fit, and tell which of the same spectra stand apart; parameters as in `fit`."""
         return self.fit(X, y, wavelengths=wavelengths, groups=groups).predict(X, wavelengths=wavelengths)
 
+    def t2_and_q(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
+        """Return `t2` and `q` of the same spectra, (2, n_samples): each spectrum is encoded once."""
+        check_is_fitted(self, "limits_")
+        blocks, checkpoint = self.resolve(X, wavelengths), load_checkpoint(self.checkpoint)
+        if checkpoint.sha256 != self._sha256:
+            raise CheckpointError(f"{self.checkpoint} holds other weights than in fit; fit again or restore the file.")
+        return self.limits_.measure(checkpoint, blocks, self.device)
+
     def t2(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return Hotelling's T2 (n_samples,): how far within the calibration set's components."""
-        return self._measured(X, wavelengths)[0]
+        return self.t2_and_q(X, wavelengths=wavelengths)[0]
 
     def q(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return Q residuals (n_samples,), squared: what the calibration set's components do not hold."""
-        return self._measured(X, wavelengths)[1]
+        return self.t2_and_q(X, wavelengths=wavelengths)[1]
 
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
         """Return how usual spectra are (n_samples,): minus the logarithm of T2 or Q over its limit, whichever is larger; below 0: outlier."""
-        measured = self._measured(X, wavelengths)
+        measured = self.t2_and_q(X, wavelengths=wavelengths)
         return self.limits_.scores(measured)
 
     def decision_function(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
@@ -185,10 +193,3 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         return tags
-
-    def _measured(self, X: Any, wavelengths: Any) -> NDArray[np.float64]:
-        check_is_fitted(self, "limits_")
-        blocks, checkpoint = self.resolve(X, wavelengths), load_checkpoint(self.checkpoint)
-        if checkpoint.sha256 != self._sha256:
-            raise CheckpointError(f"{self.checkpoint} holds other weights than in fit; fit again or restore the file.")
-        return self.limits_.measure(checkpoint, blocks, self.device)

@@ -32,9 +32,6 @@ from .data.synthetic import SyntheticSpectralDataset
 from .episodic_ridge import EpisodicRidge
 from .tasks import corrupt, make_tasks
 
-#: Spectra of similar length that go through the encoder at a time.
-_ROWS = 32
-
 
 @dataclass(frozen=True)
 class Source:
@@ -72,23 +69,10 @@ class Inputs:
     progress: float = 0.0
 
     def encode(self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None) -> Tensor:
-        """Return the latents that have read a view.
-
-        Spectra of similar length go through together: on a processor what is padded costs as much as what is not.
-        """
+        """Return the latents that have read a view."""
         batch = self.views[view]
         metadata = None if self.metadata is None else self.metadata[view]
-        if batch.valid is None or not batch.spectra.is_cpu:
-            return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)
-        lengths = batch.valid.sum(dim=1)
-        order = lengths.argsort()
-        parts = []
-        for rows in order.split(_ROWS):
-            longest = int(lengths[rows[-1]])
-            part, shown = batch.take(rows).cut(longest), None if visible is None else visible[rows, :longest]
-            about = None if metadata is None else [metadata[row] for row in rows.tolist()]
-            parts.append(encoder.encode(part.spectra, part.grid(), visible=shown, metadata=about))
-        return torch.cat(parts)[order.argsort()]
+        return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)
 
     def embed(self, encoder: SpectralPerceiver, readout: str, view: int = 0) -> Tensor:
         """Read a view out of the encoder."""

@@ -14,9 +14,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import SpectralInputError, needed_by
+from ..errors import SpectralInputError
 from .data import parse_axis_labels
 from .lines import BoundedLines
+from .tables import open_parquet
 
 #: What a column of ids is called, the surest names first.
 ID_NAMES = (
@@ -76,7 +77,7 @@ class CellTable:
         """
         table = cls(Path(path))
         if table.is_parquet:
-            table.header_line, table.labels = 0, [str(name) for name in _parquet(table.path).schema_arrow.names]
+            table.header_line, table.labels = 0, [str(name) for name in open_parquet(table.path).schema_arrow.names]
         else:
             table.delimiter, table.labels, table.header_line = _header(table.path, targets)
         size = 0
@@ -115,7 +116,7 @@ class CellTable:
 
     def _parquet_rows(self) -> Iterator[tuple[int, list[str]]]:
         row = 0
-        for batch in _parquet(self.path).iter_batches(batch_size=max(1, 500_000 // max(1, len(self.labels)))):
+        for batch in open_parquet(self.path).iter_batches(batch_size=max(1, 500_000 // max(1, len(self.labels)))):
             for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 row += 1
                 yield row, ["" if cell is None else str(cell) for cell in cells]
@@ -174,20 +175,6 @@ def _header(path: Path, targets: bool) -> tuple[str, list[str], int]:
     delimiter = max(_DELIMITERS, key=line.count) if targets else first
     labels = [label.strip().strip('"') for label in next(csv.reader([line], delimiter=delimiter), [])]
     return delimiter, labels, number
-
-
-def _parquet(path: Path) -> Any:
-    with needed_by(f"reading {path.name}", "pyarrow"):
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-    try:
-        return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
-    except FileNotFoundError:
-        raise
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise SpectralInputError(f"{path.name} is cut or not a Parquet file: {reason}.") from error
 
 
 def number(text: str, decimal: str = ".") -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .cells import CellTable, axis_columns, number
-from .data import MAX_WAVELENGTH, MIN_WAVELENGTH, guess_axis_unit, parse_axis_labels
+from .data import MAX_WAVELENGTH, MIN_WAVELENGTH, are_column_numbers, guess_axis_unit, parse_axis_labels
 from .findings import MOST_NAMED, Finding, counted, listed
 from .order import is_monotonic
 
@@ -66,7 +66,7 @@ def header_errors(table: CellTable, ids: str | None, drop: Sequence[str], unit: 
         "rows": _lengths(table),
         "columns": _strange_columns(table, [i for i in columns if i not in set(wavelengths)], len(wavelengths)),
     }
-    if axis.size >= _FEWEST and _are_numbers_of_columns(axis):
+    if axis.size >= _FEWEST and are_column_numbers(axis):
         text = f"the header numbers the columns from {axis[0]:g} to {axis[-1]:g} and says nothing of wavelengths"
         errors["numbered"] = [Finding("error", table.header_place, text, "write the wavelengths into it")]
     elif axis.size:
@@ -185,7 +185,7 @@ def _is_axis(labels: Sequence[str]) -> bool:
         return False
     axis = parsed[0]
     # Numbers of samples ascend by one.
-    if _are_numbers_of_columns(axis) or (axis.size < 20 and (np.diff(axis) == 1).all() and axis[0] < 300):
+    if are_column_numbers(axis) or (axis.size < 20 and (np.diff(axis) == 1).all() and axis[0] < 300):
         return False
     unit = parsed[1] if parsed[1] != "auto" else guess_axis_unit(axis)
     low, high = _range(unit)
@@ -198,11 +198,6 @@ def _range(unit: str) -> tuple[float, float]:
         return 1e7 / MAX_WAVELENGTH, 1e7 / MIN_WAVELENGTH
     scale = 1e-3 if unit == "um" else 1.0
     return MIN_WAVELENGTH * scale, MAX_WAVELENGTH * scale
-
-
-def _are_numbers_of_columns(axis: NDArray[np.float64]) -> bool:
-    steps = np.diff(axis)
-    return bool(axis[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (axis % 1 == 0).all())
 
 
 def _headerless(table: CellTable) -> Finding | None:

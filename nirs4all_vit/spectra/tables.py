@@ -90,7 +90,7 @@ class SpectralTable:
     @property
     def n_spectra(self) -> int | None:
         """Rows of a Parquet file; None where only reading tells."""
-        return int(_parquet(self.path).metadata.num_rows) if self.path.name.lower().endswith(".parquet") else None
+        return int(open_parquet(self.path).metadata.num_rows) if self.path.name.lower().endswith(".parquet") else None
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
         """Yield blocks of checked spectra, float64, in ascending order of wavelength; NaN where a cell is empty.
@@ -213,7 +213,7 @@ def open_table(
     delimiter, lines = ",", [""]
     is_parquet = path.name.lower().endswith(".parquet")
     if is_parquet:
-        labels = [str(label) for label in _parquet(path).schema_arrow.names]
+        labels = [str(label) for label in open_parquet(path).schema_arrow.names]
     else:
         _refuse_other_formats(path)
         lines = _first_lines(path)
@@ -306,7 +306,7 @@ def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[s
     columns = {labels[0]: [row[0].strip() for row in cells if row]}
     if path.name.lower().endswith(".parquet"):
         # The index of a data frame comes last.
-        names = _parquet(path).schema_arrow.names
+        names = open_parquet(path).schema_arrow.names
         frame = next(_batches(path, _SAMPLED_LINES, list({names[0], names[-1]})), None)
         columns = {} if frame is None else {str(name): column.tolist() for name, column in frame.items()}
     for name, values in columns.items():
@@ -411,7 +411,7 @@ def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
     import pyarrow as pa
 
     try:
-        for batch in _parquet(path).iter_batches(batch_size=rows, columns=columns):
+        for batch in open_parquet(path).iter_batches(batch_size=rows, columns=columns):
             # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
             yield _numeric(batch.to_pandas(ignore_metadata=True))
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -450,7 +450,8 @@ def _first_lines(path: Path) -> list[str]:
         ) from error
 
 
-def _parquet(path: Path) -> Any:
+def open_parquet(path: Path) -> Any:
+    """Open a Parquet file for reading row by row; a `SpectralInputError` says that it is damaged or something else."""
     with needed_by(f"reading {path.name}", "pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -53,15 +53,6 @@ class SpectralBatch:
         fields = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
         return dataclasses.replace(self, **fields)
 
-    def cut(self, length: int) -> SpectralBatch:
-        """Return a padded batch without what lies behind a length, where all is padding."""
-        fields = {
-            name: getattr(self, name)[:, :length]
-            for name in ("spectra", "wavelengths", "valid", "baseline")
-            if getattr(self, name) is not None
-        }
-        return dataclasses.replace(self, **fields)
-
     def grid(self) -> Grid:
         """Return the wavelengths as the encoder takes them."""
         from ...encoder import Grid
