@@ -83,12 +83,14 @@ STRICT = {
         ("mean", "best-pls", "best-ridge", "gp"),
         (
             *_ablations(*_VARIED),
-            *_ablations("mae-points~K", "points~K", readouts=("compact", "mean")),
+            *_ablations(
+                "mae-points~K", "augmentation-points~K", "baseline-points~K", "points~K", readouts=("compact", "mean")
+            ),
             # The bundled recipe: its objective on local contrast, three times the steps.
             f"{TRANSFER_RECIPE}~K",
             *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in ("compact", "cls")),
         ),
-        folds=(0, 1),
+        folds=range(N_FOLDS),
     ),
     # Strict transfer: five encoders, each without one fifth of the families. Plain: columns as they come.
     "phase3a": StrictPhase(

@@ -34,7 +34,7 @@ def test_every_recipe_runs(name: str, tmp_path: Path) -> None:
     grids = np.linspace(1100, 2400, 60), np.linspace(900, 1700, 40)
     bank = [
         SpectralDataset(
-            ("corn_m5", "corn_mp5")[i] if name == "ablation-paired" else f"s{i}",
+            ("corn_m5", "corn_mp5")[i],
             make_spectra(nm, 32, i).astype(np.float32),
             nm,
             {"mode": "absorbance"},
@@ -42,7 +42,7 @@ def test_every_recipe_runs(name: str, tmp_path: Path) -> None:
         for i, nm in enumerate(grids)
     ]
     BaselineCache(tmp_path / "asls").precompute(bank, progress=False)
-    pairs = ["--objectives.contrastive.pairs=[[corn_m5, corn_mp5]]"] if name == "ablation-paired" else []
+    pairs = ["--objectives.contrastive.pairs=[[corn_m5, corn_mp5]]"]  # of those that some recipes name
     config = load_recipe(name, [*SMALL, *pairs, f"--data.asls={tmp_path / 'asls'}", f"--run.out={tmp_path / 'out'}"])
     assert config.run.name == name
     run = Pretraining(config, bank)
