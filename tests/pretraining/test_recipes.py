@@ -83,7 +83,7 @@ def test_ablations_build_on_each_other() -> None:
     assert configs[1].data.augmentation
     assert all(a < b for a, b in pairwise(active[1:]))
     assert len(active[-1]) == 5
-    assert {config.optim.steps for config in configs} == {500}
+    assert {config.optim.steps * config.data.batch_size for config in configs} == {204_800}
 
 
 @pytest.mark.parametrize(
