@@ -35,7 +35,7 @@ from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
 from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
 from nirs4all_vit.pretraining.distributed import keep_freed_memory
-from nirs4all_vit.pretraining.objectives import Inputs
+from nirs4all_vit.pretraining.inputs import Inputs
 from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import Spectra
 

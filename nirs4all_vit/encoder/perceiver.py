@@ -118,14 +118,16 @@ class SpectralPerceiver(nn.Module):
         grid: Grid,
         *,
         visible: Tensor | None = None,
+        n_visible: int | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Tensor:
         """Return the latents (B, 1 + M, D) that have read spectra (B, L), layer-normalised, the CLS latent first.
 
-        `visible`, a bool Tensor (B, L), tells the points that may be seen (masked modelling).
+        `visible`, a bool Tensor (B, L), tells the points that may be seen (masked modelling); `n_visible`, how many of each
+        spectrum are read at most, the first of them. Without it the processor has to ask a GPU for the number.
         """
         x, statistics = self.normalisation(x, grid, visible)
-        tokens, bias = self.tokenizer(self.tokenizer.content(x, grid, visible), grid, visible)
+        tokens, bias = self.tokenizer(self.tokenizer.content(x, grid, visible), grid, visible, n_visible)
         latents = self.latents + self.statistics(statistics).unsqueeze(1)
         if self.metadata is not None:
             latents = latents + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)

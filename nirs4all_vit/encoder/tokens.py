@@ -52,10 +52,12 @@ class Tokenizer(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, content: Tensor, grid: Grid, visible: Tensor | None = None, n_visible: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Return tokens (B, N, D), and what is added to the logits of those that attend to them, (..., N) or None.
 
-        Of points that are hidden there may be no tokens at all.
+        Of points that are hidden there may be no tokens at all, and of those that are not, `n_visible` at most.
         """
         raise NotImplementedError
 
@@ -94,13 +96,15 @@ class PointTokens(Tokenizer):
             relative, log_wavelength = (of_tokens(v, chosen) for v in (relative, log_wavelength))
         return torch.cat([relative.unsqueeze(-1), self.encoding.of_log(log_wavelength)], dim=-1)
 
-    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, content: Tensor, grid: Grid, visible: Tensor | None = None, n_visible: int | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         # The quadrature weight as an additive bias: a region counts by its width, not its density.
         bias = grid.quadrature.clamp_min(1e-12).log().expand(content.shape[:2])
         shown, chosen = grid.valid, None
         if visible is not None:
             # Two points of three are hidden: only the others are worth a token.
-            chosen, shown = packed(visible if grid.valid is None else visible & grid.valid)
+            chosen, shown = packed(visible if grid.valid is None else visible & grid.valid, n_visible)
             content, bias = take_tokens(content, chosen), take_tokens(bias, chosen)
         place = self.place(grid, chosen)
         tokens = self.project(torch.cat([content, place.expand(len(content), *place.shape[-2:])], dim=-1))
@@ -163,7 +167,13 @@ class PatchTokens(Tokenizer):
         kind = nn.functional.one_hot(scale, self.contrast.n_scales).float()
         return torch.cat([encoded, sizes, kind.expand(*sizes.shape[:-1], -1)], dim=-1)
 
-    def forward(self, content: Tensor, grid: Grid, visible: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self,
+        content: Tensor,
+        grid: Grid,
+        visible: Tensor | None = None,
+        n_visible: int | None = None,  # noqa: ARG002 - a patch is a token however much of it is seen
+    ) -> tuple[Tensor, Tensor | None]:
         place = self.place(grid)
         place = place.expand(len(content), *place.shape[-2:])
         tokens = self.project(torch.cat([self.contrast.unweighted(content), place], dim=-1))
@@ -189,21 +199,23 @@ class PatchTokens(Tokenizer):
         return self.contrast.over_patches(self.contrast.visible_share(visible, grid))
 
 
-def packed(shown: Tensor) -> tuple[Tensor, Tensor]:
+def packed(shown: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
     """Return the numbers of the tokens that are shown, and which of these are no padding.
 
     Parameters
     ----------
     shown : bool Tensor of shape (B, N)
+    longest : int, optional
+        Most tokens of a row; the others are left out. By default the largest number in a row.
 
     Returns
     -------
     chosen : int64 Tensor of shape (B, K)
-        In their order; K is the largest number in a row.
+        In their order; K is `longest`.
     there : bool Tensor of shape (B, K)
     """
     counts = shown.sum(dim=1, keepdim=True)
-    longest = int(counts.max())
+    longest = int(counts.max()) if longest is None else longest
     chosen = shown.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :longest]
     return chosen, torch.arange(longest, device=shown.device) < counts
 

@@ -24,9 +24,9 @@ from ..files import lock_folder
 from ..pretraining.data.bank import bank_hash, load_x_bank
 from ..pretraining.data.batch import Draw, SpectralBatch
 from ..pretraining.data.dataset import SpectralDataset
-from ..pretraining.episodic_ridge import EpisodicRidge
-from ..pretraining.model import learning_rate_factor
-from ..pretraining.objectives import Inputs
+from ..pretraining.episodic_ridge import Answers, episodic_ridge
+from ..pretraining.inputs import Inputs
+from ..pretraining.optimisation import learning_rate_factor
 from ..pretraining.record import load_state, require_own, save_state
 from ..pretraining.scores import read_targets
 from ..pretraining.tasks.regions import HiddenComponents
@@ -150,7 +150,7 @@ class _Run:
         parameters = dict(self.encoder.named_parameters())
         self.optimizer = torch.optim.Adam([{"params": [parameters[name]], "lr": rate} for name, rate in rates.items()])
         self.schedule = torch.optim.lr_scheduler.LambdaLR(self.optimizer, learning_rate_factor(config.steps, _WARMUP))
-        self.step, self.ridge, self.task = 0, EpisodicRidge(), HiddenComponents()
+        self.step, self.task = 0, HiddenComponents()
         self._start()
 
     def advance(self) -> float:
@@ -193,7 +193,7 @@ class _Run:
 
     def _loss(self, batch: SpectralBatch, targets: Tensor, n_support: int) -> Tensor:
         embedded = Inputs([batch.to(self.device)]).embed(self.encoder, self.config.readout)
-        loss, _ = self.ridge(embedded, targets.to(self.device), n_support)
+        loss = episodic_ridge(embedded.unsqueeze(0), Answers.one(targets.to(self.device), n_support))[0][0]
         return loss
 
     def _start(self) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from ..encoder import Grid, SpectralPerceiver
-from ..pretraining.episodic_ridge import EpisodicRidge
+from ..pretraining.episodic_ridge import Answers, episodic_ridge
 from ..spectra.data import Spectra
 
 #: Share of an episode's samples that the ridge is fitted on.
@@ -85,14 +85,10 @@ class Episodes(Dataset[Any]):
 class EpisodicLoss(nn.Module):
     """What a ridge on the first rows of an episode gets wrong in the others, as a criterion for skorch."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.ridge = EpisodicRidge()
-
     def forward(self, embedded: Tensor, answers: dict[str, Tensor]) -> Tensor:
         """Return the loss of an episode of embedded spectra (n, width)."""
-        loss, _ = self.ridge(embedded, answers["targets"].to(embedded.device), int(answers["n_support"]))
-        return loss
+        episode = Answers.one(answers["targets"].to(embedded.device), int(answers["n_support"]))
+        return episodic_ridge(embedded.unsqueeze(0), episode)[0][0]
 
 
 def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:

@@ -181,17 +181,17 @@ class Nirs4allOperator:
     def __call__(self, spectra: Tensor, batch: SpectralBatch, draw: Draw) -> Tensor:
         """Return spectra of the same shape (n, L)."""
         seed = draw.integer(0, 2**31 - 2)
-        values, axis = spectra.double().numpy(), batch.wavelengths.numpy()
+        values, axis = spectra.double().cpu().numpy(), batch.wavelengths.cpu().numpy()
         if axis.ndim == 1:
-            return torch.from_numpy(self._run(values, axis, seed)).to(spectra.dtype)
+            return torch.from_numpy(self._run(values, axis, seed)).to(spectra)
         out = values.copy()
-        lengths = batch.valid.sum(dim=1).numpy() if batch.valid is not None else np.full(len(axis), axis.shape[1])
+        lengths = batch.valid.sum(dim=1).cpu().numpy() if batch.valid is not None else np.full(len(axis), axis.shape[1])
         grids, members = np.unique(axis, axis=0, return_inverse=True)
         for number, grid in enumerate(grids):
             rows = np.flatnonzero(members.ravel() == number)
             points = int(lengths[rows[0]])
             out[rows, :points] = self._run(values[rows, :points], grid[:points], seed + number)
-        return torch.from_numpy(out).to(spectra.dtype)
+        return torch.from_numpy(out).to(spectra)
 
     def _run(self, values: np.ndarray, axis: np.ndarray, seed: int) -> np.ndarray:
         operator = self._class(**self.parameters, **({"random_state": seed} if self._seeded else {}))
@@ -347,7 +347,8 @@ def block_mask(
     width = torch.minimum(torch.maximum(width, span / (n_points - 1)), span / torch.clamp(n_points - 1, max=6))
     offset = draw.uniform(n_spectra, 1).double() * width
     index = ((axis - low + offset) / width).long()
-    n_blocks = int(index.max()) + 1
+    # No block is narrower than a point. To ask for the largest number, the processor would have to wait for a GPU.
+    n_blocks = int(index.max()) + 1 if axis.is_cpu else axis.shape[1] + 1
     # Trapezoid widths of the points, summed by block; padding has none.
     gaps = axis.diff(dim=1)
     edge = torch.zeros_like(axis[:, :1])
@@ -359,7 +360,9 @@ def block_mask(
     target = draw.uniform(n_spectra, 1, low=ratio[0], high=ratio[1]).double()
     count = (ordered.cumsum(dim=1) - ordered / 2 < target).sum(dim=1, keepdim=True)
     count = torch.minimum(count, filled.sum(dim=1, keepdim=True) - 1).clamp_min(1)
-    rank = torch.empty_like(order).scatter_(1, order, torch.arange(n_blocks).expand_as(order).contiguous())
+    rank = torch.empty_like(order).scatter_(
+        1, order, torch.arange(n_blocks, device=order.device).expand_as(order).contiguous()
+    )
     return (rank < count).gather(1, index) & inside
 
 

@@ -36,9 +36,14 @@ class DataConfig:
     without_families : list of str
         Families to leave out.
     batch_size : int
-        Spectra per micro-batch.
-    layout : {"one_grid", "mixed"}
-        A micro-batch from one dataset, or from several (padded).
+        Spectra per micro-batch; of each dataset where `layout` is ``resampled``.
+    layout : {"one_grid", "mixed", "resampled"}
+        A micro-batch from one dataset, from several (padded), or from `n_datasets` whose spectra are read off at `n_points`
+        places. The last one is for a GPU: the bank lies on the device that trains, and nothing is computed elsewhere.
+    n_datasets : int
+        Datasets per micro-batch where `layout` is ``resampled``.
+    n_points : int
+        Points of each spectrum where `layout` is ``resampled``.
     p_synth : float
         Share of synthetic spectra; all of them where there is no bank.
     n_synthetic : int
@@ -64,7 +69,9 @@ class DataConfig:
     asls: str | None = None
     without_families: list[str] = field(default_factory=list)
     batch_size: int = 96
-    layout: Literal["one_grid", "mixed"] = "one_grid"
+    layout: Literal["one_grid", "mixed", "resampled"] = "one_grid"
+    n_datasets: int = 16
+    n_points: int = 512
     p_synth: float = 0.0
     n_synthetic: int = 64
     steps_per_dataset: int = 200
@@ -80,8 +87,13 @@ class DataConfig:
         for name in ("p_synth", "crop_probability", "thin_probability", "metadata_dropout"):
             _check(f"data.{name}", getattr(self, name), 0, 1)
         lowest = {"batch_size": 2, "n_synthetic": 1, "steps_per_dataset": 1, "min_spectra": 2, "n_workers": 0}
+        lowest |= {"n_datasets": 1, "n_points": 32}
         for name, low in lowest.items():
             _check(f"data.{name}", getattr(self, name), low)
+        if self.layout == "resampled" and self.n_workers:
+            raise ValueError(
+                "data.layout='resampled' prepares batches on the device that trains: set data.n_workers=0."
+            )
         for name, weight in self.weights.items():
             _check(f"data.weights.{name}", weight, 0)
         if self.augmentation:
@@ -310,6 +322,9 @@ class RunConfig:
         ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
     precision : {"fp32", "bf16", "fp16"}
         Of the matrix products in blocks and heads; windows and ridge keep theirs. fp16 is for GPUs.
+    deterministic : bool
+        On a GPU, compute everything in an order that does not change, so that a run gives the same weights again; slower. A CPU
+        always does.
     gradient_checkpointing : bool
         Recompute blocks in the backward pass: less memory, more time.
     compile : bool
@@ -334,6 +349,7 @@ class RunConfig:
     resume: Literal["auto", "never"] = "never"
     device: str = "auto"
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    deterministic: bool = False
     gradient_checkpointing: bool = False
     compile: bool = False
     checkpoint_every: int = 200
@@ -367,7 +383,7 @@ class PretrainingConfig:
     def __post_init__(self) -> None:
         if not self.objectives.active():
             raise ValueError("objectives: every weight is 0; give at least one objective a weight.")
-        if self.objectives.episodic_calibration.weight > 0 and self.data.layout != "one_grid":
+        if self.objectives.episodic_calibration.weight > 0 and self.data.layout == "mixed":
             raise ValueError(
                 "data.layout='mixed' does not go with objectives.episodic_calibration: an episode is one dataset."
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,21 +51,12 @@ class Processes:
         """Whether this process writes files."""
         return self.rank == 0
 
-    def mean(self, values: Tensor) -> Tensor:
-        """Return the mean over processes."""
-        if self.world_size == 1:
-            return values
-        values = values.clone()
-        dist.all_reduce(values)
-        return values / self.world_size
-
-    def sum_by_name(self, values: dict[str, float]) -> dict[str, float]:
-        """Return sums over processes, which have the same names; on the CPU's side of things a few bytes."""
-        if self.world_size == 1:
-            return values
-        total = torch.tensor(list(values.values()), dtype=torch.float64, device=self.device)
-        dist.all_reduce(total)
-        return dict(zip(values, total.tolist(), strict=True))
+    def sum(self, values: Tensor) -> Tensor:
+        """Return the sum over processes."""
+        if self.world_size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
 
     def gather(self, value: Any) -> list[Any]:
         """Return the value of every process, in order."""
@@ -82,6 +75,24 @@ class Processes:
         """End the group."""
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+@contextmanager
+def gpu_products(device: torch.device, *, deterministic: bool) -> Iterator[None]:
+    """Let a GPU compute products of float32 in TF32, and, if so asked, everything in an order that does not change."""
+    if device.type != "cuda":
+        yield
+        return
+    precision, strict = torch.get_float32_matmul_precision(), torch.are_deterministic_algorithms_enabled()
+    torch.set_float32_matmul_precision("high")
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(precision)
+        torch.use_deterministic_algorithms(strict)
 
 
 #: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with the largest values that it takes.

@@ -13,8 +13,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from ..encoder import SpectralPerceiver
 from ..encoder.checkpoint import save_checkpoint
@@ -25,9 +23,10 @@ from .data.asls import BaselineCache
 from .data.bank import load_x_bank
 from .data.dataset import SpectralDataset
 from .data.multi import numbered_loader
-from .distributed import Processes
-from .model import PretrainingModel, learning_rate_factor, parameter_groups, total_steps
-from .objectives import Inputs
+from .distributed import Processes, gpu_products
+from .inputs import Inputs
+from .model import PretrainingModel, total_steps
+from .optimisation import Optimisation
 from .preparation import Preparation, chosen_datasets, on_device, synthetic_spectra
 from .product import embedding_statistics, provenance, scaled_encoder, take_contrast
 from .record import MetricsLog, check_same_run, load_state, plot_losses, require_own, save_state
@@ -35,8 +34,8 @@ from .scores import linear_cka, probe, ridge_scores
 
 #: Offset of the validation stream's seed: other batches than any that is trained on.
 _VALIDATION = 1_000_003
-#: Steps in a row whose gradient is not finite and that are skipped; one more ends the run.
-_MOST_SKIPPED = 10
+#: Steps between the rows of a GPU's metrics: the processor waits for it no more often.
+_STEPS_AHEAD = 20
 
 
 class Pretraining:
@@ -74,11 +73,11 @@ class Pretraining:
         if config.objectives.baseline_consistency.weight > 0:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
         synthetic = synthetic_spectra(config, self.datasets)
-        self.training = Preparation(config, self.datasets, synthetic, config.run.seed)
+        self.training = Preparation(config, self.datasets, synthetic, config.run.seed, self.processes.device)
         sampled_ids = {id(dataset) for dataset in self.training.data.datasets}
         # What is too small or constant is not drawn from, and not said to have been seen.
         self.datasets = [dataset for dataset in self.datasets if id(dataset) in sampled_ids]
-        self.validation = Preparation(config, self.datasets, synthetic, config.run.seed + _VALIDATION)
+        self.validation = self.training.other(config.run.seed + _VALIDATION)
         # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
         self._origin = provenance(config, self.datasets)
         self.steps = total_steps(config, len(self.training.data))
@@ -93,24 +92,16 @@ class Pretraining:
         if config.run.compile:
             for block in self.encoder.blocks:
                 block.compile()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, config.optim.weight_decay, config.optim.learning_rate),
-            lr=config.optim.learning_rate,
-            fused=self.processes.device.type == "cuda",
-        )
-        factor = learning_rate_factor(self.steps, config.optim.warmup)
-        self.scheduler = torch.optim.lr_scheduler.LambdaLR(self.optimizer, factor)
-        self.scaler = torch.amp.GradScaler(self.processes.device.type, enabled=config.run.precision == "fp16")
-        self.average = None
-        if config.optim.ema > 0:
-            self.average = AveragedModel(self.encoder, multi_avg_fn=get_ema_multi_avg_fn(config.optim.ema))
+        self.optimisation = Optimisation(config, self.model, self.processes, self.steps)
         self._episodic = "episodic_calibration" in self.model.objectives
-        self._replica: Any = self.model
-        if self.processes.world_size > 1:
-            self._replica = DistributedDataParallel(self.model, find_unused_parameters=True)
-        self.step_done, self._best, self._worse, self._skipped = 0, math.inf, 0, 0
+        self._best, self._worse = math.inf, 0
         self._snapshot: Any = None
         self._batches: Iterator[dict[str, Inputs]] | None = None
+
+    @property
+    def step_done(self) -> int:
+        """Number of steps that were taken."""
+        return self.optimisation.step_done
 
     @property
     def encoder(self) -> SpectralPerceiver:
@@ -137,7 +128,7 @@ class Pretraining:
             A disk that is full; the last checkpoint is intact.
         """
         out = Path(self.config.run.out)
-        with self._claimed(out):
+        with self._claimed(out), gpu_products(self.processes.device, deterministic=self.config.run.deterministic):
             return self._run(out, progress=progress)
 
     @contextmanager
@@ -161,20 +152,29 @@ class Pretraining:
         log = MetricsLog(out, self.step_done) if first else None
         bar = ProgressBar("pretraining", "step", self.steps, initial=self.step_done, show=progress and first)
         started, n_spectra = time.perf_counter(), 0
+        rows: list[dict[str, Any]] = []
+        on_gpu = self.optimisation.on_gpu
+        step, ahead = (self._step, _STEPS_AHEAD) if on_gpu else (self.step, 1)
         try:
             with bar:
                 while self.step_done < self.steps and not self._stopped():
-                    row = self.step()
-                    n_spectra += int(row.pop("spectra"))
-                    rate = n_spectra / (time.perf_counter() - started)
-                    if log is not None:
-                        log.write({"step": self.step_done, **row, "spectra_per_second": round(rate, 1)})
-                        bar.note(**{"loss": f"{row['loss']:.3f}", "spectra/s": f"{rate:.0f}"})
-                    bar.update()
+                    rows.append(step())
                     every = self.config.run.score_every
-                    if self.step_done == self.steps or (every and self.step_done % every == 0):
+                    scored = self.step_done == self.steps or bool(every and self.step_done % every == 0)
+                    saved = self.step_done % self.config.run.checkpoint_every == 0
+                    if len(rows) == ahead or scored or saved:
+                        n_spectra += sum(int(row.pop("spectra")) for row in rows)
+                        rows = self.optimisation.numbers(rows) if on_gpu else rows
+                        rate = n_spectra / (time.perf_counter() - started)
+                        for row in rows if first else ():
+                            assert log is not None
+                            log.write({**row, "spectra_per_second": round(rate, 1)})
+                        bar.note(**{"loss": f"{rows[-1]['loss']:.3f}", "spectra/s": f"{rate:.0f}"})
+                        bar.update(len(rows))
+                        rows = []
+                    if scored:
                         self._log_scores(log)
-                    if self.step_done % self.config.run.checkpoint_every == 0:
+                    if saved:
                         self._save(out, log)
             self._save(out, log)
             if first:
@@ -198,8 +198,10 @@ class Pretraining:
             for k in range(2):  # the first one warms up
                 started = time.perf_counter()
                 prepared = on_device(self.training[k], self.processes.device, 0.0)
-                with self._autocast():
-                    self.model(prepared)[0].backward()
+                with self.optimisation.autocast():
+                    loss = self.model(prepared)[0]
+                    loss.backward()
+                float(loss.detach())  # a GPU has computed it then
                 seconds = time.perf_counter() - started
                 spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
         self.model.zero_grad(set_to_none=True)
@@ -210,56 +212,12 @@ class Pretraining:
 
     def step(self) -> dict[str, float]:
         """Take one optimizer step over ``optim.accumulate`` micro-batches; returns losses and the like."""
-        self.model.train()
-        self.optimizer.zero_grad(set_to_none=True)
+        return self.optimisation.numbers([self._step()])[0]
+
+    def _step(self) -> dict[str, Any]:
         if self._batches is None:
             self._batches = self._stream()
-        processes, local = self.processes, self.config.optim.accumulate // self.processes.world_size
-        sums: dict[str, list[float]] = {}
-        total, spectra = torch.zeros((), dtype=torch.float64), 0
-        for micro in range(local):
-            prepared = on_device(next(self._batches), processes.device, self.step_done / self.steps)
-            last = micro == local - 1
-            with nullcontext() if last or processes.world_size == 1 else self._replica.no_sync(), self._autocast():
-                try:
-                    loss, losses = self._replica(prepared)
-                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined] # a ridge on embeddings that are not finite
-                    raise self._not_finite(str(error)) from error
-                self.scaler.scale(loss / local).backward()
-            total += float(loss.detach()) / local
-            for name, value in losses.items():
-                sums.setdefault(name, []).append(float(value))
-            spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
-        mean = float(processes.mean(total.to(processes.device)))
-        if not math.isfinite(mean):
-            raise self._not_finite(str(mean))
-        self.scaler.unscale_(self.optimizer)
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
-        rate = self.scheduler.get_last_lr()[0]
-        # The scaler of fp16 skips such steps by itself, and counts none.
-        usable = self.scaler.is_enabled() or bool(torch.isfinite(norm))
-        self._skipped = 0 if usable else self._skipped + 1
-        if self._skipped > _MOST_SKIPPED:
-            raise self._not_finite(f"the gradient, {self._skipped} times in a row")
-        if usable:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
-        self.scheduler.step()
-        if self.average is not None and usable:
-            self.average.update_parameters(self.encoder)
-        self.step_done += 1
-        names = list(self.model.objectives)
-        totals = processes.sum_by_name({n: float(np.sum(sums.get(n, []))) for n in names})
-        counts = processes.sum_by_name({n: float(len(sums.get(n, []))) for n in names})
-        parts = {f"loss/{n}": totals[n] / counts[n] for n in names if counts[n]}
-        return {
-            "loss": mean,
-            **parts,
-            "gradient": float(norm),
-            "learning_rate": float(rate),
-            **({} if usable else {"skipped": self._skipped}),
-            "spectra": spectra * processes.world_size,
-        }
+        return self.optimisation.step(self._batches)
 
     @torch.inference_mode()
     def score(self) -> dict[str, Any]:
@@ -273,12 +231,8 @@ class Pretraining:
         losses: dict[str, list[float]] = {}
         for k in range(self.config.run.n_validation):
             prepared = on_device(self.validation[k], self.processes.device, self.step_done / self.steps)
-            with self._autocast():
-                try:
-                    batch_losses = self.model(prepared, encoder)[1]
-                except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
-                    raise self._not_finite(str(error)) from error
-                for name, loss in batch_losses.items():
+            with self.optimisation.autocast():
+                for name, loss in self.model(prepared, encoder)[1].items():
                     losses.setdefault(name, []).append(float(loss))
         if not losses:
             raise ValueError(
@@ -290,7 +244,7 @@ class Pretraining:
         judged = [n for n in means if n != "dataset_adversary"]
         validation = sum(self.model.weights[n] * means[n] for n in judged)
         if not all(math.isfinite(value) for value in means.values()):
-            raise self._not_finite("of the validation")
+            raise self.optimisation.not_finite(self.step_done, "of the validation")
         scores: dict[str, Any] = {"validation": validation, **{f"validation/{n}": v for n, v in means.items()}}
         now = probe(encoder, self.training.data.datasets)
         if self._snapshot is not None:
@@ -309,14 +263,9 @@ class Pretraining:
 
     def product(self) -> SpectralPerceiver:
         """Return the encoder that is kept: the moving average of the weights, where there is one."""
-        encoder = self.average.module if self.average is not None else self.encoder
+        average = self.optimisation.average
+        encoder = average.module if average is not None else self.encoder
         return cast("SpectralPerceiver", encoder.eval())
-
-    def _not_finite(self, what: str) -> FloatingPointError:
-        return FloatingPointError(
-            f"the loss of step {self.step_done + 1} is not finite ({what}); the last checkpoint in {self.config.run.out} "
-            "is intact. Lower optim.learning_rate, or use run.precision fp32."
-        )
 
     def _log_scores(self, log: MetricsLog | None) -> None:
         scores = self.score()
@@ -327,10 +276,6 @@ class Pretraining:
     def _stopped(self) -> bool:
         patience = self.config.run.patience
         return bool(patience and self._worse >= patience)
-
-    def _autocast(self) -> Any:
-        precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.run.precision)
-        return torch.autocast(self.processes.device.type, dtype=precision, enabled=precision is not None)
 
     def _stream(self) -> Iterator[dict[str, Inputs]]:
         """Yield this process's micro-batches from where the run is."""
@@ -354,14 +299,8 @@ class Pretraining:
         self.processes.wait()
 
     def _restore(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        if self.average is not None:
-            self.average.load_state_dict(state["average"])
-        self.step_done, self._best, self._worse = state["step"], state["best"], state["worse"]
-        self._skipped = state["skipped"]
+        self.optimisation.load_state_dict(state)
+        self._best, self._worse = state["best"], state["worse"]
         self._snapshot, self._origin = state["snapshot"], state["origin"]
         if self._episodic:
             self.model.objectives["episodic_calibration"].penalties = state["penalties"][self.processes.rank]
@@ -378,16 +317,10 @@ class Pretraining:
             {
                 "recipe": json.dumps(self.config.recipe(), sort_keys=True),
                 "origin": self._origin,
-                "step": self.step_done,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scheduler": self.scheduler.state_dict(),
-                "scaler": self.scaler.state_dict(),
-                "average": self.average.state_dict() if self.average is not None else None,
+                **self.optimisation.state_dict(),
                 "penalties": penalties,
                 "best": self._best,
                 "worse": self._worse,
-                "skipped": self._skipped,
                 "snapshot": self._snapshot,
             },
         )
@@ -395,8 +328,8 @@ class Pretraining:
 
     def _penalties(self) -> list[dict[str, list[float]]]:
         """Return the penalties that episodes chose, of every process; all have to ask."""
-        episodic = self.model.objectives["episodic_calibration"] if self._episodic else None
-        return self.processes.gather(episodic.penalties if episodic is not None else {})
+        episodic: Any = self.model.objectives["episodic_calibration"] if self._episodic else None
+        return self.processes.gather(episodic.noted() if episodic is not None else {})
 
     def _write(self, name: str, gathered: list[dict[str, list[float]]]) -> None:
         """Write the encoder as it is now, with provenance and statistics."""
@@ -406,12 +339,13 @@ class Pretraining:
         penalties = {key: _woven([part[key] for part in gathered]) for key in gathered[0]}
         rescale = self.config.optim.contrast_from is None
         encoder = scaled_encoder(self.product(), penalties, datasets, rescale=rescale)
+        statistics = embedding_statistics(encoder, datasets)  # on the device that trains
         save_checkpoint(
             Path(self.config.run.out) / f"{name}.safetensors",
-            encoder,
+            encoder.cpu(),
             name=self.config.run.name,
             provenance={**self._origin, "step": self.step_done},
-            statistics=embedding_statistics(encoder, datasets),
+            statistics=statistics,
         )
 
 

@@ -1,14 +1,11 @@
-"""Objectives of pretraining, all label-free, and what each computes its loss from."""
+"""Objectives of pretraining, all label-free."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -27,58 +24,10 @@ from .config import (
 )
 from .data.batch import Draw, SpectralBatch
 from .data.dataset import SpectralDataset
-from .data.multi import MultiSpectralDataset
 from .data.synthetic import SyntheticSpectralDataset
-from .episodic_ridge import EpisodicRidge
+from .episodic_ridge import Answers, episodic_ridge
+from .inputs import Inputs, Source
 from .tasks import corrupt, make_tasks
-
-
-@dataclass(frozen=True)
-class Source:
-    """What an objective prepares its inputs from, on the CPU, possibly in a worker.
-
-    A batch of clean spectra, the randomness of this micro-batch and objective, the stream that the batch comes from
-    (for second views), and the recipe's augmentation, ``augment(batch, draw)``.
-    """
-
-    batch: SpectralBatch
-    draw: Draw
-    data: MultiSpectralDataset
-    augment: Any
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Prepared tensors of one objective.
-
-    Attributes
-    ----------
-    views : list of SpectralBatch
-        What the encoder is shown.
-    tensors : dict of str to Tensor
-        Masks, targets and the like.
-    metadata : list (by view) of list of dict, or None
-        What is known of each spectrum, where the encoder takes it.
-    progress : float
-        Share of the run that is done, 0 to 1.
-    """
-
-    views: list[SpectralBatch]
-    tensors: dict[str, Tensor] = field(default_factory=dict)
-    metadata: Sequence[Sequence[Mapping[str, Any]]] | None = None
-    progress: float = 0.0
-
-    def encode(self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None) -> Tensor:
-        """Return the latents that have read a view."""
-        batch = self.views[view]
-        metadata = None if self.metadata is None else self.metadata[view]
-        return encoder.encode(batch.spectra, batch.grid(), visible=visible, metadata=metadata)
-
-    def embed(self, encoder: SpectralPerceiver, readout: str, view: int = 0) -> Tensor:
-        """Read a view out of the encoder."""
-        batch = self.views[view]
-        metadata = None if self.metadata is None else self.metadata[view]
-        return encoder(batch.spectra, batch.grid(), readout=readout, metadata=metadata)
 
 
 class MaskedModeling(nn.Module):
@@ -107,28 +56,38 @@ class MaskedModeling(nn.Module):
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
         batch, mask = inputs.views[0], inputs.tensors["mask"]
-        grid = batch.grid()
+        grid, tokenizer = batch.grid(), encoder.tokenizer
         visible = ~mask if batch.valid is None else ~mask & batch.valid
-        latents = inputs.encode(encoder, visible=visible)
-        tokenizer = encoder.tokenizer
-        chosen, there = packed(tokenizer.hidden(grid, visible))
+        # Where nothing may be asked of the GPU, as many as the shares can leave: the others are neither read nor predicted.
+        low, high = self.settings.ratio
+        n_visible = _share(mask.shape[1], 1 - low) if batch.same_length else None
+        latents = inputs.encode(encoder, visible=visible, n_visible=n_visible)
+        hidden = tokenizer.hidden(grid, visible)
+        chosen, there = packed(hidden, _share(hidden.shape[1], high) if batch.same_length else None)
         with torch.no_grad():
             target = tokenizer.target(tokenizer.content(encoder.normalisation(batch.spectra, grid)[0], grid))
             weight = there.float().unsqueeze(-1).expand(-1, -1, target.shape[-1])
             if self.settings.variance_weights:
-                weight = weight * _variation(target, batch.valid)[chosen]
+                weight = weight * take_tokens(_variation(target, batch), chosen)
             target = take_tokens(target, chosen)
         # What is not hidden is not decoded.
         predicted = self.decoder(encoder, latents[:, 1:], grid, chosen).float()
         return ((predicted - target).square() * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
-def _variation(target: Tensor, valid: Tensor | None) -> Tensor:
-    """Standard deviation over the batch of each number, relative to its mean over all: (N, n_target)."""
-    if valid is not None:
-        return torch.ones_like(target[0])  # padded rows share no grid to compare them on
-    deviation = target.std(dim=0)
-    return (deviation / deviation.mean().clamp_min(1e-6)).clamp(0.1, 10.0)
+def _share(n: int, share: float) -> int:
+    """Return how many of n tokens a share is, to within half of the widest block."""
+    return min(n, math.ceil(n * (share + 1 / 12)) + 1)
+
+
+def _variation(target: Tensor, batch: SpectralBatch) -> Tensor:
+    """Standard deviation over its episode of each number, relative to its mean over all: (B, N, n_target)."""
+    if batch.valid is not None:
+        return torch.ones_like(target)  # padded rows share no grid to compare them on
+    by_episode = batch.by_episode(target)
+    deviation = by_episode.std(dim=1, keepdim=True)
+    relative = deviation / deviation.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6)
+    return relative.clamp(0.1, 10.0).expand_as(by_episode).flatten(0, 1)
 
 
 class BaselineConsistency(nn.Module):
@@ -148,19 +107,24 @@ class BaselineConsistency(nn.Module):
         batch = source.batch
         if batch.baseline is None:
             return None
-        has_baseline = ~batch.baseline.isnan().any(dim=1)
-        if has_baseline.sum() < 2:
-            return None
-        batch = batch if has_baseline.all() else batch.take(has_baseline)
+        there = ~batch.baseline.isnan().any(dim=1)
+        if not batch.same_length:  # spectra without a baseline are not encoded; else they do not count
+            if there.sum() < 2:
+                return None
+            batch = batch if there.all() else batch.take(there)
+            there = there[there]
         assert batch.baseline is not None
-        return Inputs([batch, dataclasses.replace(batch, spectra=batch.spectra - batch.baseline)])
+        without = dataclasses.replace(batch, spectra=batch.spectra - batch.baseline.nan_to_num())
+        return Inputs([batch, without], {"there": there.float().unsqueeze(1)})
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
         with_baseline, without = (inputs.encode(encoder, view).flatten(1).float() for view in (0, 1))
-        middle = (with_baseline.mean(dim=0) + without.mean(dim=0)) / 2
-        distance = (with_baseline - without).square().sum()
-        spread = (with_baseline - middle).square().sum() + (without - middle).square().sum()
+        there = inputs.tensors["there"]
+        share = there / there.sum().clamp_min(1.0)
+        middle = ((with_baseline * share).sum(dim=0) + (without * share).sum(dim=0)) / 2
+        distance = ((with_baseline - without) * there).square().sum()
+        spread = ((with_baseline - middle) * there).square().sum() + ((without - middle) * there).square().sum()
         return distance / spread.clamp_min(1e-8)
 
 
@@ -188,45 +152,42 @@ class Contrastive(nn.Module):
         """Make two views."""
         batch, draw = source.batch, source.draw
         second = batch
-        if batch.valid is None and draw.chance(settings.p_paired):
-            second = _paired(source, settings) or batch
+        if batch.numbers:
+            datasets = source.data.datasets
+            partners = [
+                _partner(datasets[i], datasets, settings.pairs, draw) if draw.chance(settings.p_paired) else None
+                for i in batch.numbers
+            ]
+            second = source.data.measured_by(batch, partners)
         return Inputs([source.augment(batch, draw), source.augment(second, draw)])
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
         """Return the loss."""
-        a, b = (F.normalize(self.projection(inputs.embed(encoder, "compact", view)).float(), dim=1) for view in (0, 1))
-        similarity = a @ b.T / self.settings.temperature
-        same = torch.arange(len(a), device=a.device)
-        return (F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)) / 2
-
-
-def _paired(source: Source, settings: ContrastiveConfig) -> SpectralBatch | None:
-    """Return the same samples measured by another instrument, if there is one."""
-    batch, data = source.batch, source.data
-    if batch.datasets is None or batch.rows is None:
-        return None
-    dataset = data.datasets[int(batch.datasets[0])]
-    partner = _partner(dataset, data.datasets, settings.pairs, source.draw)
-    if partner is None or len(partner) != len(dataset):
-        return None
-    spectra = torch.from_numpy(np.ascontiguousarray(partner.absorbance(batch.rows.numpy())))
-    axis = torch.from_numpy(partner.wavelengths.copy())
-    # A partner that is drawn from has a number; a synthetic one, made for the occasion, none: nothing is told of it.
-    numbers = [i for i, d in enumerate(data.datasets) if d is partner]
-    datasets = torch.full_like(batch.datasets, numbers[0]) if numbers else None
-    return dataclasses.replace(
-        batch, spectra=spectra, wavelengths=axis, deviation=partner.deviation, baseline=None, datasets=datasets
-    )
+        batch = inputs.views[0]
+        a, b = (
+            batch.by_episode(F.normalize(self.projection(inputs.embed(encoder, "compact", view)).float(), dim=1))
+            for view in (0, 1)
+        )
+        similarity = a @ b.transpose(1, 2) / self.settings.temperature
+        same = torch.arange(a.shape[1], device=a.device).expand(len(a), -1)
+        if batch.repeated is not None:
+            # A spectrum that stands there twice is no negative of itself, and counts once.
+            repeated = batch.by_episode(batch.repeated)
+            similarity = similarity.masked_fill(repeated.unsqueeze(1) | repeated.unsqueeze(2), -torch.inf)
+            similarity = similarity.masked_fill((repeated.unsqueeze(1) & repeated.unsqueeze(2)), 0.0)
+            same = same.masked_fill(repeated, -100)
+        return (F.cross_entropy(similarity, same) + F.cross_entropy(similarity.transpose(1, 2), same)) / 2
 
 
 def _partner(
     dataset: SpectralDataset, datasets: list[SpectralDataset], pairs: list[list[str]], draw: Draw
 ) -> SpectralDataset | None:
+    """Return another instrument's measurement of the same samples, if there is one."""
     if isinstance(dataset, SyntheticSpectralDataset):
         return dataset.paired()
     for names in pairs:
         if dataset.name in names:
-            others = [d for d in datasets if d.name in names and d is not dataset]
+            others = [d for d in datasets if d.name in names and d is not dataset and len(d) == len(dataset)]
             return others[draw.integer(0, len(others) - 1)] if others else None
     return None
 
@@ -277,53 +238,89 @@ class _Reversal(torch.autograd.Function):
 class EpisodicCalibration(nn.Module):
     """A ridge fitted on part of an episode's embeddings must predict known answers for the rest.
 
-    An episode is a batch of one dataset; a task generator, drawn by its share, makes the answers without
+    An episode is of one dataset; a task generator, drawn by its share, makes the answers without
     any label; the spectra may be corrupted, the answers carry noise. Each episode is calibrated on one read-out.
 
     Attributes
     ----------
-    penalties : dict of str to list of float
-        Per read-out, the mean log penalty that leave-one-out chose in each episode.
+    penalties : dict of str to list
+        Per read-out, the mean log penalty that leave-one-out chose in each episode: numbers, or tensors that the GPU may still
+        be computing (`noted` waits for them).
     """
 
     def __init__(self, settings: EpisodicCalibrationConfig, encoder: SpectralPerceiver) -> None:  # noqa: ARG002
         super().__init__()
         self.settings = settings
-        self.ridge = EpisodicRidge()
-        self.penalties: dict[str, list[float]] = {name: [] for name in settings.readouts}
+        self.penalties: dict[str, list[Any]] = {name: [] for name in settings.readouts}
 
     @staticmethod
     def prepare(settings: EpisodicCalibrationConfig, source: Source) -> Inputs | None:
-        """Make a task; None where its answers do not vary over the episode."""
-        draw = source.draw
-        tasks = list(make_tasks(settings.tasks).values())
-        shares = torch.tensor([share for _, share in tasks]).cumsum(0)
-        task = tasks[int((draw.uniform(1) > shares[:-1]).sum())][0]
-        batch, targets = task(source.batch, draw)
-        batch = dataclasses.replace(batch, spectra=corrupt(batch.spectra, batch.deviation, draw, settings.corruption))
-        deviation = targets.std(dim=0, keepdim=True)
-        if settings.noise > 0:
-            noise = draw.log_uniform(1, low=0.02 * settings.noise, high=settings.noise)
-            targets = targets + noise * deviation * draw.normal(*targets.shape)
-        targets = targets[:, deviation[0] > 1e-9]
-        if targets.shape[1] == 0 or len(batch) < SMALLEST_EPISODE:
+        """Make tasks; None where the answers of a single episode do not vary."""
+        batch, draw = source.batch, source.draw
+        if len(batch) < SMALLEST_EPISODE * batch.n_episodes:
             return None
-        n_support = int(float(draw.uniform(1, low=0.35, high=0.8)) * len(batch))
-        n_support = min(max(n_support, 6), len(batch) - 3)
-        shares = torch.tensor(list(settings.readouts.values())).cumsum(0)
-        readout = int((draw.uniform(1) * shares[-1] > shares[:-1]).sum())
-        return Inputs(
-            [batch], {"targets": targets, "n_support": torch.tensor(n_support), "readout": torch.tensor(readout)}
-        )
+        tasks = list(make_tasks(settings.tasks).values())
+        batch, targets = _answered(batch, tasks, draw)
+        batch = corrupt(batch, draw, settings.corruption)
+        answers = batch.by_episode(targets)
+        deviation = answers.std(dim=1, keepdim=True)
+        if settings.noise > 0:
+            n = batch.n_episodes
+            noise = draw.log_uniform(n, 1, 1, low=0.02 * settings.noise, high=settings.noise)
+            answers = answers + noise * deviation * draw.normal(*answers.shape)
+        if batch.n_episodes == 1:
+            answers = answers[..., deviation[0, 0] > 1e-9]
+            if not answers.shape[2]:
+                return None
+        size = answers.shape[1]
+        there = size if batch.repeated is None else size - batch.by_episode(batch.repeated).sum(dim=1, keepdim=True)
+        n_support = (draw.uniform(batch.n_episodes, 1, low=0.35, high=0.8) * there).long()
+        n_support = torch.minimum(n_support.clamp_min(6), torch.as_tensor(there - 3, device=draw.device))
+        place = torch.arange(size, device=draw.device)
+        tensors = {"targets": answers, "support": place < n_support, "query": (place >= n_support) & (place < there)}
+        counts = draw.counts(batch.n_episodes, list(settings.readouts.values()))
+        return Inputs([batch], tensors, counts=tuple(counts))
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
-        """Return the loss on the read-out of this episode."""
-        name = list(self.settings.readouts)[int(inputs.tensors["readout"])]
-        targets, n_support = inputs.tensors["targets"], int(inputs.tensors["n_support"])
-        loss, penalties = self.ridge(inputs.embed(encoder, name), targets, n_support)
-        if self.training:
-            self.penalties[name].append(float(penalties.log().mean()))
-        return loss
+        """Return the mean loss of the episodes, each on its read-out."""
+        losses, first = [], 0
+        parts = ("targets", "support", "query")
+        for name, count in zip(self.settings.readouts, inputs.counts, strict=True):
+            if count:
+                chosen = slice(first, first + count)
+                embedded = inputs.episodes(first, first + count).embed(encoder, name)
+                answers = Answers(*(inputs.tensors[part][chosen] for part in parts))
+                loss, penalties = episodic_ridge(embedded.unflatten(0, (count, -1)), answers)
+                losses.append(loss)
+                if self.training:
+                    self.penalties[name].extend(penalties.log().nanmean(dim=1).unbind())
+                first += count
+        return torch.cat(losses).mean()
+
+    def noted(self) -> dict[str, list[float]]:
+        """Return the penalties as numbers."""
+        for name, values in self.penalties.items():
+            if values:
+                self.penalties[name] = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
+        return self.penalties
+
+
+def _answered(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) -> tuple[SpectralBatch, Tensor]:
+    """Return episodes with the answers (n, t) of a task each; where tasks differ in their number, the others are constant."""
+    parts, first = [], 0
+    for (task, _), count in zip(tasks, draw.counts(batch.n_episodes, [share for _, share in tasks]), strict=True):
+        if count:
+            parts.append(task(batch.episodes(first, first + count), draw))
+            first += count
+    if len(parts) == 1:
+        return parts[0]
+    most = max(targets.shape[1] for _, targets in parts)
+    targets = torch.cat([F.pad(targets, (0, most - targets.shape[1])) for _, targets in parts])
+    # In another order: what read-out an episode is calibrated on has nothing to do with its task.
+    order = torch.randperm(batch.n_episodes, generator=draw.host).to(draw.device, non_blocking=True)
+    return SpectralBatch.joined([part for part, _ in parts]).reordered(order), batch.by_episode(targets)[order].flatten(
+        0, 1
+    )
 
 
 #: Objectives by the name of their settings.

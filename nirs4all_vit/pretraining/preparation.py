@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import warnings
 from collections.abc import Sequence
@@ -9,20 +10,21 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from .augmentation import Augmentation
 from .config import PretrainingConfig
 from .data.batch import Draw
 from .data.dataset import SpectralDataset
+from .data.flat import FlatBank
 from .data.multi import MultiSpectralDataset
-from .data.synthetic import synthetic_bank
-from .objectives import OBJECTIVES, Inputs, Source
+from .data.synthetic import SyntheticSpectralDataset, synthetic_bank
+from .inputs import Inputs, Source
+from .objectives import OBJECTIVES
 
 
 class Preparation(Dataset[dict[str, Inputs]]):
-    """Draw, augment, mask and make tasks, on the CPU.
+    """Draw, augment, mask and make tasks: on the CPU, or, with the layout ``resampled``, on the device that trains.
 
     The stream that `seed` begins is of a bank, and of the synthetic datasets that the configuration asks for
     (`synthetic_spectra`).
@@ -34,6 +36,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
         datasets: Sequence[SpectralDataset],
         synthetic: Sequence[SpectralDataset],
         seed: int,
+        device: torch.device,
     ) -> None:
         data = config.data
         self.seed, self.metadata_dropout = seed, data.metadata_dropout
@@ -53,20 +56,36 @@ class Preparation(Dataset[dict[str, Inputs]]):
             min_spectra=data.min_spectra,
             seed=seed,
         )
+        self.stream: Any = self.data
+        if data.layout == "resampled":
+            paired = config.objectives.contrastive.weight > 0
+            partners = [d.paired() for d in self.data.datasets if paired and isinstance(d, SyntheticSpectralDataset)]
+            self.stream = FlatBank(self.data, data.n_datasets, data.n_points, device, partners)
 
     def __getitem__(self, k: int) -> dict[str, Inputs]:
         """Return the inputs of micro-batch k by objective; objectives that do not apply to it are left out."""
-        batch = self.data[k]
+        batch = self.stream[k]
         prepared = {}
         for number, (name, settings) in enumerate(self.settings.items()):
             seed = np.random.SeedSequence([self.seed, k, number]).generate_state(1, np.uint64)[0]
-            source = Source(batch, Draw.seeded(int(seed >> np.uint64(1))), self.data, self.augment)
+            draw = Draw.seeded(int(seed >> np.uint64(1)), batch.spectra.device)
+            source = Source(batch, draw, self.stream, self.augment)
             inputs = OBJECTIVES[name].prepare(settings, source)
             if inputs is not None:
                 prepared[name] = dataclasses.replace(
                     inputs, metadata=self._metadata(inputs, k) if self.has_metadata else None
                 )
         return prepared
+
+    def other(self, seed: int) -> Preparation:
+        """Return the micro-batches of another seed, from the same spectra."""
+        other, data = copy.copy(self), copy.copy(self.data)
+        other.seed = data.seed = seed
+        other.data, other.stream = data, data
+        if isinstance(self.stream, FlatBank):
+            other.stream = copy.copy(self.stream)
+            other.stream.data = data
+        return other
 
     def _metadata(self, inputs: Inputs, k: int) -> list[list[dict[str, Any]]]:
         """Return what is known of each view: another instrument's, or a part of the range, is another."""
@@ -117,14 +136,11 @@ def _share(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> fl
 def on_device(prepared: dict[str, Inputs], device: torch.device, progress: float) -> dict[str, Inputs]:
     """Move a micro-batch to a device and tell it how far the run is."""
 
-    def moved(value: Tensor) -> Tensor:
-        return value.to(device, non_blocking=True)
-
     return {
         name: dataclasses.replace(
             inputs,
             views=[view.to(device) for view in inputs.views],
-            tensors={key: moved(value) for key, value in inputs.tensors.items()},
+            tensors={key: value.to(device, non_blocking=True) for key, value in inputs.tensors.items()},
             progress=progress,
         )
         for name, inputs in prepared.items()

@@ -94,7 +94,7 @@ def scaled_encoder(
     scaling an embedding by s scales them by s squared. Without episodes, a penalty of a thousandth of the
     embeddings' mean variance counts as typical. Without `rescale` the scale stays: that of a local contrast that was taken over.
     """
-    scaled = copy.deepcopy(encoder).cpu()
+    scaled = copy.deepcopy(encoder)
     if isinstance(scaled.tokenizer, PatchTokens):
         fit_code(scaled, datasets)
     if not rescale:
@@ -165,7 +165,7 @@ def fit_code(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) ->
     """Fit the linear code of each patch, in place: principal directions of the features of a scale's patches.
 
     Features of absorbance spectra are centred by dataset, every dataset at the same total variance, and each is divided
-    by a power of its deviation. The encoder is on the CPU, with ``tokens="patches"``.
+    by a power of its deviation. The encoder has ``tokens="patches"``; all is computed where it lies.
     """
     tokenizer = encoder.tokenizer
     features = torch.cat([_centred(encoder, dataset) for dataset in datasets])
@@ -173,7 +173,7 @@ def fit_code(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) ->
     weight = (deviation + _FLOOR * deviation.mean()).clamp_min(1e-30) ** -_POWER
     # The summed variance is that of `contrast`: penalties that suit a ridge on the one suit one on the other.
     weight = weight * WEIGHT * (features.square().sum() / (features * weight).square().sum().clamp_min(1e-30)).sqrt()
-    scales = torch.tensor(tokenizer.contrast.scales())
+    scales = torch.tensor(tokenizer.contrast.scales(), device=features.device)
     n_columns = tokenizer.code.shape[2]
     for scale in scales.unique():
         patches = (features * weight)[:, scales == scale].flatten(0, 1).double()
@@ -185,8 +185,9 @@ def fit_code(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) ->
 
 def _centred(encoder: SpectralPerceiver, dataset: SpectralDataset) -> Tensor:
     """Return features of patches (n, P, F) of some spectra of a dataset, less their mean, of unit total variance."""
-    grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()))
-    x = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(_rows(dataset))))
+    device = encoder.latents.device
+    grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()).to(device))
+    x = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(_rows(dataset)))).to(device)
     features = encoder.tokenizer.content(encoder.normalisation(x, grid)[0], grid)
     centred = features - features.mean(dim=0)
     return centred / centred.square().sum().clamp_min(1e-30).sqrt()

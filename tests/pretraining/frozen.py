@@ -15,7 +15,9 @@ from nirs4all_vit.pretraining.config import (
     MaskedModelingConfig,
 )
 from nirs4all_vit.pretraining.data.batch import SpectralBatch
-from nirs4all_vit.pretraining.objectives import OBJECTIVES, Inputs
+from nirs4all_vit.pretraining.episodic_ridge import Answers
+from nirs4all_vit.pretraining.inputs import Inputs
+from nirs4all_vit.pretraining.objectives import OBJECTIVES
 
 STEPS = 50
 
@@ -72,7 +74,8 @@ def inputs(name: str, spectra: SpectralBatch, step: int) -> Inputs:
         return Inputs([spectra], {"mask": mask})
     if name == "episodic_calibration":
         targets = torch.from_numpy(rng.standard_normal((12, 2))).float() + spectra.spectra[:, [20, 40]] * 10
-        return Inputs([spectra], {"targets": targets, "n_support": torch.tensor(8), "readout": torch.tensor(0)})
+        answers = Answers.one(targets, 8)
+        return Inputs([spectra], dict(vars(answers)), counts=(1,))
     assert spectra.baseline is not None
     other = SpectralBatch(spectra.spectra - spectra.baseline, spectra.wavelengths, spectra.deviation, spectra.valid)
-    return Inputs([spectra, other])
+    return Inputs([spectra, other], {"there": torch.ones(12, 1)})

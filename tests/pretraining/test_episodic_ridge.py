@@ -9,7 +9,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_score
 
 from nirs4all_vit.embedding.column_weighting import FLOOR
-from nirs4all_vit.pretraining.episodic_ridge import _ALPHAS, EpisodicRidge
+from nirs4all_vit.pretraining.episodic_ridge import _ALPHAS, Answers, episodic_ridge
 
 
 def problem(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -24,7 +24,7 @@ def problem(seed: int, noise: float) -> tuple[torch.Tensor, torch.Tensor]:
 def test_penalty_and_loss_equal_scikit_learns(seed: int, noise: float) -> None:
     z, y = problem(seed, noise)
     n = 40
-    loss, penalties = EpisodicRidge()(z, y, n)
+    loss, penalties = (part[0] for part in episodic_ridge(z.unsqueeze(0), Answers.one(y, n)))
     support = y[:n].double().numpy()
     y_scaled = (y.double().numpy() - support.mean(0)) / support.std(0, ddof=1)
     deviation = z[:n].double().numpy().std(axis=0)
@@ -59,7 +59,7 @@ def test_only_useful_directions_lower_the_loss() -> None:
     optimizer = torch.optim.Adam([log_scale], lr=0.2)
     losses = []
     for _ in range(60):
-        loss, _ = EpisodicRidge()(z * log_scale.exp(), signal, 32)
+        loss = episodic_ridge((z * log_scale.exp()).unsqueeze(0), Answers.one(signal, 32))[0][0]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

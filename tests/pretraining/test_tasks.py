@@ -125,21 +125,21 @@ def test_nonlinear_functionals_are_nonlinear() -> None:
 
     def unexplained(name: str) -> float:
         shares = []
-        for seed in range(12):
+        for seed in range(60):
             given, targets = TASKS[name]()(made, draw(seed))
             if not torch.equal(given.spectra, made.spectra):
                 continue
             y = targets.double() - targets.double().mean(0)
             fitted = design @ torch.linalg.lstsq(design, y).solution
             shares.append(float((y - fitted).square().mean() / y.square().mean().clamp_min(1e-12)))
-        return float(np.median(shares))
+        return float(np.quantile(shares, 0.25))
 
-    assert unexplained("nonlinear_functionals") > 5 * unexplained("linear_functionals")
+    assert unexplained("nonlinear_functionals") > 5 * unexplained("linear_functionals") + 0.005
 
 
 def test_corruption_happens_as_often_as_asked() -> None:
     made = episode()
     source = draw()
-    changed = [not torch.equal(corrupt(made.spectra, made.deviation, source, 0.6), made.spectra) for _ in range(400)]
+    changed = [not torch.equal(corrupt(made, source, 0.6).spectra, made.spectra) for _ in range(400)]
     assert 0.5 < np.mean(changed) < 0.7
-    assert torch.equal(corrupt(made.spectra, made.deviation, source, 0.0), made.spectra)
+    assert torch.equal(corrupt(made, source, 0.0).spectra, made.spectra)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -34,6 +36,13 @@ class SpectralBatch:
         Number of the dataset of each spectrum.
     rows : Tensor of shape (n,), int64, or None
         Row of each spectrum in its dataset.
+    n_episodes : int
+        Equal blocks of rows, each from one dataset: the episodes that the objectives treat side by side. All spectra are
+        one episode by default.
+    repeated : bool Tensor of shape (n,), or None
+        Spectra that fill up the episode of a dataset that has fewer; they stand at its end.
+    numbers : tuple of int
+        Number of the dataset of each episode, as `datasets` has it on the device; empty where spectra are mixed.
     """
 
     spectra: Tensor
@@ -43,15 +52,67 @@ class SpectralBatch:
     baseline: Tensor | None = None
     datasets: Tensor | None = None
     rows: Tensor | None = None
+    n_episodes: int = 1
+    repeated: Tensor | None = None
+    numbers: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.spectra)
 
-    def take(self, rows: Tensor) -> SpectralBatch:
-        """Return some rows (a mask or indices)."""
+    def take(self, rows: Tensor | slice) -> SpectralBatch:
+        """Return some rows (a mask, indices or a slice)."""
         shared = ("wavelengths",) if self.wavelengths.dim() == 1 else ()
-        fields = {k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared}
+        fields: dict[str, Any] = {
+            k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared
+        }
         return dataclasses.replace(self, **fields)
+
+    def episodes(self, first: int, last: int) -> SpectralBatch:
+        """Return the episodes from `first` to before `last`."""
+        if (first, last) == (0, self.n_episodes):
+            return self
+        size = len(self) // self.n_episodes
+        batch = self.take(slice(first * size, last * size))
+        return dataclasses.replace(batch, n_episodes=last - first, numbers=self.numbers[first:last])
+
+    def reordered(self, order: Tensor) -> SpectralBatch:
+        """Return the episodes in another order (n_episodes,)."""
+        size = len(self) // self.n_episodes
+        rows = order.unsqueeze(1) * size + torch.arange(size, device=order.device)
+        return dataclasses.replace(self.take(rows.flatten()), numbers=())
+
+    @classmethod
+    def joined(cls, parts: Sequence[SpectralBatch]) -> SpectralBatch:
+        """Return the episodes of several batches, all of one length, as one."""
+
+        def joined(name: str) -> Any:
+            values = [getattr(part, name) for part in parts]
+            return torch.cat(values) if all(isinstance(value, Tensor) for value in values) else None
+
+        names = ("spectra", "wavelengths", "deviation", "datasets", "rows", "repeated")
+        fields: dict[str, Any] = {name: joined(name) for name in names}
+        return cls(**fields, n_episodes=sum(part.n_episodes for part in parts))
+
+    def by_episode(self, values: Tensor) -> Tensor:
+        """Return values (n, ...) of the spectra as (n_episodes, n / n_episodes, ...)."""
+        return values.unflatten(0, (self.n_episodes, -1))
+
+    @property
+    def axes(self) -> Tensor:
+        """Wavelengths of each episode, (n_episodes, L)."""
+        axes = self.wavelengths
+        return axes.expand(self.n_episodes, -1) if axes.dim() == 1 else self.by_episode(axes)[:, 0]
+
+    @property
+    def deviations(self) -> Tensor | float:
+        """Deviation of each episode, (n_episodes, 1, 1), or that of the only one."""
+        deviation = self.deviation
+        return self.by_episode(deviation)[:, :1] if isinstance(deviation, Tensor) else deviation
+
+    @property
+    def same_length(self) -> bool:
+        """Whether all spectra have as many points, each episode on an axis of its own."""
+        return self.valid is None and self.wavelengths.dim() == 2
 
     def grid(self) -> Grid:
         """Return the wavelengths as the encoder takes them."""
@@ -61,38 +122,64 @@ class SpectralBatch:
 
     def to(self, device: str | torch.device) -> SpectralBatch:
         """Return the batch on a device."""
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        moved: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) if isinstance(value, Tensor) else value
+            for name, value in vars(self).items()
+        }
         return SpectralBatch(**moved)
 
 
 class Draw:
-    """Random draws from one seeded generator, in the ranges that tasks and augmentations are described by."""
+    """Random draws from one seed, in the ranges that tasks and augmentations are described by.
 
-    def __init__(self, generator: torch.Generator) -> None:
-        self.generator = generator
+    Tensors are drawn on the device of the generator; what Python decides by, on the CPU, so that nothing waits for a GPU.
+    """
+
+    def __init__(self, generator: torch.Generator, host: torch.Generator | None = None) -> None:
+        self.generator, self.host = generator, generator if host is None else host
 
     @classmethod
-    def seeded(cls, seed: int) -> Draw:
-        """Return draws that the seed decides."""
-        return cls(torch.Generator().manual_seed(seed))
+    def seeded(cls, seed: int, device: torch.device | str = "cpu") -> Draw:
+        """Return draws that the seed and the kind of device decide."""
+        host = torch.Generator().manual_seed(seed)
+        if torch.device(device).type == "cpu":
+            return cls(host)
+        return cls(torch.Generator(device).manual_seed(seed), host)
+
+    @property
+    def device(self) -> torch.device:
+        """Where tensors are drawn."""
+        return self.generator.device
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Uniform numbers of the given shape."""
-        return torch.rand(shape, generator=self.generator) * (high - low) + low
+        return torch.rand(shape, generator=self.generator, device=self.device) * (high - low) + low
 
     def log_uniform(self, *shape: int, low: float, high: float) -> Tensor:
         """Numbers whose logarithm is uniform between those of low and high."""
-        bounds = torch.tensor([low, high]).log()
-        return (self.uniform(*shape) * (bounds[1] - bounds[0]) + bounds[0]).exp()
+        return self.uniform(*shape, low=math.log(low), high=math.log(high)).exp()
 
     def normal(self, *shape: int) -> Tensor:
         """Standard normal numbers."""
-        return torch.randn(shape, generator=self.generator)
+        return torch.randn(shape, generator=self.generator, device=self.device)
+
+    def whether(self, probability: float, *shape: int) -> Tensor:
+        """Booleans that are True with the given probability."""
+        return self.uniform(*shape) < probability
+
+    def order(self, *shape: int) -> Tensor:
+        """Random orders of the last dimension."""
+        return self.uniform(*shape).argsort(dim=-1)
 
     def integer(self, low: int, high: int) -> int:
         """One integer, low <= i <= high."""
-        return int(torch.randint(low, high + 1, (), generator=self.generator))
+        return int(torch.randint(low, high + 1, (), generator=self.host))
 
     def chance(self, probability: float) -> bool:
         """Return True with the given probability."""
-        return float(torch.rand((), generator=self.generator)) < probability
+        return float(torch.rand((), generator=self.host)) < probability
+
+    def counts(self, n: int, shares: Sequence[float]) -> list[int]:
+        """Return how many of n things fall to each of several kinds, by their shares."""
+        drawn = torch.multinomial(torch.tensor(shares, dtype=torch.float64), n, replacement=True, generator=self.host)
+        return torch.bincount(drawn, minlength=len(shares)).tolist()

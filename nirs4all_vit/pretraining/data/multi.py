@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -247,9 +248,10 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         rows = []
         for i, number in enumerate(batch.datasets.tolist()):
             if number not in by_dataset:
-                axis = batch.wavelengths if batch.valid is None else batch.wavelengths[i][batch.valid[i]]
+                axis = batch.wavelengths if batch.wavelengths.dim() == 1 else batch.wavelengths[i]
+                axis = axis if batch.valid is None else axis[batch.valid[i]]
                 # The range is that of the batch, which was cropped and thinned.
-                by_dataset[number] = self.datasets[number].metadata.known() | axis_limits(axis.numpy())
+                by_dataset[number] = self.datasets[number].metadata.known() | axis_limits(axis.cpu().numpy())
             rows.append(by_dataset[number])
         return rows
 
@@ -260,7 +262,7 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
 
     def _one_grid(self, index: int, rows: NDArray[np.intp], generator: np.random.Generator) -> SpectralBatch:
         dataset = self.datasets[index]
-        columns = self._columns(dataset.wavelengths.size, generator)
+        columns = self.draw_columns(dataset.wavelengths.size, generator)
         baseline = dataset.baseline
         return SpectralBatch(
             spectra=torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows, columns))),
@@ -269,9 +271,27 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
             baseline=None if baseline is None else torch.from_numpy(np.ascontiguousarray(baseline[rows][:, columns])),
             datasets=torch.full((len(rows),), index),
             rows=torch.from_numpy(rows),
+            numbers=(index,),
         )
 
-    def _columns(self, n_points: int, generator: np.random.Generator) -> slice:
+    def measured_by(self, batch: SpectralBatch, partners: Sequence[SpectralDataset | None]) -> SpectralBatch:
+        """Return the samples of a one-grid batch as its partner, a dataset of the same samples, has them; the batch without one."""
+        partner = partners[0]
+        if partner is None or batch.rows is None:
+            return batch
+        # A partner that is drawn from has a number; a synthetic one, made for the occasion, none: nothing is told of it.
+        numbers = [i for i, dataset in enumerate(self.datasets) if dataset is partner]
+        return dataclasses.replace(
+            batch,
+            spectra=torch.from_numpy(np.ascontiguousarray(partner.absorbance(batch.rows.numpy()))),
+            wavelengths=torch.from_numpy(partner.wavelengths.copy()),
+            deviation=partner.deviation,
+            baseline=None,
+            datasets=torch.full((len(batch),), numbers[0]) if numbers else None,
+        )
+
+    def draw_columns(self, n_points: int, generator: np.random.Generator) -> slice:
+        """Draw the points of a dataset that a batch shows: cropped, thinned, or all."""
         start, stop, step = 0, n_points, 1
         if generator.random() < self.crop_probability:
             width = max(self.min_points, int(generator.uniform(0.4, 1.0) * n_points))

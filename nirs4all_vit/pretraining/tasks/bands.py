@@ -1,4 +1,7 @@
-"""Tasks over the whole range: amounts of hidden bands, functionals of the clean spectrum; and what corrupts it."""
+"""Tasks over the whole range: amounts of hidden bands, functionals of the clean spectrum; and what corrupts it.
+
+All is computed for B episodes of S spectra on L points at once, every episode with draws of its own.
+"""
 
 from __future__ import annotations
 
@@ -9,40 +12,42 @@ from torch import Tensor
 
 from ..data.batch import Draw, SpectralBatch
 
+#: Bands of an analyte or a functional, at most.
+_MOST_BANDS = 6
+#: Variance of a direction, relative to the mean one, below which whitening takes it for rounding.
+_ROUNDING = 1e-8
 
-def gaussian_bands(wavelengths: Tensor, draw: Draw, n_bands: int, narrow: float = 6.0, wide: float = 90.0) -> Tensor:
-    """Gaussian bands of random centre and width (standard deviation in nm): (n_bands, L)."""
-    axis = wavelengths.float()
-    low, high = float(axis[0]), float(axis[-1])
-    centre = draw.uniform(n_bands, 1, low=low, high=high)
+
+def gaussian_bands(axes: Tensor, draw: Draw, n_bands: int, narrow: float = 6.0, wide: float = 90.0) -> Tensor:
+    """Return Gaussian bands (B, n_bands, L) of random centre and width (standard deviation in nm) on axes (B, L)."""
+    axis = axes.float().unsqueeze(1)
+    low, high = axis[..., :1], axis[..., -1:]
+    centre = low + (high - low) * draw.uniform(len(axes), n_bands, 1)
     # No narrower than the grid can hold, no wider than half of the range.
-    step = (high - low) / max(len(axis) - 1, 1)
-    width = draw.log_uniform(n_bands, 1, low=narrow, high=wide).clamp(max=max((high - low) / 2, step)).clamp_min(step)
+    step = (high - low) / max(axes.shape[1] - 1, 1)
+    width = draw.log_uniform(len(axes), n_bands, 1, low=narrow, high=wide)
+    width = torch.maximum(torch.minimum(width, torch.maximum((high - low) / 2, step)), step)
     return (-0.5 * ((axis - centre) / width).square()).exp()
 
 
 def snv(spectra: Tensor) -> Tensor:
-    """Standard normal variate of each row (Barnes, Dhanoa and Lister, 1989, Appl. Spectrosc. 43, 772)."""
-    centred = spectra - spectra.mean(dim=1, keepdim=True)
-    return centred / centred.std(dim=1, keepdim=True).clamp_min(1e-8)
+    """Standard normal variate of each spectrum (Barnes, Dhanoa and Lister, 1989, Appl. Spectrosc. 43, 772)."""
+    centred = spectra - spectra.mean(dim=-1, keepdim=True)
+    return centred / centred.std(dim=-1, keepdim=True).clamp_min(1e-8)
 
 
 def random_view(spectra: Tensor, draw: Draw) -> Tensor:
-    """The spectrum, its first derivative (by smoothed differences), or its SNV, a third of the time each."""
-    kind = draw.integer(0, 2)
-    if kind == 0:
-        return spectra
-    if kind == 1:
-        return snv(spectra)
-    gap = max(1, min(5, spectra.shape[1] // 8))
-    derivative = spectra[:, gap:] - spectra[:, :-gap]
-    return torch.nn.functional.pad(derivative, (0, gap))
+    """Return spectra (B, S, L), their first derivative (by smoothed differences), or their SNV: a third of the episodes each."""
+    gap = max(1, min(5, spectra.shape[-1] // 8))
+    derivative = torch.nn.functional.pad(spectra[..., gap:] - spectra[..., :-gap], (0, gap))
+    kind = draw.uniform(len(spectra), 1, 1) * 3
+    return torch.where(kind < 1, spectra, torch.where(kind < 2, snv(spectra), derivative))
 
 
 def standardise(columns: Tensor) -> Tensor:
-    """Centre and scale each column; constant columns become zeros."""
-    centred = columns - columns.mean(dim=0)
-    deviation = centred.std(dim=0)
+    """Centre and scale columns (..., S, n) over the spectra; constant columns become zeros."""
+    centred = columns - columns.mean(dim=-2, keepdim=True)
+    deviation = centred.std(dim=-2, keepdim=True)
     return torch.where(deviation > 1e-9, centred / deviation.clamp_min(1e-9), torch.zeros_like(centred))
 
 
@@ -52,50 +57,71 @@ def check_count(name: str, value: int) -> None:
         raise ValueError(f"{name}={value!r} must be a positive integer.")
 
 
-def corrupt(spectra: Tensor, deviation: float, draw: Draw, probability: float = 0.6) -> Tensor:
-    """Corrupt spectra (n, L) with gain, degree-4 baseline drift and white noise, in a share of the episodes.
+def corrupt(batch: SpectralBatch, draw: Draw, probability: float = 0.6) -> SpectralBatch:
+    """Corrupt a share of the episodes with gain, degree-4 baseline drift and white noise.
 
-    Drift and noise are sized in `deviation`, the typical one of the dataset.
+    Drift and noise are sized in the typical deviation of the dataset.
     """
-    if not draw.chance(probability):
-        return spectra
-    n, length = spectra.shape
-    gain = (draw.log_uniform(1, low=0.005, high=0.15) * draw.normal(n, 1)).exp()
-    axis = torch.linspace(-1.0, 1.0, length)
+    x = batch.by_episode(batch.spectra)
+    n, size, length = x.shape
+    gain = (draw.log_uniform(n, 1, 1, low=0.005, high=0.15) * draw.normal(n, size, 1)).exp()
+    axis = torch.linspace(-1.0, 1.0, length, device=x.device)
     powers = torch.stack([axis**k for k in range(5)])
-    drift = draw.normal(n, 5) * draw.log_uniform(1, low=0.02, high=1.0) @ powers
-    noise = draw.normal(n, length) * draw.log_uniform(1, low=1e-4, high=3e-2)
-    return spectra * gain + deviation * (drift + noise)
+    drift = draw.normal(n, size, 5) * draw.log_uniform(n, 1, 1, low=0.02, high=1.0) @ powers
+    noise = draw.normal(n, size, length) * draw.log_uniform(n, 1, 1, low=1e-4, high=3e-2)
+    corrupted = x * gain + batch.deviations * (drift + noise)
+    x = torch.where(draw.whether(probability, n, 1, 1), corrupted, x)
+    return dataclasses.replace(batch, spectra=x.flatten(0, 1))
 
 
-def spike(episode: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float) -> tuple[Tensor, Tensor]:
-    """Add hidden analytes in random amounts; returns spectra (n, L) and amounts (n, n_analytes).
+def spike(
+    batch: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float, fewest: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """Add hidden analytes in random amounts; returns spectra (B, S, L) and amounts (B, S, n_analytes).
 
     Each analyte is 1 to 6 Gaussian bands (6 to 90 nm); its strength is log-uniform between `low` and `high` times the
-    dataset's own deviation.
+    dataset's own deviation. An episode has `fewest` to `n_analytes` of them; the amounts of the others are zero.
     """
-    n = len(episode.spectra)
-    profiles = []
-    for _ in range(n_analytes):
-        n_bands = draw.integer(1, 6)
-        bands = gaussian_bands(episode.wavelengths, draw, n_bands)
-        profile = draw.uniform(1, n_bands, low=0.2, high=1.0) @ bands
-        profiles.append(profile / profile.abs().max().clamp_min(1e-8))
-    strength = draw.log_uniform(n_analytes, 1, low=low, high=high) * episode.deviation
+    x = batch.by_episode(batch.spectra)
+    n, size, _ = x.shape
+    bands = gaussian_bands(batch.axes, draw, n_analytes * _MOST_BANDS).unflatten(1, (n_analytes, _MOST_BANDS))
+    heights = draw.uniform(n, n_analytes, _MOST_BANDS, low=0.2, high=1.0) * _first_few(draw, n, n_analytes, fewest=1)
+    profiles = torch.einsum("bak,bakl->bal", heights, bands)
+    profiles = profiles / profiles.abs().amax(dim=-1, keepdim=True).clamp_min(1e-8)
+    strength = draw.log_uniform(n, n_analytes, 1, low=low, high=high) * batch.deviations
     # Amounts are even or skewed, as concentrations are.
-    amounts = draw.uniform(n, n_analytes)
-    if draw.chance(0.5):
-        amounts = amounts.square()
-    return episode.spectra + (amounts * 3.0) @ (torch.cat(profiles) * strength), amounts
+    amounts = draw.uniform(n, size, n_analytes)
+    amounts = torch.where(draw.whether(0.5, n, 1, 1), amounts.square(), amounts)
+    if fewest is not None:
+        number = fewest + (draw.uniform(n, 1, 1) * (n_analytes - fewest + 1)).floor()
+        amounts = amounts * (torch.arange(n_analytes, device=x.device) < number)
+    return x + (amounts * 3.0) @ (profiles * strength), amounts
 
 
-def physical_spike(episode: SpectralBatch, draw: Draw) -> Tensor:
-    """Add analytes as an instrument would see them: path length varies, stray light up to 5 %."""
-    spectra, _ = spike(episode, draw, draw.integer(1, 4), low=0.1, high=3.0)
-    path = 1.0 + 0.15 * draw.normal(len(spectra), 1)
-    stray = float(draw.log_uniform(1, low=1e-3, high=0.05))
+def _first_few(draw: Draw, *shape: int, fewest: int) -> Tensor:
+    """Return booleans (*shape, 6): the first of six, `fewest` at least, a random number of them."""
+    number = fewest + (draw.uniform(*shape, 1) * (_MOST_BANDS - fewest + 1)).floor()
+    return torch.arange(_MOST_BANDS, device=draw.device) < number
+
+
+def physical_spike(batch: SpectralBatch, draw: Draw) -> Tensor:
+    """Add one to four analytes as an instrument would see them: path length varies, stray light up to 5 %; (B, S, L)."""
+    spectra, _ = spike(batch, draw, 4, low=0.1, high=3.0, fewest=1)
+    path = 1.0 + 0.15 * draw.normal(*spectra.shape[:2], 1)
+    stray = draw.log_uniform(len(spectra), 1, 1, low=1e-3, high=0.05)
     transmitted = torch.pow(10.0, -(spectra * path.clamp(0.5, 1.5)).clamp(-2.0, 6.0))
     return -torch.log10((transmitted + stray) / (1.0 + stray))
+
+
+def band_contrasts(view: Tensor, axes: Tensor, draw: Draw, n_targets: int) -> Tensor:
+    """Return differences (B, S, n_targets) between the means of views (B, S, L) over random bands."""
+    bands = gaussian_bands(axes, draw, 2 * n_targets, wide=60.0)
+    means = view @ _unit_sum(bands).transpose(1, 2)
+    return means[..., :n_targets] - means[..., n_targets:]
+
+
+def _unit_sum(bands: Tensor) -> Tensor:
+    return bands / bands.sum(dim=-1, keepdim=True).clamp_min(1e-8)
 
 
 class LinearSpikes:
@@ -110,10 +136,10 @@ class LinearSpikes:
             raise ValueError(f"low={low}, high={high} must be strengths, 0 < low <= high.")
         self.n_analytes, self.low, self.high = n_analytes, low, high
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return the spiked episode and targets (n, n_analytes)."""
-        spectra, amounts = spike(episode, draw, self.n_analytes, self.low, self.high)
-        return dataclasses.replace(episode, spectra=spectra), amounts
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the spiked episodes and targets (n, n_analytes)."""
+        spectra, amounts = spike(batch, draw, self.n_analytes, self.low, self.high)
+        return dataclasses.replace(batch, spectra=spectra.flatten(0, 1)), amounts.flatten(0, 1)
 
 
 class LinearFunctionals:
@@ -123,13 +149,10 @@ class LinearFunctionals:
         check_count("n_targets", n_targets)
         self.n_targets = n_targets
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return the episode and targets (n, n_targets)."""
-        view = random_view(episode.spectra, draw)
-        bands = gaussian_bands(episode.wavelengths, draw, 2 * self.n_targets, wide=60.0)
-        bands = bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)
-        means = view @ bands.T
-        return episode, means[:, : self.n_targets] - means[:, self.n_targets :]
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the episodes and targets (n, n_targets)."""
+        view = random_view(batch.by_episode(batch.spectra), draw)
+        return batch, band_contrasts(view, batch.axes, draw, self.n_targets).flatten(0, 1)
 
 
 class NonlinearFunctionals:
@@ -146,26 +169,34 @@ class NonlinearFunctionals:
         check_count("n_hidden", n_hidden)
         self.n_targets, self.n_hidden = n_targets, n_hidden
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return the episode and targets (n, n_targets)."""
-        spectra = physical_spike(episode, draw) if draw.chance(0.5) else episode.spectra
-        view = random_view(spectra, draw)
-        whiten = draw.chance(0.5)
-        targets = []
-        for _ in range(self.n_targets):
-            n_bands = draw.integer(2, 6)
-            bands = gaussian_bands(episode.wavelengths, draw, n_bands)
-            means = standardise(view @ (bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)).T)
-            if whiten:
-                means = _whiten(means)
-            hidden = torch.tanh(means @ draw.normal(n_bands, self.n_hidden) / n_bands**0.5 + draw.normal(self.n_hidden))
-            nonlinear = hidden @ draw.normal(self.n_hidden, 1) / self.n_hidden**0.5
-            targets.append(nonlinear + means @ draw.normal(n_bands, 1) / n_bands**0.5)
-        return dataclasses.replace(episode, spectra=spectra), torch.cat(targets, dim=1)
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the episodes and targets (n, n_targets)."""
+        x = batch.by_episode(batch.spectra)
+        x = torch.where(draw.whether(0.5, len(x), 1, 1), physical_spike(batch, draw), x)
+        view = random_view(x, draw)
+        n, targets, hidden = len(x), self.n_targets, self.n_hidden
+        bands = _unit_sum(gaussian_bands(batch.axes, draw, targets * _MOST_BANDS))
+        means = standardise(view @ bands.transpose(1, 2)).unflatten(2, (targets, _MOST_BANDS)).transpose(1, 2)
+        used = _first_few(draw, n, targets, fewest=2).unsqueeze(2)
+        means = means * used
+        means = torch.where(draw.whether(0.5, n, 1, 1, 1), _whitened(means), means) * used
+        # Sums of so many terms have the variance of one.
+        means = means * used.sum(dim=-1, keepdim=True).rsqrt()
+        units = torch.tanh(means @ draw.normal(n, targets, _MOST_BANDS, hidden) + draw.normal(n, targets, 1, hidden))
+        out = units @ draw.normal(n, targets, hidden, 1) / hidden**0.5 + means @ draw.normal(n, targets, _MOST_BANDS, 1)
+        answers = out.squeeze(-1).transpose(1, 2)
+        return dataclasses.replace(batch, spectra=x.flatten(0, 1)), answers.flatten(0, 1)
 
 
-def _whiten(columns: Tensor) -> Tensor:
-    """Decorrelate and scale columns, leaving out directions that are rounding only."""
-    u, s, _ = torch.linalg.svd(columns - columns.mean(dim=0), full_matrices=False)
-    keep = (s > 1e-4 * s[0].clamp_min(1e-12)).to(u.dtype)
-    return u * keep * len(columns) ** 0.5
+def _whitened(columns: Tensor) -> Tensor:
+    """Decorrelate and scale columns (..., S, n), leaving out directions that are rounding only.
+
+    By a Cholesky factor: what is drawn from the columns has the same distribution under any rotation of them.
+    """
+    x = columns.double()
+    x = x - x.mean(dim=-2, keepdim=True)
+    covariance = x.transpose(-2, -1) @ x / x.shape[-2]
+    size = covariance.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None, None].clamp_min(1e-12)
+    eye = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device)
+    factor, _ = torch.linalg.cholesky_ex(covariance + _ROUNDING * size * eye)
+    return torch.linalg.solve_triangular(factor, x.transpose(-2, -1), upper=False).transpose(-2, -1).float()

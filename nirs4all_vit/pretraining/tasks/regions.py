@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import torch
 from torch import Tensor
 
 from ..data.batch import Draw, SpectralBatch
-from .bands import check_count, gaussian_bands, random_view
+from .bands import band_contrasts, check_count, random_view
 
 #: Components that targets are drawn from, and points that have to stay or to be hidden.
 _N_COMPONENTS, _MIN_SEEN, _MIN_HIDDEN = 5, 12, 4
 #: Share of the range beside the region that is hidden with it: neighbours would tell it all.
 _MARGIN = 0.024
+#: Directions more than components are asked for, and steps, of the iteration that finds them.
+_MORE, _STEPS = 3, 24
 
 
 class HiddenComponents:
@@ -45,52 +48,18 @@ class HiddenComponents:
         check_count("n_targets", n_targets)
         self.n_targets, self.smallest, self.largest, self.varied = n_targets, smallest, largest, varied
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return what is left of the episode and targets (n, n_targets)."""
-        spectra = _other_material(episode.spectra, draw) if draw.chance(self.varied) else episode.spectra
-        length = spectra.shape[1]
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return what is left of the episodes and targets (n, n_targets)."""
+        x = batch.by_episode(batch.spectra)
+        x = torch.where(draw.whether(self.varied, len(x), 1, 1), _other_material(x, draw), x)
+        length = x.shape[-1]
         margin = round(_MARGIN * length)
-        hidden = int(float(draw.uniform(1, low=self.smallest, high=self.largest)) * length)
-        hidden = max(_MIN_HIDDEN, min(hidden, length - 2 * margin - _MIN_SEEN))
-        first = draw.integer(0, max(0, length - hidden))
-        targets = _components(spectra[:, first : first + hidden], draw, self.n_targets)
-        mask = torch.ones(length, dtype=torch.bool)
-        mask[max(0, first - margin) : first + hidden + margin] = False
-        visible = dataclasses.replace(
-            episode, spectra=spectra[:, mask].contiguous(), wavelengths=episode.wavelengths[mask], baseline=None
-        )
-        return visible, targets
-
-
-def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
-    """Return scores (n, n_targets) of principal components of unit variance, zeros where there are fewer."""
-    x = region.double()
-    ramp = torch.linspace(-1.0, 1.0, x.shape[1], dtype=x.dtype)
-    ramp = ramp / ramp.norm()
-    x = x - x.mean(dim=1, keepdim=True)
-    x = x - (x @ ramp)[:, None] * ramp
-    if draw.chance(0.5):
-        x = x / x.square().mean(dim=1, keepdim=True).sqrt().clamp_min(1e-9)
-    u, s, _ = torch.linalg.svd(x - x.mean(dim=0), full_matrices=False)
-    # Rounding of the data is no component; neither is a single odd spectrum.
-    u = u * ((s > 1e-5 * s[0]) & (s > 0) & (u.abs().amax(dim=0) < 0.99))
-    columns = torch.randperm(min(_N_COMPONENTS, u.shape[1]), generator=draw.generator)[:n_targets]
-    scores = u[:, columns] * len(u) ** 0.5
-    return torch.nn.functional.pad(scores, (0, n_targets - scores.shape[1])).float()
-
-
-def _other_material(spectra: Tensor, draw: Draw) -> Tensor:
-    """Mix, reverse or bend spectra; scale and range stay near what they were."""
-    if draw.chance(0.3):
-        other = spectra.flip(1)[torch.randperm(len(spectra), generator=draw.generator)]
-        spectra = spectra + float(draw.log_uniform(1, low=0.1, high=2.0)) * other
-    if draw.chance(0.5):
-        spectra = spectra.flip(1)
-    if draw.chance(0.3):
-        mean, deviation = spectra.mean(), spectra.std().clamp_min(1e-9)
-        bend = float(draw.uniform(1, low=0.02, high=0.4)) * (1 if draw.chance(0.5) else -1)
-        spectra = mean + deviation * torch.expm1(bend * (spectra - mean) / deviation) / bend
-    return spectra.contiguous()
+        most = length - 2 * margin - _MIN_SEEN
+        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
+        first = (draw.uniform(len(x)) * (length - hidden + 1)).floor().long()
+        region, _ = _region(x, batch.axes, first, hidden, math.ceil(self.largest * length))
+        visible = _rest(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
+        return visible, _components(region, draw, self.n_targets).flatten(0, 1)
 
 
 class RegionToRegion:
@@ -115,20 +84,104 @@ class RegionToRegion:
         check_count("n_targets", n_targets)
         self.n_targets, self.smallest, self.largest = n_targets, smallest, largest
 
-    def __call__(self, episode: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return the visible part of the episode and targets (n, n_targets)."""
-        length = episode.spectra.shape[1]
-        hidden = int(float(draw.uniform(1, low=self.smallest, high=self.largest)) * length)
-        hidden = max(2, min(hidden, length - self.min_points, length // 2))
-        first = draw.chance(0.5)
-        rest, other = (slice(hidden, None), slice(0, hidden)) if first else (slice(0, -hidden), slice(-hidden, None))
-        axis = episode.wavelengths[other]
-        bands = gaussian_bands(axis, draw, 2 * self.n_targets, wide=60.0)
-        means = (
-            random_view(episode.spectra[:, other], draw) @ (bands / bands.sum(dim=1, keepdim=True).clamp_min(1e-8)).T
-        )
-        targets = means[:, : self.n_targets] - means[:, self.n_targets :]
-        visible = dataclasses.replace(
-            episode, spectra=episode.spectra[:, rest].contiguous(), wavelengths=episode.wavelengths[rest], baseline=None
-        )
-        return visible, targets
+    def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
+        """Return the visible part of the episodes and targets (n, n_targets)."""
+        x = batch.by_episode(batch.spectra)
+        length = x.shape[-1]
+        most = min(length - self.min_points, length // 2)
+        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, 2, most)
+        first = torch.where(draw.whether(0.5, len(x)), 0, length - hidden)
+        region, axes = _region(x, batch.axes, first, hidden, math.ceil(self.largest * length))
+        targets = band_contrasts(random_view(region, draw), axes, draw, self.n_targets)
+        return _rest(batch, x, first, first + hidden), targets.flatten(0, 1)
+
+
+def _whole(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) -> Tensor:
+    """Return n whole numbers between `low` and `high`, no fewer than `fewest`, no more than `most` if that is more."""
+    return draw.uniform(n, low=low, high=high).long().clamp_max(most).clamp_min(min(fewest, max(most, 2)))
+
+
+def _region(x: Tensor, axes: Tensor, first: Tensor, width: Tensor, n_points: int) -> tuple[Tensor, Tensor]:
+    """Return regions (B, S, W) of spectra (B, S, L) that begin at points (B,) and are so many wide (B,); and their axes (B, W).
+
+    The region of a single episode has its own points, those of several are read off at as many places, `n_points`.
+    """
+    if len(x) == 1:
+        part = slice(int(first), int(first + width))
+        return x[..., part], axes[:, part]
+    place = torch.linspace(0.0, 1.0, n_points, dtype=torch.float64, device=x.device)
+    return _read(x, axes, first.unsqueeze(1) + place * (width - 1).unsqueeze(1))
+
+
+def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
+    """Return a batch of spectra (B, S, L) without the points from `start` to before `stop`, each (B,).
+
+    What is left of several episodes is read off at as many places as there were points.
+    """
+    length = x.shape[-1]
+    if len(x) == 1:
+        seen = torch.ones(length, dtype=torch.bool)
+        seen[int(start) : int(stop)] = False
+        axis = batch.wavelengths[..., seen]
+        return dataclasses.replace(batch, spectra=x[0][:, seen].contiguous(), wavelengths=axis, baseline=None)
+    start, stop = start.unsqueeze(1), stop.unsqueeze(1)
+    gap = stop - start
+    place = torch.linspace(0.0, 1.0, length, dtype=torch.float64, device=x.device) * (length - gap - 1)
+    # Between the last point before the gap and the first one behind it, nothing is read.
+    place = torch.where(place > start - 1, torch.maximum(place + gap, stop).clamp_max(length - 1), place)
+    spectra, axes = _read(x, batch.axes, place)
+    axes = axes.unsqueeze(1).expand(-1, x.shape[1], -1).flatten(0, 1)
+    return dataclasses.replace(batch, spectra=spectra.flatten(0, 1), wavelengths=axes, baseline=None)
+
+
+def _read(x: Tensor, axes: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
+    """Return spectra (B, S, L) and axes (B, L) at places (B, W) between the points, counted from 0."""
+    left = place.floor().clamp(0, x.shape[-1] - 2)
+    share, left = place - left, left.long()
+    index = left.unsqueeze(1).expand(-1, x.shape[1], -1)
+    read = torch.lerp(x.gather(2, index), x.gather(2, index + 1), share.unsqueeze(1).to(x.dtype))
+    return read, torch.lerp(axes.gather(1, left), axes.gather(1, left + 1), share)
+
+
+def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
+    """Return scores (B, S, n_targets) of principal components of unit variance, zeros where there are fewer."""
+    x = region.double()
+    ramp = torch.linspace(-1.0, 1.0, x.shape[-1], dtype=x.dtype, device=x.device)
+    ramp = ramp / ramp.norm()
+    x = x - x.mean(dim=-1, keepdim=True)
+    x = x - (x @ ramp).unsqueeze(-1) * ramp
+    contrast = x.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-9)
+    x = torch.where(draw.whether(0.5, len(x), 1, 1), x / contrast, x)
+    u, s = leading_directions(x - x.mean(dim=1, keepdim=True), draw, _N_COMPONENTS)
+    # Rounding of the data is no component; neither is a single odd spectrum.
+    u = u * ((s > 1e-5 * s[:, :1]) & (s > 0) & (u.abs().amax(dim=1) < 0.99)).unsqueeze(1)
+    columns = draw.order(len(u), u.shape[2])[:, :n_targets]
+    scores = u.gather(2, columns.unsqueeze(1).expand(-1, u.shape[1], -1)) * u.shape[1] ** 0.5
+    return torch.nn.functional.pad(scores, (0, n_targets - scores.shape[2])).float()
+
+
+def leading_directions(x: Tensor, draw: Draw, n: int) -> tuple[Tensor, Tensor]:
+    """Return left singular vectors (B, S, n) and singular values (B, n) of matrices (B, S, W), largest first.
+
+    By orthogonal iteration: a library's decomposition makes the processor wait for the GPU. Directions of nearly the same
+    singular value come out mixed.
+    """
+    size = min(n + _MORE, *x.shape[1:])
+    u = draw.normal(len(x), x.shape[1], size).to(x.dtype)
+    for _ in range(_STEPS):
+        u = torch.linalg.qr(x @ (x.transpose(1, 2) @ u)).Q
+    u = u[:, :, : min(n, size)]
+    return u, (x.transpose(1, 2) @ u).norm(dim=1)
+
+
+def _other_material(spectra: Tensor, draw: Draw) -> Tensor:
+    """Mix, reverse or bend episodes (B, S, L) of spectra; scale and range stay near what they were."""
+    n, size, _ = spectra.shape
+    other = spectra.flip(2).gather(1, draw.order(n, size).unsqueeze(2).expand_as(spectra))
+    mixed = spectra + draw.log_uniform(n, 1, 1, low=0.1, high=2.0) * other
+    spectra = torch.where(draw.whether(0.3, n, 1, 1), mixed, spectra)
+    spectra = torch.where(draw.whether(0.5, n, 1, 1), spectra.flip(2), spectra)
+    mean, deviation = spectra.mean(dim=(1, 2), keepdim=True), spectra.std(dim=(1, 2), keepdim=True).clamp_min(1e-9)
+    bend = draw.uniform(n, 1, 1, low=0.02, high=0.4) * torch.where(draw.whether(0.5, n, 1, 1), 1.0, -1.0)
+    bent = mean + deviation * torch.expm1(bend * (spectra - mean) / deviation) / bend
+    return torch.where(draw.whether(0.3, n, 1, 1), bent, spectra)
