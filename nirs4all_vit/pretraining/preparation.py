@@ -46,7 +46,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
         self.data = MultiSpectralDataset(
             datasets,
             data.batch_size,
-            layout=data.layout,
+            layout="mixed" if data.layout == "mixed" else "one_grid",
             synthetic=synthetic,
             p_synth=_share(config, datasets),
             weights=data.weights,
