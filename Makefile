@@ -5,7 +5,7 @@ VENV := .venv
 unexport PYTHONDONTWRITEBYTECODE
 INSTALLED := $(VENV)/.installed
 
-.PHONY: demo test test-all test-fast coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
+.PHONY: demo test test-all test-fast test-cuda coverage lint docs test-lowest audit fuzz bank data reproduce-checkpoint benchmark multirocket clean
 
 # The main job; with X_BANK=DIR on real spectra.
 demo: $(INSTALLED)
@@ -21,6 +21,10 @@ test-all: $(INSTALLED)
 # What takes less than a minute.
 test-fast: $(INSTALLED)
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal -m 'not slow and not xbank' $(PYTEST_ARGS)
+
+# What only a GPU can show, with a torch that sees one.
+test-cuda: $(INSTALLED)
+	$(VENV)/bin/python -m pytest -m cuda $(PYTEST_ARGS)
 
 # Branches of the package that the tests take; new processes of theirs do not count.
 coverage: $(INSTALLED)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from nirs4all_vit.encoder.checkpoint import save_checkpoint
@@ -32,12 +33,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.nodeid.partition("[")[0] in SLOW:
             item.add_marker("slow")
+    _skip_cuda(items)
     if X_BANK.is_dir():
         return
     skip = pytest.mark.skip(reason=f"no spectra in {X_BANK}; set X_BANK to the folder of the bank")
     for item in items:
         if "xbank" in item.keywords:
             item.add_marker(skip)
+
+
+def _skip_cuda(items: list[pytest.Item]) -> None:
+    marked = [item for item in items if "cuda" in item.keywords]
+    if marked and not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="torch sees no GPU here"))
 
 
 @pytest.fixture(scope="session")

@@ -164,7 +164,7 @@ class PatchTokens(Tokenizer):
         sizes = torch.stack(
             [(grid.span * width).log(), grid.span.log().expand(*grid.span.shape[:-1], len(width))], dim=-1
         )
-        kind = nn.functional.one_hot(scale, self.contrast.n_scales).float()
+        kind = (scale.unsqueeze(-1) == torch.arange(self.contrast.n_scales, device=scale.device)).float()
         return torch.cat([encoded, sizes, kind.expand(*sizes.shape[:-1], -1)], dim=-1)
 
     def forward(

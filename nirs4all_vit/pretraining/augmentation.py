@@ -348,7 +348,8 @@ def block_mask(
     offset = draw.uniform(n_spectra, 1).double() * width
     index = ((axis - low + offset) / width).long()
     # No block is narrower than a point. To ask for the largest number, the processor would have to wait for a GPU.
-    n_blocks = int(index.max()) + 1 if axis.is_cpu else axis.shape[1] + 1
+    on_gpu_too = valid is None and wavelengths.dim() == 2
+    n_blocks = axis.shape[1] + 1 if on_gpu_too else int(index.max()) + 1
     # Trapezoid widths of the points, summed by block; padding has none.
     gaps = axis.diff(dim=1)
     edge = torch.zeros_like(axis[:, :1])

@@ -255,7 +255,7 @@ class EpisodicCalibration(nn.Module):
 
     @staticmethod
     def prepare(settings: EpisodicCalibrationConfig, source: Source) -> Inputs | None:
-        """Make tasks; None where the answers of a single episode do not vary."""
+        """Make tasks; on one grid None where the answers do not vary."""
         batch, draw = source.batch, source.draw
         if len(batch) < SMALLEST_EPISODE * batch.n_episodes:
             return None
@@ -268,7 +268,7 @@ class EpisodicCalibration(nn.Module):
             n = batch.n_episodes
             noise = draw.log_uniform(n, 1, 1, low=0.02 * settings.noise, high=settings.noise)
             answers = answers + noise * deviation * draw.normal(*answers.shape)
-        if batch.n_episodes == 1:
+        if not batch.same_length:
             answers = answers[..., deviation[0, 0] > 1e-9]
             if not answers.shape[2]:
                 return None
@@ -298,10 +298,11 @@ class EpisodicCalibration(nn.Module):
         return torch.cat(losses).mean()
 
     def noted(self) -> dict[str, list[float]]:
-        """Return the penalties as numbers."""
+        """Return the penalties as numbers, without those of episodes that had nothing to calibrate."""
         for name, values in self.penalties.items():
             if values:
-                self.penalties[name] = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
+                told = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
+                self.penalties[name] = [value for value in told if math.isfinite(value)]
         return self.penalties
 
 

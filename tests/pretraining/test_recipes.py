@@ -196,8 +196,8 @@ def test_a_recipe_that_extends_replaces_what_is_named_freely(tmp_path: Path) -> 
     )
     config = load_recipe(tmp_path / "mine.yaml")
     assert config.objectives.episodic_calibration.tasks == {"linear_spikes": {}}
-    assert config.objectives.episodic_calibration.readouts["mean"] == 0.3  # untouched
-    assert config.optim.accumulate == 3
+    assert config.objectives.episodic_calibration.readouts["mean"] == 0.2  # untouched
+    assert config.optim.steps == 1500
     # What is named without settings asks for nothing.
     (tmp_path / "bare.yaml").write_text("extends: cpu\noptim:\nobjectives:\n  masked_modeling:\n")
     assert load_recipe(tmp_path / "bare.yaml").objectives == load_recipe("cpu").objectives

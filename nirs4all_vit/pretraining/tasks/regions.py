@@ -57,7 +57,7 @@ class HiddenComponents:
         most = length - 2 * margin - _MIN_SEEN
         hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
         first = (draw.uniform(len(x)) * (length - hidden + 1)).floor().long()
-        region, _ = _region(x, batch.axes, first, hidden, math.ceil(self.largest * length))
+        region, _ = _region(batch, x, first, hidden, math.ceil(self.largest * length))
         visible = _rest(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
         return visible, _components(region, draw, self.n_targets).flatten(0, 1)
 
@@ -91,7 +91,7 @@ class RegionToRegion:
         most = min(length - self.min_points, length // 2)
         hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, 2, most)
         first = torch.where(draw.whether(0.5, len(x)), 0, length - hidden)
-        region, axes = _region(x, batch.axes, first, hidden, math.ceil(self.largest * length))
+        region, axes = _region(batch, x, first, hidden, math.ceil(self.largest * length))
         targets = band_contrasts(random_view(region, draw), axes, draw, self.n_targets)
         return _rest(batch, x, first, first + hidden), targets.flatten(0, 1)
 
@@ -101,12 +101,13 @@ def _whole(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) 
     return draw.uniform(n, low=low, high=high).long().clamp_max(most).clamp_min(min(fewest, max(most, 2)))
 
 
-def _region(x: Tensor, axes: Tensor, first: Tensor, width: Tensor, n_points: int) -> tuple[Tensor, Tensor]:
+def _region(batch: SpectralBatch, x: Tensor, first: Tensor, width: Tensor, n_points: int) -> tuple[Tensor, Tensor]:
     """Return regions (B, S, W) of spectra (B, S, L) that begin at points (B,) and are so many wide (B,); and their axes (B, W).
 
-    The region of a single episode has its own points, those of several are read off at as many places, `n_points`.
+    On one grid a region has its own points; else all are read off at as many places, `n_points`.
     """
-    if len(x) == 1:
+    axes = batch.axes
+    if not batch.same_length:
         part = slice(int(first), int(first + width))
         return x[..., part], axes[:, part]
     place = torch.linspace(0.0, 1.0, n_points, dtype=torch.float64, device=x.device)
@@ -116,10 +117,10 @@ def _region(x: Tensor, axes: Tensor, first: Tensor, width: Tensor, n_points: int
 def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
     """Return a batch of spectra (B, S, L) without the points from `start` to before `stop`, each (B,).
 
-    What is left of several episodes is read off at as many places as there were points.
+    On one grid the other points stay as they are; else what is left is read off at as many places as there were points.
     """
     length = x.shape[-1]
-    if len(x) == 1:
+    if not batch.same_length:
         seen = torch.ones(length, dtype=torch.bool)
         seen[int(start) : int(stop)] = False
         axis = batch.wavelengths[..., seen]
