@@ -301,8 +301,8 @@ class EpisodicCalibration(nn.Module):
         """Return the penalties as numbers, without those of episodes that had nothing to calibrate."""
         for name, values in self.penalties.items():
             if values:
-                told = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
-                self.penalties[name] = [value for value in told if math.isfinite(value)]
+                numbers = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
+                self.penalties[name] = [value for value in numbers if math.isfinite(value)]
         return self.penalties
 
 

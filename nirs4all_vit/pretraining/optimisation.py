@@ -66,7 +66,7 @@ class Optimisation:
         processes, local = self.processes, self.config.optim.accumulate // self.processes.world_size
         names = list(self.model.objectives)
         # Of all processes together: the loss; by objective its sum, and how many micro-batches asked for it.
-        told = torch.zeros(1 + 2 * len(names), dtype=torch.float64, device=processes.device)
+        sums = torch.zeros(1 + 2 * len(names), dtype=torch.float64, device=processes.device)
         spectra = 0
         for micro, batch in zip(range(local), batches, strict=False):
             prepared = on_device(batch, processes.device, self.step_done / self.steps)
@@ -77,9 +77,9 @@ class Optimisation:
             zero = torch.zeros((), device=processes.device)
             parts = torch.stack([loss.detach(), *(losses.get(name, zero) for name in names)]).double()
             asked = torch.tensor([name in losses for name in names]).to(processes.device, non_blocking=True)
-            told = told + torch.cat([parts, asked])
+            sums = sums + torch.cat([parts, asked])
             spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
-        told = processes.sum(told)
+        sums = processes.sum(sums)
         self.scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.optim.clip)
         rate = self.scheduler.get_last_lr()[0]
@@ -89,10 +89,10 @@ class Optimisation:
             self.average.update_parameters(self.model.encoder)
         self.step_done += 1
         n = self.config.optim.accumulate
-        losses = {f"loss/{name}": told[1 + i] / told[1 + len(names) + i] for i, name in enumerate(names)}
+        losses = {f"loss/{name}": sums[1 + i] / sums[1 + len(names) + i] for i, name in enumerate(names)}
         return {
             "step": self.step_done,
-            "loss": told[0] / n,
+            "loss": sums[0] / n,
             **losses,
             "gradient": norm,
             "learning_rate": float(rate),
@@ -114,7 +114,7 @@ class Optimisation:
         return usable
 
     def numbers(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what steps told as numbers, without what did not apply.
+        """Return what steps returned as numbers, without what did not apply.
 
         Raises
         ------
@@ -123,8 +123,8 @@ class Optimisation:
         """
         tensors = [value.double() for row in rows for value in row.values() if isinstance(value, Tensor)]
         values = iter(torch.stack(tensors).tolist() if tensors else [])
-        told = [{k: next(values) if isinstance(v, Tensor) else v for k, v in row.items()} for row in rows]
-        for row in told:
+        plain = [{k: next(values) if isinstance(v, Tensor) else v for k, v in row.items()} for row in rows]
+        for row in plain:
             for name in [name for name, value in row.items() if name.startswith("loss/") and math.isnan(value)]:
                 if math.isfinite(row["loss"]):
                     del row[name]  # nothing asked for it
@@ -137,7 +137,7 @@ class Optimisation:
                 row["skipped"] = self.skipped
             if self.skipped > _MOST_SKIPPED:
                 raise self.not_finite(row["step"], f"the gradient, {self.skipped} times in a row")
-        return told
+        return plain
 
     def not_finite(self, step: int, what: str) -> FloatingPointError:
         """Return the error that ends a run."""

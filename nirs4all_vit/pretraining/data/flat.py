@@ -71,10 +71,9 @@ class FlatBank:
         for dataset, first, width in zip(sets, table[:, 2], shapes[:, 1], strict=True):
             for rows in row_blocks(len(dataset), int(width)):
                 place = slice(int(first + rows.start * width), int(first + rows.stop * width))
-                self._values[place] = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(rows))).flatten()
+                self._values[place] = torch.tensor(dataset.absorbance(rows)).flatten()
                 if self._baselines is not None and dataset.baseline is not None:
-                    part = torch.from_numpy(np.ascontiguousarray(dataset.baseline[rows], dtype=np.float32))
-                    self._baselines[place] = part.flatten()
+                    self._baselines[place] = torch.tensor(dataset.baseline[rows], dtype=torch.float32).flatten()
 
     def __getitem__(self, k: int) -> SpectralBatch:
         """Return micro-batch number k, for any k >= 0."""
