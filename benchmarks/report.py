@@ -15,7 +15,8 @@ from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
 from .problems import KINDS
-from .tables import REFERENCE, labelled, measured, write_readme, write_table
+from .quoted import write_pages
+from .tables import REFERENCE, labelled, measured, write_table
 from .tasks import Results
 
 #: What methods are compared with.
@@ -26,13 +27,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder of the results (%(default)s)")
     parser.add_argument("--to", type=Path, help="folder of the report (report/ within the results)")
-    parser.add_argument("--readme", action="store_true", help="write the tables of the README from the committed ones")
+    parser.add_argument(
+        "--readme",
+        action="store_true",
+        help="write the figures that README and documentation quote from the committed tables",
+    )
 
 
 def main(options: argparse.Namespace) -> int:
     """Build the report, or the tables of the README."""
     if options.readme:
-        write_readme()
+        write_pages()
         return 0
     if not (options.out / "tasks").is_dir():
         advice = "`python -m benchmarks run PHASE --out DIR` makes some."

@@ -1,9 +1,8 @@
-"""Tables and figures of merit on disk: CSV and JSON, and Markdown where it is shown, in the README among others."""
+"""Tables and figures of merit on disk: CSV and JSON, and Markdown for the documentation."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ import pandas as pd
 RESULTS = Path(__file__).parent / "results"
 
 ROOT = Path(__file__).resolve().parent.parent
-_BLOCK = re.compile(r"(<!-- table: methods -->\n).*?(<!-- end -->)", re.DOTALL)
 
 #: What ratios are taken to.
 REFERENCE = "best-pls"
@@ -80,31 +78,3 @@ def rounded(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 4) if np.isfinite(value) else None
     return value
-
-
-def _methods() -> str:
-    table = read_comparison("phase0").merge(pd.read_csv(RESULTS / "cost.csv"), on="method")
-    shown = pd.DataFrame(
-        {
-            "method": table["method"],
-            "RMSEP ratio": [f"{r:.3f}" for r in table["geometric mean"]],
-            "95 %": [f"{a:.3f} to {b:.3f}" for a, b in zip(table["low"], table["high"], strict=True)],
-            "wins": [f"{w:.0%}" for w in table["wins"]],
-            "p (Holm)": [f"{p:.1e}" for p in table["p Holm"]],
-            "seconds to fit": [
-                f"{f + e:.2f}" for f, e in zip(table["fit_seconds"], table["encode_seconds"], strict=True)
-            ],
-        }
-    )
-    return markdown(shown)
-
-
-def updated_readme(text: str) -> str:
-    """Return the README's text with its table as the results say."""
-    return _BLOCK.sub(lambda match: f"{match[1]}{_methods()}\n{match[2]}", text)
-
-
-def write_readme() -> None:
-    """Write the tables of the README, from the committed ones."""
-    path = ROOT / "README.md"
-    path.write_text(updated_readme(path.read_text("utf-8")), "utf-8")

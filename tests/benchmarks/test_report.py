@@ -15,7 +15,7 @@ from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT
 from benchmarks.intervals import COVERAGES
 from benchmarks.phases import TRANSFER_RECIPE
-from benchmarks.tables import ROOT, read_comparison, updated_readme
+from benchmarks.tables import read_comparison
 from benchmarks.tasks import Results, Task
 
 #: Datasets: few, but so many that ties do not make scipy permute.
@@ -139,11 +139,6 @@ def test_the_same_results_give_the_same_bytes(results: Path, built: tuple[Path, 
     report.build(results, tmp_path)
     for path in built[0].iterdir():
         assert path.read_bytes() == (tmp_path / path.name).read_bytes(), path.name
-
-
-def test_the_readme_is_not_stale() -> None:
-    text = (ROOT / "README.md").read_text("utf-8")
-    assert updated_readme(text) == text, "run `python -m benchmarks report --readme`"
 
 
 def _put(folder: Path, rows: list[tuple[str, int, float, dict]]) -> None:

@@ -1,0 +1,241 @@
+"""Figures that the README and the documentation quote from the committed tables.
+
+A figure in the text is followed by its name in a comment, which no reader of the page sees: ``0.871<!-- strict.ridge -->``.
+``python -m benchmarks report --readme`` writes every figure anew; a test compares them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+import pandas as pd
+
+from .bank import summarise
+from .encoders import DEFAULT
+from .phases import TRANSFER_RECIPE
+from .tables import RESULTS, ROOT, read_comparison
+
+#: Files whose figures are written.
+PAGES = (ROOT / "README.md", ROOT / "nirs4all_vit/weights/MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md")))
+
+_FIGURE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?: ?%)?)<!-- ([\w.-]+) -->")
+
+#: A column of the table of intervals.
+_WIDTH = "width / ridge's"
+
+_BUNDLED, _UNSEEN = f"@{DEFAULT}", f"@{TRANSFER_RECIPE}~K"
+
+
+def update(text: str) -> str:
+    """Return a text with its figures as the committed tables have them; a KeyError names one that no table has."""
+    values = figures()
+    return _FIGURE.sub(lambda match: f"{values[match[2]]}<!-- {match[2]} -->", text)
+
+
+def write_pages() -> None:
+    """Write the figures of all pages, from the committed tables."""
+    for path in PAGES:
+        text = path.read_text("utf-8")
+        if (new := update(text)) != text:
+            path.write_text(new, "utf-8")
+
+
+@cache
+def figures() -> dict[str, str]:
+    """Return every figure as it is printed, by its name."""
+    out: dict[str, str] = {}
+    for part in (
+        _bank_targets,
+        _unseen,
+        _confirmed,
+        _published,
+        _other_heads,
+        _changed_spectra,
+        _instruments,
+        _novelty,
+    ):
+        out |= part()
+    return out
+
+
+def _ratio(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def _share(value: float, digits: int = 0) -> str:
+    return f"{100 * value:.{digits}f} %"
+
+
+def _compared(phase: str, name: str, method: str, **which: object) -> dict[str, str]:
+    """Return a method's ratio, interval, wins and number of targets in a phase, under a name."""
+    row = read_comparison(phase, **which).set_index("method").loc[method]  # type: ignore[arg-type]
+    return {
+        name: _ratio(row["geometric mean"]),
+        f"{name}.lower": _share(1 - row["geometric mean"]),
+        f"{name}.low": _ratio(row["low"]),
+        f"{name}.high": _ratio(row["high"]),
+        f"{name}.wins": _share(row["wins"]),
+        f"{name}.targets": str(int(row["targets"])),
+    }
+
+
+def _worst(phase: str, method: str, n: int) -> str:
+    table = pd.read_csv(RESULTS / f"{phase}_targets.csv")
+    table = table[(table["kind"] == "regression") & (table["n"] == n) & table["predictable"]]
+    return f"{(table[method] / table['best-pls']).max():.2f}"
+
+
+def _bank_targets() -> dict[str, str]:
+    """Return what the bundled encoder has on the bank's targets, and the frozen embedding beside PCA."""
+    table = pd.read_csv(RESULTS / "phase0_targets.csv")
+    table = table[(table["kind"] == "regression") & table["predictable"]]
+    pca, untrained = (summarise(pd.read_csv(RESULTS / "bank_pca.csv"), reference=name) for name in ("pca", "untrained"))
+    smooth = pd.read_csv(RESULTS / "resampling.csv")
+    return {
+        **_compared("phase0", "bank.ridge", f"ridge{_BUNDLED}"),
+        **_compared("phase0", "bank.untrained", "ridge@untrained"),
+        **_compared("phase0", "bank.pls", "pls"),
+        "bank.datasets": str(table["dataset"].nunique()),
+        "bank.families": str(table["family"].nunique()),
+        "pca.targets": str(int(pca["targets"])),
+        "pca.wins": _share(pca["wins"]),
+        "pca.ratio": _ratio(pca["geometric mean of ratios, predictable"]),
+        "pca.untrained": _ratio(untrained["geometric mean of ratios, predictable"]),
+        "resampling.cosine": f"{smooth['smallest cosine'].min():.4f}",
+        "resampling.sets": str(len(smooth)),
+    }
+
+
+def _unseen() -> dict[str, str]:
+    """Return what encoders have on families that they have not seen."""
+    ridge, committee = f"ridge{_UNSEEN}", f"committee{_UNSEEN}"
+    out = {
+        **_compared("phase3a", "strict.ridge", ridge),
+        **_compared("phase3a", "strict.ridge.25", ridge, n=25),
+        **_compared("phase3a", "strict.compact", f"{ridge}:compact", reference=ridge),
+        **_compared("phase3a", "strict.compact.25", f"{ridge}:compact", n=25, reference=ridge),
+        **_compared("phase3a-heads", "strict.committee", committee),
+        **_compared("phase3a-heads", "strict.committee.25", committee, n=25),
+        **_compared("phase3a-heads", "strict.committee.10", committee, n=10),
+        **_compared("phase3a-heads", "strict.gp", "gp"),
+        **_compared("phase3a-heads", "strict.gp.25", "gp", n=25),
+        "strict.committee.worst": _worst("phase3a-heads", committee, 200),
+        "strict.committee.25.worst": _worst("phase3a-heads", committee, 25),
+    }
+    for name, reference in (("best-ridge", "best-ridge"), ("gp", "gp"), ("untrained", "ridge@untrained")):
+        out |= _compared("phase3a", f"strict.ridge.to-{name}", ridge, reference=reference)
+        out |= _compared("phase3a-heads", f"strict.committee.to-{name}", committee, reference=reference)
+    return out
+
+
+def _confirmed() -> dict[str, str]:
+    out: dict[str, str] = {}
+    for name, method in (
+        ("committee", f"committee{_BUNDLED}"),
+        ("ridge", f"ridge{_BUNDLED}"),
+        ("gp", "gp"),
+        ("pls", "pls"),
+    ):
+        out |= _compared("confirm", f"confirm.{name}", method)
+    out["confirm.classes"] = _compared("confirm", "", f"ridge{_BUNDLED}", kind="classification")[""]
+    out["confirm.worst"] = _worst("confirm", f"committee{_BUNDLED}", 200)
+    return out
+
+
+def _published() -> dict[str, str]:
+    table = pd.read_csv(RESULTS / "published.csv").set_index(["reference", "method"])
+    out = {"published.targets": str(int(table["targets"].iloc[0]))}
+    methods = {"committee": f"committee{_UNSEEN}", "ridge": f"ridge{_UNSEEN}", "gp": "gp", "aom-pls": "aom-pls"}
+    for reference in ("pls", "best-pls"):
+        for name, method in methods.items():
+            out[f"published.{name}.to-{reference}"] = _ratio(table.loc[(reference, method), "geometric mean"])
+    return out
+
+
+def _other_heads() -> dict[str, str]:
+    """Return other heads on the bundled encoder, tuning, and intervals."""
+    out: dict[str, str] = {}
+    for head in ("gp", "krr", "ridge", "mlp", "svr", "pls"):
+        out |= _compared("phase6", f"heads.{head}", f"{head}{_BUNDLED}")
+    tuned = pd.read_csv(RESULTS / "finetuning.csv").set_index("method").loc[f"tuned{_BUNDLED}", "geometric mean"]
+    out |= {f"tuned.{name}": _ratio(value) for name, value in zip(("50", "200", "all"), tuned, strict=True)}
+    held = pd.read_csv(RESULTS / "intervals.csv").set_index(["method", "nominal"])
+    for head in ("ridge", "committee"):
+        for nominal in (0.8, 0.9, 0.95):
+            row, name = held.loc[(f"{head}{_BUNDLED}", nominal)], f"intervals.{head}.{100 * nominal:.0f}"
+            out |= {name: _ratio(row["coverage"]), f"{name}.far": _ratio(row["coverage of the far half"])}
+    row = held.loc[(f"committee{_BUNDLED}", 0.9)]
+    return out | {
+        "intervals.width": f"{row[_WIDTH]:.2f}",
+        "intervals.targets": str(int(row["targets"])),
+    }
+
+
+def _changed_spectra() -> dict[str, str]:
+    """Return what perturbations and other axes cost."""
+    out: dict[str, str] = {}
+    grows = pd.read_csv(RESULTS / "robustness.csv").set_index("method")
+    methods = {"plain": f"ridge{_BUNDLED}", "robust": f"robust-ridge{_BUNDLED}", "pls": "snv-pls"}
+    for name, method in methods.items():
+        for what, column in (("drift", "baseline drift"), ("shift", "wavelength shift"), ("scatter", "scatter")):
+            out[f"robustness.{name}.{what}"] = f"{grows.loc[method, column]:.2f}"
+    cut = pd.read_csv(RESULTS / "ranges.csv").set_index(["method", "change"])
+    cut = cut.loc[f"ridge{_UNSEEN}"]
+    for name, change in (("point", "one point"), ("1", "1%"), ("5", "5%"), ("20", "20%")):
+        for end in ("short", "long"):
+            row = cut.loc[f"{change} off the {end} end"]
+            out |= {f"ranges.{name}.{end}": _ratio(row["ratio"]), f"ranges.{name}.{end}.anew": _ratio(row["anew"])}
+    for name, change in (
+        ("middle", "10% missing in the middle"),
+        ("second", "every second point"),
+        ("dead", "three dead channels"),
+    ):
+        out[f"ranges.{name}"] = _share(cut.loc[change, "ratio"] - 1, 1)
+    out["ranges.worst"] = f"{cut.loc['5% off the long end', 'worst']:.2f}"
+    return out
+
+
+def _instruments() -> dict[str, str]:
+    """Return what a second instrument costs."""
+    table = pd.read_csv(RESULTS / "transfer_unlabelled.csv").set_index(["population", "standardisation"])
+    table = table[table["method"] == f"ridge{_BUNDLED}"]
+    uncut = pd.read_csv(RESULTS / "transfer_uncut.csv").set_index("method").loc[f"ridge{_BUNDLED}"]
+    return {
+        "transfer.targets": str(int(table.loc[("all", "none"), "targets"])),
+        "transfer.none": _ratio(table.loc[("all", "none"), "over snv-pls"]),
+        "transfer.adapted": _ratio(table.loc[("all", "unlabelled"), "over snv-pls"]),
+        "transfer.native": _ratio(table.loc[("all", "native"), "over snv-pls"]),
+        "transfer.adapted.to-none": _ratio(table.loc[("all", "unlabelled"), "over without"]),
+        "transfer.upper.to-none": _ratio(table.loc[("upper", "unlabelled"), "over without"]),
+        "transfer.uncut": _ratio(uncut["ratio"]),
+        "transfer.uncut.groups": _ratio(uncut["ratio, by group"]),
+        "transfer.uncut.median": _ratio(uncut["median"]),
+        "transfer.uncut.targets": str(int(uncut["targets"])),
+    }
+
+
+def _novelty() -> dict[str, str]:
+    """Return how well faults are detected, with a calibration set and without; the smallest AUC is rounded down."""
+    fitted, bank = (pd.read_csv(RESULTS / f"{name}.csv").set_index("fault") for name in ("novelty", "novelty_bank"))
+    weak = ["dead channel", "dead block", "flipped"]
+
+    def smallest(values: pd.Series) -> str:
+        return f"{np.floor(values.min() * 100) / 100:.2f}"
+
+    def flagged(table: pd.DataFrame, fault: str, digits: int = 0) -> str:
+        return _share(float(table.loc[fault, "share flagged"]), digits)
+
+    named: dict[str, Callable[[], str]] = {
+        "novelty.auc": lambda: smallest(fitted["AUC"]),
+        "novelty.sound": lambda: flagged(fitted, "none"),
+        "novelty.families": lambda: str(int(fitted.loc["none", "families"])),
+        "novelty.bank.sound": lambda: flagged(bank, "none", 1),
+        "novelty.bank.auc": lambda: smallest(bank["AUC"].drop(weak)),
+        "novelty.bank.percent": lambda: flagged(bank, "percent reflectance"),
+        "novelty.bank.reflectance": lambda: flagged(bank, "as published"),
+    }
+    out = {name: value() for name, value in named.items()}
+    return out | {f"novelty.bank.{fault.replace(' ', '-')}": f"{bank.loc[fault, 'AUC']:.2f}" for fault in weak}
