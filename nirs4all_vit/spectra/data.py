@@ -299,9 +299,8 @@ def join_metadata(blocks: Sequence[Spectra]) -> NDArray[np.object_] | None:
     """Return the metadata of blocks one after the other; None where no block has any."""
     if all(block.metadata is None for block in blocks):
         return None
-    return np.array(
-        [row for b in blocks for row in ([{}] * len(b) if b.metadata is None else b.metadata)], dtype=object
-    )
+    parts = [np.full(len(b), {}, dtype=np.object_) if b.metadata is None else b.metadata for b in blocks]
+    return np.concatenate(parts)
 
 
 def _rows(metadata: NDArray[np.object_] | None, rows: NDArray[np.intp]) -> NDArray[np.object_] | None:
