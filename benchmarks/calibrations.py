@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupShuffleSplit, StratifiedGroupKFold
 
 from nirs4all_vit.pretraining import GroupKennardStone, GroupSPXY
+from nirs4all_vit.pretraining.data import SpectralMetadata
 from nirs4all_vit.spectra.data import to_nanometres
 
 #: The bank beside the checkout, where there is one.
@@ -55,6 +56,8 @@ class Calibration:
         Row numbers in the dataset; None where the spectra are not the dataset's own.
     published : ndarray of shape (n_published, n_samples), int8, or None
         The publisher's own splits: 0 calibrates, 1 tests, -1 is left out. One split, or one for each fold.
+    metadata : dict of str to str or float
+        Metadata of the dataset by field; missing ones are left out.
     """
 
     dataset: str
@@ -67,6 +70,7 @@ class Calibration:
     task: str = "regression"
     rows: NDArray[np.int64] | None = None
     published: NDArray[np.int8] | None = None
+    metadata: dict[str, str | float] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.y)
@@ -143,7 +147,8 @@ def load_calibrations(
                 name, target, about.get("family", name), X, wavelengths, targets[target], groups, kind, min_samples
             )
             if problem is not None:
-                yield dataclasses.replace(problem, published=_published(targets, problem.rows))
+                metadata = SpectralMetadata.from_dict(about).known()
+                yield dataclasses.replace(problem, published=_published(targets, problem.rows), metadata=metadata)
 
 
 def make_calibration(

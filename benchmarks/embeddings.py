@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from nirs4all_vit import SpectralEmbedder
+from nirs4all_vit import SpectralEmbedder, load_checkpoint
+from nirs4all_vit.encoder.fields import AXIS_FIELDS
 from nirs4all_vit.files import atomic_path, file_sha256
 from nirs4all_vit.progress import tracked
 
@@ -21,6 +22,9 @@ from .methods.base import Views
 
 #: Raised when what is done to columns after encoding changes: older results with an embedding are told apart from then on.
 ADAPTATION = 3
+
+#: Of the rows whose metadata are hidden.
+_SEED = 0
 
 
 class Embeddings:
@@ -65,17 +69,24 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """The embedding, as `SpectralEmbedder` with the given parameters makes it from a checkpoint file; cached in `embeddings`."""
+    """The embedding, as `SpectralEmbedder` with the given parameters makes it from a checkpoint file; cached in `embeddings`.
+
+    `metadata` is the share of the spectra whose metadata the encoder is given: ``"none"``, ``"half"`` or ``"all"``. With ``"half"`` a
+    seeded half of a dataset's rows has no values, in calibration and test set alike; the fields that follow from the wavelengths
+    are filled in for all rows, as they are with ``"all"``.
+    """
 
     names = ("embedding",)
 
-    def __init__(self, weights: str, readout: str, embeddings: Embeddings, **parameters: Any) -> None:
-        self.weights, self.readout, self.embeddings = weights, readout, embeddings
+    def __init__(
+        self, weights: str, readout: str, embeddings: Embeddings, *, metadata: str = "none", **parameters: Any
+    ) -> None:
+        self.weights, self.readout, self.embeddings, self.metadata = weights, readout, embeddings, metadata
         self.embedder = embeddings.embedder(weights, readout, **parameters)
 
     def fit(self, part: Calibration) -> Self:
         """Fit the embedder on the calibration spectra."""
-        self.embedder.fit(part.X, wavelengths=part.wavelengths)
+        self.embedder.fit(part.X, wavelengths=part.wavelengths, metadata=self.metadata_of(part))
         return self
 
     def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
@@ -87,7 +98,19 @@ class EmbeddedView(Views):
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
-        return self.embedder.transform(part.X, wavelengths=part.wavelengths)
+        return self.embedder.transform(part.X, wavelengths=part.wavelengths, metadata=self.metadata_of(part))
+
+    def metadata_of(self, part: Calibration) -> dict[str, list[str | float | None]] | None:
+        """Return what the embedder is given of each spectrum, by field of the encoder; None without metadata."""
+        if self.metadata == "none":
+            return None
+        config = load_checkpoint(self.weights).encoder.config
+        fields = [name for name in (*config.categorical, *config.numeric) if name not in AXIS_FIELDS]
+        rows = np.arange(len(part)) if part.rows is None else part.rows
+        # Numbers drawn in the order of the dataset's rows: a row is hidden in every split or in none.
+        share = {"half": 0.5, "all": 1.0}[self.metadata]
+        shown = np.random.default_rng(_SEED).random(int(rows.max()) + 1)[rows] < share
+        return {name: [part.metadata.get(name) if show else None for show in shown] for name in fields}
 
     def seconds_per_spectrum(self, dataset: str) -> float:
         """Return what encoding took when the dataset was embedded."""

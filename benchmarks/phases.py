@@ -120,9 +120,18 @@ STRICT = {
     "phase4": StrictPhase(
         ("mean", "best-pls"), _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"), folds=(0, 1)
     ),
-    # Metadata in pretraining: none, always, half of the time; always absent when it counts.
+    # Metadata in pretraining: none, always, for half of the spectra; in scoring: for none of the spectra, all, half.
     "phase5": StrictPhase(
-        ("mean", "best-pls"), _ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"), folds=(0, 1)
+        ("mean", "best-pls"),
+        (
+            *_ablations("untrained", "episodic-mean~K", "metadata~K", "metadata-dropout~K"),
+            *(
+                f"{head}@{encoder}"
+                for head in ("metadata-ridge", "half-metadata-ridge")
+                for encoder in _ablations("metadata~K", "metadata-dropout~K", readouts=("mean",))
+            ),
+        ),
+        folds=(0, 1),
     ),
 }
 

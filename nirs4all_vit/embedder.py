@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -15,12 +15,15 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.metaestimators import available_if
 
-from .embedding.cache import clear, embed_once
+from .embedding.cache import clear
 from .embedding.column_weighting import ColumnWeighting
+from .embedding.encoding import encode
 from .embedding.glsw import fit_glsw
 from .embedding.instrument import FEWEST, CalibrationSpace, InstrumentShift, shift_in_force
+from .embedding.metadata import with_metadata
+from .embedding.parameters import check_parameters
 from .encoder.checkpoint import DEFAULT_CHECKPOINT, Checkpoint, load_checkpoint
-from .encoder.readouts import DEFAULT_READOUT, READOUTS
+from .encoder.readouts import DEFAULT_READOUT
 from .errors import CheckpointError, SpectralInputError
 from .fitting import all_or_nothing, note_parameters, require_fitted
 from .spectra.data import Spectra, take_rows
@@ -81,6 +84,9 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`, at a
         confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
         `fit` wants ten spectra then, and takes longer.
+    metadata : mapping of str to scalar, default=None
+        Values of the encoder's metadata fields that hold for all spectra, such as ``{"instrument_type": "portable"}``. Never required: fields
+        without a value are missing. For encoders pretrained with metadata, and read-outs of the latents (``"mean"``, ``"cls"``).
 
     Attributes
     ----------
@@ -144,10 +150,12 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     """
 
     instrument_shift_: InstrumentShift | None
+    #: Pickles of earlier versions have none.
+    metadata: Mapping[str, Any] | None = None
 
     # Metadata routing: requested by both methods, or scikit-learn finds them in conflict in a pipeline.
-    __metadata_request__fit: ClassVar = {"wavelengths": True}
-    __metadata_request__transform: ClassVar = {"wavelengths": True}
+    __metadata_request__fit: ClassVar = {"wavelengths": True, "metadata": True}
+    __metadata_request__transform: ClassVar = {"wavelengths": True, "metadata": True}
 
     def __init__(
         self,
@@ -165,6 +173,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         device: str = "auto",
         cache: bool | str | os.PathLike[str] = False,
         on_outlier: str = "ignore",
+        metadata: Mapping[str, Any] | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.readout = readout
@@ -179,6 +188,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         self.device = device
         self.cache = cache
         self.on_outlier = on_outlier
+        self.metadata = metadata
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], **parameters: Any) -> SpectralEmbedder:
@@ -203,7 +213,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         )
 
     @all_or_nothing
-    def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> SpectralEmbedder:  # noqa: ARG002
+    def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None, metadata: Any = None) -> SpectralEmbedder:  # noqa: ARG002
         """Check the spectra's axis and the checkpoint, and look at how much each column varies.
 
         Parameters
@@ -214,6 +224,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             Present by convention.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
             Axis of the spectra, or one axis per spectrum.
+        metadata : mapping of str to scalar or array-like of shape (n_samples,), or data frame of n_samples rows
+            Metadata of these spectra; a field replaces the same field of the constructor. None and NaN are missing values, unknown
+            categories count as missing. `transform` does not remember them. ``spectral_start``, ``spectral_stop`` and ``spectral_step``
+            are taken from the wavelengths.
 
         Returns
         -------
@@ -228,16 +242,18 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             Wavelengths of the wrong number, duplicated, not positive, out of range; column names that contradict them.
         CheckpointError
             Weights that are missing, damaged or of a newer format.
+        ValueError
+            Metadata of the wrong number, fields that the encoder does not know, or a read-out that does not depend on metadata.
 
         Warns
         -----
         UserWarning
-            Spectra that hold no signal, by row: nothing that is fitted depends on them.
+            Spectra that hold no signal, by row: nothing that is fitted depends on them. Categories that the encoder does not know.
         """
-        self.fit_transform(X, wavelengths=wavelengths)
+        self.fit_transform(X, wavelengths=wavelengths, metadata=metadata)
         return self
 
-    def transform(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float32]:
+    def transform(self, X: Any, *, wavelengths: Any = None, metadata: Any = None) -> NDArray[np.float32]:
         """Embed spectra.
 
         Parameters
@@ -247,6 +263,8 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             the column names. NaN is a missing point.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
             Axis of these spectra, or one axis per spectrum.
+        metadata : mapping of str to scalar or array-like of shape (n_samples,), or data frame of n_samples rows
+            Metadata of these spectra, as in `fit`.
 
         Returns
         -------
@@ -259,13 +277,15 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             As in `fit`; another `readout`, `robust`, `align` or `append_spectra` than there.
         """
         require_fitted(self)
-        blocks = self.resolve(X, wavelengths)
+        blocks = self._with_metadata(self.resolve(X, wavelengths), metadata)
         if self.on_outlier != "ignore":
-            self._report_outliers(blocks)
+            from .embedding.novelty import report_outliers
+
+            report_outliers(self._outlier_scores(blocks), self.on_outlier)
         return self._adapted(self._columns(blocks))
 
     @all_or_nothing
-    def adapt_to(self, X: Any, *, wavelengths: Any = None) -> SpectralEmbedder:
+    def adapt_to(self, X: Any, *, wavelengths: Any = None, metadata: Any = None) -> SpectralEmbedder:
         """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
 
         What differs between the mean embeddings of both instruments is taken off, unless it may be a difference of the samples: the
@@ -275,7 +295,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
         Parameters
         ----------
-        X, wavelengths : as in `transform`
+        X, wavelengths, metadata : as in `transform`
             Five spectra of the second instrument or more; thirty and more are better.
 
         Returns
@@ -297,7 +317,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             samples.
         """
         require_fitted(self)
-        embedded = self._columns(self.resolve(X, wavelengths))
+        embedded = self._columns(self._with_metadata(self.resolve(X, wavelengths), metadata))
         if len(embedded) < FEWEST:
             raise SpectralInputError(
                 f"{len(embedded)} spectra of the second instrument are too few; give {FEWEST} or more."
@@ -325,7 +345,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return self
 
     def embed(self, blocks: list[Spectra]) -> NDArray[np.float32]:
-        """Return what `transform` does of blocks of checked spectra, past the cache and the look for outliers.
+        """Return what `transform` does of blocks of checked spectra with the constructor's metadata, past the cache and the look for outliers.
 
         Parameters
         ----------
@@ -337,7 +357,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         ndarray of shape (n_spectra, n_columns), float32
         """
         require_fitted(self)
-        return self._adapted(self._columns(blocks, cached=False))
+        return self._adapted(self._columns(self._with_metadata(blocks), cached=False))
 
     @property
     def encoder_(self) -> SpectralPerceiver:
@@ -354,9 +374,16 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return self._outlier_scores(self.resolve(X, wavelengths))
 
     @all_or_nothing
-    def fit_transform(self, X: Any, y: Any = None, *, wavelengths: Any = None) -> NDArray[np.float32]:  # noqa: ARG002
+    def fit_transform(
+        self,
+        X: Any,
+        y: Any = None,  # noqa: ARG002
+        *,
+        wavelengths: Any = None,
+        metadata: Any = None,
+    ) -> NDArray[np.float32]:
         """Fit and embed the same spectra; parameters as in `fit`, result as in `transform`."""
-        blocks = self._fit(X, wavelengths)
+        blocks = self._with_metadata(self._fit(X, wavelengths), metadata)
         for attribute in ("novelty_", "glsw_"):
             self.__dict__.pop(attribute, None)
         if self.on_outlier != "ignore":
@@ -403,22 +430,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         limits: Any = self.novelty_
         return limits.scores(limits.measure(self._checkpoint(), blocks, self.device))
 
-    def _report_outliers(self, blocks: list[Spectra]) -> None:
-        strange = np.flatnonzero(~(self._outlier_scores(blocks) >= 0))
-        if not len(strange):
-            return
-        message = (
-            f"{len(strange)} of {sum(map(len, blocks))} spectra are unlike those of the calibration set, first row {strange[0]}; check "
-            "them before their predictions are believed. score_samples() says how strange each is, SpectralNovelty in what way."
-        )
-        if self.on_outlier == "raise":
-            raise SpectralInputError(message)
-        warnings.warn(message, UserWarning, stacklevel=3)
-
     def _fit(self, X: Any, wavelengths: Any) -> list[Spectra]:
         from .embedding.inference import resolve_device
 
-        self._check_parameters()
+        check_parameters(self)
         for attribute in ("alignment_", "signal_"):
             self.__dict__.pop(attribute, None)
         blocks = self.resolve(X, wavelengths, fitting=True)
@@ -431,20 +446,6 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         note_parameters(self, "readout", "robust", "align", "append_spectra")
         return blocks
 
-    def _check_parameters(self) -> None:
-        if self.readout not in READOUTS:
-            raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
-        if not isinstance(self.batch_size, (int, np.integer)) or self.batch_size < 1:
-            raise ValueError(f"batch_size={self.batch_size!r} must be a positive integer.")
-        if self.on_outlier not in ("ignore", "warn", "raise"):
-            raise ValueError(f"on_outlier={self.on_outlier!r} is not known; use 'ignore', 'warn' or 'raise'.")
-        if not isinstance(self.cache, bool) and not (isinstance(self.cache, (str, os.PathLike)) and str(self.cache)):
-            raise ValueError(f"cache={self.cache!r} must be False, True (memory) or a folder.")
-        if self.append_spectra and not self.align:
-            raise ValueError("append_spectra=True needs align=True: spectra behind the embedding share one axis.")
-        if not 0.0 <= self.max_filled <= 1.0:
-            raise ValueError(f"max_filled={self.max_filled!r} must lie between 0 and 1.")
-
     def _checkpoint(self) -> Checkpoint:
         checkpoint = load_checkpoint(self.checkpoint)
         if checkpoint.sha256 != self.checkpoint_sha256_:
@@ -455,20 +456,18 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return checkpoint
 
     def _encoded(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
-        from .embedding.inference import embed, resolve_device
+        check_parameters(self)
+        return encode(
+            self._checkpoint(),
+            blocks,
+            self.readout,
+            batch_size=self.batch_size,
+            device=self.device,
+            cache=cached and self.cache,
+        )
 
-        self._check_parameters()
-        checkpoint, device = self._checkpoint(), resolve_device(self.device)
-        run = partial(embed, checkpoint.encoder, readout=self.readout, batch_size=self.batch_size, device=device)
-        if self.cache is False or not cached:
-            return run(blocks)
-        import torch
-
-        from .version import __version__
-
-        # Another device or release rounds in another way; a folder may outlive a release.
-        made_by = f"{checkpoint.sha256} {self.readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
-        return embed_once(blocks, made_by, checkpoint.encoder.width(self.readout), run, self.cache)
+    def _with_metadata(self, blocks: list[Spectra], metadata: Any = None) -> list[Spectra]:
+        return with_metadata(blocks, self._checkpoint(), self.readout, self.metadata, metadata)
 
     def clear_cache(self) -> None:
         """Forget the embeddings that `cache` keeps: all of this process, or all in that folder."""

@@ -82,6 +82,7 @@ CHANGES = {
     "device": "cpu",
     "cache": True,
     "on_outlier": "warn",
+    "metadata": {"mode": "absorbance"},
 }
 #: Read when spectra are embedded, and of no effect on what was fitted.
 RUNTIME = {"adapt", "max_filled", "axis_unit", "batch_size", "device", "cache"}

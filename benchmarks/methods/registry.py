@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,12 +87,16 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
     "tuned": Tuned,
     "robust-ridge": Ridge,
     "plain-ridge": Ridge,
+    "metadata-ridge": Ridge,
+    "half-metadata-ridge": Ridge,
 }
 
-#: Those of them that do not take the embedding of `SpectralEmbedder()`, and its parameters for them.
-PARAMETERS: dict[str, dict[str, bool]] = {
+#: Those of them that do not take the embedding of `SpectralEmbedder()`, and the parameters of their `EmbeddedView`.
+PARAMETERS: dict[str, dict[str, Any]] = {
     "robust-ridge": {"robust": True},
     "plain-ridge": {"adapt": False},
+    "metadata-ridge": {"metadata": "all"},
+    "half-metadata-ridge": {"metadata": "half"},
     "committee": {"append_spectra": True},
 }
 

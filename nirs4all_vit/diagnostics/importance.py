@@ -12,6 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ..embedder import SpectralEmbedder
+from ..embedding.metadata import with_metadata
+from ..encoder.checkpoint import load_checkpoint
 from ..errors import needed_by
 from ..progress import tracked
 from ..spectra.data import Spectra
@@ -230,6 +232,8 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     from ..encoder import Grid
 
     encoder: Any = embedder.encoder_
+    checkpoint = load_checkpoint(embedder.checkpoint)
+    (block,) = with_metadata([block], checkpoint, embedder.readout, embedder.metadata)
     # What takes weight from directions is symmetric: it acts on weights as on rows.
     weights = np.array(weights, dtype=np.float64)
     if embedder.instrument_shift_ is not None:
@@ -240,7 +244,8 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     gradients = []
     for start in tracked(range(0, len(block), _ROWS), "gradients", "batch"):
         x = torch.from_numpy(np.array(block.values[start : start + _ROWS])).requires_grad_(True)
-        embedded = encoder(x, grid, readout=embedder.readout)
+        metadata = None if block.metadata is None else list(block.metadata[start : start + _ROWS])
+        embedded = encoder(x, grid, readout=embedder.readout, metadata=metadata)
         direction = torch.from_numpy(weights * embedder.column_weighting_.slope(embedded.detach().double().numpy()))
         (slope,) = torch.autograd.grad((embedded.double() * direction).sum(), x)
         gradients.append(slope.double().numpy())

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..spectra.data import Spectra
+from ..spectra.data import Spectra, take_rows
 
 #: Bytes of embeddings that one process keeps.
 _MEMORY_LIMIT = 512 * 2**20
@@ -74,7 +74,7 @@ def embed_once(
                     rows.append(i)
                     order.append(key)
             if rows:
-                parts.append(Spectra(block.values[rows], block.wavelengths))
+                parts += take_rows([block], np.array(rows))
             start += len(block)
         new_vectors = dict(zip(order, compute(parts), strict=True))
         store.put(new_vectors)
@@ -93,12 +93,15 @@ def clear(cache: bool | str | os.PathLike[str]) -> None:
 
 
 def _keys(block: Spectra, made_by: str) -> Iterator[_Key]:
-    """Yield a key per row: what embeds it and on which grid, and its numbers."""
+    """Yield a key per row: what embeds it and on which grid, its numbers and its metadata."""
     space = hashlib.sha256(f"{made_by} {block.values.dtype.str}".encode())
     space.update(np.ascontiguousarray(block.wavelengths).tobytes())
     digest = space.digest()
     values = np.ascontiguousarray(block.values)
-    return ((digest, hashlib.sha256(row).digest()) for row in values)
+    if block.metadata is None:
+        return ((digest, hashlib.sha256(row).digest()) for row in values)
+    fields = (repr(sorted(row.items())).encode() if row else b"" for row in block.metadata)
+    return ((digest, hashlib.sha256(row.tobytes() + names).digest()) for row, names in zip(values, fields, strict=True))
 
 
 def _checksum(space: bytes, row: bytes, vector: bytes) -> int:

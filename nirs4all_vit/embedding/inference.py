@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..progress import ProgressBar
-from ..spectra.data import Spectra
+from ..spectra.data import Spectra, join_metadata
 
 if TYPE_CHECKING:
     from ..encoder import Grid, SpectralPerceiver
@@ -76,7 +76,8 @@ def embed(
                 rows = min(size, -(-(len(block) - start) // _ROWS) * _ROWS)
                 grid = _grid(block.wavelengths, device) if block.valid is None else _grids(block, chunk, rows, device)
                 x = torch.from_numpy(_filled(block.values[chunk], rows)).to(device)
-                embedded = encoder(x, grid, readout=readout).float().cpu().numpy()
+                metadata = None if block.metadata is None else list(_filled(block.metadata[chunk], rows))
+                embedded = encoder(x, grid, readout=readout, metadata=metadata).float().cpu().numpy()
                 positions = targets[chunk]
                 out[positions] = embedded[: len(positions)]
                 (own_bar if bar is None else bar).update(len(positions))
@@ -142,7 +143,7 @@ def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spect
     for members in by_grid.values():
         positions = np.concatenate([p for _, p in members])
         values = members[0][0].values if len(members) == 1 else np.concatenate([b.values for b, _ in members])
-        merged = Spectra(values, members[0][0].wavelengths)
+        merged = Spectra(values, members[0][0].wavelengths, metadata=join_metadata([b for b, _ in members]))
         if len(by_grid) > 1 and len(merged) < batch_size // 4:
             small.append((merged, positions))
         else:

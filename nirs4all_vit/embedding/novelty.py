@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -11,7 +12,9 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from ..encoder.checkpoint import Checkpoint
+from ..errors import SpectralInputError
 from ..spectra.data import Spectra, take_rows
+from ..spectra.resolver import caller_level
 from ..spectra.signal import living_rows
 from .folds import shuffled_folds
 from .inference import embed, resolve_device
@@ -133,6 +136,20 @@ class NoveltyLimits:
         return -np.log(np.maximum(measured / limits, 1e-12)).max(axis=0)
 
 
+def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
+    """Warn of spectra whose score lies below 0; a `SpectralInputError` with ``on_outlier="raise"``."""
+    strange = np.flatnonzero(~(scores >= 0))
+    if not len(strange):
+        return
+    message = (
+        f"{len(strange)} of {len(scores)} spectra are unlike those of the calibration set, first row {strange[0]}; check "
+        "them before their predictions are believed. score_samples() says how strange each is, SpectralNovelty in what way."
+    )
+    if on_outlier == "raise":
+        raise SpectralInputError(message)
+    warnings.warn(message, UserWarning, stacklevel=caller_level())
+
+
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
     """Return local contrast (``compact`` of encoders of points), and six numbers on the signal itself, (n, n_columns + 6).
 
@@ -140,7 +157,8 @@ def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: 
     modes differ, and single channels that are off are told here.
     """
     readout = checkpoint.encoder.readouts()[0]
-    embedded = embed(checkpoint.encoder, blocks, readout, device=device)
+    # Metadata are not the spectrum's.
+    embedded = embed(checkpoint.encoder, [replace(b, metadata=None) for b in blocks], readout, device=device)
     return np.hstack([embedded, np.concatenate([signal_numbers(block.values) for block in blocks])])
 
 

@@ -99,7 +99,8 @@ class EncoderConfig:
             raise ValueError(f"categorical={self.categorical!r}; it must map names to names of categories.")
         if not _are_names(self.numeric):
             raise ValueError(f"numeric={self.numeric!r}; it must be a list of names.")
-        object.__setattr__(self, "categorical", {k: tuple(v) for k, v in self.categorical.items()})
+        # The order of the fields is that of a checkpoint's header, which is sorted by name: weights are kept by their number.
+        object.__setattr__(self, "categorical", {k: tuple(v) for k, v in sorted(self.categorical.items())})
         object.__setattr__(self, "numeric", tuple(self.numeric))
 
     def _require_integer(self, name: str, least: int, most: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: The category of whatever is missing or was never seen in pretraining.
-UNKNOWN = "UNKNOWN"
+from .fields import UNKNOWN, value_and_mask
+
 #: Standard deviations beyond which a numeric value is no more unusual.
 _FARTHEST = 5.0
 
@@ -60,7 +60,7 @@ class MetadataEmbedding(nn.Module):
             codes = [index.get(str(row.get(name, UNKNOWN)), 0) for row in metadata]
             total = total + table(torch.tensor(codes, device=device))
         if self.values is not None:
-            pairs = [[_value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
+            pairs = [[value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
             numbers = torch.tensor(pairs, dtype=torch.float32, device=device)
             mask = numbers[..., 1]
             value = ((numbers[..., 0] - self.centre) / self.spread).clamp(-_FARTHEST, _FARTHEST) * mask
@@ -70,16 +70,8 @@ class MetadataEmbedding(nn.Module):
     def standardise(self, metadata: Sequence[Mapping[str, Any]]) -> None:
         """Learn mean and standard deviation of the numeric fields from dictionaries, one per dataset."""
         for k, name in enumerate(self.numeric):
-            numbers = [value for value, mask in (_value_and_mask(row.get(name)) for row in metadata) if mask]
+            numbers = [value for value, mask in (value_and_mask(row.get(name)) for row in metadata) if mask]
             if numbers:
                 values = torch.tensor(numbers, dtype=torch.float64)
                 self.centre[k] = float(values.mean())
                 self.spread[k] = max(float(values.std(correction=0)), 1e-3 * abs(float(values.mean())), 1e-12)
-
-
-def _value_and_mask(value: Any) -> tuple[float, float]:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return 0.0, 0.0
-    return (number, 1.0) if abs(number) < float("inf") else (0.0, 0.0)

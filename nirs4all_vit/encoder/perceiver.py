@@ -181,6 +181,10 @@ class SpectralPerceiver(nn.Module):
         per_patch = self.width(readout) // len(scales)
         return tuple(per_patch * scales.count(k) for k in dict.fromkeys(scales))
 
+    def reads_metadata(self, readout: str) -> bool:
+        """Tell whether a read-out depends on metadata: this encoder has fields, and it is read from the latents."""
+        return self.metadata is not None and self.tokenizer.width(readout) is None
+
     def readouts(self) -> tuple[str, ...]:
         """Return the read-outs that this encoder has."""
         return READOUTS if self.tokenizer.width("contrast") is not None else READOUTS[1:]

@@ -291,8 +291,20 @@ def take_rows(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra
     for block, end in zip(blocks, ends, strict=True):
         own = rows[(rows >= end - len(block)) & (rows < end)] - (end - len(block))
         if len(own):
-            parts.append(Spectra(block.values[own], block.wavelengths))
+            parts.append(Spectra(block.values[own], block.wavelengths, metadata=_rows(block.metadata, own)))
     return parts
+
+
+def join_metadata(blocks: Sequence[Spectra]) -> NDArray[np.object_] | None:
+    """Return the metadata of blocks one after the other; None where no block has any."""
+    if all(block.metadata is None for block in blocks):
+        return None
+    parts = [np.full(len(b), {}, dtype=np.object_) if b.metadata is None else b.metadata for b in blocks]
+    return np.concatenate(parts)
+
+
+def _rows(metadata: NDArray[np.object_] | None, rows: NDArray[np.intp]) -> NDArray[np.object_] | None:
+    return None if metadata is None else metadata[rows]
 
 
 @dataclass(frozen=True)
@@ -308,11 +320,14 @@ class Spectra:
         the last wavelength of its row.
     valid : ndarray of bool, shape (n_spectra, n_wavelengths), or None
         False on padding; None where every point is real.
+    metadata : ndarray of object, shape (n_spectra,), or None
+        Mapping of field to value of each spectrum, as the encoder takes them; None without metadata.
     """
 
     values: NDArray[Any]
     wavelengths: NDArray[np.float64]
     valid: NDArray[np.bool_] | None = None
+    metadata: NDArray[np.object_] | None = None
 
     @classmethod
     def on_grid(cls, values: NDArray[Any], wavelengths: NDArray[np.float64]) -> Spectra:
@@ -341,7 +356,7 @@ class Spectra:
             wavelengths[start:stop, size:] = block.wavelengths[-1]
             valid[start:stop, :size] = True
             start = stop
-        return cls(values, wavelengths, valid)
+        return cls(values, wavelengths, valid, join_metadata(blocks))
 
     def __len__(self) -> int:
         return len(self.values)

@@ -144,7 +144,7 @@ def warn_assumed_axis(X: Any) -> None:
     warnings.warn(
         f"no wavelengths were given: an even grid from 1000 to 2500 nm is assumed, which costs accuracy. {remedy}",
         UserWarning,
-        stacklevel=_stacklevel(),
+        stacklevel=caller_level(),
     )
 
 
@@ -164,7 +164,7 @@ def turned_table(X: Any) -> str:
     return ""
 
 
-def _stacklevel() -> int:
+def caller_level() -> int:
     """Return the level of the first caller outside of this package and scikit-learn, which wraps some of its methods."""
     frame, level = sys._getframe(1), 1
     while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] in ("nirs4all_vit", "sklearn"):
@@ -369,7 +369,7 @@ class ResolvesWavelengths:
                 f"{own}, {ranges}: {filled[row]:.0%} of it is filled in from what the calibration spectra know, and predictions "
                 "lose accuracy. Calibrate on the range that both cover, where it matters.",
                 SpectralAxisWarning,
-                stacklevel=_stacklevel(),
+                stacklevel=caller_level(),
             )
         if fitted.size < 2:
             return
@@ -378,7 +378,7 @@ class ResolvesWavelengths:
             warnings.warn(
                 f"points lie {widest:.3g} nm apart, {step:.3g} nm in the calibration: narrower bands are lost.",
                 SpectralAxisWarning,
-                stacklevel=_stacklevel(),
+                stacklevel=caller_level(),
             )
 
     def _report_signal(self, signal: SignalKind, aligned: Spectra, alive: NDArray[np.bool_]) -> None:
@@ -391,7 +391,7 @@ class ResolvesWavelengths:
             f"signal than the calibration spectra: {signal.explanation(aligned.values[strange])}. Their predictions mean nothing "
             "unless they are converted to what the calibration was made of.",
             UserWarning,
-            stacklevel=_stacklevel(),
+            stacklevel=caller_level(),
         )
 
     def _warn_dead(self, dead: NDArray[np.bool_], *, fitting: bool) -> None:
@@ -408,7 +408,7 @@ class ResolvesWavelengths:
         warnings.warn(
             f"{len(rows)} of {len(dead)} spectra hold no signal (constant, or noise alone): row{'s' * (len(rows) > 1)} {named}. {remedy}.",
             UserWarning,
-            stacklevel=_stacklevel(),
+            stacklevel=caller_level(),
         )
 
     def _require_fitted_width(self, n_points: int) -> None:
@@ -433,5 +433,5 @@ def _warn_dropped(alignment: Alignment) -> None:
             f"{len(alignment.dropped)} wavelengths are missing in more than half of the spectra and are left out: {names}"
             f"{', ...' if len(alignment.dropped) > 5 else ''} nm.",
             SpectralAxisWarning,
-            stacklevel=_stacklevel(),
+            stacklevel=caller_level(),
         )

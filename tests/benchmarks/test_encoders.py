@@ -70,6 +70,20 @@ def test_folds_hold_out_every_family_once() -> None:
 
 
 @pytest.mark.usefixtures("short")
+def test_metadata_are_given_for_none_of_the_spectra_all_or_half(small_bank: Path, tmp_path: Path) -> None:
+    for path in small_bank.glob("*.json"):
+        path.write_text(json.dumps({**json.loads(path.read_text()), "mode": "absorbance", "instrument_type": "lab"}))
+    out, encoder = tmp_path / "out", "ablation-metadata-dropout~0:mean"
+    methods = [f"{head}@{encoder}" for head in ("ridge", "metadata-ridge", "half-metadata-ridge")]
+    command = ["run", "metadata", "--x-bank", str(small_bank), "--jobs", "1", "--out", str(out), "--methods", "mean"]
+    assert main([*command, *methods]) == 0
+    table = Results(out).table("calibration")
+    errors = table.pivot(index=["dataset", "seed"], columns="method", values="rmsep").dropna()
+    assert set(errors) == {"mean", *methods}
+    assert errors.nunique(axis=1).eq(4).all()
+
+
+@pytest.mark.usefixtures("short")
 def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
     small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

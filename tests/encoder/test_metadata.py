@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 
 from nirs4all_vit.encoder import EncoderConfig, Grid, SpectralPerceiver
+from nirs4all_vit.encoder.checkpoint import load_checkpoint, save_checkpoint
 
 
 def build() -> SpectralPerceiver:
@@ -62,3 +65,15 @@ def test_numbers_are_standardised() -> None:
     without = encoder.metadata([{}])
     assert (far - without).norm() < 20 * (near - without).norm() + 20
     assert {"metadata.centre", "metadata.spread"} <= set(encoder.state_dict())
+
+
+@torch.no_grad()
+def test_a_checkpoint_keeps_the_fields_apart(tmp_path: Path) -> None:
+    """Headers are sorted by name: two fields of as many categories must not change places."""
+    fields = {"mode": ("absorbance", "reflectance"), "instrument_type": ("portable", "lab")}
+    encoder = SpectralPerceiver(EncoderConfig(n_latents=4, d_model=8, n_heads=2, categorical=fields)).eval()
+    torch.nn.init.normal_(encoder.metadata.output.weight)
+    path = save_checkpoint(tmp_path / "own.safetensors", encoder, name="own-v1", provenance={})
+    rows = [{"mode": "reflectance"}, {"instrument_type": "lab"}, {"mode": "absorbance", "instrument_type": "lab"}, {}]
+    loaded = load_checkpoint(path).encoder
+    torch.testing.assert_close(loaded.encode(X, GRID, metadata=rows), encoder.encode(X, GRID, metadata=rows))

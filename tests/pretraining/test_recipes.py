@@ -12,6 +12,7 @@ import yaml
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.cli import main
+from nirs4all_vit.encoder import SpectralPerceiver
 from nirs4all_vit.pretraining import Pretraining, load_recipe
 from nirs4all_vit.pretraining.data import BaselineCache, SpectralDataset
 from nirs4all_vit.pretraining.recipes import bundled_recipes, parse_arguments
@@ -84,6 +85,15 @@ def test_ablations_build_on_each_other() -> None:
     assert all(a < b for a, b in pairwise(active[1:]))
     assert len(active[-1]) == 5
     assert {config.optim.steps * config.data.batch_size for config in configs} == {204_800}
+
+
+@pytest.mark.parametrize("name", ["metadata", "metadata-dropout"])
+def test_ablations_with_metadata_train_a_readout_that_depends_on_them(name: str) -> None:
+    config, without = load_recipe(f"ablation-{name}"), load_recipe("ablation-episodic-mean")
+    encoder = SpectralPerceiver(config.encoder)
+    assert any(map(encoder.reads_metadata, config.objectives.episodic_calibration.readouts))
+    # Metadata are all that differs.
+    assert (config.objectives, config.optim) == (without.objectives, without.optim)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,14 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...encoder.fields import AXIS_FIELDS, UNKNOWN, category, value_and_mask
 from ...errors import SpectralAxisError, SpectralInputError
-
-#: The category of whatever is missing.
-UNKNOWN = "UNKNOWN"
 
 #: Fields that an encoder may be told about.
 CATEGORICAL = ("instrument", "manufacturer", "instrument_type", "mode", "sample_type")
-NUMERIC = ("spectral_start", "spectral_stop", "spectral_step", "temperature", "particle_size", "humidity")
+NUMERIC = (*AXIS_FIELDS, "temperature", "particle_size", "humidity")
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ class SpectralMetadata:
         if isinstance(limits, (list, tuple)) and len(limits) == 2:
             numbers |= {"spectral_start": limits[0], "spectral_stop": limits[1]}
         return cls(
-            {name: _category(source.get(name)) for name in CATEGORICAL}
-            | {"mode": _category(source.get("mode"), lower=True)},
+            {name: category(source.get(name), name) for name in CATEGORICAL},
             {name: value_and_mask(numbers.get(name)) for name in NUMERIC},
             dict(source),
         )
@@ -60,33 +56,12 @@ class SpectralMetadata:
     def family(self) -> str:
         """Family of the dataset, ``"UNKNOWN"`` where nothing is said."""
         family = self.source.get("family")
-        return _category(family) if isinstance(family, (str, int)) else UNKNOWN
+        return category(family) if isinstance(family, (str, int)) else UNKNOWN
 
     def known(self) -> dict[str, str | float]:
         """Return what is known, as the encoder's metadata embedding takes it."""
         words = {name: value for name, value in self.categorical.items() if value != UNKNOWN}
         return words | {name: value for name, (value, mask) in self.numeric.items() if mask}
-
-
-def _category(value: Any, *, lower: bool = False) -> str:
-    text = str(value).strip() if value is not None else ""
-    # "UNKNOWN FT-NIR" and "unknown (1100-2498 nm grid)" name nothing that another dataset could share.
-    return (
-        UNKNOWN
-        if not text or text.lower().startswith(("unknown", "n/a")) or text.lower() == "nan"
-        else (text.lower() if lower else text)
-    )
-
-
-def value_and_mask(value: Any) -> tuple[float, float]:
-    """Return a finite number and 1, or (0, 0) for whatever is none."""
-    if isinstance(value, bool):
-        return 0.0, 0.0
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return 0.0, 0.0
-    return (number, 1.0) if math.isfinite(number) else (0.0, 0.0)
 
 
 #: Rows that decide what holds for a whole dataset (percent or fraction, typical deviation).

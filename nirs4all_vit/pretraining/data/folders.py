@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ...encoder.fields import value_and_mask
 from ...errors import SpectralAxisError, SpectralInputError
 from ...files import atomic_path
 from ...spectra.alignment import fill_missing
 from ...spectra.data import to_nanometres
 from ...spectra.order import is_ordered
 from ...spectra.signal import check_values
-from .dataset import SpectralDataset, SpectralMetadata, row_blocks, value_and_mask
+from .dataset import SpectralDataset, SpectralMetadata, row_blocks
 
 SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "baseline_asls.npy", "metadata.json"
 

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from ...encoder.fields import axis_limits
 from .batch import SpectralBatch
 from .dataset import SpectralDataset
 
@@ -301,12 +302,6 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         if generator.random() < self.thin_probability:
             step = min(int(generator.integers(2, 5)), max(1, (stop - start) // self.min_points))
         return slice(start, stop, step)
-
-
-def axis_limits(axis: NDArray[np.float64]) -> dict[str, float]:
-    """Return the ends and the typical step of an axis (n_wavelengths,), as metadata."""
-    step = float(np.median(np.diff(axis))) if len(axis) > 1 else 0.0
-    return {"spectral_start": float(axis[0]), "spectral_stop": float(axis[-1]), "spectral_step": step}
 
 
 def numbered_loader(dataset: Dataset[Any], numbers: Iterable[int], seed: int, n_workers: int = 0) -> DataLoader[Any]:
