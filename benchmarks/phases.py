@@ -124,7 +124,7 @@ STRICT = {
     "phase5": StrictPhase(
         ("mean", "best-pls"),
         (
-            *_ablations("untrained", "episodic-mean~K", "metadata~K", "metadata-dropout~K"),
+            *_ablations("untrained", "episodic~K", "metadata~K", "metadata-dropout~K"),
             *(
                 f"{head}@{encoder}"
                 for head in ("metadata-ridge", "half-metadata-ridge")

@@ -89,7 +89,7 @@ def test_ablations_build_on_each_other() -> None:
 
 @pytest.mark.parametrize("name", ["metadata", "metadata-dropout"])
 def test_ablations_with_metadata_train_a_readout_that_depends_on_them(name: str) -> None:
-    config, without = load_recipe(f"ablation-{name}"), load_recipe("ablation-episodic-mean")
+    config, without = load_recipe(f"ablation-{name}"), load_recipe("ablation-episodic")
     encoder = SpectralPerceiver(config.encoder)
     assert any(map(encoder.reads_metadata, config.objectives.episodic_calibration.readouts))
     # Metadata are all that differs.
