@@ -47,7 +47,7 @@ _HEADS = {
     "mlp": "neural network",
     "tabpfn": "TabPFN",
     "tabicl": "TabICL",
-    "tuned": "encoder tuned on the calibration set",
+    "tuned": "tuned on the calibration set",
 }
 
 #: Encoders, in the order of every figure; ``~K`` has not seen the family that it is scored on.
@@ -87,7 +87,7 @@ _WAYS = {
     "ds": "direct standardisation",
     "pds": "piecewise direct standardisation",
     "sst": "spectral space transformation",
-    "augment": "calibration with transfer samples",
+    "augment": "calibration extended",
     "unlabelled": "adapted to unlabelled spectra",
 }
 
@@ -155,7 +155,7 @@ def _name(method: str) -> str:
         return _SPECTRA.get(head, head)
     embedding = _ENCODERS.get(encoder, encoder)
     if head != "ridge" or not readout:
-        embedding = f"{embedding} + {_HEADS.get(head, head)}"
+        embedding = f"{embedding}{' ' if head == 'tuned' else ' + '}{_HEADS.get(head, head)}"
     return f"{embedding}: {readout} read-out" if readout else embedding
 
 
@@ -185,12 +185,13 @@ def style(method: str) -> Style:
     return _EMBEDDINGS.get(encoder, _TRAINED)
 
 
-def place(method: str) -> tuple[int, int, int, str]:
+def place(method: str) -> tuple[int, int, int, int, str]:
     """Return a method's place in the order of every figure and legend, as a key to sort by."""
     head, encoder, _ = _parts(method)
+    way = _index(_WAYS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
-        return 0, _index(_SPECTRA, head), 0, method
-    return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), method
+        return 0, _index(_SPECTRA, head), 0, way, method
+    return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), way, method
 
 
 def _index(names: dict[str, str], name: str) -> int:
