@@ -250,10 +250,10 @@ def _leak(table: pd.DataFrame) -> Drawings:
 
 
 def _cost(table: pd.DataFrame) -> Drawings:
-    seconds = table.set_index("method")["fit_seconds"] + table.set_index("method")["encode_seconds"]
-    return {
-        "cost": partial(figures.bars, values=seconds, x_label="seconds to calibrate, with encoding (median of tasks)")
-    }
+    seconds = table.set_index("method").filter(["fit_seconds", "encode_seconds"]).sum(axis=1)
+    seconds = seconds[seconds > 0]
+    label = "seconds to calibrate, with encoding (median of tasks)"
+    return {"cost": partial(figures.bars, values=seconds, x_label=label)} if len(seconds) else {}
 
 
 def draw_synthetic(utility: dict[str, Any], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tables (CSV) and figures (PNG and SVG) of everything that was measured."""
+"""Tables (CSV), figures (PNG and SVG) and one page (HTML and Markdown) of everything that was measured."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import drawing, intervals, leak, pooled, published, ranges, robustness, statistics, transfer
+from . import drawing, intervals, leak, page, pooled, published, ranges, robustness, statistics, transfer
 from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
@@ -48,12 +48,15 @@ def main(options: argparse.Namespace) -> int:
 
 
 def build(out: Path, to: Path) -> list[Path]:
-    """Build the report of the results in `out`, tables and figures, in the folder `to`; returns what was written."""
+    """Build the report of the results in `out`, tables, figures and page, in the folder `to`; returns what was written."""
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
     tables = {experiment: by_weights(results.table(experiment)) for experiment in EXPERIMENTS}
     _not_run(tables, to)
+    phases = results.phases()
+    if len(phases):
+        write_table(phases, to / "phases")
     calibration = measured(tables["calibration"], "kind")
     if len(calibration):
         _phases(calibration, to)
@@ -62,6 +65,7 @@ def build(out: Path, to: Path) -> list[Path]:
     for module in (tuned, leak, robustness, ranges, intervals, published, transfer, pooled):
         module.report(tables, to)
     drawing.draw(to)
+    page.write(to)
     return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
 
 
