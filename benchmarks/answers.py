@@ -14,44 +14,69 @@ from .tables import REFERENCE
 #: Returns a sentence on a table as it lies in its CSV file.
 Answer = Callable[[pd.DataFrame], str]
 
+_NONE = "No regression target was compared."
+
 _EMBEDDED, _TUNED = f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"
 
 
 def compared(row: pd.Series, error: str, reference: str) -> str:
     """Return what a row of a comparison says: change, ratio with interval, wins, number of targets."""
-    mean, name = row["geometric mean"], reader_name(row["method"])
+    return f"The {error} of {reader_name(row['method'])} is {_change(row, reference)}."
+
+
+def _change(row: pd.Series, reference: str) -> str:
+    mean = row["geometric mean"]
     if row["high"] < 1:
-        change = f"{1 - mean:.0%} lower than"
+        change = f"{100 * (1 - mean):.0f} % lower than"
     elif row["low"] > 1:
-        change = f"{mean - 1:.0%} higher than"
+        change = f"{100 * (mean - 1):.0f} % higher than"
     else:
         change = "not clearly different from"
     return (
-        f"The {error} of {name} is {change.replace('%', ' %')} that of {reference} "
-        f"(geometric mean ratio {mean:.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}), "
-        f"and lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets."
+        f"{change} that of {reference} (geometric mean ratio {mean:.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}), "
+        f"and lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
     )
 
 
+def _regression(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparison of regression targets with tuned PLS, at the first size of the calibration set."""
+    table = table[table["reference"] == REFERENCE]
+    if "kind" in table:
+        table = table[table["kind"] == "regression"]
+    return table[table["n"] == table["n"].iloc[0]] if "n" in table and len(table) else table
+
+
 def regression_of(*subjects: str) -> Answer:
-    """Answer with the first of the methods that a phase has, or with its best one: regression, the usual size, over tuned PLS."""
+    """Answer with the first of the methods that a phase has, or with its best one."""
 
     def answer(table: pd.DataFrame) -> str:
-        table = table[table["reference"] == REFERENCE]
-        if "kind" in table:
-            table = table[table["kind"] == "regression"]
-        if "n" in table:
-            table = table[table["n"] == table["n"].iloc[0]] if len(table) else table
+        table = _regression(table)
         if table.empty:
-            return "No regression target was compared."
-        row = next(
-            (table[table["method"] == name].iloc[0] for name in subjects if (table["method"] == name).any()), None
-        )
-        best = table.loc[table["geometric mean"].idxmin()]
-        sentence = compared(best if row is None else row, "RMSEP", reader_name(REFERENCE))
-        return sentence if row is not None else f"Of {len(table)} methods, the one with the lowest error: {sentence}"
+            return _NONE
+        by_method = table.set_index("method", drop=False)
+        subject = next((name for name in subjects if name in by_method.index), None)
+        if subject is not None:
+            return compared(by_method.loc[subject], "RMSEP", reader_name(REFERENCE))
+        best = by_method.loc[by_method["geometric mean"].idxmin()]
+        change = _change(best, reader_name(REFERENCE))
+        return f"Of {len(table)} methods, {reader_name(best['method'])} has the lowest error: its RMSEP is {change}."
 
     return answer
+
+
+def encoders(table: pd.DataFrame) -> str:
+    """List the ratios of all encoders, with the read-out `contrast` where there are several."""
+    table = _regression(table)
+    rows = table[table["method"].str.contains("@")] if len(table) else table
+    if rows.empty:
+        return _NONE
+    contrast = rows[rows["method"].str.endswith(":contrast")]
+    rows = contrast if len(contrast) else rows
+    each = "; ".join(
+        f"{reader_name(row['method'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for _, row in rows.iterrows()
+    )
+    return f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) on {rows['targets'].max():.0f} targets: {each}."
 
 
 def by_size(table: pd.DataFrame) -> str:
@@ -147,6 +172,6 @@ def verdict(table: pd.DataFrame) -> str:
     """Count what the leak test decided."""
     counts = table["verdict"].value_counts()
     return (
-        f"Of {len(table)} combinations of experiment and method on shuffled targets, {counts.get('skill', 0)} show skill, "
-        f"{counts.get('none', 0)} show none and {counts.get('undecided', 0)} have too few families to decide."
+        f"Combinations of experiment and method on shuffled targets that show skill: {counts.get('skill', 0)} of {len(table)} "
+        f"(none: {counts.get('none', 0)}; too few families to decide: {counts.get('undecided', 0)})."
     )

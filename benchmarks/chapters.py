@@ -45,11 +45,14 @@ _UNSEEN = f"ridge@{TRANSFER_RECIPE}~K"
 _EMBEDDED = f"ridge@{DEFAULT}"
 
 
-def _compared(phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False) -> Chapter:
+def _compared(
+    phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False, answer: Answer | None = None
+) -> Chapter:
+    """Return the chapter of a phase that compares methods: figures by kind of target, ranks among them where asked for."""
     stems = [
         f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
     ]
-    return Chapter(name, title, question, phase, answers.regression_of(*subjects), tuple(stems))
+    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), tuple(stems))
 
 
 #: In the order of the page.
@@ -165,13 +168,20 @@ CHAPTERS = (
         "labels",
         "Targets of other families",
         "Does it help to tune the encoder on the targets of other families?",
+        answer=answers.encoders,
     ),
     _compared(
-        "phase1", "feasibility", "Feasibility", "Is a pretrained encoder better than PCA and than an untrained one?"
+        "phase1",
+        "feasibility",
+        "Feasibility",
+        "Is a pretrained encoder better than PCA and than an untrained one?",
+        answer=answers.encoders,
     ),
     _compared("phase2", "ablation", "Ablation", "Which objective, task and read-out matters?"),
-    _compared("phase4", "synthetic", "Synthetic spectra", "Do synthetic spectra in pretraining help?"),
-    _compared("phase5", "metadata", "Metadata", "Does metadata in pretraining help?"),
+    _compared(
+        "phase4", "synthetic", "Synthetic spectra", "Do synthetic spectra in pretraining help?", answer=answers.encoders
+    ),
+    _compared("phase5", "metadata", "Metadata", "Does metadata in pretraining help?", answer=answers.encoders),
     Chapter(
         "leak",
         "Shuffled targets",

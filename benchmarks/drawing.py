@@ -52,7 +52,7 @@ def drawings(folder: Path) -> Drawings:
         "ranges": _ranges,
         "transfer": _transfer,
         "transfer_pairs": _transfer_pairs,
-        "pooled_targets": _pooled,
+        "pooled_sets": _pooled,
         "pooled_pairs": _pooled_pairs,
         "leak": _leak,
         "cost": _cost,

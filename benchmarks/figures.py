@@ -80,7 +80,7 @@ def ratios(path: Path, panels: dict[str, pd.DataFrame], error: str, reference: s
                 ax.text(1.02, i, f"{mean:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=8)
             ax.text(1.02, len(methods) - 0.4, "geom.\nmean", transform=ax.get_yaxis_transform(), fontsize=6)
             label = f"{error} / {error} of {reader_name(reference)} (left is better)"
-            label += f"; {n_beyond} ratios beyond the axis are drawn at its ends" if n_beyond else ""
+            label += f"; drawn at the ends of the axis: {n_beyond}" if n_beyond else ""
             _ratio_axis(ax, label)
             ax.set_title(title)
         first = np.ravel(axes)[0]
@@ -269,7 +269,7 @@ def boxes(path: Path, panels: dict[str, dict[str, pd.Series]], y_label: str, end
             ax.set_xticks([])
             ax.set_xlabel(title)
         first = np.ravel(axes)[0]
-        first.set_ylabel(f"{y_label}\n({n_beyond} values beyond {end:g} are drawn there)" if n_beyond else y_label)
+        first.set_ylabel(f"{y_label}\n(drawn at {end:g}, but beyond: {n_beyond})" if n_beyond else y_label)
         handles, labels = first.get_legend_handles_labels()
         first.figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=8)
 

@@ -170,7 +170,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     summary = grouped[[*columns, "r"]].median()
     summary.insert(0, "test sets", grouped["dataset"].nunique())
     write_table(summary.reset_index(), to / "pooled")
-    write_table(relative[["analyte", "dataset", "method", *columns]], to / "pooled_targets")
+    write_table(relative[["analyte", "dataset", "method", *columns]], to / "pooled_sets")
     pairs = table.dropna(subset=["trained_on"]).groupby(["analyte", "method", "trained_on", "dataset"])["r"].mean()
     if len(pairs):
         write_table(pairs.reset_index(), to / "pooled_pairs")
