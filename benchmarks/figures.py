@@ -80,7 +80,7 @@ def ratios(path: Path, panels: dict[str, pd.DataFrame], error: str, reference: s
                 ax.text(1.02, i, f"{mean:.2f}", transform=ax.get_yaxis_transform(), va="center", fontsize=8)
             ax.text(1.02, len(methods) - 0.4, "geom.\nmean", transform=ax.get_yaxis_transform(), fontsize=6)
             label = f"{error} / {error} of {reader_name(reference)} (left is better)"
-            label += f"; drawn at the ends of the axis: {n_beyond}" if n_beyond else ""
+            label += f"; ratios beyond the axis, drawn at its ends: {n_beyond}" if n_beyond else ""
             _ratio_axis(ax, label)
             ax.set_title(title)
         first = np.ravel(axes)[0]
@@ -128,6 +128,10 @@ def critical_difference(path: Path, ranks: pd.Series, p: pd.DataFrame) -> None:
             text_h_margin=0.02,
             color_palette={names[method]: style(method).colour for method in ranks.index},
         )
+        for line in ax.lines:  # a bar's points come in the order of a set, another one in every process
+            x, y = line.get_xdata(), line.get_ydata()
+            if len(set(y)) == 1:
+                line.set_data([min(x), max(x)], [y[0], y[0]])
         for text in ax.texts:  # pale colours are hard to read
             text.set_color("black")
         ax.set_title(
@@ -269,7 +273,7 @@ def boxes(path: Path, panels: dict[str, dict[str, pd.Series]], y_label: str, end
             ax.set_xticks([])
             ax.set_xlabel(title)
         first = np.ravel(axes)[0]
-        first.set_ylabel(f"{y_label}\n(drawn at {end:g}, but beyond: {n_beyond})" if n_beyond else y_label)
+        first.set_ylabel(f"{y_label}\n(beyond {end:g}, drawn there: {n_beyond})" if n_beyond else y_label)
         handles, labels = first.get_legend_handles_labels()
         first.figure.legend(handles, labels, loc="outside lower center", frameon=False, fontsize=8)
 

@@ -45,7 +45,7 @@ def test_figures_say_names_counts_and_what_is_clipped(folder: Path, monkeypatch:
     assert "embedding + ridge" in text
     assert "Gaussian process" in text
     assert "3 targets," in text
-    assert "at the ends of the axis: 1" in text.replace(" | ", " ")
+    assert "beyond the axis, drawn at its ends: 1" in text.replace(" | ", " ")
     assert "RMSEP / RMSEP of PLS" in text
     # Geometric means of the predictable targets.
     assert "| 0.80 |" in text
