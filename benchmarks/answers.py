@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from .encoders import DEFAULT
-from .names import reader_name
+from .names import reader_name, split_name
 from .tables import REFERENCE
 
 #: Returns a sentence on a table as it lies in its CSV file.
@@ -99,7 +99,7 @@ def by_split(table: pd.DataFrame) -> str:
     if rows.empty:
         return "The embedding was not compared."
     each = "; ".join(
-        f"{row['split'].replace('_', '-')} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        f"{split_name(row['split'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
         for _, row in rows.iterrows()
     )
     return f"RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)}, by split, on {rows['targets'].max():.0f} targets: {each}."

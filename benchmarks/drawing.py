@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import figures, statistics, transfer
-from .names import place, reader_name
+from .names import place, reader_name, split_name
 from .ranges import CUTS, cut_name
 from .robustness import STRENGTHS
 from .tables import REFERENCE
@@ -126,7 +126,7 @@ def _sizes(table: pd.DataFrame) -> Drawings:
 
 def _splits(table: pd.DataFrame) -> Drawings:
     table = _in_order(table[table["kind"] == "regression"], "split")
-    split = table["split"].str.replace("_", "-")
+    split = table["split"].map(split_name)
     label = f"RMSEP / RMSEP of {reader_name(REFERENCE)}"
     return _intervals("splits", table.assign(label=table["method"].map(reader_name) + ", " + split), label)
 
@@ -202,7 +202,7 @@ def _transfer_pairs(table: pd.DataFrame) -> Drawings:
     for method, part in table.groupby("method"):
         wide = part.pivot(index="dataset", columns="to", values="ratio")
         label = f"RMSEP / RMSEP of {reader_name('snv-pls')}"
-        title = f"{reader_name(str(method))}: calibrated on the row's instrument, used on the column's"
+        title = f"{reader_name(str(method))},\ncalibrated on the row's instrument, used on the column's"
         every[f"transfer_{_file_name(str(method))}"] = partial(
             figures.heat_map, table=wide, label=label, ends=(0.25, 4.0), title=title, ratio=True
         )
@@ -229,7 +229,7 @@ def _pooled_pairs(table: pd.DataFrame) -> Drawings:
             table=wide,
             label="correlation of predicted and measured values",
             ends=(-1.0, 1.0),
-            title=f"{analyte}, {reader_name(str(method))}: trained on the row's set, tested on the column's",
+            title=f"{analyte}, {reader_name(str(method))},\ntrained on the row's set, tested on the column's",
             ratio=False,
         )
     return every

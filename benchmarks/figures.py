@@ -247,7 +247,7 @@ def heat_map(
         note = f"\n(colours end at {ends[0]:g} and {ends[1]:g})" if beyond else ""
         bar = ax.figure.colorbar(image, ax=ax, label=label + note, shrink=0.8, extend="both" if beyond else "neither")
         if ratio:
-            bar.set_ticks(_TICKS, labels=[f"{tick:g}" for tick in _TICKS])
+            bar.set_ticks([0.25, 0.5, 1.0, 2.0, 4.0], labels=["0.25", "0.5", "1", "2", "4"])
             bar.minorticks_off()
         ax.set_title(title)
 

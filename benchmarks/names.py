@@ -167,6 +167,11 @@ def condition_name(condition: str) -> str:
     return _WAYS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
 
 
+def split_name(split: str) -> str:
+    """Return a kind of split as its authors write it."""
+    return {"kennard_stone": "Kennard-Stone", "spxy": "SPXY"}.get(split, split)
+
+
 def _parts(method: str) -> tuple[str, str, str]:
     """Return head, encoder and read-out; without encoder the first is a method on spectra."""
     plain = re.sub(r"~\d+", "~K", method.partition(", ")[0].partition("#")[0])

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from .chapters import CHAPTERS, Chapter
 from .clock import duration, expected_seconds
-from .names import for_readers, reader_name
+from .names import for_readers, reader_name, split_name
 from .tables import REFERENCE
 
 _TITLE = "The benchmark on one page"
@@ -135,7 +135,7 @@ def _caption(condition: dict[str, Any], table: pd.DataFrame) -> str:
             else f"at most {condition['n']:.0f} calibration samples"
         )
     if "split" in condition:
-        words.append(f"{condition['split']} splits".replace("_", "-"))
+        words.append(f"{split_name(condition['split'])} splits")
     if "reference" in table:
         words.append(f"ratios to {reader_name(REFERENCE)}")
     text = ", ".join(words)
