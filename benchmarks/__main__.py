@@ -11,6 +11,7 @@ from importlib import import_module
 #: `add_arguments(parser)` and `main(options)`, which returns the exit status.
 COMMANDS = {
     "run": ("runner", "measure a phase; what is there already is not measured again"),
+    "paper": ("paper", "measure all phases, what is missing of them, and build the report"),
     "report": ("report", "build every table and figure of what was measured, or the tables of the README"),
     "speed": ("speed", "time the embedding, other transforms beside it, memory and start-up; or pretraining"),
     "novelty": ("novelty", "measure how well faults are told from spectra like the calibration set"),

@@ -23,7 +23,7 @@ from nirs4all_vit.pretraining import Augmentation, BaselineCache, MultiSpectralD
 from nirs4all_vit.pretraining.augmentation import block_mask
 from nirs4all_vit.pretraining.data.batch import Draw
 
-from . import synthetic
+from . import drawing, synthetic
 from .calibrations import DEFAULT_X_BANK
 from .measure import machine
 from .tables import RESULTS, rounded, write_json
@@ -124,6 +124,6 @@ def main(options: argparse.Namespace) -> int:
     write_json(costs, options.out / "data_layer.json")
     utility = synthetic.measure(options.x_bank, options.sets)
     write_json(utility, options.out / "synthetic_utility.json")
-    synthetic.plot(utility, options.out / "synthetic_utility.png")
+    drawing.draw_synthetic(utility, options.out / "synthetic_utility")
     print(json.dumps(rounded({"data layer": costs, "synthetic spectra": utility["summary"]}), indent=1))
     return 0

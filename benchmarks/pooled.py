@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from . import figures
 from .calibrations import Calibration, read_about
 from .context import Context, mean_rmsep, shuffled
 from .embeddings import EmbeddedView
@@ -155,7 +153,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the errors of each analyte and method with every correction; draw them, and correlations between datasets."""
+    """Write the errors of each analyte, test set and method with every correction, and correlations between datasets."""
     table = measured(tables["pooled"], "rmsep_0")
     if table.empty:
         return
@@ -172,14 +170,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     summary = grouped[[*columns, "r"]].median()
     summary.insert(0, "test sets", grouped["dataset"].nunique())
     write_table(summary.reset_index(), to / "pooled")
-    boxes = {
-        f"{method}, {c.removeprefix('rmsep_')} local": part[c].clip(upper=5.0)
-        for c in columns
-        for method, part in relative.groupby("method")
-    }
-    figures.boxes(to / "pooled", boxes, "RMSEP / SD of the test set (clipped at 5)")
-    label = "correlation, trained on row, tested on column"
-    for (analyte, method), part in table.dropna(subset=["trained_on"]).groupby(["analyte", "method"]):
-        wide = part.pivot_table(index="trained_on", columns="dataset", values="r")
-        name = re.sub(r"\W+", "_", f"pooled_{analyte}_{method}").strip("_").lower()
-        figures.heat_map(to / name, wide, label, low=-1.0, high=1.0, title=f"{analyte}: {method}")
+    write_table(relative[["analyte", "dataset", "method", *columns]], to / "pooled_sets")
+    pairs = table.dropna(subset=["trained_on"]).groupby(["analyte", "method", "trained_on", "dataset"])["r"].mean()
+    if len(pairs):
+        write_table(pairs.reset_index(), to / "pooled_pairs")

@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from . import figures
 from .calibrations import Calibration
 from .context import Context, mean_rmsep, parts, scores
 from .embeddings import EmbeddedView
@@ -68,13 +67,14 @@ def _on_axis(part: Calibration, axis: NDArray[np.float64]) -> Calibration:
     return dataclasses.replace(part, X=X.astype(np.float32), wavelengths=axis, rows=None)
 
 
-def _name(share: float, low: bool) -> str:
+def cut_name(share: float, low: bool) -> str:
+    """Return the name of the change that cuts a share of the range off the short-wavelength end (`low`) or the other."""
     return f"{f'{share:.0%}' if share else 'one point'} off the {'short' if low else 'long'} end"
 
 
 #: What becomes of the test spectra, by name.
 CHANGES: dict[str, Callable[[Calibration], Calibration]] = {
-    **{_name(share, low): _cut(share, low) for share in CUTS for low in (True, False)},
+    **{cut_name(share, low): _cut(share, low) for share in CUTS for low in (True, False)},
     "10% missing in the middle": _gap,
     "every second point": _every_second,
     "shifted by half a step": _half_a_step,
@@ -82,7 +82,7 @@ CHANGES: dict[str, Callable[[Calibration], Calibration]] = {
     "three dead channels": _dead_channels,
 }
 #: Changes that a calibration can be made anew on, for comparison.
-_ANEW = tuple(_name(share, low) for share in CUTS[1:] for low in (True, False))
+_ANEW = tuple(cut_name(share, low) for share in CUTS[1:] for low in (True, False))
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
@@ -124,7 +124,7 @@ def _uncached(context: Context, task: Task) -> Any:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the error after each change over that of whole spectra, and draw what cutting does."""
+    """Write the error after each change over that of whole spectra."""
     table = measured(tables["ranges"], "error")
     if table.empty:
         return
@@ -132,7 +132,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True))
     table = table[table["rmsep"] <= PREDICTABLE * table["mean_rmsep"]]
     target = [table["method"], table["dataset"], table["target"]]
-    rows, curves = [], {}
+    rows = []
     for name in CHANGES:
         whole = table["rmsep"].clip(lower=1e-12)
         ratio = np.log(pd.Series([e[name] for e in table["error"]], table.index) / whole).groupby(target).mean()
@@ -156,16 +156,6 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
             )
     result = pd.DataFrame(rows).sort_values(["method", "change"], key=_as_listed)
     write_table(result, to / "ranges", 3)
-    # Spectra with held ends are far off the scale; they stand in the table.
-    drawn = result[result["method"].str.contains("@")]
-    for end in ("short", "long"):
-        names = [_name(share, end == "short") for share in CUTS]
-        part = drawn[drawn["change"].isin(names)]
-        wide = part.pivot_table(index="change", columns="method", values="ratio").reindex(names)
-        anew = part.pivot_table(index="change", columns="method", values="anew").reindex(names)
-        both = pd.concat([wide, anew.add_suffix(", calibrated anew")], axis=1)
-        curves[f"cut off at the {end} end"] = both.set_axis([100.0 * share for share in CUTS])
-    figures.curves(to / "ranges", curves, "share of the range, %", "RMSEP / RMSEP of whole spectra")
 
 
 def _as_listed(column: pd.Series) -> pd.Series:

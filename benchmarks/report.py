@@ -1,4 +1,4 @@
-"""Tables (CSV) and figures (PNG and SVG) of everything that was measured."""
+"""Tables (CSV), figures (PNG and SVG) and one page (HTML and Markdown) of everything that was measured."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from . import figures, intervals, leak, pooled, published, ranges, robustness, statistics, transfer
+from . import drawing, intervals, leak, page, pooled, published, ranges, robustness, statistics, transfer
 from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
 from .problems import KINDS
 from .quoted import write_pages
-from .tables import REFERENCE, labelled, measured, write_table
+from .tables import REFERENCE, RESULTS, labelled, measured, write_table
 from .tasks import Results
 
 #: What methods are compared with.
@@ -32,12 +32,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="write the figures that README and documentation quote from the committed tables",
     )
+    parser.add_argument("--figures", action="store_true", help="draw the committed figures from the committed tables")
 
 
 def main(options: argparse.Namespace) -> int:
-    """Build the report, or the tables of the README."""
+    """Build the report; or, from the committed tables, the figures, and those quoted in texts."""
     if options.readme:
         write_pages()
+    if options.figures:
+        drawing.draw(RESULTS)
+    if options.readme or options.figures:
         return 0
     if not (options.out / "tasks").is_dir():
         advice = "`python -m benchmarks run PHASE --out DIR` makes some."
@@ -49,12 +53,15 @@ def main(options: argparse.Namespace) -> int:
 
 
 def build(out: Path, to: Path) -> list[Path]:
-    """Build the report of the results in `out`, tables and figures, in the folder `to`; returns what was written."""
+    """Build the report of the results in `out`, tables, figures and page, in the folder `to`; returns what was written."""
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
     tables = {experiment: by_weights(results.table(experiment)) for experiment in EXPERIMENTS}
     _not_run(tables, to)
+    phases = results.phases()
+    if len(phases):
+        write_table(phases, to / "phases")
     calibration = measured(tables["calibration"], "kind")
     if len(calibration):
         _phases(calibration, to)
@@ -62,6 +69,8 @@ def build(out: Path, to: Path) -> list[Path]:
         _sizes(calibration, to)
     for module in (tuned, leak, robustness, ranges, intervals, published, transfer, pooled):
         module.report(tables, to)
+    drawing.draw(to)
+    page.write(to)
     return sorted(path for path in to.iterdir() if before.get(path) != path.stat().st_mtime_ns)
 
 
@@ -109,7 +118,7 @@ def _where_trained(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
-    """Write and draw a phase, its results by the number of calibration samples: ratios to each reference, errors of every target."""
+    """Write a phase, its results by the number of calibration samples: ratios to each reference, errors of every target."""
     comparisons, targets = [], []
     for n, table in by_size.items():
         for kind in KINDS:
@@ -126,12 +135,6 @@ def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
                 if reference in errors:
                     compared = statistics.compare(errors, reference, floor=statistics.FLOOR[kind])
                     comparisons.append(labelled(compared, **about, reference=reference))
-            size = "" if n == next(iter(by_size)) else f"_n{n}"
-            name = f"{phase}{size}{'' if kind == 'regression' else '_classes'}"
-            figures.ratios(to / f"{name}_ratios", errors, REFERENCE, f"{skilled.sum()} predictable targets")
-            everywhere = errors.loc[:, errors.notna().mean() > 0.99].dropna()
-            if everywhere.shape[1] > 2 and len(everywhere) > 10:
-                figures.critical_difference(to / f"{name}_ranks", *statistics.average_ranks(everywhere))
     for name, rows, digits in ((phase, comparisons, 3), (f"{phase}_targets", targets, 4)):
         if sum(map(len, rows)):
             write_table(pd.concat([part for part in rows if len(part)]), to / name, digits)
@@ -145,23 +148,13 @@ def _splits(table: pd.DataFrame, to: Path) -> None:
 
 
 def _sizes(table: pd.DataFrame, to: Path) -> None:
-    """Compare the methods at each size of the calibration set, and draw them."""
+    """Compare the methods at each size of the calibration set."""
     table = table[table["split"] == "random"]
     table = table.assign(n=table["n_train"].fillna(np.inf))
     rows = list(_side_by_side(table, "n")) if table["n"].nunique() > 1 else []
     if len(rows) < 2:
         return
-    compared = pd.concat(rows)
-    write_table(compared, to / "small_samples")
-    # "All" is drawn where the largest calibration sets lie.
-    shown = compared[compared["kind"] == "regression"].replace({"n": {np.inf: 500}})
-    figures.curves(
-        to / "small_samples",
-        {f"error / error of {REFERENCE}": shown.pivot(index="n", columns="method", values="geometric mean")},
-        "calibration samples (500: all)",
-        "geometric mean of ratios",
-        log_x=True,
-    )
+    write_table(pd.concat(rows), to / "small_samples")
 
 
 def _side_by_side(table: pd.DataFrame, condition: str) -> Iterator[pd.DataFrame]:

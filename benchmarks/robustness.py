@@ -13,7 +13,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from . import figures
 from .calibrations import Calibration
 from .context import Context, mean_rmsep, parts, scores
 from .statistics import PREDICTABLE
@@ -83,6 +82,17 @@ PERTURBATIONS: dict[str, tuple[Callable[[Calibration, float, np.random.Generator
     "coarser sampling": (coarser_sampling, (2, 4, 8)),
 }
 
+#: By name, what the strengths are, for the axes of figures.
+STRENGTHS = {
+    "baseline drift": "SD of the drift / SD of the mean spectrum",
+    "scatter": "SD of the logarithm of the factor",
+    "noise": "SD of the noise / SD of the mean spectrum",
+    "wavelength shift": "shift (nm)",
+    "resolution loss": "full width at half maximum (nm)",
+    "missing bands": "share of the channels removed",
+    "coarser sampling": "every k-th channel, k",
+}
+
 
 def _level(part: Calibration) -> float:
     return float(part.X.mean(axis=0).std()) or 1.0
@@ -116,7 +126,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the areas under the curves of each method, and draw the curves."""
+    """Write the curves of each method, medians over targets, and the areas under them."""
     table = measured(tables["robustness"], "areas")
     if table.empty:
         return
@@ -127,11 +137,12 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
         return
     areas = pd.DataFrame(table["areas"].tolist(), index=table.index).assign(method=table["method"])
     write_table(areas.groupby("method").median().reset_index(), to / "robustness")
-    panels = {}
+    curves = []
     for name in areas.columns.drop("method"):
-        lines = {}
+        strength = table["curves"].iloc[0][name]["strength"]
         for method, part in table.groupby("method"):
-            rmsep = np.array([curves[name]["rmsep"] for curves in part["curves"]])
-            lines[method] = np.median((rmsep - rmsep[:, :1]) / part["deviation"].to_numpy()[:, None], axis=0)
-        panels[name] = pd.DataFrame(lines, index=table["curves"].iloc[0][name]["strength"])
-    figures.curves(to / "robustness", panels, "strength", "growth of RMSEP / SD")
+            rmsep = np.array([of_task[name]["rmsep"] for of_task in part["curves"]])
+            growth = np.median((rmsep - rmsep[:, :1]) / part["deviation"].to_numpy()[:, None], axis=0)
+            about = {"perturbation": name, "method": method, "targets": len(part)}
+            curves.append(pd.DataFrame({**about, "strength": strength, "growth": growth}))
+    write_table(pd.concat(curves), to / "robustness_curves")

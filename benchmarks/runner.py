@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import os
 import sys
+import time
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from nirs4all_vit.embedding.folder import workers
 from nirs4all_vit.progress import ProgressBar
 
 from . import leak
+from .clock import Clock, duration
 from .context import Context
 from .embeddings import ADAPTATION, Embeddings
 from .encoders import Encoders, require_unseen
@@ -35,6 +37,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     named = [f"{name} ({number})" for number, name in NAMES.items()]
     others = sorted(set(PHASES) - {*NAMES, *NAMES.values()})
     parser.add_argument("phase", choices=PHASES, metavar="PHASE", help=", ".join([*named, *others]))
+    add_common_arguments(parser)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say what is measured on, how and where to."""
     parser.add_argument("--x-bank", type=_folder, help="folder of spectra; without one, synthetic sets")
     parser.add_argument("--y-bank", type=_folder, help="folder of targets (y_bank beside the x-bank)")
     parser.add_argument(
@@ -55,20 +62,35 @@ def _folder(text: str) -> Path:
 def main(options: argparse.Namespace) -> int:
     """Measure what is missing of a phase; the exit status is 1 where something failed, or has skill on shuffled targets."""
     try:
-        problems = _problems(options)
-        tasks = _chosen(list(PHASES[options.phase](problems)), options.methods)
-        results = Results(options.out)
-        tasks, context = prepare(tasks, problems, results)
+        problems = problems_of(options)
+        tasks = chosen(list(PHASES[options.phase](problems)), options.methods)
+        return measure_phase(options.phase, tasks, problems, Results(options.out), options)
     except (FileNotFoundError, NotADirectoryError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+
+
+def measure_phase(
+    phase: str,
+    tasks: list[Task],
+    problems: Problems,
+    results: Results,
+    options: argparse.Namespace,
+    clock: Clock | None = None,
+) -> int:
+    """Measure what is missing of a phase's tasks, print what failed, and return the exit status.
+
+    Errors are those of `prepare`. `clock` counts what is measured.
+    """
+    tasks, context = prepare(tasks, problems, results)
     with workers(options.scheduler):
-        run_tasks(tasks, context, results, jobs=options.jobs)
-    status = _print_missing(results, tasks)
-    return max(status, leak.print_verdict(results, tasks)) if options.phase == "leak" else status
+        run_tasks(tasks, context, results, jobs=options.jobs, clock=clock)
+    status = _finish(phase, results, tasks)
+    return max(status, leak.print_verdict(results, tasks)) if phase == "leak" else status
 
 
-def _problems(options: argparse.Namespace) -> Problems:
+def problems_of(options: argparse.Namespace) -> Problems:
+    """Return the problems that the options name; a ValueError or FileNotFoundError says what is wrong with them."""
     x_bank, y_bank = options.x_bank, options.y_bank
     if x_bank is not None and options.registry is not None:
         raise ValueError("--registry stands for --x-bank; give one of them.")
@@ -82,8 +104,8 @@ def _problems(options: argparse.Namespace) -> Problems:
     return Problems(x_bank, y_bank, tuple(options.datasets), options.registry)
 
 
-def _chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
-    """Return the tasks of some methods, or all."""
+def chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
+    """Return the tasks of some methods, or all; a ValueError says that none is left."""
     present = {task.method for task in tasks}
     unknown = sorted(set(methods) - present)
     if unknown and tasks:
@@ -125,10 +147,13 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     return hashed, Context(problems, embeddings, weights)
 
 
-def run_tasks(tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1) -> None:
+def run_tasks(
+    tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1, clock: Clock | None = None
+) -> None:
     """Measure what is not measured yet in so many processes, which share the machine's cores.
 
-    `joblib.parallel_config` of the caller's says of which backend; joblib's own processes by default.
+    `joblib.parallel_config` of the caller's says of which backend; joblib's own processes by default. `clock` counts what is
+    measured and says, on the bar, what time is left.
     """
     missing = [task for task in tasks if not results.done(task)]
     # Tasks of one target and split go together: their spectra are read once, and methods are timed side by side.
@@ -137,11 +162,15 @@ def run_tasks(tasks: Sequence[Task], context: Context, results: Results, *, jobs
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
     with ProgressBar("benchmark", "task", len(tasks), initial=len(tasks) - len(missing)) as bar:
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        for count in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):
-            bar.update(count)
+        for times in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):
+            bar.update(len(times))
+            if clock is not None:
+                clock.count(times)
+                bar.note(left=duration(clock.left()))
 
 
-def _run_unit(unit: list[Task], context: Context, results: Results, threads: int) -> int:
+def _run_unit(unit: list[Task], context: Context, results: Results, threads: int) -> list[tuple[Task, float]]:
+    """Measure tasks; returns them with the seconds that each took."""
     import torch
 
     before = torch.get_num_threads()
@@ -149,11 +178,16 @@ def _run_unit(unit: list[Task], context: Context, results: Results, threads: int
     try:
         with threadpool_limits(threads), warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            times = []
             for task in unit:
-                results.write(task, _measure(task, context))
+                start = time.perf_counter()
+                record = _measure(task, context)
+                seconds = time.perf_counter() - start
+                results.write(task, {**record, "seconds": seconds})
+                times.append((task, seconds))
     finally:
         torch.set_num_threads(before)
-    return len(unit)
+    return times
 
 
 def _measure(task: Task, context: Context) -> dict[str, object]:
@@ -166,14 +200,19 @@ def _measure(task: Task, context: Context) -> dict[str, object]:
         return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
 
-def _print_missing(results: Results, tasks: Sequence[Task]) -> int:
-    """Print what failed and what could not run; returns 1 where something failed."""
+def _finish(phase: str, results: Results, tasks: Sequence[Task]) -> int:
+    """Note what a phase measured; print what failed and what could not run, and return 1 where something failed."""
     keys = {task.key for task in tasks}
     missing = {"unavailable": Counter(), "failed": Counter()}
+    seconds = 0.0
     for record in results:
         task = Task(**record["task"])
-        if record["status"] in missing and task.key in keys:
+        if task.key not in keys:
+            continue
+        if record["status"] in missing:
             missing[record["status"]][f"{task.method}: {record['reason']}"] += 1
+        seconds += record.get("seconds", 0.0)
+    results.note_phase(NAMES.get(phase, phase), tasks, seconds)
     for status, reasons in missing.items():
         title = "not run" if status == "unavailable" else status
         for reason, count in reasons.most_common(20):

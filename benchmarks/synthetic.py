@@ -137,26 +137,6 @@ def top1(a: NDArray[Any], b: NDArray[Any]) -> float:
     return float(np.mean((a @ b.T).argmax(axis=1) == np.arange(len(a))))
 
 
-def plot(result: dict[str, Any], path: Path) -> None:
-    """Draw the AUC of every family and the retrieval accuracies."""
-    import matplotlib.pyplot as plt
-
-    aucs = sorted(result["auc"].items(), key=lambda pair: pair[1])
-    figure, (left, right) = plt.subplots(
-        1, 2, figsize=(12, 0.15 * len(aucs) + 1), width_ratios=(3, 2), layout="constrained"
-    )
-    left.plot([auc for _, auc in aucs], range(len(aucs)), "o")
-    left.axvline(0.5, color="0.7", lw=1)
-    left.set_yticks(range(len(aucs)), [family for family, _ in aucs], fontsize=6)
-    left.set(xlabel="AUC, synthetic against this unseen family (0.5: cannot be told)", xlim=(-0.02, 1.02))
-    labels = list(result["retrieval"])
-    right.boxplot([result["retrieval"][label] for label in labels], orientation="horizontal", tick_labels=labels)
-    right.axvline(1 / N_PAIRS, color="0.7", lw=1)
-    right.set(xlabel=f"top-1 retrieval among {N_PAIRS} (grey: by chance)", xlim=(0, 1))
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
-
-
 def measure(x_bank: Path, n_sets: int = 64) -> dict[str, Any]:
     """Return the figures of every check, and a summary."""
     largest = {d.family: d for d in sorted(load_x_bank(x_bank), key=len)}

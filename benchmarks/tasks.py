@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,26 @@ class Results:
             )
         with atomic_path(path) as target:
             target.write_text(json.dumps({**noted, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
+
+    def phases(self) -> pd.DataFrame:
+        """Return what `note_phase` noted, a row per phase."""
+        path = self.folder.parent / "phases.json"
+        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        return pd.DataFrame([{"phase": phase, **about} for phase, about in noted.items()])
+
+    def note_phase(self, phase: str, tasks: Sequence[Task], seconds: float) -> None:
+        """Note how much a phase measured and the seconds that its tasks took, for the page of results."""
+        path = self.folder.parent / "phases.json"
+        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        noted[phase] = {
+            "tasks": len(tasks),
+            "datasets": len({task.dataset for task in tasks}),
+            "targets": len({(task.dataset, task.target) for task in tasks}),
+            "splits": len({(task.split, task.seed) for task in tasks}),
+            "seconds": round(seconds, 1),
+        }
+        with atomic_path(path) as target:
+            target.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return a row per result of an experiment, or of some of its tasks, specification and figures side by side."""

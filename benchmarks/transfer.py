@@ -18,11 +18,11 @@ from nirs4all_vit import InstrumentStandardiser, SpectralAxisError
 from nirs4all_vit.embedding.instrument import FEWEST
 from nirs4all_vit.pretraining import GroupKennardStone
 
-from . import figures, statistics
+from . import statistics
 from .calibrations import Calibration, load_calibrations
 from .context import Context, mean_rmsep, scores, shuffled
 from .methods.base import GridViews, Unavailable
-from .tables import measured, write_table
+from .tables import labelled, measured, write_table
 from .tasks import Task
 
 #: The same samples on several instruments, by the beginning of the datasets' names.
@@ -221,7 +221,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Compare methods and standardisations over pairs of instruments, and draw a map of the pairs for each method."""
+    """Compare methods and standardisations over pairs of instruments; write the ratio of each pair without correction."""
     table = measured(tables["transfer"], "mean_rmsep")
     if table.empty:
         return
@@ -250,13 +250,13 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     ratio = statistics.per_target(errors)
     ratio = np.log(ratio.div(ratio[REFERENCE], axis=0).clip(lower=1e-3)).reset_index()
     ratio["to"] = ratio["target"].str.rpartition(", ")[2]
-    for method in sorted(set(table["method"]) - {"snv-pls"}):
-        column = f"{method}, none 0"
-        if column in ratio:
-            wide = np.exp(ratio.groupby(["dataset", "to"])[column].mean()).unstack()
-            name = f"transfer_{method.replace('@', '_')}"
-            label = "RMSEP / interpolation + SNV + PLS"
-            figures.heat_map(to / name, wide, label, low=0.5, high=1.5, title=method)
+    pairs = [
+        labelled(np.exp(ratio.groupby(["dataset", "to"])[column].mean()).rename("ratio").reset_index(), method=method)
+        for method in sorted(set(table["method"]) - {"snv-pls"})
+        if (column := f"{method}, none 0") in ratio
+    ]
+    if pairs:
+        write_table(pd.concat(pairs), to / "transfer_pairs")
 
 
 def _unlabelled(table: pd.DataFrame, to: Path) -> None:

@@ -60,7 +60,7 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.syspath_prepend(str(ROOT / "docs/_ext"))
     import generated_pages
 
-    for name in ("configuration", "results"):
+    for name in ("configuration", "results", "summary"):
         text = (ROOT / f"docs/{name}.md").read_text("utf-8")
         assert text == getattr(generated_pages, name)(), "python docs/_ext/generated_pages.py"
 

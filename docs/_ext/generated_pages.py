@@ -22,6 +22,7 @@ from numpydoc.docscrape import NumpyDocString
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # where the script runs by itself, the benchmark is not installed
 
+from benchmarks import page as benchmark_page  # noqa: E402 - found through the path above
 from benchmarks.tables import RESULTS, markdown, read_comparison  # noqa: E402 - found through the path above
 
 #: Of a phase's comparisons.
@@ -115,6 +116,7 @@ def write(folder: Path) -> None:
         "configuration.md": configuration(),
         "command_line.md": command_line(),
         "results.md": results(),
+        "summary.md": summary(),
         "_static/house.svg": house(),
     }
     for name, text in pages.items():
@@ -243,6 +245,11 @@ def results() -> str:
         table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
         parts.append(f"## {title}\n\n{about}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n")
     return "\n".join(parts)
+
+
+def summary() -> str:
+    """Return the benchmark on one page, of the committed tables and figures."""
+    return benchmark_page.markdown(RESULTS, "../benchmarks/results/")
 
 
 if __name__ == "__main__":

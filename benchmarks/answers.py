@@ -1,0 +1,177 @@
+"""What the tables of the phases say, in one sentence each, computed from the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from .encoders import DEFAULT
+from .names import reader_name, split_name
+from .tables import REFERENCE
+
+#: Returns a sentence on a table as it lies in its CSV file.
+Answer = Callable[[pd.DataFrame], str]
+
+_NONE = "No regression target was compared."
+
+_EMBEDDED, _TUNED = f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"
+
+
+def compared(row: pd.Series, error: str, reference: str) -> str:
+    """Return what a row of a comparison says: change, ratio with interval, wins, number of targets."""
+    return f"The {error} of {reader_name(row['method'])} is {_change(row, reference)}."
+
+
+def _change(row: pd.Series, reference: str) -> str:
+    mean = row["geometric mean"]
+    if row["high"] < 1:
+        change = f"{100 * (1 - mean):.0f} % lower than"
+    elif row["low"] > 1:
+        change = f"{100 * (mean - 1):.0f} % higher than"
+    else:
+        change = "not clearly different from"
+    return (
+        f"{change} that of {reference} (geometric mean ratio {mean:.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}), "
+        f"and lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
+    )
+
+
+def _regression(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparison of regression targets with tuned PLS, at the first size of the calibration set."""
+    table = table[table["reference"] == REFERENCE]
+    if "kind" in table:
+        table = table[table["kind"] == "regression"]
+    return table[table["n"] == table["n"].iloc[0]] if "n" in table and len(table) else table
+
+
+def regression_of(*subjects: str) -> Answer:
+    """Answer with the first of the methods that a phase has, or with its best one."""
+
+    def answer(table: pd.DataFrame) -> str:
+        table = _regression(table)
+        if table.empty:
+            return _NONE
+        by_method = table.set_index("method", drop=False)
+        subject = next((name for name in subjects if name in by_method.index), None)
+        if subject is not None:
+            return compared(by_method.loc[subject], "RMSEP", reader_name(REFERENCE))
+        best = by_method.loc[by_method["geometric mean"].idxmin()]
+        change = _change(best, reader_name(REFERENCE))
+        return f"Of {len(table)} methods, {reader_name(best['method'])} has the lowest error: its RMSEP is {change}."
+
+    return answer
+
+
+def encoders(table: pd.DataFrame) -> str:
+    """List the ratios of all encoders, with the read-out `contrast` where there are several."""
+    table = _regression(table)
+    rows = table[table["method"].str.contains("@")] if len(table) else table
+    if rows.empty:
+        return _NONE
+    contrast = rows[rows["method"].str.endswith(":contrast")]
+    rows = contrast if len(contrast) else rows
+    each = "; ".join(
+        f"{reader_name(row['method'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for _, row in rows.iterrows()
+    )
+    return f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) on {rows['targets'].max():.0f} targets: {each}."
+
+
+def by_size(table: pd.DataFrame) -> str:
+    """Compare the embedding at the smallest and the largest calibration sets."""
+    rows = table[(table["kind"] == "regression") & (table["method"] == _EMBEDDED)].sort_values("n")
+    if rows.empty:
+        return "The embedding was not compared."
+    few, many = rows.iloc[0], rows.iloc[-1]
+    size = "all" if np.isinf(many["n"]) else f"{many['n']:.0f}"
+    return (
+        f"The RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)} is {few['geometric mean']:.3f} "
+        f"({few['low']:.3f} to {few['high']:.3f}) with {few['n']:.0f} calibration samples and {many['geometric mean']:.3f} "
+        f"({many['low']:.3f} to {many['high']:.3f}) with {size}, on {many['targets']:.0f} targets."
+    )
+
+
+def by_split(table: pd.DataFrame) -> str:
+    """Compare the embedding under each kind of split."""
+    rows = table[(table["kind"] == "regression") & (table["method"] == _EMBEDDED)]
+    if rows.empty:
+        return "The embedding was not compared."
+    each = "; ".join(
+        f"{split_name(row['split'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+        for _, row in rows.iterrows()
+    )
+    return f"RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)}, by split, on {rows['targets'].max():.0f} targets: {each}."
+
+
+def tuned(table: pd.DataFrame) -> str:
+    """Compare the tuned encoder with the frozen one, at each size."""
+    rows = table[table["method"] == _TUNED]
+    each = "; ".join(
+        f"{'all' if np.isinf(row['n']) else format(row['n'], '.0f')} samples {row['geometric mean']:.3f} "
+        f"({row['low']:.3f} to {row['high']:.3f}), lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
+        for _, row in rows.iterrows()
+    )
+    return f"RMSEP of the encoder tuned on the calibration set over that of the encoder as it is: {each}."
+
+
+def coverage(table: pd.DataFrame) -> str:
+    """Say how many samples the intervals of 90 % hold."""
+    rows = table[table["nominal"] == 0.9]
+    each = "; ".join(
+        f"{100 * row['coverage']:.1f} % ({reader_name(row['method'])}, {row['targets']:.0f} targets)"
+        for _, row in rows.iterrows()
+    )
+    return f"Intervals that are asked to hold 90 % of the samples hold {each}."
+
+
+def growth(table: pd.DataFrame) -> str:
+    """Count the perturbations under which the embedding loses less than SNV and PLS."""
+    areas = table.set_index("method")
+    subject = f"robust-{_EMBEDDED}" if f"robust-{_EMBEDDED}" in areas.index else _EMBEDDED
+    if not {"snv-pls", subject} <= set(areas.index):
+        return "The embedding and SNV + PLS were not both measured."
+    better = areas.columns[areas.loc[subject] < areas.loc["snv-pls"]]
+    return (
+        f"The RMSEP of {reader_name(subject)} grows less than that of {reader_name('snv-pls')} under {len(better)} of "
+        f"{areas.shape[1]} perturbations{': ' if len(better) else ''}{', '.join(better)}."
+    )
+
+
+def cut(table: pd.DataFrame) -> str:
+    """Say what a tenth of the range less does to each method."""
+    rows = table[table["change"] == "10% off the long end"]
+    each = "; ".join(
+        f"{row['ratio']:.3f} ({reader_name(row['method'])}, {row['targets']:.0f} targets)" for _, row in rows.iterrows()
+    )
+    return f"With a tenth of the range cut off at the long-wavelength end, the RMSEP over that of whole spectra is {each} (geometric mean)."
+
+
+def transferred(table: pd.DataFrame) -> str:
+    """Compare the embedding without correction with SNV and PLS."""
+    rows = table[table["method"] == f"{_EMBEDDED}, none 0"]
+    if rows.empty:
+        return "The embedding was not measured without correction."
+    return compared(rows.iloc[0], "RMSEP on the second instrument", reader_name("snv-pls, none 0"))
+
+
+def pooled(table: pd.DataFrame) -> str:
+    """Say how far one head for an analyte gets with the largest local correction."""
+    column = max((name for name in table if name.startswith("rmsep_")), key=lambda name: int(name.split("_")[1]))
+    by_method = table.groupby("method")[column].median()
+    each = "; ".join(f"{value:.2f} ({reader_name(str(name))})" for name, value in by_method.items())
+    samples = column.removeprefix("rmsep_")
+    return (
+        f"With {samples} local samples, the RMSEP over the SD of the test set is {each} "
+        f"(median of {table['analyte'].nunique()} analytes)."
+    )
+
+
+def verdict(table: pd.DataFrame) -> str:
+    """Count what the leak test decided."""
+    counts = table["verdict"].value_counts()
+    return (
+        f"Combinations of experiment and method on shuffled targets that show skill: {counts.get('skill', 0)} of {len(table)} "
+        f"(none: {counts.get('none', 0)}; too few families to decide: {counts.get('undecided', 0)})."
+    )

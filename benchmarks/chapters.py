@@ -1,0 +1,194 @@
+"""The chapters of the page of results: what each phase asks, its table and figures, and how it is measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import answers
+from .answers import Answer
+from .encoders import DEFAULT
+from .phases import SEEDS, TRANSFER_RECIPE
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A phase on the page.
+
+    Attributes
+    ----------
+    phase : str
+        As `python -m benchmarks run` calls it.
+    title, question : str
+    table : str
+        The CSV file, without its suffix.
+    answer : callable
+        Returns a sentence on the table.
+    figures : tuple of str
+        Names of figures; those of one method or analyte each by the beginning of their names and ``*``.
+    splits : int
+        Of each target.
+    bank : str
+        Folder of spectra that the command takes.
+    """
+
+    phase: str
+    title: str
+    question: str
+    table: str
+    answer: Answer
+    figures: tuple[str, ...]
+    splits: int = len(SEEDS)
+    bank: str = "../shared/x_bank"
+
+
+_UNSEEN = f"ridge@{TRANSFER_RECIPE}~K"
+_EMBEDDED = f"ridge@{DEFAULT}"
+
+
+def _compared(
+    phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False, answer: Answer | None = None
+) -> Chapter:
+    """Return the chapter of a phase that compares methods: figures by kind of target, ranks among them where asked for."""
+    stems = [
+        f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
+    ]
+    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), tuple(stems))
+
+
+#: In the order of the page.
+CHAPTERS = (
+    _compared(
+        "phase0",
+        "baselines",
+        "Calibration beside what is used today",
+        "How does a ridge on the embedding compare with the pipelines that a spectroscopist would try?",
+        _EMBEDDED,
+        ranks=True,
+    ),
+    _compared(
+        "phase3a",
+        "strict_transfer",
+        "Families that the encoder has not seen",
+        "Does the embedding hold on families of samples that were left out of pretraining?",
+        _UNSEEN,
+    ),
+    _compared(
+        "phase3a-heads",
+        "phase3a-heads",
+        "Unseen families: heads and small calibration sets",
+        "What does the committee of heads add, and how few samples are enough?",
+        f"committee@{TRANSFER_RECIPE}~K",
+    ),
+    Chapter(
+        "published",
+        "Publishers' own splits",
+        "Does the result hold on the splits that the publishers of the datasets chose?",
+        "published",
+        answers.regression_of(f"committee@{TRANSFER_RECIPE}~K", _UNSEEN),
+        ("published_ratios",),
+        splits=1,
+    ),
+    Chapter(
+        "baselines",
+        "Families that nobody developed on",
+        "Does the result hold on datasets that no choice was made on?",
+        "confirm",
+        answers.regression_of(f"committee@{DEFAULT}", _EMBEDDED),
+        ("confirm_ratios", "confirm_classes_ratios"),
+        bank="../shared/confirm/x_bank",
+    ),
+    _compared("phase6", "final", "Heads", "Which head on the embedding has the lowest error?"),
+    Chapter(
+        "small",
+        "Small calibration sets",
+        "How does the error depend on the number of calibration samples?",
+        "small_samples",
+        answers.by_size,
+        ("small_samples",),
+    ),
+    Chapter(
+        "splits",
+        "Designed splits",
+        "Does the result depend on how calibration samples are chosen?",
+        "splits",
+        answers.by_split,
+        ("splits",),
+    ),
+    Chapter(
+        "finetuning",
+        "Tuned on each calibration set",
+        "Is it worth tuning the encoder on the calibration set?",
+        "finetuning",
+        answers.tuned,
+        ("finetuning",),
+    ),
+    Chapter(
+        "intervals",
+        "Prediction intervals",
+        "Do prediction intervals hold as many samples as they are asked to?",
+        "intervals",
+        answers.coverage,
+        ("intervals",),
+    ),
+    Chapter(
+        "robustness",
+        "Perturbed spectra",
+        "How much does the error grow when the spectra are disturbed after calibration?",
+        "robustness",
+        answers.growth,
+        ("robustness", "robustness_curves"),
+    ),
+    Chapter(
+        "ranges",
+        "Another range",
+        "What happens when new spectra have another range or another sampling?",
+        "ranges",
+        answers.cut,
+        ("ranges",),
+        splits=1,
+    ),
+    Chapter(
+        "transfer",
+        "Another instrument",
+        "How large is the error on a second instrument, with and without transfer samples?",
+        "transfer",
+        answers.transferred,
+        ("transfer", "transfer_*"),
+    ),
+    Chapter(
+        "pooled",
+        "One calibration for many datasets",
+        "Can one head predict an analyte in a dataset that it was not trained on?",
+        "pooled",
+        answers.pooled,
+        ("pooled", "pooled_*"),
+    ),
+    _compared(
+        "labels",
+        "labels",
+        "Targets of other families",
+        "Does it help to tune the encoder on the targets of other families?",
+        answer=answers.encoders,
+    ),
+    _compared(
+        "phase1",
+        "feasibility",
+        "Feasibility",
+        "Is a pretrained encoder better than PCA and than an untrained one?",
+        answer=answers.encoders,
+    ),
+    _compared("phase2", "ablation", "Ablation", "Which objective, task and read-out matters?"),
+    _compared(
+        "phase4", "synthetic", "Synthetic spectra", "Do synthetic spectra in pretraining help?", answer=answers.encoders
+    ),
+    _compared("phase5", "metadata", "Metadata", "Does metadata in pretraining help?", answer=answers.encoders),
+    Chapter(
+        "leak",
+        "Shuffled targets",
+        "Does any method predict targets that were shuffled over the samples?",
+        "leak",
+        answers.verdict,
+        ("leak",),
+        splits=1,
+    ),
+)

@@ -1,0 +1,112 @@
+"""How long tasks take: by what was measured, and before that by the committed table of costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+import pandas as pd
+
+from .encoders import DEFAULT
+from .tables import RESULTS
+from .tasks import Results, Task
+
+#: Experiment and method: tasks of one kind take about as long as each other.
+Kind = tuple[str, str]
+
+#: How many times as long as a calibration a task of an experiment takes, roughly: it predicts or fits so many times.
+_TIMES = {"robustness": 5.0, "ranges": 15.0, "intervals": 20.0, "transfer": 2.0, "pooled": 10.0}
+
+#: Seconds of methods that are not in the table of costs, roughly; by head where it stands before an encoder.
+_SECONDS = {"committee": 1.5, "tuned": 120.0, "aom-ridge-blender": 120.0, "tabpfn-nirs": 30.0, "pca-tabpfn": 30.0}
+
+
+@lru_cache(maxsize=1)
+def _costs() -> dict[str, float]:
+    table = pd.read_csv(RESULTS / "cost.csv").set_index("method")
+    return table[["fit_seconds", "encode_seconds", "predict_seconds"]].sum(axis=1).to_dict()
+
+
+def expected_seconds(kind: Kind) -> float:
+    """Return how long a task takes by the committed table of costs: an estimate, of another machine."""
+    experiment, method = kind
+    head = method.partition("@")[0]
+    seconds = _costs().get(method, _SECONDS.get(head, _costs()[f"ridge@{DEFAULT}"]))
+    return seconds * _TIMES.get(experiment, 1.0)
+
+
+def plain_key(task: Task) -> str:
+    """Return the key of a task without the hash of its weights, which is not there before encoders are trained."""
+    options = {name: value for name, value in task.options.items() if name != "weights"}
+    return dataclasses.replace(task, options=options).key
+
+
+class Clock:
+    """The time that is left, from the mean of the tasks that were measured, by experiment and method.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        What is to be measured; a task of two phases counts once.
+    results : Results
+        What was measured.
+    jobs : int
+        Processes.
+    """
+
+    def __init__(self, tasks: Iterable[Task], results: Results, jobs: int) -> None:
+        self._jobs = jobs
+        self._measured: set[str] = set()
+        self._seconds: dict[Kind, list[float]] = defaultdict(lambda: [0.0, 0.0])
+        for record in results:
+            task = Task(**record["task"])
+            if record["status"] == "done":
+                self._measured.add(plain_key(task))
+                if "seconds" in record:
+                    self._add((task.experiment, task.method), record["seconds"])
+        self._left = Counter(self._missing(tasks).values())
+
+    def _missing(self, tasks: Iterable[Task]) -> dict[str, Kind]:
+        every = {plain_key(task): (task.experiment, task.method) for task in tasks}
+        return {key: kind for key, kind in every.items() if key not in self._measured}
+
+    def _add(self, kind: Kind, seconds: float) -> None:
+        total = self._seconds[kind]
+        total[0] += seconds
+        total[1] += 1
+
+    def count(self, times: Sequence[tuple[Task, float]]) -> None:
+        """Note tasks that were measured, and the seconds that each took."""
+        for task, seconds in times:
+            kind = (task.experiment, task.method)
+            self._measured.add(plain_key(task))
+            self._add(kind, seconds)
+            self._left[kind] = max(0, self._left[kind] - 1)
+
+    def missing(self, tasks: Iterable[Task]) -> list[Kind]:
+        """Return experiment and method of those of some tasks that are not measured."""
+        return list(self._missing(tasks).values())
+
+    def left(self, kinds: Iterable[Kind] | None = None) -> float:
+        """Return the seconds that some tasks take, or all that are left."""
+        counts = self._left if kinds is None else Counter(kinds)
+        return sum(n * self._mean(kind) for kind, n in counts.items()) / self._jobs
+
+    def _mean(self, kind: Kind) -> float:
+        total, n = self._seconds[kind]
+        return total / n if n else expected_seconds(kind)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a reader says them: "2 min", "3 h 20 min", "2 days 4 h"."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min" if minutes % 60 else f"{minutes // 60} h"
+    hours = round(minutes / 60)
+    return f"{hours // 24} days {hours % 24} h" if hours % 24 else f"{hours // 24} days"

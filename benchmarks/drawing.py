@@ -1,0 +1,278 @@
+"""The figures of the tables in a folder: whoever has the tables can draw them again, and nothing is measured for it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import figures, statistics, transfer
+from .names import place, reader_name, split_name
+from .ranges import CUTS, cut_name
+from .robustness import STRENGTHS
+from .tables import REFERENCE
+
+#: By the name of its files, a function that draws a figure into a path without suffix.
+Drawings = dict[str, Callable[[Path], None]]
+
+_TARGET = ["family", "dataset", "target"]
+
+#: What readers call the error that is compared.
+_ERROR = {"regression": "RMSEP", "classification": "balanced error"}
+
+#: Mean ranks need as many targets as this.
+_FEWEST = 10
+
+
+def draw(folder: Path) -> list[Path]:
+    """Draw every figure of the tables in a folder, into it; returns the files."""
+    files = []
+    for name, function in drawings(folder).items():
+        function(folder / name)
+        files += [folder / f"{name}.png", folder / f"{name}.svg"]
+    return files
+
+
+def drawings(folder: Path) -> Drawings:
+    """Return the figures that the tables in a folder allow."""
+    by_table = {
+        "small_samples": _sizes,
+        "splits": _splits,
+        "finetuning": _finetuning,
+        "published_targets": _published,
+        "intervals": _coverage,
+        "robustness": _robustness,
+        "robustness_curves": _robustness_curves,
+        "ranges": _ranges,
+        "transfer": _transfer,
+        "transfer_pairs": _transfer_pairs,
+        "pooled_sets": _pooled,
+        "pooled_pairs": _pooled_pairs,
+        "leak": _leak,
+        "cost": _cost,
+    }
+    every: Drawings = {}
+    for path in sorted(folder.glob("*_targets.csv")):
+        if path.stem not in by_table:
+            every.update(_phase(path.stem.removesuffix("_targets"), pd.read_csv(path)))
+    for name, figures_of in by_table.items():
+        path = folder / f"{name}.csv"
+        if path.exists():
+            every.update(figures_of(pd.read_csv(path)))
+    path = folder / "synthetic_utility.json"
+    if path.exists():
+        every["synthetic_utility"] = partial(draw_synthetic, json.loads(path.read_text("utf-8")))
+    return every
+
+
+def _phase(phase: str, targets: pd.DataFrame) -> Iterator[tuple[str, Callable[[Path], None]]]:
+    """Yield the ratios of a phase, and the mean ranks of the baselines, for each kind of target."""
+    for kind, of_kind in targets[targets["predictable"]].groupby("kind", sort=False):
+        errors = {
+            n: part.set_index(_TARGET).drop(columns=["kind", "n", "predictable", "mean"]).dropna(axis=1, how="all")
+            for n, part in of_kind.groupby("n", sort=False)
+        }
+        errors = {n: part for n, part in errors.items() if REFERENCE in part and part.shape[1] > 1}
+        if not errors:
+            continue
+        name = phase if kind == "regression" else f"{phase}_classes"
+        what = "targets" if kind == "regression" else "targets (classes)"
+        panels = {
+            f"{len(part)} {what},\nat most {n} calibration samples": _ratios(part, statistics.FLOOR[str(kind)])
+            for n, part in errors.items()
+        }
+        yield f"{name}_ratios", partial(figures.ratios, panels=panels, error=_ERROR[str(kind)], reference=REFERENCE)
+        part = next(iter(errors.values()))
+        part = part.loc[:, part.notna().mean() > 0.99].dropna()
+        if phase == "phase0" and part.shape[1] > 2 and len(part) > _FEWEST:
+            yield f"{name}_ranks", partial(_ranks, part)
+
+
+def _ratios(errors: pd.DataFrame, floor: float) -> pd.DataFrame:
+    """Return the errors of targets over the reference's, from means over the splits that each method has."""
+    errors = errors.clip(lower=floor)
+    return errors.div(errors[REFERENCE], axis=0).drop(columns=REFERENCE)
+
+
+def _ranks(errors: pd.DataFrame, path: Path) -> None:
+    figures.critical_difference(path, *statistics.average_ranks(errors))
+
+
+def _published(targets: pd.DataFrame) -> Drawings:
+    about = ["folds", "n calibration", "n test"]
+    errors = targets.set_index(_TARGET).drop(columns=about)
+    skilled = errors.drop(columns="mean").min(axis=1) <= statistics.PREDICTABLE * errors["mean"]
+    errors = errors[skilled].drop(columns="mean")
+    if errors.empty or REFERENCE not in errors:
+        return {}
+    panels = {f"{len(errors)} targets, publishers' own splits": _ratios(errors, statistics.FLOOR["regression"])}
+    return {"published_ratios": partial(figures.ratios, panels=panels, error="RMSEP", reference=REFERENCE)}
+
+
+def _sizes(table: pd.DataFrame) -> Drawings:
+    # "All" is drawn where the largest calibration sets lie.
+    shown = table[table["kind"] == "regression"].replace({"n": {np.inf: 500}})
+    panel = shown.pivot(index="n", columns="method", values="geometric mean")
+    y_label = f"RMSEP / RMSEP of\n{reader_name(REFERENCE)}\n(geometric mean)"
+    draw_curves = partial(figures.curves, x_labels=["calibration samples (500: all)"], y_label=y_label, log_x=True)
+    return {"small_samples": partial(draw_curves, panels={f"{shown['targets'].max()} targets": panel})}
+
+
+def _splits(table: pd.DataFrame) -> Drawings:
+    table = _in_order(table[table["kind"] == "regression"], "split")
+    split = table["split"].map(split_name)
+    label = f"RMSEP / RMSEP of {reader_name(REFERENCE)}"
+    return _intervals("splits", table.assign(label=table["method"].map(reader_name) + ", " + split), label)
+
+
+def _finetuning(table: pd.DataFrame) -> Drawings:
+    table = _in_order(table[table["method"].str.startswith("tuned@")], "n")
+    samples = ["all samples" if np.isinf(n) else f"at most {n:.0f} samples" for n in table["n"]]
+    label = [f"{reader_name(m)}, {n}" for m, n in zip(table["method"], samples, strict=True)]
+    label_x = f"RMSEP / RMSEP of the encoder as it is, {table['targets'].max()} targets"
+    return _intervals("finetuning", table.assign(label=label), label_x)
+
+
+def _transfer(table: pd.DataFrame) -> Drawings:
+    samples = table["method"].str.extract(r"(\d+)$", expand=False).astype(int)
+    method = table["method"].str.replace(r"\d+$", "", regex=True)
+    table = _in_order(table.assign(way=method, samples=samples), "samples", "way")
+    label = (
+        f"RMSEP / RMSEP of {reader_name(transfer.REFERENCE)}; {table['targets'].max()} pairs of instruments and target"
+    )
+    return _intervals("transfer", table.assign(label=table["method"].map(reader_name)), label)
+
+
+def _in_order(table: pd.DataFrame, then: str, method: str = "method") -> pd.DataFrame:
+    """Return a table in the order of every figure, rows of one method by another column."""
+    return table.iloc[sorted(range(len(table)), key=lambda i: (place(table[method].iloc[i]), table[then].iloc[i]))]
+
+
+def _intervals(name: str, table: pd.DataFrame, label: str) -> Drawings:
+    return {name: partial(figures.intervals, table=table, x_label=label)} if len(table) else {}
+
+
+def _coverage(table: pd.DataFrame) -> Drawings:
+    table = table.pivot(index="nominal", columns="method", values="coverage")
+    return {"intervals": partial(figures.coverage, table=table)}
+
+
+def _robustness(table: pd.DataFrame) -> Drawings:
+    areas = table.set_index("method").T
+    label = "mean growth of the RMSEP over the strengths / SD of the target (median of targets)"
+    return {"robustness": partial(figures.dots, table=areas, x_label=label)}
+
+
+def _robustness_curves(table: pd.DataFrame) -> Drawings:
+    panels = {
+        name: part.pivot(index="strength", columns="method", values="growth")
+        for name, part in table.groupby("perturbation", sort=False)
+    }
+    x_labels = [STRENGTHS[name] for name in panels]
+    y_label = "growth of RMSEP / SD\n(median of targets)"
+    return {"robustness_curves": partial(figures.curves, panels=panels, x_labels=x_labels, y_label=y_label)}
+
+
+def _ranges(table: pd.DataFrame) -> Drawings:
+    # Spectra with held ends are far off the scale; they stand in the table.
+    embedded = table[table["method"].str.contains("@")]
+    if embedded.empty:
+        return {}
+    panels = {}
+    for end in ("short", "long"):
+        names = [cut_name(share, end == "short") for share in CUTS]
+        part = embedded[embedded["change"].isin(names)]
+        wide = part.pivot(index="change", columns="method", values="ratio").reindex(names)
+        anew = part.pivot(index="change", columns="method", values="anew").reindex(names)
+        both = pd.concat([wide, anew.add_suffix(", calibrated anew")], axis=1)
+        panels[f"cut off at the {end}-wavelength end"] = both.set_axis([100.0 * share for share in CUTS])
+    label = "share of the range cut off (%)"
+    y_label = "RMSEP / RMSEP of whole spectra\n(geometric mean)"
+    return {"ranges": partial(figures.curves, panels=panels, x_labels=[label] * 2, y_label=y_label, share_y=True)}
+
+
+def _transfer_pairs(table: pd.DataFrame) -> Drawings:
+    every: Drawings = {}
+    for method, part in table.groupby("method"):
+        wide = part.pivot(index="dataset", columns="to", values="ratio")
+        label = f"RMSEP / RMSEP of {reader_name('snv-pls')}"
+        title = f"{reader_name(str(method))},\ncalibrated on the row's instrument, used on the column's"
+        every[f"transfer_{_file_name(str(method))}"] = partial(
+            figures.heat_map, table=wide, label=label, ends=(0.25, 4.0), title=title, ratio=True
+        )
+    return every
+
+
+def _pooled(table: pd.DataFrame) -> Drawings:
+    columns = [name for name in table if name.startswith("rmsep_")]
+    panels = {
+        f"{name.removeprefix('rmsep_')} local samples": {
+            str(method): part[name] for method, part in table.groupby("method")
+        }
+        for name in columns
+    }
+    return {"pooled": partial(figures.boxes, panels=panels, y_label="RMSEP / SD of the test set", end=5.0)}
+
+
+def _pooled_pairs(table: pd.DataFrame) -> Drawings:
+    every: Drawings = {}
+    for (analyte, method), part in table.groupby(["analyte", "method"]):
+        wide = part.pivot(index="trained_on", columns="dataset", values="r")
+        every[f"pooled_{_file_name(f'{analyte}_{method}')}"] = partial(
+            figures.heat_map,
+            table=wide,
+            label="correlation of predicted and measured values",
+            ends=(-1.0, 1.0),
+            title=f"{analyte}, {reader_name(str(method))},\ntrained on the row's set, tested on the column's",
+            ratio=False,
+        )
+    return every
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w-]+", "_", text).strip("_").lower()
+
+
+def _leak(table: pd.DataFrame) -> Drawings:
+    # One column per method would be a legend of forty: the methods stand in the table.
+    label = "error / error of the mean predictor on shuffled targets (below 1: better than chance)"
+    groups = {
+        f"{experiment}, {kind}": part["error / mean predictor's"]
+        for (experiment, kind), part in table.groupby(["experiment", "kind"], sort=False)
+    }
+    return {"leak": partial(figures.strips, groups=groups, x_label=label, line=1.0)}
+
+
+def _cost(table: pd.DataFrame) -> Drawings:
+    seconds = table.set_index("method").filter(["fit_seconds", "encode_seconds"]).sum(axis=1)
+    seconds = seconds[seconds > 0]
+    label = "seconds to calibrate, with encoding (median of tasks)"
+    return {"cost": partial(figures.bars, values=seconds, x_label=label)} if len(seconds) else {}
+
+
+def draw_synthetic(utility: dict[str, Any], path: Path) -> None:
+    """Draw how synthetic spectra are told from those of each family, and retrieval accuracies; `path` has no suffix."""
+    aucs = sorted(utility["auc"].items(), key=lambda pair: pair[1])
+    labels, chance = list(utility["retrieval"]), utility["summary"]["retrieval_by_chance"]
+    with figures.figure(path, 1, 2, (9.5, 0.14 * len(aucs) + 1.0), width_ratios=(3, 2)) as axes:
+        left, right = axes[0]
+        left.plot([auc for _, auc in aucs], range(len(aucs)), "o", ms=4, color="#0072B2")
+        left.axvline(0.5, color="0.4", lw=1)
+        left.set_yticks(range(len(aucs)), [family.replace("_", " ") for family, _ in aucs], fontsize=6)
+        left.set_ylim(-1, len(aucs))
+        left.set(xlabel="AUC, synthetic or this family's spectra (0.5: not told apart)", xlim=(-0.02, 1.02))
+        right.boxplot(
+            [utility["retrieval"][label] for label in labels],
+            orientation="horizontal",
+            tick_labels=labels,
+            medianprops={"color": "black", "lw": 1.6},
+        )
+        right.axvline(chance, color="0.4", lw=1)
+        label = f"same sample is the nearest\n(share; line: by chance, 1 in {1 / chance:.0f})"
+        right.set(xlabel=label, xlim=(0, 1.02))

@@ -1,0 +1,216 @@
+"""What a reader calls the methods, and how figures show them: one name, one place in the order and one colour each."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pandas as pd
+
+from .encoders import DEFAULT
+
+#: Methods on the spectra themselves, in the order of every figure.
+_SPECTRA = {
+    "mean": "mean of the calibration set",
+    "pls": "PLS",
+    "snv-pls": "SNV + PLS",
+    "sg1-pls": "first derivative + PLS",
+    "asls-snv-pls": "AsLS + SNV + PLS",
+    "best-pls": "PLS, best of five preprocessings",
+    "ridge": "ridge",
+    "asls-snv-ridge": "AsLS + SNV + ridge",
+    "best-ridge": "ridge, best of five preprocessings",
+    "pca-ridge": "PCA + ridge",
+    "pca-tabpfn": "PCA + TabPFN",
+    "gp": "Gaussian process",
+    "aom-pls": "AOM-PLS",
+    "aom-ridge": "AOM-Ridge",
+    "aom-ridge-blender": "AOM-Ridge, blended",
+    "tabpfn-nirs": "TabPFN on spectra",
+    "multirocket-ridge": "MultiRocket + ridge",
+}
+
+#: What stands behind an embedding, in the order of every figure.
+_HEADS = {
+    "ridge": "ridge",
+    "plain-ridge": "ridge, columns not weighted",
+    "robust-ridge": "GLSW + ridge",
+    "metadata-ridge": "ridge, metadata given",
+    "half-metadata-ridge": "ridge, metadata of half given",
+    "committee": "committee",
+    "pls": "PLS",
+    "plsda": "PLS-DA",
+    "gp": "Gaussian process",
+    "krr": "kernel ridge",
+    "svr": "support vector regression",
+    "svc": "support vector classifier",
+    "logistic": "logistic regression",
+    "mlp": "neural network",
+    "tabpfn": "TabPFN",
+    "tabicl": "TabICL",
+    "tuned": "tuned on the calibration set",
+}
+
+#: Encoders, in the order of every figure; ``~K`` has not seen the family that it is scored on.
+_ENCODERS = {
+    "untrained": "untrained encoder",
+    DEFAULT: "embedding",
+    "local-contrast~K": "embedding (family unseen)",
+    "nirs-base-v1~K": "embedding of nirs-base-v1 (family unseen)",
+    "labelled~K": "embedding tuned on other families",
+    "labelled-tenth~K": "embedding tuned on other families, a tenth of the loss",
+    "ablation-mae~K": "masked modelling",
+    "ablation-augmentation~K": "masked modelling, augmented",
+    "ablation-baseline~K": "augmented + baseline consistency",
+    "ablation-contrastive~K": "augmented + baseline + contrastive",
+    "ablation-adversary~K": "augmented + baseline + contrastive + adversary",
+    "ablation-all~K": "all five objectives",
+    "ablation-episodic~K": "episodic calibration",
+    "ablation-linear-spikes~K": "episodes on single channels",
+    "ablation-linear-functionals~K": "episodes on linear functionals",
+    "ablation-nonlinear-functionals~K": "episodes on non-linear functionals",
+    "ablation-region-to-region~K": "episodes from region to region",
+    "ablation-hidden-components~K": "episodes on components of a hidden region",
+    "ablation-mae-points~K": "masked modelling on points",
+    "ablation-augmentation-points~K": "masked modelling on points, augmented",
+    "ablation-baseline-points~K": "augmented + baseline consistency on points",
+    "ablation-points~K": "episodic calibration on points",
+    "ablation-synthetic-low~K": "episodic calibration, 10 % synthetic spectra",
+    "ablation-synthetic-high~K": "episodic calibration, 60 % synthetic spectra",
+    "ablation-metadata~K": "episodic calibration, metadata",
+    "ablation-metadata-dropout~K": "episodic calibration, metadata for half of the spectra",
+}
+
+#: Calibration transfer: what is done about the second instrument.
+_WAYS = {
+    "none": "no correction",
+    "native": "calibrated on the second instrument",
+    "ds": "direct standardisation",
+    "pds": "piecewise direct standardisation",
+    "sst": "spectral space transformation",
+    "augment": "calibration extended",
+    "unlabelled": "adapted to unlabelled spectra",
+}
+
+
+@dataclass(frozen=True)
+class Style:
+    """How figures show a method; marker and line tell apart what shares a colour, in print too."""
+
+    colour: str
+    marker: str = "o"
+    line: str = "-"
+
+
+#: Colours of Okabe and Ito (2008) and of Paul Tol's muted scheme, which the colour-blind tell apart.
+_STYLES = {
+    "mean": Style("#BBBBBB", "x", ":"),
+    "pls": Style("#56B4E9", "s", ":"),
+    "snv-pls": Style("#0072B2", "s"),
+    "sg1-pls": Style("#332288", "s", "--"),
+    "asls-snv-pls": Style("#88CCEE", "s", "-."),
+    "best-pls": Style("#000000", "s"),
+    "ridge": Style("#999999", "D", ":"),
+    "asls-snv-ridge": Style("#666666", "D", "-."),
+    "best-ridge": Style("#999933", "D"),
+    "pca-ridge": Style("#DDCC77", "D", "--"),
+    "pca-tabpfn": Style("#AA4499", "D", "--"),
+    "gp": Style("#009E73", "^"),
+    "aom-pls": Style("#44AA99", "v"),
+    "aom-ridge": Style("#117733", "v", "--"),
+    "aom-ridge-blender": Style("#117733", "v", ":"),
+    "tabpfn-nirs": Style("#AA4499", "P"),
+    "multirocket-ridge": Style("#882255", "X", "--"),
+}
+_EMBEDDINGS = {
+    "untrained": Style("#E69F00", "o", "--"),
+    DEFAULT: Style("#D55E00"),
+    "local-contrast~K": Style("#D55E00"),
+}
+#: Heads on the bundled encoder that stand beside its ridge in figures with lines.
+_EMBEDDED_HEADS = {
+    "robust-ridge": Style("#CC79A7", "o", "-."),
+    "committee": Style("#882255", "o", "-"),
+    "tuned": Style("#CC6677", "o", ":"),
+}
+#: Every other encoder, which trained for the occasion.
+_TRAINED = Style("#CC6677")
+
+
+def reader_name(method: str) -> str:
+    """Return a method's name in words; what no table here lists keeps its own name.
+
+    Tables may say more behind a comma, of the conditions (``snv-pls, pds 10``); folds stand as ``~K``.
+    """
+    method, _, condition = method.partition(", ")
+    method, _, weights = method.partition("#")
+    name = _name(method)
+    if weights:
+        name += f" (weights {weights})"
+    return f"{name}, {condition_name(condition)}" if condition else name
+
+
+def _name(method: str) -> str:
+    head, encoder, readout = _parts(method)
+    if not encoder:
+        return _SPECTRA.get(head, head)
+    embedding = _ENCODERS.get(encoder, encoder)
+    if head != "ridge" or not readout:
+        embedding = f"{embedding}{' ' if head == 'tuned' else ' + '}{_HEADS.get(head, head)}"
+    return f"{embedding}: {readout} read-out" if readout else embedding
+
+
+def condition_name(condition: str) -> str:
+    """Return what is done in calibration transfer (``pds 10``) in words; other conditions are in words already."""
+    way, _, samples = condition.partition(" ")
+    if way not in _WAYS:
+        return condition
+    return _WAYS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
+
+
+def split_name(split: str) -> str:
+    """Return a kind of split as its authors write it."""
+    return {"kennard_stone": "Kennard-Stone", "spxy": "SPXY"}.get(split, split)
+
+
+def _parts(method: str) -> tuple[str, str, str]:
+    """Return head, encoder and read-out; without encoder the first is a method on spectra."""
+    plain = re.sub(r"~\d+", "~K", method.partition(", ")[0].partition("#")[0])
+    head, _, rest = plain.partition("@")
+    encoder, _, readout = rest.partition(":")
+    return head, encoder, readout
+
+
+def style(method: str) -> Style:
+    """Return how figures show a method."""
+    head, encoder, _ = _parts(method)
+    if not encoder:
+        return _STYLES.get(head, _STYLES["mean"])
+    if encoder != "untrained" and head in _EMBEDDED_HEADS:
+        return _EMBEDDED_HEADS[head]
+    return _EMBEDDINGS.get(encoder, _TRAINED)
+
+
+def place(method: str) -> tuple[int, int, int, int, str]:
+    """Return a method's place in the order of every figure and legend, as a key to sort by."""
+    head, encoder, _ = _parts(method)
+    way = _index(_WAYS, method.partition(", ")[2].partition(" ")[0])
+    if not encoder:
+        return 0, _index(_SPECTRA, head), 0, way, method
+    return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), way, method
+
+
+def _index(names: dict[str, str], name: str) -> int:
+    return list(names).index(name) if name in names else len(names)
+
+
+def ordered(methods: Iterable[str]) -> list[str]:
+    """Return methods in the order of every figure."""
+    return sorted(methods, key=place)
+
+
+def for_readers(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with the readers' names in its columns `method` and `reference`."""
+    columns = [name for name in ("method", "reference") if name in table]
+    return table.assign(**{name: table[name].map(reader_name) for name in columns})
