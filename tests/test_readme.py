@@ -17,14 +17,14 @@ BLOCKS, PAGES_BLOCKS = (re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL
 
 
 def test_there_are_blocks() -> None:
-    assert len(BLOCKS) >= 3
+    assert len(BLOCKS) >= 2
     assert len(PAGES_BLOCKS) >= 5
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("unit", "blocks"),
-    [("nm", BLOCKS), ("cm-1", BLOCKS[:3]), ("nm", PAGES_BLOCKS)],
+    [("nm", BLOCKS), ("cm-1", BLOCKS), ("nm", PAGES_BLOCKS)],
     ids=["nm", "cm-1, where files are read", "documentation"],
 )
 def test_blocks_run(unit: str, blocks: list[str], tmp_path: Path) -> None:
