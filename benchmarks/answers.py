@@ -157,14 +157,17 @@ def transferred(table: pd.DataFrame) -> str:
 
 
 def pooled(table: pd.DataFrame) -> str:
-    """Say how far one head for an analyte gets with the largest local correction."""
-    column = max((name for name in table if name.startswith("rmsep_")), key=lambda name: int(name.split("_")[1]))
-    by_method = table.groupby("method")[column].median()
-    each = "; ".join(f"{value:.2f} ({reader_name(str(name))})" for name, value in by_method.items())
-    samples = column.removeprefix("rmsep_")
+    """Compare one head for an analyte, as it is and with the fewest local samples, with these samples alone."""
+    added = min((name for name in table if name.endswith("_added")), key=lambda name: int(name.split("_")[1]))
+    alone, k = added.replace("_added", "_alone"), added.split("_")[1]
+
+    def each(column: str) -> str:
+        medians = table.groupby("method")[column].median()
+        return "; ".join(f"{value:.2f} ({reader_name(str(name))})" for name, value in medians.items())
+
     return (
-        f"With {samples} local samples, the RMSEP over the SD of the test set is {each} "
-        f"(median of {table['analyte'].nunique()} analytes)."
+        f"The RMSEP over the SD of the test set is {each('rmsep_0')} without local samples, {each(added)} with {k} of them "
+        f"added, and {each(alone)} with these {k} alone (median of {table['analyte'].nunique()} analytes)."
     )
 
 

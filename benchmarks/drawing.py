@@ -209,13 +209,23 @@ def _transfer_pairs(table: pd.DataFrame) -> Drawings:
     return every
 
 
+#: Columns of the table of pooled calibrations that are drawn, in order, and how.
+_POOLED = {
+    "rmsep_0": "no local\nsample",
+    "rmsep_5": "5 samples\ncorrect",
+    "rmsep_5_added": "5 samples\nadded",
+    "rmsep_5_alone": "5 samples\nalone",
+    "rmsep_20": "20 samples\ncorrect",
+    "rmsep_20_added": "20 samples\nadded",
+    "rmsep_20_alone": "20 samples\nalone",
+}
+
+
 def _pooled(table: pd.DataFrame) -> Drawings:
-    columns = [name for name in table if name.startswith("rmsep_")]
     panels = {
-        f"{name.removeprefix('rmsep_')} local samples": {
-            str(method): part[name] for method, part in table.groupby("method")
-        }
-        for name in columns
+        title: {str(method): part[name] for method, part in table.groupby("method")}
+        for name, title in _POOLED.items()
+        if name in table
     }
     return {"pooled": partial(figures.boxes, panels=panels, y_label="RMSEP / SD of the test set", end=5.0)}
 

@@ -110,7 +110,7 @@ def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
         # mean of these local samples gives.
         largest = f"rmsep_{max(CORRECTIONS)}"
         table["ratio"] = table[largest] / table["mean_rmsep"]
-        table["samples"] = np.where(table["trained_on"].isna(), table["training"] + " sets", "one set")
+        table["samples"] = np.where(table["trained_on"].isna(), "other sets", "one set")
     return table[["family", "experiment", "kind", "split", "samples", "method", "ratio"]]
 
 

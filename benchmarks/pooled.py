@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.decomposition import PCA
+
+from nirs4all_vit.heads import GroupRidge, make_head
+from nirs4all_vit.pretraining import SpectralDataset
 
 from .calibrations import Calibration, read_about
 from .context import Context, mean_rmsep, shuffled
 from .embeddings import EmbeddedView
 from .methods.base import Unavailable
 from .methods.pls import PLS
-from .methods.preprocessing import PREPROCESSINGS, PreprocessedViews
-from .methods.registry import parse_method
-from .methods.ridge import ScaledRidge
+from .methods.preprocessing import PreprocessedViews
+from .methods.registry import PARAMETERS, parse_method
+from .methods.ridge import ALPHAS
 from .problems import Problems
 from .tables import measured, write_table
 from .tasks import Task
@@ -48,6 +53,9 @@ _MIN_SAMPLES = 40
 #: Local samples that a bias, or bias and slope, correction may use.
 CORRECTIONS = (0, 5, 10, 20)
 
+#: Share of the test set's channels that a dataset must cover. What is missing at an end is held.
+_COVERED = 0.9
+
 #: Spectra of one dataset at most, in training.
 _CAP = 60
 
@@ -68,48 +76,131 @@ def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | N
         return None
     if problems.x_bank is None:
         return problem
-    unit = str(read_about(problems.x_bank, problem.dataset)["targets"][problem.target].get("unit", ""))
+    about = read_about(problems.x_bank, problem.dataset)
+    unit = str(about["targets"][problem.target].get("unit", ""))
     factor = next((by for start, by in _UNITS.items() if unit.startswith(start)), None)
-    return None if factor is None else dataclasses.replace(problem, y=problem.y * factor)
+    return None if factor is None else dataclasses.replace(_in_absorbance(problem, about), y=problem.y * factor)
 
 
-def predict_left_out(
-    method: str, training: list[Calibration], test: Calibration, views: object, seed: int
-) -> NDArray[np.float64]:
-    """Train one head on several datasets, of other families, and predict another.
-
-    ``snv-pls`` interpolates spectra to the grid of `test`; other methods are a ridge on the embedding, of which `views`
-    are, each dataset on its own grid. Components and penalty are chosen over datasets. At most 60 spectra of each, by
-    the seed, are used.
-    """
-    generator = np.random.default_rng(seed)
-    parts = [p.take(np.sort(generator.permutation(len(p))[:_CAP])) for p in training]
-    y = np.concatenate([p.y for p in parts])
-    # Choices are made over datasets; over samples where there is one dataset only.
-    owner = np.repeat(np.arange(len(parts)), [len(p) for p in parts]) if len(parts) > 1 else parts[0].groups
-    if method == "snv-pls":
-        grid = PreprocessedViews(["snv"]).fit(test)
-        X = np.concatenate([grid.view(p, "snv") for p in parts]).astype(np.float32)
-        pooled = Calibration("pooled", test.target, "pooled", X, test.wavelengths, y, owner)
-        test = Calibration(
-            "pooled", test.target, "pooled", PREPROCESSINGS["snv"](test.X), test.wavelengths, test.y, test.groups
-        )
-        return PLS(PreprocessedViews(["raw"])).fit(pooled).predict(test)
-    features = views.fit_pooled(parts)
-    pooled = Calibration("pooled", test.target, "pooled", features, test.wavelengths, y, owner)
-    return ScaledRidge(over_groups=True).fit(features, pooled).predict(views.view(test, "embedding"))
+def _in_absorbance(problem: Calibration, about: dict[str, Any]) -> Calibration:
+    """Return a problem with reflectance and transmittance as absorbance, ascending in wavelength."""
+    order = np.argsort(problem.wavelengths)
+    axis = problem.wavelengths[order]
+    spectra = SpectralDataset(problem.dataset, problem.X[:, order], axis, {"mode": about.get("mode")})
+    return dataclasses.replace(problem, X=spectra.absorbance(), wavelengths=axis, rows=None)
 
 
 def covering(training: list[Calibration], test: Calibration) -> list[Calibration]:
-    """Return the datasets that cover at least half of the test set's channels: what interpolation can use.
-
-    `Unavailable` says that there is none.
-    """
+    """Return the datasets that cover nearly all of the test set's range; `Unavailable` says that there is none."""
     w = test.wavelengths
-    wide = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= 0.5]
+    wide = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _COVERED]
     if not wide:
-        raise Unavailable("no dataset covers half of this one's range")
+        raise Unavailable("no dataset covers this one's range")
     return wide
+
+
+class Pool:
+    """Features of several datasets of other families and of a test set, on the test set's axis.
+
+    At most 60 spectra of each dataset, by the seed, are used.
+
+    Parameters
+    ----------
+    method : str
+        ``snv-pls``, ``pca-ridge``, or ``ridge@`` or ``committee@`` and an encoder.
+    training : list of Calibration
+    test : Calibration
+    views : EmbeddedView or None
+        The embedding, where `method` has an encoder.
+    seed : int
+    """
+
+    def __init__(self, method: str, training: list[Calibration], test: Calibration, views: Any, seed: int) -> None:
+        generator = np.random.default_rng(seed)
+        parts = [p.take(np.sort(generator.permutation(len(p))[:_CAP])) for p in training]
+        self.head = parse_method(method)[0]
+        grid = PreprocessedViews(["snv" if method == "snv-pls" else "raw"]).fit(test)
+        tables = [grid.view(p, grid.names[0]) for p in (*parts, test)]
+        if views is not None:
+            rows = np.concatenate(tables[:-1]).astype(np.float32)
+            pooled = Calibration("pooled", test.target, "pooled", rows, test.wavelengths, test.y[:0], test.groups[:0])
+            views.fit(pooled)
+            embedded = (dataclasses.replace(pooled, X=t.astype(np.float32)) for t in tables)
+            tables = [views.view(part, "embedding") for part in embedded]
+        elif self.head == "pca-ridge":
+            pca = PCA(min(30, sum(map(len, parts)) - 1), svd_solver="full").fit(np.concatenate(tables[:-1]))
+            tables = [pca.transform(table) for table in tables]
+        self.tables = [np.asarray(table, dtype=np.float64) for table in tables[:-1]]
+        self.y = [part.y for part in parts]
+        self.test, self.test_table = test, np.asarray(tables[-1], dtype=np.float64)
+
+    def predict(self) -> NDArray[np.float64]:
+        """Return predictions of the test set by a head on the other datasets alone."""
+        return self._fit(self.tables, self.y).predict(self.test_table)
+
+    def predict_with(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return predictions with local samples in the calibration, which count as much as all others together.
+
+        Features and values of each dataset are relative to its own mean; that of the test set is of its local samples.
+        """
+        tables = [table - table.mean(axis=0) for table in self.tables]
+        centre, level = self.test_table[local].mean(axis=0), self.test.y[local].mean()
+        model = self._fit(
+            tables, [y - y.mean() for y in self.y], self.test_table[local] - centre, self.test.y[local] - level, local
+        )
+        return model.predict(self.test_table - centre) + level
+
+    def predict_by(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return predictions by the same head on the local samples alone."""
+        return self._fit([], [], self.test_table[local], self.test.y[local], local).predict(self.test_table)
+
+    def _fit(
+        self,
+        tables: list[NDArray],
+        values: list[NDArray],
+        local_table: NDArray | None = None,
+        local_y: NDArray | None = None,
+        local: NDArray[np.int64] | None = None,
+    ) -> Any:
+        # Components and penalty are chosen over datasets, local samples, or samples where there is one dataset only.
+        sizes = [len(y) for y in values]
+        owner = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else np.arange(sum(sizes))
+        if local_table is not None and local_y is not None and local is not None:
+            # Repeats are weights that every head understands.
+            copies = max(1, round(sum(sizes) / len(local_y)))
+            tables, values = [*tables, np.repeat(local_table, copies, axis=0)], [*values, np.repeat(local_y, copies)]
+            owner = np.concatenate([owner, len(owner) + np.repeat(self.test.groups[local], copies)])
+        Z, y = np.concatenate(tables), np.concatenate(values)
+        if self.head == "snv-pls":
+            axis = np.arange(1.0, Z.shape[1] + 1)
+            part = Calibration("pooled", "", "pooled", Z.astype(np.float32), axis, y, owner)
+            return _OnFeatures(PLS(PreprocessedViews(["raw"])).fit(part), part)
+        head = make_head("committee") if self.head == "committee" else GroupRidge(ALPHAS)
+        scale = 1.0 if self.head == "committee" else max(float(np.sqrt((Z - Z.mean(axis=0)).var(axis=0).sum())), 1e-300)
+        return _Scaled(head.fit(Z / scale, y, groups=owner), scale)
+
+
+@dataclass(frozen=True)
+class _OnFeatures:
+    """A method of the benchmark that takes features for spectra."""
+
+    method: PLS
+    part: Calibration
+
+    def predict(self, Z: NDArray) -> NDArray[np.float64]:
+        part = dataclasses.replace(self.part, X=Z.astype(np.float32), y=np.zeros(len(Z)), groups=np.arange(len(Z)))
+        return self.method.predict(part)
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A head on features that share one scale, which the penalties are relative to."""
+
+    head: Any
+    scale: float
+
+    def predict(self, Z: NDArray) -> NDArray[np.float64]:
+        return np.ravel(self.head.predict(Z / self.scale))
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:
@@ -125,30 +216,43 @@ def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArr
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Train one head for an analyte on other datasets, test on this one, raw and with local correction."""
+    """Train one head for an analyte on other datasets and test it on this one: as it is, and with local samples."""
     analyte, only = task.options["analyte"], task.options.get("trained_on")
     every = members(context.problems)[analyte]
     if task.permuted:
         every = [shuffled(p, i) for i, p in enumerate(every)]
     test = next(p for p in every if p.dataset == task.dataset and p.target == task.target)
-    training = [p for p in every if p.family != test.family and only in (None, p.dataset)]
-    if task.options["training"] == "covering":
-        training = covering(training, test)
-    _, encoder, readout = parse_method(task.method)
-    view = None if encoder is None else EmbeddedView(context.weights[encoder], readout, context.embeddings)
-    predicted = predict_left_out(task.method, training, test, view, task.seed)
+    training = covering([p for p in every if p.family != test.family and only in (None, p.dataset)], test)
+    head, encoder, readout = parse_method(task.method)
+    view = None
+    if encoder is not None:
+        view = EmbeddedView(context.weights[encoder], readout, context.embeddings, **PARAMETERS.get(head, {}))
+    pool = Pool(task.method, training, test, view, task.seed)
+    predicted = pool.predict()
     # Replicates of a local sample are not predicted.
     samples = np.random.default_rng(task.seed).permutation(np.unique(test.groups))
     held = np.flatnonzero(~np.isin(test.groups, samples[: max(CORRECTIONS)]))
+    y, deviation = test.y[held], float(test.y[held].std())
+
+    def rmsep(values: NDArray) -> float:
+        return float(np.sqrt(((values[held] - y) ** 2).mean()))
+
     out: dict[str, Any] = {"family": test.family, "kind": "regression", "n_datasets": len(training)}
+    local = np.array([], dtype=np.int64)
     for k in CORRECTIONS:
         local = np.flatnonzero(np.isin(test.groups, samples[:k]))
-        better = corrected(predicted, test.y, local)
-        out[f"rmsep_{k}"] = float(np.sqrt(((better - test.y)[held] ** 2).mean()))
-    # The last, largest correction's samples are what a mean predictor would have.
-    out["mean_rmsep"] = mean_rmsep(test.y[held], test.y[local])
-    out["rmsep"], out["deviation"] = out["rmsep_0"], float(test.y[held].std())
-    out["r"] = float(np.corrcoef(predicted[held], test.y[held])[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
+        out[f"rmsep_{k}"] = rmsep(corrected(predicted, test.y, local))
+        if k and only is None:
+            out[f"rmsep_{k}_added"] = rmsep(pool.predict_with(local))
+            out[f"rmsep_{k}_alone"] = rmsep(pool.predict_by(local))
+    # The largest correction's samples are what a mean predictor would have.
+    out["mean_rmsep"] = mean_rmsep(y, test.y[local])
+    out["rmsep"], out["deviation"] = out["rmsep_0"], deviation
+    error = predicted[held] - y
+    out["bias"], out["sep"] = abs(float(error.mean())), float(error.std())
+    # Between the mean of the test set and that of what it was trained on: what a raw error cannot be below.
+    out["level"] = abs(float(test.y.mean() - np.mean([p.y.mean() for p in training])))
+    out["r"] = float(np.corrcoef(predicted[held], y)[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
     return out
 
 
@@ -157,20 +261,25 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     table = measured(tables["pooled"], "rmsep_0")
     if table.empty:
         return
-    table = table.assign(method=table["method"].where(table["training"] == "covering", table["method"] + ", all sets"))
     every = table[table["trained_on"].isna()]
     # Test sets that every method can be trained for.
     n_methods = every.groupby(["analyte", "dataset", "target"])["method"].transform("nunique")
     every = every[n_methods == every["method"].nunique()]
     if every.empty:
         return
-    columns = [name for name in table if name.startswith("rmsep_")]
-    relative = every[columns].div(every["deviation"], axis=0).join(every[["analyte", "dataset", "method", "r"]])
-    grouped = relative.groupby(["analyte", "method"])
-    summary = grouped[[*columns, "r"]].median()
+    columns = [name for name in every if name.startswith("rmsep_")]
+    relative = every[columns].div(every["deviation"], axis=0)
+    for name in ("bias", "sep", "level"):
+        if name in every:
+            relative[name] = every[name] / every["deviation"]
+    relative = relative.join(every[["analyte", "dataset", "method", "r"]])
+    # Splits of one set first, so that it counts once.
+    by_set = relative.groupby(["analyte", "dataset", "method"]).mean().reset_index()
+    grouped = by_set.groupby(["analyte", "method"])
+    summary = grouped[list(by_set.columns[3:])].median()
     summary.insert(0, "test sets", grouped["dataset"].nunique())
     write_table(summary.reset_index(), to / "pooled")
-    write_table(relative[["analyte", "dataset", "method", *columns]], to / "pooled_sets")
+    write_table(by_set, to / "pooled_sets")
     pairs = table.dropna(subset=["trained_on"]).groupby(["analyte", "method", "trained_on", "dataset"])["r"].mean()
     if len(pairs):
         write_table(pairs.reset_index(), to / "pooled_pairs")

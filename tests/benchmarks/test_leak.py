@@ -43,7 +43,7 @@ def test_no_skill_on_shuffled_targets(method: str, tmp_path: Path) -> None:
 @pytest.mark.xbank
 @pytest.mark.parametrize("experiment", ["transfer", "pooled"])
 def test_no_skill_between_instruments_and_datasets(experiment: str, x_bank: Path, tmp_path: Path) -> None:
-    problems = Problems(x_bank, None, ("corn_m5", "corn_mp5", "barley_auroranir"))
+    problems = Problems(x_bank, None, ("corn_m5", "corn_mp5", "barley_auroranir", "n4a_bge_micronir"))
     every = leak(problems)
     tasks = [t for t in every if t.experiment == experiment and (t.dataset, t.target) in _TARGETS[experiment]]
     assert {t.method for t in tasks} >= {"snv-pls", f"ridge@{DEFAULT}"}

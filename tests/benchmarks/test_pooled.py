@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.calibrations import Calibration
-from benchmarks.pooled import corrected, members, predict_left_out
+from benchmarks.methods.base import Unavailable
+from benchmarks.pooled import Pool, corrected, covering, members
 from benchmarks.problems import Problems
 
 
@@ -22,12 +23,43 @@ def test_corrections_by_hand() -> None:
     np.testing.assert_allclose(flat, y[:12].mean())
 
 
-def test_another_grid_is_interpolated(calibration: Calibration) -> None:
+def _of_another_grid(calibration: Calibration, shift: float = 0.0) -> Calibration:
     nm = np.linspace(1150.0, 2250.0, 80)
     X = np.stack([np.interp(nm, calibration.wavelengths, row) for row in calibration.X]).astype(np.float32)
-    other = dataclasses.replace(calibration, dataset="other", family="other", X=X, wavelengths=nm, rows=None)
-    predicted = predict_left_out("snv-pls", [calibration], other, None, seed=0)
+    return dataclasses.replace(
+        calibration, dataset="other", family="other", X=X, wavelengths=nm, y=calibration.y + shift, rows=None
+    )
+
+
+@pytest.mark.parametrize("method", ["snv-pls", "pca-ridge"])
+def test_another_grid_is_interpolated(calibration: Calibration, method: str) -> None:
+    other = _of_another_grid(calibration)
+    predicted = Pool(method, [calibration], other, None, seed=0).predict()
     assert np.corrcoef(predicted, other.y)[0, 1] > 0.8
+
+
+def test_local_samples_give_the_level(calibration: Calibration) -> None:
+    shift = 10 * calibration.y.std()
+    other = _of_another_grid(calibration, shift)
+    pool = Pool("pca-ridge", [calibration], other, None, seed=0)
+    local = np.flatnonzero(np.isin(other.groups, np.unique(other.groups)[:5]))
+    held = np.setdiff1d(np.arange(len(other)), local)
+
+    def error(predicted: np.ndarray) -> float:
+        return float(np.sqrt(((predicted - other.y)[held] ** 2).mean()) / other.y.std())
+
+    assert error(pool.predict()) > 9
+    # The others' spectra tell how the value varies, five local ones where it lies.
+    assert error(pool.predict_with(local)) < 0.6
+    assert error(pool.predict_with(local)) < error(pool.predict_by(local))
+
+
+def test_a_dataset_of_another_range_does_not_take_part(calibration: Calibration) -> None:
+    other = _of_another_grid(calibration)
+    assert covering([calibration], other) == [calibration]
+    narrow = calibration.channels(np.flatnonzero(calibration.wavelengths < 1700))
+    with pytest.raises(Unavailable, match="no dataset covers this one's range"):
+        covering([narrow], other)
 
 
 @pytest.mark.xbank

@@ -61,8 +61,16 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 options = {"to": f"d{(i + 1) % N}", "standardisation": kind, "n_transfer": k}
                 put(Task("transfer", f"d{i}", "y", method, options=options), rmsep=0.4 * by)
             for other in (None, f"d{(i + 1) % N}"):
-                options = {"analyte": "protein", "trained_on": other, "training": "covering"}
-                of_pool = {"rmsep": 0.8, "rmsep_0": 0.8, "rmsep_5": 0.6 * by, "rmsep_20": 0.6 * by, "r": 0.5}
+                options = {"analyte": "protein", "trained_on": other}
+                of_pool = {
+                    "rmsep": 0.8,
+                    "rmsep_0": 0.8,
+                    "rmsep_5": 0.6 * by,
+                    "rmsep_5_added": 0.5,
+                    "rmsep_5_alone": 0.6,
+                    "rmsep_20": 0.6 * by,
+                    "r": 0.5,
+                }
                 put(Task("pooled", f"d{i}", "y", method, options=options), **of_pool)
             put(
                 Task(
@@ -71,7 +79,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "y",
                     method,
                     permuted=True,
-                    options={"analyte": "protein", "trained_on": None, "training": "covering"},
+                    options={"analyte": "protein", "trained_on": None},
                 ),
                 **of_pool,
             )
