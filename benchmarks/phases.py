@@ -11,8 +11,9 @@ from typing import Any
 
 from .calibrations import Calibration, bank_families
 from .encoders import DEFAULT, LABELLED, N_FOLDS, fold_families
+from .methods.base import Unavailable
 from .methods.registry import suits
-from .pooled import members
+from .pooled import covering, members
 from .problems import KINDS, Problems
 from .tasks import Task
 from .transfer import instrument_pairs, is_narrower, shared_targets
@@ -219,7 +220,10 @@ def phase3b(problems: Problems) -> Iterator[Task]:
     single = ("snv-pls", f"ridge@{DEFAULT}")
     for analyte, measured in members(problems).items():
         for test in measured:
-            others = [p.dataset for p in measured if p.family != test.family]
+            try:
+                others = [p.dataset for p in covering(measured, test)]
+            except Unavailable:
+                continue
             # A committee takes a minute a task: one split.
             by_method = {
                 **dict.fromkeys(("snv-pls", "pca-ridge", f"ridge@{DEFAULT}"), SEEDS),

@@ -91,11 +91,15 @@ def _in_absorbance(problem: Calibration, about: dict[str, Any]) -> Calibration:
 
 
 def covering(training: list[Calibration], test: Calibration) -> list[Calibration]:
-    """Return the datasets that cover nearly all of the test set's range; `Unavailable` says that there is none."""
+    """Return the datasets of other families that cover nearly all of the test set's range; `Unavailable` says that there is none."""
     w = test.wavelengths
-    wide = [p for p in training if ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _COVERED]
+    wide = [
+        p
+        for p in training
+        if p.family != test.family and ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _COVERED
+    ]
     if not wide:
-        raise Unavailable("no dataset covers this one's range")
+        raise Unavailable("no dataset of another family covers this one's range")
     return wide
 
 
@@ -222,7 +226,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     if task.permuted:
         every = [shuffled(p, i) for i, p in enumerate(every)]
     test = next(p for p in every if p.dataset == task.dataset and p.target == task.target)
-    training = covering([p for p in every if p.family != test.family and only in (None, p.dataset)], test)
+    training = covering([p for p in every if only in (None, p.dataset)], test)
     head, encoder, readout = parse_method(task.method)
     view = None
     if encoder is not None:

@@ -58,7 +58,7 @@ def test_a_dataset_of_another_range_does_not_take_part(calibration: Calibration)
     other = _of_another_grid(calibration)
     assert covering([calibration], other) == [calibration]
     narrow = calibration.channels(np.flatnonzero(calibration.wavelengths < 1700))
-    with pytest.raises(Unavailable, match="no dataset covers this one's range"):
+    with pytest.raises(Unavailable, match="no dataset of another family covers this one's range"):
         covering([narrow], other)
 
 
