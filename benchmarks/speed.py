@@ -240,7 +240,7 @@ def one_by_one(run: Pretraining, steps: int) -> float:
             count, start = 0, time.perf_counter()
         prepared = run.training[k]
         run.model.train()
-        run.optimizer.zero_grad(set_to_none=True)
+        run.optimisation.optimizer.zero_grad(set_to_none=True)
         for name, inputs in prepared.items():
             for row in range(len(inputs.views[0])):
                 rows = torch.tensor([row])
@@ -253,7 +253,7 @@ def one_by_one(run: Pretraining, steps: int) -> float:
                 tensors = {key: value[rows, :length] for key, value in inputs.tensors.items()}
                 run.model.objectives[name](run.encoder, Inputs([alone], tensors)).backward()
                 count += 1
-        run.optimizer.step()
+        run.optimisation.optimizer.step()
     return count / (time.perf_counter() - start)
 
 
@@ -286,6 +286,10 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
 _RECIPES: dict[str, tuple[str, list[str]]] = {
     "points": ("reference", ["--objectives.baseline_consistency.weight=0"]),
     "patches": ("ablation-mae", ["--run.precision=bf16"]),
+    "patches, resampled": (
+        "ablation-mae",
+        ["--run.precision=bf16", "--data.layout=resampled", "--data.n_datasets=4", "--data.n_points=512"],
+    ),
 }
 
 
@@ -311,7 +315,13 @@ def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
             "share of preparation": round(preparation_share(fresh(name, options), batched), 4),
             "shares of a step": shares(fresh(name, options), max(2, steps // 4)),
         }
-    figures["episodes"] = {"recipe": "cpu", "spectra per second": round(spectra_per_second(fresh("cpu", []), steps), 1)}
+    rate = spectra_per_second(fresh("cpu", []), steps)
+    figures["episodes"] = {
+        "recipe": "cpu",
+        "spectra per second": round(rate, 1),
+        "episodes per second": round(rate / fresh("cpu", []).config.data.batch_size, 2),
+        "share of preparation": round(preparation_share(fresh("cpu", []), rate), 4),
+    }
     return figures
 
 
