@@ -6,6 +6,7 @@ A figure in the text is followed by its name in a comment, which no reader of th
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from functools import cache
@@ -56,6 +57,7 @@ def figures() -> dict[str, str]:
         _changed_spectra,
         _instruments,
         _novelty,
+        _speed,
     ):
         out |= part()
     return out
@@ -239,3 +241,22 @@ def _novelty() -> dict[str, str]:
     }
     out = {name: value() for name, value in named.items()}
     return out | {f"novelty.bank.{fault.replace(' ', '-')}": f"{bank.loc[fault, 'AUC']:.2f}" for fault in weak}
+
+
+def _speed() -> dict[str, str]:
+    """Return how fast pretraining is on two cores."""
+    timed = json.loads((RESULTS / "pretraining_speed.json").read_text("utf-8"))
+    out: dict[str, str] = {}
+    for name, kind in (("points", "points"), ("patches", "patches"), ("resampled", "patches, resampled")):
+        part = timed[kind]
+        out |= {
+            f"speed.{name}": f"{part['spectra per second']:.0f}",
+            f"speed.{name}.single": f"{part['spectra per second, one by one']:.0f}",
+            f"speed.{name}.peak": _share(part["share of the matmul peak"]),
+            f"speed.{name}.preparation": _share(part["share of preparation"], 1),
+        }
+    return out | {
+        "speed.cpu": f"{timed['episodes']['spectra per second']:,.0f}",
+        "speed.cpu.episodes": f"{timed['episodes']['episodes per second']:.0f}",
+        "speed.cpu.preparation": _share(timed["episodes"]["share of preparation"], 1),
+    }

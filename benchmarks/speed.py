@@ -349,7 +349,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--spectra", type=int, default=15_000, help="of the memory's measurement (%(default)s)")
     parser.add_argument("--pretraining", action="store_true", help="time pretraining, and nothing else")
     parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="with --pretraining: folder of spectra")
-    parser.add_argument("--steps", type=int, default=20, help="with --pretraining: steps that are timed (%(default)s)")
+    parser.add_argument("--steps", type=int, default=40, help="with --pretraining: steps that are timed (%(default)s)")
 
 
 def main(options: argparse.Namespace) -> int:
