@@ -57,6 +57,7 @@ def figures() -> dict[str, str]:
         _changed_spectra,
         _instruments,
         _novelty,
+        _pooled,
         _speed,
     ):
         out |= part()
@@ -241,6 +242,36 @@ def _novelty() -> dict[str, str]:
     }
     out = {name: value() for name, value in named.items()}
     return out | {f"novelty.bank.{fault.replace(' ', '-')}": f"{bank.loc[fault, 'AUC']:.2f}" for fault in weak}
+
+
+def _pooled() -> dict[str, str]:
+    """Return the errors of pooled calibrations, in deviations of the test set; medians over test sets."""
+    table = pd.read_csv(RESULTS / "pooled_sets.csv")
+    median = table.groupby("method").median(numeric_only=True)
+    out = {
+        "pooled.sets": str(table.groupby(["analyte", "dataset"]).ngroups),
+        "pooled.analytes": str(table["analyte"].nunique()),
+    }
+    columns = [
+        "rmsep_0",
+        "bias",
+        "sep",
+        "level",
+        "r",
+        *(f"rmsep_{k}{how}" for k in (5, 10, 20) for how in ("", "_added", "_alone")),
+    ]
+    for name, method in (
+        ("ridge", f"ridge{_BUNDLED}"),
+        ("pls", "snv-pls"),
+        ("pca", "pca-ridge"),
+        ("committee", f"committee{_BUNDLED}"),
+    ):
+        if method in median.index:
+            out |= {f"pooled.{name}.{column}": f"{median.loc[method, column]:.2f}" for column in columns}
+    protein = table[(table["analyte"] == "protein") & (table["method"] == f"ridge{_BUNDLED}")]
+    for column in ("rmsep_5_added", "rmsep_5_alone"):
+        out[f"pooled.protein.{column}"] = f"{protein[column].median():.2f}"
+    return out
 
 
 def _speed() -> dict[str, str]:
