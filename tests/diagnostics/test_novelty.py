@@ -143,7 +143,7 @@ def test_the_embedder_says_so() -> None:
             embedder.transform(X[:5])
             plain.transform(mixed)
     assert not hasattr(plain, "score_samples")
-    with pytest.raises(ValueError, match="nothing is known of outliers"):
+    with pytest.raises(ValueError, match="no outlier limits are fitted"):
         plain.set_params(on_outlier="warn").transform(X)
     assert not hasattr(embedder.set_params(on_outlier="ignore").fit(X), "novelty_")
     with pytest.raises(ValueError, match="on_outlier='shout' is not known"):
