@@ -165,7 +165,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         """Return the standard deviation of the weighted mean of the members, (n_samples,)."""
         weights = np.array(list(self.weights_.values()))
         mean = weights @ means
-        # Sum of the Gaussian processes' variance (the left-out error if there are none) and the variance between members.
+        # Variance of the Gaussian processes (left-out error if there are none) plus the variance between members.
         between = weights @ np.square(means - mean)
         is_process = np.asarray(np.isfinite(variances.sum(axis=1)))
         if not is_process.any():

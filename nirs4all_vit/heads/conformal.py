@@ -169,8 +169,8 @@ def conformal_quantile(residuals: NDArray[np.float64], n_samples: int, coverage:
     float
         Infinity if there are too few samples.
     """
-    # Position (n + 1) * coverage among n sorted residuals, interpolated: rounding up would exceed the coverage asked for
-    # by half a sample.
+    # Position (n + 1) * coverage among n sorted residuals, interpolated: rounding up would exceed the requested
+    # coverage by half a sample.
     share = coverage * (n_samples + 1) / n_samples
     return float(np.quantile(residuals, share, method="interpolated_inverted_cdf")) if share <= 1 else np.inf
 

@@ -13,7 +13,7 @@ from .columns import BlockScaler
 from .ridge import group_members, left_out_error
 from .targetwise import WeightedTargetwise, relative_weights
 
-#: From a nearly linear kernel to a width of a tenth; the mean squared distance is 2 at unit spread.
+#: Kernel coefficients. The mean squared distance is 2 at unit spread, so the smallest is nearly linear.
 _GAMMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _ALPHAS = tuple(np.logspace(-6, 1, 15).tolist())
 
