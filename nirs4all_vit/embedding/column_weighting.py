@@ -59,8 +59,8 @@ class ColumnWeighting:
         - Columns of high uniqueness lose weight. Uniqueness is the share of a column's variance that the other columns
           do not explain, as in factor analysis. It is estimated by a leave-one-out ridge on the whole embedding.
 
-        With fewer than ten spectra columns are only divided by the root of their standard deviation. The summed variance
-        is preserved (approximately beyond 300 spectra), so that suitable ridge penalties stay the same.
+        With fewer than ten spectra columns are only divided by the root of their standard deviation. The summed
+        variance is preserved (approximately beyond 300 spectra), so that suitable ridge penalties stay the same.
 
         Parameters
         ----------

@@ -54,8 +54,8 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
     References
     ----------
-    Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). Predictive inference with the jackknife+. Annals of
-    Statistics 49, 486-507.
+    Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). Predictive inference with the jackknife+.
+    Annals of Statistics 49, 486-507.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}

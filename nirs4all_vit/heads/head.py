@@ -114,8 +114,8 @@ class TunedHead(GridSearchCV):
             if counts.min() < 2:
                 rare = str(classes[counts.argmin()])
                 raise ValueError(
-                    f"class {rare!r} has one sample: a head that searches its parameters needs two of each; drop it, or "
-                    f"give make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
+                    f"class {rare!r} has one sample: a head that searches its parameters needs two of each; drop it, "
+                    f"or give make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
                 )
             return StratifiedKFold(min(n_folds, counts.min()), shuffle=True, random_state=0)
         return shuffled_folds(n_folds, n_samples, groups)

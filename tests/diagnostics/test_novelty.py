@@ -81,7 +81,7 @@ def test_replicates_are_left_out_together() -> None:
     twice = np.repeat(X[:40], 3, axis=0) + 1e-5 * np.random.default_rng(0).normal(size=(120, 200))
     alone, together = detector().fit(twice), detector().fit(twice, groups=np.repeat(np.arange(40), 3))
     assert together.q_limit_ > 1.1 * alone.q_limit_
-    with pytest.raises(ValueError, match="n_samples=4: 10 are the fewest"):
+    with pytest.raises(ValueError, match="n_samples=4: at least 10 samples are needed"):
         detector().fit(twice, groups=np.arange(120) % 4)
 
 
