@@ -171,7 +171,7 @@ def test_bank_scores_are_the_same_before_and_after_a_fit_row_by_row_and_on_any_g
 
 
 def test_a_checkpoint_without_a_bank_says_so() -> None:
-    with pytest.raises(CheckpointError, match="says nothing of its bank"):
+    with pytest.raises(CheckpointError, match="holds no statistics of its bank"):
         detector(checkpoint=FOLDER / "format-1.safetensors").bank_scores(X)
 
 
