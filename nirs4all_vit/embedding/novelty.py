@@ -142,8 +142,8 @@ def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
     if not len(strange):
         return
     message = (
-        f"{len(strange)} of {len(scores)} spectra are unlike those of the calibration set, first row {strange[0]}; check "
-        "them before using their predictions. score_samples() gives their scores, SpectralNovelty their T2 and Q."
+        f"{len(strange)} of {len(scores)} spectra are unlike those of the calibration set, first row {strange[0]}; "
+        "check them before using their predictions. score_samples() gives their scores, SpectralNovelty their T2 and Q."
     )
     if on_outlier == "raise":
         raise SpectralInputError(message)

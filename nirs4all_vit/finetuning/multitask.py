@@ -97,7 +97,7 @@ def _outputs(column: pd.Series) -> NDArray[np.float32]:
 
 
 def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
-    """Fine-tune an encoder on all labelled datasets of a bank, sampled uniformly.
+    """Fine-tune an encoder on all labelled datasets of a bank, with equal probability per dataset.
 
     Each step draws a dataset, one of its targets and some samples, fits a ridge on one part of them in closed form and
     predicts the others. Every step therefore has its own head for the target. Classes are columns of zeros and ones.
