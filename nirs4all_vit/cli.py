@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | check | export | pretrain | finetune | precompute-asls | info``."""
+"""Command line ``nirs4all-vit embed | check | export | pretrain | finetune | precompute-asls | info``."""
 
 from __future__ import annotations
 

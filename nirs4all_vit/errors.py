@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 
 class SpectralInputError(ValueError):
-    """Spectra that cannot be embedded: wrong shape, infinities, fill values, too many missing points, no rows.
+    """Invalid spectra: wrong shape, infinities, fill values, too many missing points, or no rows.
 
     Attributes
     ----------

@@ -52,7 +52,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> tuple[Path, int | None]:
-    """Return a new file beside `path` and a descriptor that holds its lock, which protects it from `sweep`."""
+    """Return a new file beside `path` and a descriptor whose lock protects the file from `sweep`."""
     while True:
         held, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_TEMPORARY}", suffix=path.suffix)
         if sys.platform == "win32":  # open files cannot be replaced, and `sweep` does nothing

@@ -1,4 +1,4 @@
-"""Fit helpers: a failed fit leaves the estimator unchanged, and parameter changes after a fit are detected."""
+"""Fit helpers that undo failed fits and detect parameter changes after a fit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inference with a frozen encoder in chunks of fixed size, with cached grids and no global state changed."""
+"""Inference with a frozen encoder in chunks of fixed size, without changing global state."""
 
 from __future__ import annotations
 

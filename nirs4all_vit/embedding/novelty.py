@@ -1,4 +1,4 @@
-"""Hotelling's T2 and Q residuals of embedded spectra and of signal statistics that the embedding ignores."""
+"""Hotelling's T2 and Q residuals of embedded spectra and of signal statistics."""
 
 from __future__ import annotations
 
@@ -151,9 +151,9 @@ def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
 
 
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
-    """Return local contrast (``compact`` for point-based encoders) and six signal statistics, (n, n_columns + 6).
+    """Return local contrast and six signal statistics of spectra, (n, n_columns + 6).
 
-    The encoder normalises each spectrum and averages neighbouring points. The signal statistics detect differences in
+    Point-based encoders give ``compact`` instead of local contrast. The encoder normalises each spectrum and averages neighbouring points. The signal statistics detect differences in
     level and size, such as other units or modes, and single faulty channels.
     """
     readout = checkpoint.encoder.readouts()[0]

@@ -1,4 +1,4 @@
-"""Building blocks of fine-tuning: episodes of a calibration set, skorch module, layer-wise learning rates."""
+"""Building blocks of fine-tuning: episodes, skorch module and layer-wise learning rates."""
 
 from __future__ import annotations
 

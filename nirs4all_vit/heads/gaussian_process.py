@@ -158,7 +158,10 @@ def _negative_log_likelihood(
     target: NDArray[np.float64],
     variances: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the negative log marginal likelihood and its gradient; kernels are (n_views, n * n), distances halved."""
+    """Return the negative log marginal likelihood and its gradient.
+
+    `linear` and `distances` are (n_views, n * n); distances are halved.
+    """
     n, v = len(target), len(linear)
     weights, noise = np.exp(theta[: 2 * v]), np.exp(theta[-1])
     scaled = distances * np.exp(-2.0 * theta[2 * v : 3 * v])[:, np.newaxis]

@@ -19,9 +19,9 @@ _ALPHAS = tuple(np.logspace(-6, 1, 15).tolist())
 
 
 class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
-    """Kernel ridge with an RBF kernel; width and penalty by leave-one-out, or leave-one-group-out with ``groups``.
+    """Kernel ridge with an RBF kernel whose width and penalty are chosen by leave-one-out.
 
-    Columns are centred and brought to unit spread as a whole (`BlockScaler`), targets are centred.
+    With ``groups`` the choice is by leave-one-group-out. Columns are centred and brought to unit spread as a whole (`BlockScaler`), targets are centred.
 
     Parameters
     ----------

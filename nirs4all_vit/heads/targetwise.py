@@ -17,9 +17,9 @@ from ..progress import tracked
 
 
 class Targetwise:
-    """Mixin for single-target regressors: several targets are fitted separately, each on its measured samples.
+    """Mixin that lets single-target regressors take several targets.
 
-    `y` of shape (n_samples, 1) is one target. With several targets, NaN marks a value that was not measured. Subclasses
+    Targets are fitted separately, each on its measured samples. `y` of shape (n_samples, 1) is one target. With several targets, NaN marks a value that was not measured. Subclasses
     define `_fit_target` and `_predict_target` for one target.
 
     Attributes

@@ -113,7 +113,7 @@ def _numeric_feature_axis(
 
 
 def _framed_headers(dataset: Any, source_index: int) -> np.ndarray | None:
-    """Return the axis (nm) of headers that are wavelengths with text; None for plain numbers and other text."""
+    """Return the axis (nm) of headers such as ``"spc.1100"``; None for plain numbers and other text."""
     try:
         headers = [str(header) for header in dataset.headers(source_index) or ()]
         parsed = parse_axis_labels(headers)
@@ -126,9 +126,10 @@ def _framed_headers(dataset: Any, source_index: int) -> np.ndarray | None:
 
 
 def tolerate_missing_axis(module: ModuleType) -> None:
-    """Let the default engine fit SpectralEmbedder without a usable axis and after steps that crop or resample.
+    """Let the default engine fit SpectralEmbedder on datasets without a usable axis.
 
-    nirs4all rejects wavelength-aware operators in these cases; SpectralEmbedder assumes an even grid with a warning.
+    This includes steps that crop or resample before it. nirs4all rejects wavelength-aware operators in these cases;
+    SpectralEmbedder has a fallback and warns.
     """
     for name, wrapper in (
         ("_coordinate_chain", _coordinate_chain),
