@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     embed = commands.add_parser(
-        "embed", help="embed a file of spectra, instrument files or a folder of files; can be resumed"
+        "embed", help="embed a file of any size, instrument files or a folder of files; can be resumed"
     )
     embed.add_argument(
         "file",

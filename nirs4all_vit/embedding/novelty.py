@@ -153,8 +153,9 @@ def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
     """Return local contrast and six signal statistics of spectra, (n, n_columns + 6).
 
-    Point-based encoders give ``compact`` instead of local contrast. The encoder normalises each spectrum and averages neighbouring points. The signal statistics detect differences in
-    level and size, such as other units or modes, and single faulty channels.
+    Point-based encoders give ``compact`` instead of local contrast. The encoder normalises each spectrum and averages
+    neighbouring points. The signal statistics detect differences in level and size, such as other units or modes, and
+    single faulty channels.
     """
     readout = checkpoint.encoder.readouts()[0]
     # Metadata are omitted: only the spectra are compared.

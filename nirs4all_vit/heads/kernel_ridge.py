@@ -21,7 +21,8 @@ _ALPHAS = tuple(np.logspace(-6, 1, 15).tolist())
 class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
     """Kernel ridge with an RBF kernel whose width and penalty are chosen by leave-one-out.
 
-    With ``groups`` the choice is by leave-one-group-out. Columns are centred and brought to unit spread as a whole (`BlockScaler`), targets are centred.
+    With ``groups`` the choice is by leave-one-group-out. Columns are centred and brought to unit spread as a whole
+    (`BlockScaler`), targets are centred.
 
     Parameters
     ----------

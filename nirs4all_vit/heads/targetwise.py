@@ -19,8 +19,9 @@ from ..progress import tracked
 class Targetwise:
     """Mixin that lets single-target regressors take several targets.
 
-    Targets are fitted separately, each on its measured samples. `y` of shape (n_samples, 1) is one target. With several targets, NaN marks a value that was not measured. Subclasses
-    define `_fit_target` and `_predict_target` for one target.
+    Targets are fitted separately, each on its measured samples. `y` of shape (n_samples, 1) is one target. With several
+    targets, NaN marks a value that was not measured. Subclasses define `_fit_target` and `_predict_target` for one
+    target.
 
     Attributes
     ----------
