@@ -1,4 +1,4 @@
-"""Command line: ``nirs4all-vit embed | check | export | pretrain | finetune | precompute-asls | info``."""
+"""Command line ``nirs4all-vit embed | check | export | pretrain | finetune | precompute-asls | info``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from .version import __version__
 if TYPE_CHECKING:
     from .embedder import SpectralEmbedder
 
-#: What an interrupted command leaves.
+#: Messages after an interruption, by command.
 _RESUMES = {
-    "embed": "; the same command goes on.",
-    "precompute-asls": "; the same command goes on.",
-    "pretrain": "; with --run.resume auto the same command goes on.",
+    "embed": "; the same command resumes it.",
+    "precompute-asls": "; the same command resumes it.",
+    "pretrain": "; the same command with --run.resume auto resumes it.",
 }
 
 
@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _hyphens(arguments: Sequence[str]) -> list[str]:
-    """Take --x-bank and --x_bank alike, where underscores are the names of Python's and where not."""
+    """Accept hyphens and underscores in option names alike, such as --x-bank and --x_bank."""
     command, *rest = [*arguments] or [""]
     names = command in ("pretrain", "finetune")
     out = [command] if arguments else []
@@ -55,7 +55,7 @@ def _hyphens(arguments: Sequence[str]) -> list[str]:
 
 
 def _run(arguments: list[str]) -> int:
-    if arguments[:1] == ["pretrain"]:  # its options are those of a recipe
+    if arguments[:1] == ["pretrain"]:  # the options are the settings of a recipe
         from .pretraining.__main__ import main as pretrain
 
         return pretrain(arguments[1:])
@@ -79,43 +79,44 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     embed = commands.add_parser(
-        "embed", help="embed a file of spectra of any size, instrument files, or a folder of files; resumes"
+        "embed", help="embed a file of any size, instrument files or a folder of files; can be resumed"
     )
     embed.add_argument(
         "file",
         type=Path,
-        help="CSV, Parquet or .xlsx (header: the axis; a row per spectrum), .npy, or a folder of such files; an instrument file (OPUS, "
-        "SPC, SPA, JCAMP-DX, ASD, SED, SIG, ENVI, ...), or a folder of them, embedded into one file",
+        help="CSV, Parquet or .xlsx (axis in the header, one row per spectrum), .npy, or a folder of such files; or "
+        "an instrument file (OPUS, SPC, SPA, JCAMP-DX, ASD, SED, SIG, ENVI, ...) or a folder of them, embedded into "
+        "one file",
     )
     embed.add_argument("-o", "--output", type=Path, required=True, help="target: .npy, .parquet or .csv; or a folder")
     embed.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
-    embed.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text")
+    embed.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text file")
     embed.add_argument(
-        "--drop", action="append", default=[], metavar="COLUMN", help="pass over a column of ids or targets; repeatable"
+        "--drop", action="append", default=[], metavar="COLUMN", help="ignore a column of ids or targets; repeatable"
     )
     embed.add_argument(
         "--calibration",
         type=Path,
         metavar="FILE",
-        help="calibration spectra: embed on their axis, columns weighted by them",
+        help="calibration spectra that define the axis and the column weights",
     )
     embed.add_argument(
         "--second-instrument",
         type=Path,
         metavar="FILE",
-        help="with --calibration: spectra of the instrument of FILE, without reference values, to adapt to",
+        help="with --calibration: spectra of a second instrument to adapt to, without reference values",
     )
     embed.add_argument("--readout", choices=READOUTS, default=DEFAULT_READOUT)
     embed.add_argument("--checkpoint", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
-    folder = embed.add_argument_group("of a folder")
+    folder = embed.add_argument_group("options for a folder")
     folder.add_argument("--format", choices=[s[1:] for s in TARGET_SUFFIXES], default="npy", help="default: npy")
-    folder.add_argument("--jobs", type=int, default=1, metavar="N", help="files at a time (default: 1; -1: all cores)")
-    folder.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster that takes the files")
+    folder.add_argument("--jobs", type=int, default=1, metavar="N", help="parallel files (default: 1; -1: all cores)")
+    folder.add_argument("--scheduler", metavar="ADDRESS", help="dask scheduler whose workers embed the files")
     embed.set_defaults(run=_embed)
 
-    check = commands.add_parser("check", help="find what is wrong or odd in tables of spectra and reference values")
-    check.add_argument("file", type=Path, help="spectra: CSV or Parquet (header: the axis; a row per spectrum)")
-    check.add_argument("targets", type=Path, nargs="?", help="reference values: CSV (a column per target)")
+    check = commands.add_parser("check", help="check tables of spectra and reference values for errors and anomalies")
+    check.add_argument("file", type=Path, help="spectra: CSV or Parquet (axis in the header, one row per spectrum)")
+    check.add_argument("targets", type=Path, nargs="?", help="reference values: CSV (one column per target)")
     check.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
     check.add_argument("--id", dest="ids", metavar="COLUMN", help="column of ids (default: by its name and values)")
     check.add_argument(
@@ -123,13 +124,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="pass over a column that is no wavelength; repeatable",
+        help="ignore a column that is not a wavelength; repeatable",
     )
     check.set_defaults(run=_check)
 
     add_commands(commands)
 
-    export = commands.add_parser("export", help="write the encoder as an ONNX graph, for machines without torch")
+    export = commands.add_parser("export", help="export the encoder as an ONNX graph, for machines without torch")
     export.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .onnx")
     export.add_argument("--format", choices=["onnx"], default="onnx", help="default: onnx")
     export.add_argument("--readout", choices=READOUTS, default=DEFAULT_READOUT)
@@ -141,33 +142,33 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     commands.add_parser(
-        "finetune", help="tune an encoder on labelled datasets: --x_bank DIR --y_bank DIR --out DIR (--help)"
+        "finetune", help="fine-tune an encoder on labelled datasets: --x_bank DIR --y_bank DIR --out DIR (--help)"
     )
 
-    asls = commands.add_parser("precompute-asls", help="compute the AsLS baselines of a bank, once")
+    asls = commands.add_parser("precompute-asls", help="precompute the AsLS baselines of a bank")
     asls.add_argument("--x-bank", type=Path, required=True, metavar="DIR", help="folder of the spectra")
     asls.add_argument("--cache", type=Path, required=True, metavar="DIR", help="folder of the baselines")
     asls.add_argument("--jobs", type=int, default=1, metavar="N", help="processes (default: 1; -1 for all cores)")
     asls.add_argument("--lam", type=float, default=1e6, help="smoothness (default: 1e6)")
     asls.add_argument("--p", type=float, default=0.01, help="asymmetry, between 0 and 1 (default: 0.01)")
-    asls.add_argument("--skip-errors", action="store_true", help="go on without datasets that cannot be read")
+    asls.add_argument("--skip-errors", action="store_true", help="skip datasets that cannot be read")
     asls.set_defaults(run=_precompute_asls)
 
     info = commands.add_parser("info", help="describe a checkpoint, or the datasets of a bank")
     info.add_argument("checkpoint", nargs="?", default=DEFAULT_CHECKPOINT, help="bundled name or .safetensors file")
-    info.add_argument("--x-bank", type=Path, metavar="DIR", help="print a line per dataset of this folder instead")
+    info.add_argument("--x-bank", type=Path, metavar="DIR", help="list the datasets of this folder instead")
     info.set_defaults(run=_info)
     return parser
 
 
 def _calibrated(options: argparse.Namespace) -> SpectralEmbedder:
-    """Return an embedder fitted on one file, adapted to another."""
+    """Return an embedder fitted on the calibration file and adapted to the second instrument, if given."""
     from .embedder import SpectralEmbedder
     from .spectra.instruments import is_instrument_path
     from .spectra.sources import open_source
 
     if options.calibration is None:
-        raise SpectralInputError("--second-instrument needs --calibration FILE: what it is to be brought to.")
+        raise SpectralInputError("--second-instrument needs --calibration FILE, the calibration to adapt to.")
     if options.file.is_dir() and not is_instrument_path(options.file):
         raise SpectralInputError("--calibration goes with a file, not with a folder.")
     embedder = SpectralEmbedder(options.checkpoint, readout=options.readout, axis_unit="nm")
@@ -246,7 +247,7 @@ def _bank_info(folder: Path) -> int:
     from .pretraining.data import load_x_bank
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\d+ of \d+ datasets were left out")  # the last lines say the same
+        warnings.filterwarnings("ignore", message=r"\d+ of \d+ datasets were left out")  # listed below
         bank = load_x_bank(folder, on_error="skip", progress=sys.stderr.isatty())
     print(f"{'dataset':<36}{'family':<30}{'spectra':>8}{'points':>7}  {'range (nm)':<12}{'mode':<14}instrument")
     for dataset in bank:

@@ -1,4 +1,4 @@
-"""SpectralEmbedder: scikit-learn on one side, the encoder on the other."""
+"""`SpectralEmbedder`, the scikit-learn transformer around the pretrained encoder."""
 
 from __future__ import annotations
 
@@ -37,107 +37,107 @@ if TYPE_CHECKING:
 class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Embed near-infrared spectra with a pretrained encoder.
 
-    Any length, any wavelength grid, any instrument: each spectrum becomes one row of fixed width on
-    which a linear model can be calibrated. Works in scikit-learn pipelines and, as it is, in
-    ``nirs4all.run``.
+    Each spectrum becomes one row of fixed width, on which a linear model can be calibrated. Spectra may have
+    any length and wavelength grid and come from any instrument. The class works in scikit-learn pipelines and,
+    unchanged, in ``nirs4all.run``.
 
     Parameters
     ----------
     checkpoint : str or path, default="nirs-base-v2"
         Name of a bundled checkpoint or path of a ``.safetensors`` file.
     readout : {"contrast", "compact", "mean", "cls"}, default="contrast"
-        What is read out of the encoder: the patches of the spectrum at four scales, each relative to its own contrast (6,832 columns
-        with the bundled checkpoint); a linear code of these patches (512; for heads that want few columns, maps and search); the mean
-        of the Perceiver's latents or its CLS latent (96 each). An encoder of points has no ``"contrast"``.
+        Output of the encoder. ``"contrast"`` holds the patches of the spectrum at four scales, each relative to its
+        own contrast (6,832 columns with the bundled checkpoint). ``"compact"`` is a linear code of these patches
+        (512 columns; for heads that need few columns, maps and search). ``"mean"`` is the mean of the Perceiver's
+        latents and ``"cls"`` its CLS latent (96 each). Point-based encoders have no ``"contrast"``.
     adapt : bool, default=True
-        Weigh the columns by the spectra seen in `fit`: what varies little in this material counts for more, what no other
-        column confirms for less, and none goes further than six deviations from its mean. With fewer than ten spectra
-        only the former. No labels are looked at. With False, vectors of different fits can be compared.
+        Weight the columns using the spectra of `fit`, without labels. Columns of low variance gain weight, columns of
+        high uniqueness lose weight, and columns are clipped at 6 standard deviations from their mean. With fewer than
+        ten spectra only the variance is used. Set to False to compare embeddings across fits.
     robust : bool, default=False
-        Take weight from the directions that baseline drift, scatter and wavelengths off by a nanometre move the embedding in, found by
-        disturbing up to 40 of the spectra seen in `fit` (generalised least squares weighting [3]_). For use on other instruments
-        or over years; where nothing is disturbed the error is the same in the mean, for single materials up to 30 % more. No labels are
-        looked at.
+        Down-weight directions sensitive to baseline drift, scatter and 1 nm wavelength shift, estimated by disturbing
+        up to 40 spectra of `fit` without labels (generalised least squares weighting [3]_). For other instruments or
+        long periods. On undisturbed spectra the mean error is unchanged, but rises by up to 30 % for single materials.
     align : bool, default=True
-        Put spectra on other axes on that of `fit`: interpolated, or averaged where they are finer, and what they lack filled in
-        from what the calibration spectra know (the conditional mean of a low-rank Gaussian model of them). With False each
-        spectrum is embedded on its own range, and the columns of spectra of other ranges mean other wavelengths.
+        Resample spectra to the axis of `fit` by interpolation, or by averaging where they are finer. Missing points
+        are filled in by the conditional mean of a low-rank Gaussian model of the calibration spectra. With False each
+        spectrum is embedded on its own range, and columns refer to other wavelengths if the ranges differ.
     max_filled : float, default=0.5
-        Share of the fitted axis, beyond the ends of a spectrum and in its gaps, that may be filled in. From 0.02 on there is a warning.
+        Largest share of the fitted axis that may be filled in, ends and gaps together. Warns from 0.02 on.
     append_spectra : bool, default=False
-        Append the spectra, on the axis of `fit`, behind the columns of the embedding, for heads that read both
-        (``make_head("committee")``).
+        Append the spectra, on the axis of `fit`, to the embedding, for heads that read both (``"committee"``).
     wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axis of the spectra, in the unit that `axis_unit` names, in the order of the columns.
+        Axis of the spectra, in the unit of `axis_unit` and in the order of the columns.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
-        Unit of every axis given to this object; ``"auto"`` tells them apart by range.
+        Unit of every axis given to this object; ``"auto"`` infers it from the range.
     batch_size : int, default=32
-        Spectra per pass through the encoder, rounded up to a multiple of 8; a matter of speed and
-        memory only. 32 stays in a processor's cache; a GPU wants more, such as 256.
+        Batch size, rounded up to a multiple of 8; affects speed and memory, not results. 32 fits a processor's
+        cache; use more on a GPU, such as 256.
     device : str, default="auto"
-        Torch device: ``"auto"`` is a GPU where there is one, else ``"cpu"``.
+        Torch device; ``"auto"`` uses a GPU if there is one, else ``"cpu"``.
     cache : bool or path, default=False
-        Keep embeddings, row by row, so that folds, refits and other heads on the same spectra do not encode
-        them again: True in the memory of this process (512 MB, shared by all embedders), a folder for several
-        processes and sessions (2 GB; the oldest go first). What weights, read-out or grid change is never mixed up.
+        Cache embeddings by row: each spectrum is encoded once across folds, refits and heads. True uses the memory
+        of this process (512 MB, shared by all embedders). A folder serves several processes and sessions (2 GB; the
+        oldest entries are removed first). Cache keys include weights, read-out and wavelength grid.
     on_outlier : {"ignore", "warn", "raise"}, default="ignore"
-        What `transform` does where spectra are unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`, at a
-        confidence of 0.99, which takes some 200 calibration spectra to be reached; with replicates fit one yourself, it takes `groups`).
-        `fit` wants ten spectra then, and takes longer.
+        Action of `transform` on spectra unlike those of `fit`, by Hotelling's T2 or Q residuals (`novelty_`). The
+        confidence is 0.99 and needs about 200 calibration spectra. With replicates fit a `SpectralNovelty` with
+        `groups` instead. `fit` then needs ten spectra and takes longer.
     metadata : mapping of str to scalar, default=None
-        Values of the encoder's metadata fields that hold for all spectra, such as ``{"instrument_type": "portable"}``. Never required: fields
-        without a value are missing. For encoders pretrained with metadata, and read-outs of the latents (``"mean"``, ``"cls"``).
+        Metadata of all spectra, such as ``{"instrument_type": "portable"}``. Optional; fields without a value count
+        as missing. For encoders pretrained with metadata and read-outs of the latents (``"mean"``, ``"cls"``).
 
     Attributes
     ----------
     novelty_ : NoveltyLimits
-        Unless `on_outlier` is ``"ignore"``.
+        Outlier limits, unless `on_outlier` is ``"ignore"``.
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
         Grid seen in `fit`, in nm, in the order of the columns; None if every spectrum had its own.
     alignment_ : Alignment
-        Unless `align` is False: the fitted axis, ascending, without wavelengths that most spectra lack (`wavelengths`), and the model
-        that fills in missing points.
+        Unless `align` is False: the fitted axis (`wavelengths`, ascending, without wavelengths that most spectra
+        lack) and the model that fills in missing points.
     signal_ : SignalKind, or None
-        Level, size, sign and shape of the calibration spectra, which `transform` compares; None of fewer than five spectra.
+        Level, size, sign and shape of the calibration spectra, checked by `transform`; None below five spectra.
     checkpoint_name_ : str
         Name and version of the weights.
     checkpoint_sha256_ : str
         Hash of the weight file; `transform` refuses other weights.
     column_weighting_ : ColumnWeighting
-        Factor of each column (`scale`) and the bounds that it keeps within (`lower`, `upper`); ones, None and None with ``adapt=False``.
+        Factor (`scale`) and bounds (`lower`, `upper`) of each column; ones, None and None with ``adapt=False``.
     glsw_ : GLSW
-        With `robust`: directions that lose weight (`directions`), the share of their length that is taken (`loss`), and the `gain` of what is left.
+        With `robust`: down-weighted directions (`directions`), the share of their length removed (`loss`) and the
+        factor applied to the rest (`gain`).
     calibration_space_ : CalibrationSpace
-        Mean and principal components of the embeddings of `fit`, which `adapt_to` compares with.
+        Mean and principal components of the embeddings of `fit`, the reference of `adapt_to`.
     instrument_shift_ : InstrumentShift, or None
-        What `adapt_to` takes from embeddings of a second instrument.
+        Shift that `adapt_to` removes from embeddings of a second instrument.
     n_features_in_ : int
         Points per spectrum seen in `fit`, unless every spectrum had its own grid.
     feature_names_in_ : ndarray of str
-        Column names seen in `fit`, where there were any.
+        Column names seen in `fit`, if there were any.
 
     Notes
     -----
-    `fit` trains nothing: it checks the axis, notes the weights and, with `adapt` and `robust`, how columns vary and how
-    they follow disturbances. From then on row i of the output depends on spectrum i alone.
+    `fit` trains no weights. It checks the axis and records the checkpoint; `adapt` and `robust` also estimate column
+    statistics and sensitivity to disturbances. After `fit`, row i of the output depends on spectrum i alone.
 
-    Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's,
-    numeric column names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in `fit`. Where nobody knows
-    them, a ``UserWarning`` says so and an even grid from 1,000 to 2,500 nm is assumed.
+    Wavelengths are resolved in this order: the argument of `fit` or `transform`, the constructor's, numeric column
+    names of a data frame (``"1100"``, ``"1100nm"``, ``"9090 cm-1"``), the grid seen in `fit`. If none is available, an
+    even grid from 1,000 to 2,500 nm is assumed with a ``UserWarning``.
 
-    A pickle holds the parameters, the grid, and the name and hash of the checkpoint; it never holds
-    weights. One made with ``checkpoint=PATH`` needs that file where it is loaded.
+    A pickle holds the parameters, the grid, and the name and hash of the checkpoint, but no weights. With
+    ``checkpoint=PATH`` the file must exist on the machine that loads the pickle.
 
-    With ``n_jobs > 1`` each worker process loads its own copy of the encoder (some 3 MB).
+    With ``n_jobs > 1`` each worker process loads its own copy of the encoder (about 3 MB).
 
-    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum; it and its pretraining, ridge regressions solved in
-    closed form [2]_, are described in ``nirs4all_vit/weights/MODEL_CARD.md``.
+    The encoder is a Perceiver [1]_ whose tokens are patches of the spectrum. It is pretrained with ridge regressions
+    solved in closed form [2]_; ``nirs4all_vit/weights/MODEL_CARD.md`` describes both.
 
     References
     ----------
     .. [1] Jaegle, A. et al. (2021). Perceiver: General Perception with Iterative Attention. ICML.
     .. [2] Bertinetto, L. et al. (2019). Meta-learning with differentiable closed-form solvers. ICLR.
-    .. [3] Martens, H. et al. (2003). Pre-whitening of data by covariance-weighted pre-processing. Journal of Chemometrics 17.
+    .. [3] Martens, H. et al. (2003). Pre-whitening of data by covariance-weighted pre-processing. J. Chemometrics 17.
 
     Examples
     --------
@@ -150,10 +150,10 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
     """
 
     instrument_shift_: InstrumentShift | None
-    #: Pickles of earlier versions have none.
+    #: Default for pickles of earlier versions, which lack the attribute.
     metadata: Mapping[str, Any] | None = None
 
-    # Metadata routing: requested by both methods, or scikit-learn finds them in conflict in a pipeline.
+    # Metadata routing: both methods must request it; scikit-learn reports a conflict in a pipeline otherwise.
     __metadata_request__fit: ClassVar = {"wavelengths": True, "metadata": True}
     __metadata_request__transform: ClassVar = {"wavelengths": True, "metadata": True}
 
@@ -192,42 +192,43 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
     @classmethod
     def from_run(cls, folder: str | os.PathLike[str], **parameters: Any) -> SpectralEmbedder:
-        """Return an embedder on the product of a pretraining run.
+        """Return an embedder that uses the checkpoint of a pretraining run.
 
         Parameters
         ----------
         folder : path
-            ``run.out`` of the run: its best checkpoint by validation loss, or its last one.
-        **parameters : of the embedder
+            ``run.out`` of the run. The best checkpoint by validation loss is used, or the last one if there is none.
+        **parameters
+            Parameters of the embedder.
 
         Raises
         ------
         CheckpointError
-            The folder holds no checkpoint.
+            The folder contains no checkpoint.
         """
         for name in ("best.safetensors", "last.safetensors"):
             if (Path(folder) / name).is_file():
                 return cls(str(Path(folder) / name), **parameters)
         raise CheckpointError(
-            f"{folder} holds no best.safetensors or last.safetensors; give the folder of a pretraining run."
+            f"{folder} contains no best.safetensors or last.safetensors; give the folder of a pretraining run."
         )
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None, metadata: Any = None) -> SpectralEmbedder:  # noqa: ARG002
-        """Check the spectra's axis and the checkpoint, and look at how much each column varies.
+        """Check the axis and the checkpoint, and estimate the column weights from the spectra.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
             Spectra; a list may hold spectra of unequal length, each with its own wavelengths. NaN is a missing point.
         y : ignored
-            Present by convention.
+            Accepted for compatibility with scikit-learn.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
             Axis of the spectra, or one axis per spectrum.
         metadata : mapping of str to scalar or array-like of shape (n_samples,), or data frame of n_samples rows
-            Metadata of these spectra; a field replaces the same field of the constructor. None and NaN are missing values, unknown
-            categories count as missing. `transform` does not remember them. ``spectral_start``, ``spectral_stop`` and ``spectral_step``
-            are taken from the wavelengths.
+            Metadata of these spectra; fields given here replace those of the constructor. None, NaN and unknown
+            categories count as missing. `transform` does not reuse these values. ``spectral_start``,
+            ``spectral_stop`` and ``spectral_step`` are taken from the wavelengths.
 
         Returns
         -------
@@ -237,18 +238,19 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Raises
         ------
         SpectralInputError
-            Infinity or fill values, more than half of a spectrum missing, not 2-D, no rows.
+            The spectra contain infinity or fill values, lack over half of their points, are not 2-D or have no rows.
         SpectralAxisError
-            Wavelengths of the wrong number, duplicated, not positive, out of range; column names that contradict them.
+            The number of wavelengths is wrong, they are duplicated, not positive or out of range, or column names
+            contradict them.
         CheckpointError
-            Weights that are missing, damaged or of a newer format.
+            The weights are missing, damaged or of a newer format.
         ValueError
-            Metadata of the wrong number, fields that the encoder does not know, or a read-out that does not depend on metadata.
+            The metadata has the wrong length or unknown fields, or the read-out does not depend on metadata.
 
         Warns
         -----
         UserWarning
-            Spectra that hold no signal, by row: nothing that is fitted depends on them. Categories that the encoder does not know.
+            Spectra without signal, named by row (the fit ignores them), or unknown metadata categories.
         """
         self.fit_transform(X, wavelengths=wavelengths, metadata=metadata)
         return self
@@ -259,8 +261,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Parameters
         ----------
         X : array-like of shape (n_samples, n_wavelengths), data frame, or list of 1-D arrays
-            Spectra, on the grid seen in `fit` or on any other whose wavelengths are given here or in
-            the column names. NaN is a missing point.
+            Spectra, on the grid of `fit` or on another one given here or in column names. NaN is a missing point.
         wavelengths : array-like of shape (n_wavelengths,) or (n_samples, n_wavelengths), or list of arrays
             Axis of these spectra, or one axis per spectrum.
         metadata : mapping of str to scalar or array-like of shape (n_samples,), or data frame of n_samples rows
@@ -274,7 +275,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Raises
         ------
         SpectralInputError, SpectralAxisError, CheckpointError, ValueError
-            As in `fit`; another `readout`, `robust`, `align` or `append_spectra` than there.
+            As in `fit`; also if `readout`, `robust`, `align` or `append_spectra` has changed since.
         """
         require_fitted(self)
         blocks = self._with_metadata(self.resolve(X, wavelengths), metadata)
@@ -286,17 +287,17 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
     @all_or_nothing
     def adapt_to(self, X: Any, *, wavelengths: Any = None, metadata: Any = None) -> SpectralEmbedder:
-        """Bring what `transform` gives from now on from a second instrument to the calibration's, by spectra without reference values.
+        """Adapt `transform` to a second instrument from spectra without reference values.
 
-        What differs between the mean embeddings of both instruments is taken off, unless it may be a difference of the samples: the
-        spectra need not be of the calibration's samples, nor of the same population. Afterwards this object is for the second
-        instrument; ``copy.deepcopy`` it first to keep one for each, or call `nirs4all_vit.adapt_to` on a whole pipeline.
-        Called again, it starts anew.
+        The difference between the mean embeddings of both instruments is removed, unless the samples may explain it.
+        The spectra need not come from the calibration samples or population. This object then serves the second
+        instrument only. To keep both, ``copy.deepcopy`` it first, or call `nirs4all_vit.adapt_to` on a pipeline.
+        A further call starts from the calibration again.
 
         Parameters
         ----------
         X, wavelengths, metadata : as in `transform`
-            Five spectra of the second instrument or more; thirty and more are better.
+            At least five spectra of the second instrument; thirty or more are better.
 
         Returns
         -------
@@ -306,15 +307,15 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Raises
         ------
         SpectralInputError
-            Fewer than five different spectra, and as in `transform`.
+            There are fewer than five different spectra; also as in `transform`.
         SpectralAxisError, CheckpointError
             As in `transform`.
 
         Warns
         -----
         UserWarning
-            The spectra do not differ from the calibration's beyond what samples do: nothing is changed. Or they do, and it might still be the
-            samples.
+            The spectra differ from the calibration spectra no more than samples of one instrument do (nothing is
+            changed), or they differ, but the samples may be the cause.
         """
         require_fitted(self)
         embedded = self._columns(self._with_metadata(self.resolve(X, wavelengths), metadata))
@@ -330,27 +331,27 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         self.instrument_shift_ = shift if shift.is_significant else None
         if self.instrument_shift_ is None:
             warnings.warn(
-                "these spectra differ from the calibration's by no more than the samples of one instrument do: the embedding "
-                "is left as it is.",
+                "these spectra differ from the calibration's by no more than the samples of one instrument do; "
+                "the embedding is unchanged.",
                 UserWarning,
                 stacklevel=3,
             )
         elif shift.is_doubtful:
             warnings.warn(
-                "these spectra differ from the calibration's, but samples unlike the calibration's might explain it. If they are of the same "
-                "instrument, do not adapt; if of another, give samples like those of the calibration.",
+                "these spectra differ from the calibration's, but the difference may come from the samples. If the "
+                "instrument is the same, do not adapt; if it is another, give samples like those of the calibration.",
                 UserWarning,
                 stacklevel=3,
             )
         return self
 
     def embed(self, blocks: list[Spectra]) -> NDArray[np.float32]:
-        """Return what `transform` does of blocks of checked spectra with the constructor's metadata, past the cache and the look for outliers.
+        """Embed blocks of checked spectra with the constructor's metadata, without cache or outlier check.
 
         Parameters
         ----------
         blocks : list of Spectra
-            A 1-D grid per block, as `resolve` returns them.
+            Blocks with one 1-D grid each, as returned by `resolve`.
 
         Returns
         -------
@@ -361,14 +362,14 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
     @property
     def encoder_(self) -> SpectralPerceiver:
-        """The frozen encoder, shared with others; raises `CheckpointError` where the file holds other weights than in `fit`."""
+        """The frozen, shared encoder; raises `CheckpointError` if the weights changed since `fit`."""
         return self._checkpoint().encoder
 
     @available_if(lambda self: self.on_outlier != "ignore")
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return how usual spectra are beside those of `fit` (n_samples,), below 0 for outliers, as in `SpectralNovelty`.
+        """Return anomaly scores relative to the calibration set (n_samples,); outliers score below 0.
 
-        There with ``on_outlier="warn"`` and ``"raise"`` only.
+        Scores are those of `SpectralNovelty`. Available with ``on_outlier="warn"`` and ``"raise"`` only.
         """
         require_fitted(self)
         return self._outlier_scores(self.resolve(X, wavelengths))
@@ -390,7 +391,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
             from .embedding.novelty import NoveltyLimits
 
             self.novelty_ = NoveltyLimits.fit(self._checkpoint(), blocks, self.device, confidence=0.99)
-        # Spectra without a signal say nothing of the material.
+        # Spectra without signal carry no information on the material.
         living = living_rows(blocks)
         embedded = self._encoded(blocks)
         alive = slice(None) if len(living) == len(embedded) else living
@@ -417,7 +418,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return embedded if shift is None else shift.apply(embedded)
 
     def _columns(self, blocks: list[Spectra], *, cached: bool = True) -> NDArray[np.float32]:
-        """Return all columns of `transform`, before anything is taken for a second instrument."""
+        """Return all columns of `transform`, before the correction for a second instrument."""
         embedded = self._encoded(blocks, cached=cached)
         self.column_weighting_.apply(embedded)
         if self.robust:
@@ -426,7 +427,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
 
     def _outlier_scores(self, blocks: list[Spectra]) -> NDArray[np.float64]:
         if not hasattr(self, "novelty_"):
-            raise ValueError("nothing is known of outliers; fit with on_outlier='warn' or 'raise'.")
+            raise ValueError("no outlier limits are fitted; fit with on_outlier='warn' or 'raise'.")
         limits: Any = self.novelty_
         return limits.scores(limits.measure(self._checkpoint(), blocks, self.device))
 
@@ -470,16 +471,16 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return with_metadata(blocks, self._checkpoint(), self.readout, self.metadata, metadata)
 
     def clear_cache(self) -> None:
-        """Forget the embeddings that `cache` keeps: all of this process, or all in that folder."""
+        """Clear the cache: all embeddings in the memory of this process, or all in the cache folder."""
         clear(self.cache)
 
     def expect_host_axis(self, expected: bool) -> None:
-        """Tell whether nirs4all has a usable axis to hand over; without one `fit` assumes an even grid, with a warning."""
+        """Set whether nirs4all passes a usable axis; without one `fit` warns and assumes an even grid."""
         self._host_axis_expected = expected
 
     @property
     def _requires_wavelengths(self) -> bool:
-        """Tell nirs4all to pass ``wavelengths=`` to `fit`, unless the user has given them already."""
+        """Whether nirs4all should pass ``wavelengths=`` to `fit`: True unless the user has given them."""
         return self.wavelengths is None and getattr(self, "_host_axis_expected", True)
 
     def __sklearn_tags__(self) -> Tags:
@@ -489,7 +490,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         return tags
 
 
-# By name: the host's part is imported when nirs4all is, and not before.
+# Hooks are registered by name: nirs4all_host is imported only when nirs4all is.
 for _module, _hook in (
     ("controllers", "register_embedder"),
     ("pipeline.dagml.node_runner", "tolerate_missing_axis"),

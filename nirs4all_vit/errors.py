@@ -1,4 +1,4 @@
-"""Typed errors and warnings: one per bad input, whose text says what is wrong and what to do."""
+"""Errors and warnings of the package; messages name the cause and the remedy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 
 class SpectralInputError(ValueError):
-    """Spectra that cannot be embedded: wrong shape, infinities, fill values, too many missing points, no rows.
+    """Invalid spectra: wrong shape, infinities, fill values, too many missing points, or no rows.
 
     Attributes
     ----------
     row : int, or None
-        Number of the spectrum that is wrong, where it is one.
+        Row of the invalid spectrum, if the error concerns a single one.
     """
 
     def __init__(self, message: str, row: int | None = None) -> None:
@@ -24,30 +24,30 @@ class SpectralInputError(ValueError):
 
 
 class SpectralAxisError(ValueError):
-    """A wavelength axis that cannot be right: unit, range, order, length, duplicates."""
+    """Invalid wavelength axis: wrong unit, range, order or length, or duplicates."""
 
 
 class SpectralAxisWarning(UserWarning):
-    """Spectra whose axis differs from that of the calibration by so much that predictions lose accuracy."""
+    """The axis of spectra differs from that of the calibration enough to degrade predictions."""
 
 
 class MissingPackageError(ImportError):
-    """A package that only some uses need is not installed; the text says what to install."""
+    """An optional package is not installed; the message names it."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is missing, damaged, altered or of a newer format."""
+    """A checkpoint is missing, damaged, altered or of a newer format."""
 
 
 class ModelError(ValueError):
-    """A model folder that is missing, damaged, altered or of a newer format; the text says which."""
+    """A model folder is missing, damaged, altered or of a newer format; the message says which."""
 
 
 @contextmanager
 def needed_by(what: str, install: str) -> Iterator[None]:
-    """Import packages that may be missing.
+    """Convert failed imports in the block to `MissingPackageError`.
 
-    A `MissingPackageError` says what cannot be done without, and what pip is to install.
+    The message names the feature (`what`) and the package to install with pip (`install`).
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""Writing files so that nobody ever sees half of one, and two processes never write the same."""
+"""Atomic writing, locking and hashing of files."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Between the name of a file and the random part of the name of what is written for it.
+#: Separator in the names of temporary files, between the name of the target and a random part.
 _TEMPORARY = ".tmp-"
-#: Folders that this process has swept.
+#: Folders in which this process has removed stale temporary files.
 _SWEPT: set[Path] = set()
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path` that replaces it, in one step, when the block succeeds.
+    """Yield a temporary path beside `path` that replaces it atomically when the block succeeds.
 
-    The folder must exist; the suffix is kept, as some writers go by it. What killed processes left in the folder is removed.
+    The folder must exist. The suffix is kept, because some writers depend on it. Temporary files left in the folder by
+    killed processes are removed.
     """
     path = Path(path)
     if path.parent not in _SWEPT:
@@ -37,7 +38,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        # mkstemp files are private; the result follows the umask as any other file does.
+        # mkstemp creates private files; the result gets the usual permissions of the umask.
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)
@@ -51,20 +52,20 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def _temporary(path: Path) -> tuple[Path, int | None]:
-    """Return a new file beside `path`, and a descriptor that holds its lock: whoever sweeps lets it be."""
+    """Return a new file beside `path` and a descriptor whose lock protects the file from `sweep`."""
     while True:
         held, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}{_TEMPORARY}", suffix=path.suffix)
-        if sys.platform == "win32":  # a file that is open cannot be replaced there, and none is swept
+        if sys.platform == "win32":  # open files cannot be replaced, and `sweep` does nothing
             os.close(held)
             return Path(name), None
-        # Swept between the two steps, it is gone: make another.
+        # Another process may have removed the file before it was locked: create another.
         if try_lock(held) and os.path.exists(name):
             return Path(name), held
         os.close(held)
 
 
 def sweep(folder: Path) -> None:
-    """Remove temporary files of `atomic_path` that no process writes any more."""
+    """Remove temporary files of `atomic_path` that no process holds a lock on."""
     if sys.platform == "win32":
         return
     for name in glob.glob(f"{glob.escape(str(folder))}/.*{_TEMPORARY}*"):
@@ -78,7 +79,7 @@ def sweep(folder: Path) -> None:
 
 
 def try_lock(descriptor: int) -> bool:
-    """Lock an open file for this process until it is closed; False where another process holds the lock."""
+    """Lock an open file for this process until it is closed; False if another process holds the lock."""
     if sys.platform == "win32":
         import msvcrt
 
@@ -97,9 +98,9 @@ def try_lock(descriptor: int) -> bool:
 
 
 def open_own(path: Path) -> IO[bytes]:
-    """Open a file to read and write, made where it is missing, under a name that others could guess.
+    """Open a file with a predictable name for reading and writing; creates it if missing.
 
-    An OSError says that the name is a link or another user's file: writing through it would change what it points to.
+    Raises OSError if the name is a link or another user's file, because writing would change another file.
     """
     refused = f"{path} is a link, or not a file of yours; remove it."
     try:
@@ -114,9 +115,9 @@ def open_own(path: Path) -> IO[bytes]:
 
 
 def lock_folder(folder: Path) -> IO[bytes]:
-    """Claim a folder for one process; the claim ends when the file that is returned is closed.
+    """Lock a folder for this process until the returned file is closed; creates it if missing.
 
-    A BlockingIOError says that another process has claimed it.
+    Raises BlockingIOError if another process holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
     held = open_own(folder / ".lock")
@@ -127,13 +128,16 @@ def lock_folder(folder: Path) -> IO[bytes]:
 
 
 def stamp(path: str | os.PathLike[str]) -> tuple[int, ...]:
-    """Return what changes with a file's content: size, times, and which file it is. The time of change cannot be set back."""
+    """Return size, modification time, change time and inode of a file, to detect changes of content.
+
+    The change time cannot be set back by users.
+    """
     about = os.stat(path)
     return about.st_size, about.st_mtime_ns, about.st_ctime_ns, about.st_ino
 
 
 def content_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, read once as long as its stamp stays the same."""
+    """Return the SHA-256 of a file, cached until its stamp changes."""
     return _sha256_at(path, stamp(path))
 
 
@@ -162,7 +166,7 @@ def read_checked(path: Path) -> NDArray[Any] | None:
 
 
 def write_checksum(path: Path) -> None:
-    """Write the checksum of a file beside it; it comes last: killed before, the file counts as missing."""
+    """Write the checksum of a file beside it, as the last step; without it the file counts as missing."""
     checksum = file_sha256(path)
     with atomic_path(path.with_suffix(".sha256")) as target:
         target.write_text(checksum + "\n", "utf-8")

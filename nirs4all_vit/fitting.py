@@ -1,4 +1,4 @@
-"""A fit that fails leaves an estimator as it was, and one that succeeded holds for the parameters that it had."""
+"""Fit helpers that undo failed fits and detect parameter changes after a fit."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _Result = TypeVar("_Result")
 
 
 def all_or_nothing(fit: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """Make a ``fit`` put every attribute back where it raises: half of a new fit beside half of an old one predicts nonsense.
+    """Decorate a ``fit`` to restore all attributes if it raises, so that fits are never mixed.
 
-    So does it for the steps of a pipeline. The fit must replace attributes, not change what they hold.
+    The attributes of pipeline steps are restored, too. The fit must replace attributes, not modify them in place.
     """
 
     @wraps(fit)
@@ -33,19 +33,19 @@ def all_or_nothing(fit: Callable[_Arguments, _Result]) -> Callable[_Arguments, _
 
 
 def note_parameters(estimator: Any, *names: str) -> None:
-    """Note the parameters that a fit holds for."""
+    """Record the values of parameters at the time of a fit."""
     vars(estimator)["_fitted_with"] = {name: getattr(estimator, name) for name in names}
 
 
 def require_fitted(estimator: Any, attributes: str | None = None) -> None:
-    """Refuse an estimator that is not fitted, or whose noted parameters are others now.
+    """Raise an error if an estimator is not fitted or recorded parameters have changed since.
 
     Raises
     ------
     NotFittedError
-        Not fitted; `attributes` names what a fit leaves.
+        The estimator is not fitted; `attributes` names attributes set by `fit`.
     ValueError
-        Names the parameter that was set since.
+        A parameter has changed since; the message names it.
     """
     from sklearn.utils.validation import check_is_fitted
 
@@ -54,6 +54,6 @@ def require_fitted(estimator: Any, attributes: str | None = None) -> None:
         value = getattr(estimator, name)
         if value != fitted:
             raise ValueError(
-                f"{type(estimator).__name__} was fitted with {name}={fitted!r}, and has {name}={value!r} now; fit it again, or set "
-                f"{name}={fitted!r}."
+                f"{type(estimator).__name__} was fitted with {name}={fitted!r}, and has {name}={value!r} now; fit it "
+                f"again, or set {name}={fitted!r}."
             )

@@ -1,4 +1,4 @@
-"""Packages whose names are imported at first use: torch loads when something needs it."""
+"""Lazy imports of public names, so that torch is only loaded when needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def lazy_names(
 ) -> tuple[list[str], Callable[[str], Any], Callable[[], list[str]]]:
     """Return ``__all__``, ``__getattr__`` and ``__dir__`` of a package.
 
-    `origin` has its public names and the submodules that define them.
+    `origin` maps the public names of the package to the submodules that define them.
     """
 
     def getattr_(name: str) -> Any:

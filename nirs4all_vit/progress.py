@@ -1,4 +1,4 @@
-"""Progress bars: on a terminal, after a few seconds, and nowhere else."""
+"""Progress bars, shown only on a terminal and only for jobs that take more than a few seconds."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Self, TypeVar
 
 _Item = TypeVar("_Item")
 
-#: Seconds that a job may take without a bar.
+#: Seconds before a bar appears.
 _DELAY = 3.0
 
 
 class ProgressBar:
-    """A bar on the standard error, which stays out of logs, workers and short jobs.
+    """Progress bar on the standard error, not shown in logs, workers and short jobs.
 
-    It appears after three seconds where the standard error is a terminal, in the main thread of the main process, and is wiped in
-    the end.
+    It appears after three seconds, if the standard error is a terminal, in the main thread of the main process. It is
+    removed at the end.
 
     Parameters
     ----------
     desc, unit : str
-        What is done, and to what.
+        Description of the job, and name of the items.
     total : int, optional
-        How many there are.
+        Number of items.
     initial : int
-        How many are done already.
+        Number of items already done.
     show : bool
-        False: no bar anywhere.
+        Set to False to disable the bar.
     """
 
     def __init__(self, desc: str, unit: str, total: int | None = None, *, initial: int = 0, show: bool = True) -> None:
@@ -50,12 +50,12 @@ class ProgressBar:
             )
 
     def update(self, n: int = 1) -> None:
-        """Count n more."""
+        """Add n items to the count."""
         if self._bar is not None:
             self._bar.update(n)
 
     def note(self, **values: str) -> None:
-        """Show values behind the bar from its next turn on."""
+        """Show values after the bar from the next update on."""
         if self._bar is not None:
             self._bar.set_postfix(values, refresh=False)
 
@@ -72,7 +72,7 @@ class ProgressBar:
 def tracked(
     items: Iterable[_Item], desc: str, unit: str, *, total: int | None = None, show: bool = True
 ) -> Iterator[_Item]:
-    """Yield items, counting them on a `ProgressBar`; `total` says how many there are, where they have no length."""
+    """Yield items with a `ProgressBar`; `total` is the number of items if they have no length."""
     total = len(items) if isinstance(items, Sized) else total
     with ProgressBar(desc, unit, total, show=show) as bar:
         for item in items:
@@ -81,7 +81,7 @@ def tracked(
 
 
 def _is_watched() -> bool:
-    """Tell whether somebody sees the standard error of this thread alone: workers share a terminal with others."""
+    """Return whether the standard error is a terminal of the main thread; workers would share it."""
     try:
         is_terminal = sys.stderr is not None and sys.stderr.isatty()
     except ValueError:  # closed

@@ -118,7 +118,7 @@ def test_interrupted(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr("nirs4all_vit.embedding.embed_file", stop)
     assert main(["embed", str(write(tmp_path / "s.csv")), "-o", str(tmp_path / "o.npy")]) == 130
-    assert capsys.readouterr().err == "nirs4all-vit: interrupted; the same command goes on.\n"
+    assert capsys.readouterr().err == "nirs4all-vit: interrupted; the same command resumes it.\n"
 
 
 def test_underscores_and_hyphens_alike(tmp_path: Path, capsys) -> None:

@@ -28,7 +28,7 @@ def test_the_embedder() -> None:
 def test_novelty() -> None:
     detector = SpectralNovelty().fit(X, wavelengths=HERE)
     before = detector.score_samples(X)
-    with pytest.raises(ValueError, match="10 are the fewest"):
+    with pytest.raises(ValueError, match="at least 10 samples are needed"):
         detector.fit(X[:5], wavelengths=THERE)
     np.testing.assert_array_equal(detector.score_samples(X), before)
 

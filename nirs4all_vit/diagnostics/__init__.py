@@ -1,4 +1,4 @@
-"""Whether a spectrum is unlike the calibration set, and which wavelengths drive a prediction."""
+"""Outlier detection relative to the calibration set, and wavelength importance."""
 
 from __future__ import annotations
 

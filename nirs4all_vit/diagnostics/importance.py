@@ -1,4 +1,4 @@
-"""Which wavelengths drive a prediction, through the frozen encoder and a head."""
+"""Wavelength importance of predictions, through the frozen encoder and a head."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from ..progress import tracked
 from ..spectra.data import Spectra
 
 METHODS = ("auto", "gradient", "occlusion")
-#: Spectra at a time: a gradient keeps what every layer computed.
+#: Batch size of gradients, in spectra; small, because all layer outputs are kept in memory.
 _ROWS = 64
-#: Part of the outputs' spread that coefficients may leave unexplained: rounding.
+#: Share of the outputs' spread that linear coefficients may leave unexplained (rounding).
 _ROUNDING = 1e-4
 
 
@@ -34,13 +34,14 @@ class WavelengthImportance:
     wavelengths : ndarray of shape (n_wavelengths,)
         In nm, ascending.
     values : ndarray of shape (n_samples, n_wavelengths)
-        What the band around a wavelength adds to a sample's output, in its units: from the mean spectrum's band there to the sample's own.
+        Change of a sample's output, in its units, when the band around a wavelength changes from the mean spectrum to
+        the sample's own values.
     method : str
-        ``gradient`` (to first order) or ``occlusion`` (by asking the head).
+        ``gradient`` (first-order approximation) or ``occlusion`` (evaluation of the head).
     outputs : ndarray of shape (n_samples,)
-        What the head says, but for a constant.
+        Outputs of the head, up to a constant.
     spectra : ndarray of shape (n_samples, n_wavelengths)
-        As they were explained.
+        Explained spectra.
     """
 
     wavelengths: NDArray[np.float64]
@@ -50,10 +51,11 @@ class WavelengthImportance:
     spectra: NDArray[np.float64]
 
     def overall(self) -> NDArray[np.float64]:
-        """Return the covariance of what each band adds with the output, over the output's variance, (n_wavelengths,).
+        """Return the covariance of band effects with the output over the output's variance, (n_wavelengths,).
 
-        A strong band that a model merely subtracts adds much to every sample and nothing to this. Below zero a band works against the
-        output. Bands overlap, and levels and slopes wider than a band belong to none: this does not sum to one.
+        A strong band that a model only subtracts has a large effect on every sample, but an overall importance near
+        zero. Negative values mean that a band works against the output. Values do not sum to one, because bands overlap
+        and offsets and slopes wider than a band are not counted.
         """
         centred = self.outputs - self.outputs.mean()
         return centred @ (self.values - self.values.mean(axis=0)) / max(float(centred @ centred), 1e-300)
@@ -63,7 +65,7 @@ class WavelengthImportance:
         return float(self.wavelengths[self.overall().argmax()])
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw `overall` under the mean spectrum; returns the axes. Needs matplotlib."""
+        """Plot `overall` with the mean spectrum; returns the axes. Requires matplotlib."""
         with needed_by("a plot", "matplotlib"):
             import matplotlib.pyplot as plt
 
@@ -87,30 +89,32 @@ def wavelength_importance(
     width: float = 40.0,
     output: int = 0,
 ) -> WavelengthImportance:
-    """Tell which wavelengths drive the predictions for some spectra.
+    """Return the importance of each wavelength for the predictions of some spectra.
 
-    Bands of a spectrum are replaced, one after another, by the mean spectrum of `X` (joined at the edges by a straight line).
-    ``occlusion`` asks any head again. ``gradient`` says the same to first order and at once, by exact derivatives through the frozen
-    encoder and a linear head.
+    Each band of a spectrum is replaced in turn by the mean spectrum of `X`, joined at the edges by a straight line.
+    ``occlusion`` evaluates any head on the modified spectra. ``gradient`` approximates the same change to first order,
+    in one pass, by exact derivatives through the frozen encoder and a linear head.
 
-    Neither says what causes what: where two bands go together, a calibration may use either.
+    Importance is not causation: of two correlated bands, a calibration may use either.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_wavelengths), data frame
         Two spectra or more, on one axis.
     head : estimator or Pipeline
-        Fitted: a pipeline with a `SpectralEmbedder` as its first step (the steps behind it are the head), or a head on `embedder`.
+        Fitted pipeline whose first step is a `SpectralEmbedder` and whose other steps are the head, or a fitted head on
+        `embedder`.
     embedder : SpectralEmbedder, optional
-        Fitted, where `head` is not such a pipeline.
+        Fitted embedder, if `head` is not such a pipeline.
     wavelengths : array-like of shape (n_wavelengths,), optional
         Axis of `X`, as in `SpectralEmbedder.transform`.
     method : {"auto", "gradient", "occlusion"}
-        ``auto``: the gradient where the head is linear.
+        ``auto`` uses the gradient if the head is linear, else occlusion.
     width : float
         Width of a band in nm.
     output : int
-        Which, where the head predicts several; for classes the column of ``decision_function`` or ``predict_proba``.
+        Index of the output, if there are several. For classes, the column of ``decision_function`` or
+        ``predict_proba``.
 
     Returns
     -------
@@ -119,13 +123,13 @@ def wavelength_importance(
     Raises
     ------
     ValueError
-        A head that is not linear, for ``gradient``; spectra on axes of their own; fewer than two.
+        The head is not linear (for ``gradient``), spectra have different axes, or there are fewer than two.
 
     Examples
     --------
     >>> from nirs4all_vit.diagnostics import wavelength_importance
-    >>> found = wavelength_importance(X, fitted_pipeline)  # doctest: +SKIP
-    >>> found.plot()  # doctest: +SKIP
+    >>> importance = wavelength_importance(X, fitted_pipeline)  # doctest: +SKIP
+    >>> importance.plot()  # doctest: +SKIP
     """
     embedder, head = _taken_apart(head, embedder)
     if method not in METHODS:
@@ -139,12 +143,12 @@ def wavelength_importance(
     if len(spectra) < 2:
         raise ValueError("one spectrum has nothing to be compared with; give two or more, such as the calibration set.")
 
-    # Past the embedder's own checks and cache: what is embedded here are no spectra of the user's.
+    # Modified spectra bypass the embedder's checks and cache.
     def embed(rows: NDArray[np.float64]) -> NDArray[np.float64]:
         return embedder.embed([Spectra(rows, nm)]).astype(np.float64)
 
     embedded = embed(spectra)
-    # Spectra behind the embedding are read twice: what the encoder does not pass on has no gradient here.
+    # Appended spectra reach the head directly, and the gradient through the encoder would miss that path.
     linear = None if embedder.append_spectra else coefficients(head, embedded)
     if method == "auto":
         method = "occlusion" if linear is None else "gradient"
@@ -168,7 +172,7 @@ def wavelength_importance(
 
 
 def _taken_apart(head: Any, embedder: SpectralEmbedder | None) -> tuple[SpectralEmbedder, Any]:
-    """Return the embedder and what comes behind it."""
+    """Return the embedder and the head that follows it."""
     head = getattr(head, "best_estimator_", getattr(head, "estimator_", head))
     if embedder is None:
         if not isinstance(head, Pipeline) or not isinstance(head.steps[0][1], SpectralEmbedder):
@@ -187,7 +191,7 @@ def _chosen(values: NDArray[np.float64], output: int) -> NDArray[np.float64]:
 
 
 class _Bands:
-    """Spectra with one band after another replaced by the mean spectrum's, bands a quarter of their width apart."""
+    """Spectra with each band in turn replaced by the mean spectrum; bands are a quarter width apart."""
 
     def __init__(self, spectra: NDArray[np.float64], nm: NDArray[np.float64], width: float) -> None:
         self.spectra, self.nm, self.width = spectra, nm, width
@@ -204,7 +208,8 @@ class _Bands:
         return values
 
     def _occluded(self, inside: NDArray[np.intp]) -> NDArray[np.float64]:
-        # From edge to edge the straight line that keeps the spectrum in one piece; at an end of the spectrum the level of the other edge.
+        # A straight line between the edges keeps the spectrum continuous; at an end of the axis the offset of the inner
+        # edge is used.
         before, behind = inside[0] - 1, inside[-1] + 1
         left = self.other[:, [before]] if before >= 0 else None
         right = self.other[:, [behind]] if behind < len(self.nm) else None
@@ -222,10 +227,9 @@ class _Bands:
 
 
 def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the gradient of a weighted sum of an embedding's columns with respect to the signal, (n, L).
+    """Return the gradient of a weighted sum of embedding columns with respect to the spectra, (n, L).
 
-    `block` is on one axis; `weights` (n_columns,) are of the columns as `transform` of the fitted embedder returns
-    them.
+    `block` is on one axis; `weights` (n_columns,) refer to the columns returned by `transform` of the fitted embedder.
     """
     import torch
 
@@ -234,7 +238,7 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
     encoder: Any = embedder.encoder_
     checkpoint = load_checkpoint(embedder.checkpoint)
     (block,) = with_metadata([block], checkpoint, embedder.readout, embedder.metadata)
-    # What takes weight from directions is symmetric: it acts on weights as on rows.
+    # Down-weighting of directions is symmetric: it acts on weights as on rows.
     weights = np.array(weights, dtype=np.float64)
     if embedder.instrument_shift_ is not None:
         embedder.instrument_shift_.transpose(weights[np.newaxis])
@@ -253,13 +257,14 @@ def input_gradients(embedder: SpectralEmbedder, block: Spectra, weights: NDArray
 
 
 def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Return the change of each output with each column of the embedding, (n_outputs, n_columns); None where it is not constant.
+    """Return the coefficients of a linear head, (n_outputs, n_columns), or None if it is not linear.
 
-    That an estimator has ``coef_`` says little: a link function may stand behind it, or the classes be compared in pairs. So the coefficients have to
-    give, but for a constant, what the head says of `Z`, (n_samples, n_columns). PLS-DA counts by its answers.
+    An attribute ``coef_`` is not sufficient, because of link functions and pairwise class comparisons. The coefficients
+    must reproduce the outputs of the head for `Z` (n_samples, n_columns), up to a constant. The outputs of PLS-DA are
+    its PLS responses.
     """
     head = getattr(head, "pls_", head)
-    # Support vector machines have the attribute, and raise where their kernel is not linear.
+    # Support vector machines define the attribute, but raise an error if their kernel is not linear.
     coef = getattr(head, "coef_", None)
     if coef is None:
         return None
@@ -274,12 +279,12 @@ def coefficients(head: Any, Z: NDArray[np.float64]) -> NDArray[np.float64] | Non
 
 
 def outputs(head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
-    """Return what a head says of embeddings as numbers, (n_samples, n_outputs): predictions, or scores of classes."""
+    """Return numeric outputs of a head, (n_samples, n_outputs): predictions or class scores."""
     for name in ("decision_function", "predict_proba", "predict"):
-        # A regressor has none of the former; a classifier's labels are no numbers.
+        # Classifiers have one of the first two methods; only regressors use `predict`.
         if hasattr(head, name):
             scores = getattr(head, name)(Z)
             if isinstance(scores, list):
-                raise ValueError(f"{type(head).__name__} has several targets of classes; explain a head for each.")
+                raise ValueError(f"{type(head).__name__} has several class targets; explain one head per target.")
             return np.asarray(scores, dtype=np.float64).reshape(len(Z), -1)
-    raise TypeError(f"{type(head).__name__} predicts nothing; give a fitted head.")
+    raise TypeError(f"{type(head).__name__} has no predict method; give a fitted head.")

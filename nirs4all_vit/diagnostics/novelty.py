@@ -1,4 +1,4 @@
-"""Hotelling's T2 and Q residuals of embedded spectra."""
+"""Outlier detection by Hotelling's T2 and Q residuals of embedded spectra."""
 
 from __future__ import annotations
 
@@ -21,22 +21,24 @@ from ..spectra.resolver import ResolvesWavelengths
 
 
 class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
-    """Tell spectra that are unlike the calibration set: Hotelling's T2 within its principal components, Q residuals beside them.
+    """Detect spectra unlike the calibration set by Hotelling's T2 and Q residuals.
 
-    The components are those of the embedding (local contrast) and of six numbers on the signal itself, so one detector serves any grid. Both limits are
-    quantiles of what calibration spectra have that were left out in five folds, as an F distribution knows nothing of so many
-    columns. A spectrum is an outlier where T2 or Q exceeds its limit. Without a calibration set, `bank_scores` tells what is unlike
-    anything that the encoder was pretrained on.
+    T2 measures distance within the principal components of the calibration set, Q the residual outside them. The
+    components are computed from the embedding (local contrast) and six signal statistics, so that one detector serves
+    any grid. Both limits are quantiles over calibration spectra held out in five folds, because the usual F
+    distribution does not hold for so many columns. A spectrum is an outlier if T2 or Q exceeds its limit. Without a
+    calibration set, `bank_scores` detects spectra unlike the pretraining bank of the encoder.
 
     Parameters
     ----------
     checkpoint : str or path, default="nirs-base-v2"
         As in `SpectralEmbedder`.
     n_components : int, default=10
-        Principal components, at most; never more than a third of the samples of a fold.
+        Maximum number of principal components, capped at a third of the samples of a fold.
     confidence : float, default=0.95
-        Share of spectra like the calibration set that are to pass, between 0 and 1. Limits never lie beyond the most distant calibration
-        spectrum: of n samples, about 2 / (n + 1) are flagged at least, so 0.95 takes 40 and 0.99 takes 200.
+        Expected share of spectra like the calibration set within both limits, between 0 and 1. Limits never exceed the
+        most distant calibration spectrum: with n samples, at least about 2 / (n + 1) of similar spectra are flagged, so
+        that 0.95 needs 40 samples and 0.99 needs 200.
     wavelengths, axis_unit, device : as in `SpectralEmbedder`
 
     Attributes
@@ -78,20 +80,20 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, wavelengths: Any = None, groups: Any = None) -> Self:  # noqa: ARG002
-        """Learn what the calibration set looks like.
+        """Fit components and limits to the calibration set.
 
         Parameters
         ----------
         X, wavelengths : as in `SpectralEmbedder.fit`
-            Ten samples or more; NaN is a missing point, and spectra on other axes are put on that of `fit`.
+            Ten samples or more. NaN is a missing point; later spectra on other axes are resampled to that of `fit`.
         y : ignored
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each spectrum: replicates are left out together.
+            Physical sample of each spectrum; replicates are held out together.
 
         Raises
         ------
         ValueError
-            Too few spectra, or a parameter out of range.
+            There are too few spectra, or a parameter is out of range.
         SpectralInputError, SpectralAxisError, CheckpointError
             As in `SpectralEmbedder.fit`.
         """
@@ -110,16 +112,16 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
             checkpoint, blocks, self.device, codes=codes, n_components=self.n_components, confidence=self.confidence
         )
         self.pca_, self.t2_limit_, self.q_limit_ = self.limits_.pca, self.limits_.t2_limit, self.limits_.q_limit
-        # scikit-learn's convention: outliers lie below.
+        # scikit-learn's convention: scores of outliers lie below the offset.
         self.offset_ = 0.0
         return self
 
     def fit_predict(self, X: Any, y: Any = None, *, wavelengths: Any = None, groups: Any = None) -> NDArray[np.intp]:
-        """Fit, and tell which of the same spectra stand apart; parameters as in `fit`."""
+        """Fit, and predict outliers among the same spectra; parameters as in `fit`."""
         return self.fit(X, y, wavelengths=wavelengths, groups=groups).predict(X, wavelengths=wavelengths)
 
     def t2_and_q(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return `t2` and `q` of the same spectra, (2, n_samples): each spectrum is encoded once."""
+        """Return `t2` and `q` of spectra, (2, n_samples); each spectrum is encoded once."""
         check_is_fitted(self, "limits_")
         blocks, checkpoint = self.resolve(X, wavelengths), load_checkpoint(self.checkpoint)
         if checkpoint.sha256 != self._sha256:
@@ -127,15 +129,18 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         return self.limits_.measure(checkpoint, blocks, self.device)
 
     def t2(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return Hotelling's T2 (n_samples,): how far within the calibration set's components."""
+        """Return Hotelling's T2 (n_samples,), the distance within the calibration set's components."""
         return self.t2_and_q(X, wavelengths=wavelengths)[0]
 
     def q(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return Q residuals (n_samples,), squared: what the calibration set's components do not hold."""
+        """Return squared Q residuals (n_samples,), the part outside the calibration set's components."""
         return self.t2_and_q(X, wavelengths=wavelengths)[1]
 
     def score_samples(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return how usual spectra are (n_samples,): minus the logarithm of T2 or Q over its limit, whichever is larger; below 0: outlier."""
+        """Return anomaly scores relative to the calibration set (n_samples,); outliers score below 0.
+
+        The score is minus the logarithm of the larger of T2 and Q, each divided by its limit.
+        """
         measured = self.t2_and_q(X, wavelengths=wavelengths)
         return self.limits_.scores(measured)
 
@@ -148,12 +153,13 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         return np.where(self.score_samples(X, wavelengths=wavelengths) >= 0, 1, -1)
 
     def bank_scores(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return how usual absorbance spectra are beside those that the encoder was pretrained on; needs no `fit`.
+        """Return typicality scores of absorbance spectra relative to the pretraining bank; needs no `fit`.
 
-        Distances in the bank's 64 principal components and beside them, the largest kink, the longest flat run, and how much of the
-        wavelength range any family of the bank covers (half at least), each of the others over a limit that 1.25 % of sound spectra of left-out
-        families exceed. It tells what is no near-infrared absorbance, or not on that axis; what is wrong for one material only, a
-        calibration set tells. Spectra rounded to three decimals and less have flat stretches, and may be flagged for them.
+        The score combines distances within and outside the bank's 64 principal components, the largest kink, the
+        longest flat run, and the share of the wavelength range covered by any family of the bank (at least half). The
+        limits of all but the last are exceeded by 1.25 % of valid spectra of left-out families each. The score detects
+        data that are not near-infrared absorbance or not on the given axis. Outliers of a single material need a
+        calibration set. Spectra rounded to three or fewer decimals have flat runs and may be flagged for them.
 
         Parameters
         ----------
@@ -162,12 +168,12 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_samples,)
-            1 and less; below 0: unlike the bank.
+            Scores of at most 1; spectra unlike the bank score below 0.
 
         Raises
         ------
         CheckpointError
-            A checkpoint that says nothing of its bank.
+            The checkpoint holds no statistics of its bank.
         SpectralInputError, SpectralAxisError
             As in `SpectralEmbedder.fit`.
         """
@@ -177,10 +183,10 @@ class SpectralNovelty(ResolvesWavelengths, OutlierMixin, BaseEstimator):
         statistics = {key: value.numpy() for key, value in checkpoint.statistics.items() if key.startswith("bank_")}
         if not statistics:
             raise CheckpointError(
-                f"{checkpoint.name} says nothing of its bank (made by an earlier release, or of fewer than {FEWEST_FAMILIES} families); "
-                "fit() learns from calibration spectra instead."
+                f"{checkpoint.name} holds no statistics of its bank (made by an earlier release, or of fewer than "
+                f"{FEWEST_FAMILIES} families); use fit() with calibration spectra instead."
             )
-        # Before a fit there is no axis to hold the spectra to; none is remembered.
+        # Before a fit there is no axis to resample to; a clone keeps this object unfitted.
         resolver = self if hasattr(self, "limits_") else clone(self)
         blocks = whole_blocks(resolver.locate(X, wavelengths, fitting=resolver is not self))
         embedded = embed(checkpoint.encoder, blocks, "compact", device=resolve_device(self.device))

@@ -1,4 +1,4 @@
-"""Running a frozen encoder: inference, cache, column weighting, GLSW, files of any size."""
+"""Embedding with a frozen encoder: inference, cache, column weighting, GLSW, files of any size."""
 
 from __future__ import annotations
 

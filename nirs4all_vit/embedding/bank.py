@@ -1,4 +1,4 @@
-"""Whether spectra are unlike those of all materials that an encoder was pretrained on."""
+"""Anomaly scores relative to the pretraining bank of an encoder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from numpy.typing import NDArray
 from ..spectra.data import MAX_WAVELENGTH, MIN_WAVELENGTH
 
 _N_COMPONENTS = 64
-#: Left-out families, in so many parts, set the limits; of fewer families there is nothing to be said.
+#: Folds of left-out families that set the limits, and the smallest number of families.
 _N_FOLDS, FEWEST_FAMILIES = 10, 3
-#: Sound spectra of new families that may lie beyond one of the limits.
+#: Accepted share of valid spectra of new families that exceed a limit.
 _REFUSED = 0.05
-#: Level and size, which have a T2 of their own: the embedding does not tell units. Extremes, kinks and flat runs have a limit each.
+#: Number of level statistics (level, size), which have their own T2 because the embedding does not depend on units.
+#: Extremes, kinks and flat runs have one limit each.
 _N_LEVELS = 2
-#: Steps of 1 % in wavelength.
+#: Logarithmic wavelength bins of 1 %.
 _EDGES = np.linspace(np.log(MIN_WAVELENGTH), np.log(MAX_WAVELENGTH), 502)
-#: Share of a spectrum's range that no family covers, beyond which the spectrum is an outlier.
+#: A spectrum is an outlier if no family covers more than this share of its range.
 _UNCOVERED = 0.5
 
 _Statistics = Mapping[str, NDArray[np.floating]]
@@ -30,7 +31,7 @@ def bank_statistics(
     ranges: Sequence[tuple[float, float]],
     families: Sequence[str],
 ) -> dict[str, NDArray[np.float32]]:
-    """Return what `bank_scores` needs to know of a bank; every family counts alike.
+    """Return the statistics of a bank for `bank_scores`; all families have equal weight.
 
     Parameters
     ----------
@@ -46,7 +47,7 @@ def bank_statistics(
     Returns
     -------
     dict of str to float32 ndarray
-        Empty where there are fewer than three families.
+        Statistics; empty if there are fewer than three families.
     """
     names, number = np.unique(np.asarray(families, dtype=str), return_inverse=True)
     if len(names) < FEWEST_FAMILIES:
@@ -58,7 +59,7 @@ def bank_statistics(
     weight /= weight.sum()
     family = np.concatenate([np.full(len(e), f) for e, f in zip(embedded, number, strict=True)])
     E, S = np.concatenate(embedded).astype(np.float64), np.concatenate(signals).astype(np.float64)
-    # In units of its size, so that single precision holds any embedding's squares.
+    # Scaled to unit size, so that squares do not overflow single precision.
     size = float(np.sqrt(weight @ np.square(E).sum(axis=1))) or 1.0
     E /= size
     held_out = np.empty((len(E), 3))
@@ -82,15 +83,15 @@ def bank_scores(
     signals: NDArray[np.floating],
     coverage: NDArray[np.floating],
 ) -> NDArray[np.float64]:
-    """Return how usual spectra are beside a bank (n,): 1 for the most usual, below 0 beyond a limit.
+    """Return typicality scores relative to a bank (n,): 1 for the most typical, below 0 beyond a limit.
 
     Parameters
     ----------
     statistics : mapping
-        Made by `bank_statistics`.
-    embedded, signals : as in `bank_statistics`, of one block
+        Result of `bank_statistics`.
+    embedded, signals : as in `bank_statistics`, for one block
     coverage : ndarray of shape (n,)
-        `bank_coverage` of their ranges.
+        `bank_coverage` of the wavelength ranges of the spectra.
     """
     about = {key.removeprefix("bank_"): np.asarray(value, dtype=np.float64) for key, value in statistics.items()}
     distances = _distances(about, embedded / about["size"], signals)
@@ -105,7 +106,7 @@ def bank_coverage(statistics: _Statistics, low: float, high: float) -> float:
 
 
 def _inside(low: float, high: float) -> NDArray[np.bool_]:
-    """Tell the steps of the axis that a range touches."""
+    """Return a mask of the wavelength bins that a range (nm) overlaps."""
     n_steps = len(_EDGES) - 1
     first, last = (np.searchsorted(_EDGES, np.log([low, high]), side="right") - 1).clip(0, n_steps - 1)
     place = np.arange(n_steps)
@@ -141,7 +142,7 @@ def _components(Z: NDArray[np.float64], weight: NDArray[np.float64], n: int) -> 
 def _distances(
     about: Mapping[str, NDArray[np.float64]], E: NDArray[np.floating], S: NDArray[np.floating]
 ) -> NDArray[np.float64]:
-    """Return logarithms of T2 and Q of embeddings, and of T2 of levels, over what is usual, (n, 3)."""
+    """Return the logarithms of scaled T2 and Q of embeddings and of T2 of levels, (n, 3)."""
     centred = E - about["mean"]
     scores = centred @ about["components"].T
     t2 = (np.square(scores) / about["variances"]).mean(axis=1)
@@ -152,7 +153,7 @@ def _distances(
 
 
 def _quantile(values: NDArray[np.float64], weight: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """Return quantiles of columns whose rows have weights."""
+    """Return weighted quantiles of columns; `weight` holds the weights of the rows."""
     order = np.argsort(values, axis=0, kind="stable")
     reached = np.cumsum(weight[order], axis=0) >= share * weight.sum() - 1e-12
     return np.take_along_axis(values, np.take_along_axis(order, reached.argmax(axis=0)[None], axis=0), axis=0)[0]

@@ -1,4 +1,4 @@
-"""Embedding each spectrum once: rows that were encoded before, in memory or on disk."""
+"""Cache of embeddings by row, in memory or on disk."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from ..spectra.data import Spectra, take_rows
 
-#: Bytes of embeddings that one process keeps.
+#: Size limit of the memory cache, in bytes.
 _MEMORY_LIMIT = 512 * 2**20
-#: Bytes of the file of a folder, and the share of them that is left where it was full.
+#: Size limit of a disk cache, in bytes, and the share kept when it is full.
 _DISK_LIMIT, _LEFT = 2 * 2**30, 0.9
-#: SQLite takes no more than so many values in one question everywhere.
+#: Values per SQLite query; builds of SQLite limit their number.
 _ASKED = 500
-#: The first kind of file grew without end.
+#: Names of the cache file and of its first format, which had no size limit.
 _FILE, _EARLIER = "embeddings-2.sqlite", "embeddings.sqlite"
 
 _Key = tuple[bytes, bytes]
@@ -37,20 +37,20 @@ def embed_once(
     compute: Callable[[Sequence[Spectra]], NDArray[np.float32]],
     cache: bool | str | os.PathLike[str],
 ) -> NDArray[np.float32]:
-    """Embed blocks of spectra, computing only rows that the cache does not hold.
+    """Embed blocks of spectra, computing only the rows missing in the cache.
 
     Parameters
     ----------
     blocks : sequence of Spectra
-        With a 1-D grid each.
+        Blocks with one 1-D grid each.
     made_by : str
-        What decides an embedding beside spectrum and grid: weights and read-out.
+        Part of the cache key besides spectrum and grid, such as weights and read-out.
     width : int
-        Columns of an embedding.
+        Number of columns of an embedding.
     compute : callable
-        Embeds blocks; row i of its result depends on spectrum i alone.
+        Function that embeds blocks; row i of its result depends on spectrum i alone.
     cache : True or path
-        The memory of this process, or a folder that processes share.
+        True for the memory of this process, or a folder shared by processes.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def embed_once(
         order: list[_Key] = []
         start = 0
         for block in blocks:
-            # The first of equal rows is computed for all of them.
+            # Identical rows are computed once.
             rows = []
             for i, key in enumerate(keys[start : start + len(block)]):
                 if key in missing:
@@ -85,7 +85,7 @@ def embed_once(
 
 
 def clear(cache: bool | str | os.PathLike[str]) -> None:
-    """Forget all embeddings in memory (True), or in a folder."""
+    """Remove all embeddings from memory (True) or from a folder."""
     if cache is True:
         _MEMORY.clear()
     elif cache is not False:
@@ -93,7 +93,7 @@ def clear(cache: bool | str | os.PathLike[str]) -> None:
 
 
 def _keys(block: Spectra, made_by: str) -> Iterator[_Key]:
-    """Yield a key per row: what embeds it and on which grid, its numbers and its metadata."""
+    """Yield the cache key of each row, from `made_by`, grid, values and metadata."""
     space = hashlib.sha256(f"{made_by} {block.values.dtype.str}".encode())
     space.update(np.ascontiguousarray(block.wavelengths).tobytes())
     digest = space.digest()
@@ -105,12 +105,12 @@ def _keys(block: Spectra, made_by: str) -> Iterator[_Key]:
 
 
 def _checksum(space: bytes, row: bytes, vector: bytes) -> int:
-    """Return a checksum that holds for this vector of this spectrum alone."""
+    """Return the checksum of a vector and its key."""
     return zlib.crc32(vector, zlib.crc32(row, zlib.crc32(space)))
 
 
 class _Memory:
-    """The latest embeddings of this process, as many as fit."""
+    """Memory cache that evicts the least recently used embeddings."""
 
     def __init__(self, limit: int) -> None:
         self.limit, self.size = limit, 0
@@ -143,12 +143,15 @@ class _Memory:
 
 
 _MEMORY = _Memory(_MEMORY_LIMIT)
-# A fork while another thread held the lock would leave it locked for ever.
+# A fork while another thread holds the lock would leave it locked in the child.
 os.register_at_fork(after_in_child=lambda: setattr(_MEMORY, "lock", threading.Lock()))
 
 
 class _Disk:
-    """The latest embeddings in an SQLite file, as many as fit: several processes may read and write, one that is killed leaves no half row."""
+    """Disk cache in an SQLite file that evicts the oldest embeddings.
+
+    Several processes may read and write; rows are written atomically.
+    """
 
     def __init__(self, folder: Path, limit: int | None = None) -> None:
         folder = folder.expanduser()
@@ -161,7 +164,7 @@ class _Disk:
             (folder / _EARLIER).unlink(missing_ok=True)
 
     def _open(self) -> sqlite3.Connection:
-        # Opened for each use: a connection must not cross a fork.
+        # Opened for each use: SQLite connections must not be shared across a fork.
         connection = sqlite3.connect(self.path, timeout=60.0)
         connection.execute(
             "CREATE TABLE IF NOT EXISTS rows (id INTEGER PRIMARY KEY AUTOINCREMENT, space BLOB, row BLOB, vector BLOB, "
@@ -185,7 +188,7 @@ class _Disk:
                             (space, *batch),
                         )
                         for row, vector, checksum in answer:
-                            # What was damaged counts as missing.
+                            # Damaged rows count as missing.
                             if len(vector) == 4 * width and _checksum(space, row, vector) == checksum:
                                 vectors[space, row] = np.frombuffer(vector, dtype="<f4")
         except sqlite3.DatabaseError as error:
@@ -199,7 +202,7 @@ class _Disk:
             blob = np.ascontiguousarray(vector, dtype="<f4").tobytes()
             rows.append((space, row, blob, _checksum(space, row, blob)))
         insert = "INSERT OR REPLACE INTO rows (space, row, vector, checksum) VALUES (?, ?, ?, ?)"
-        # Few enough at a time that the file never exceeds its limit by much.
+        # Small batches keep the file close to its size limit.
         size = max(1, int((1.0 - _LEFT) * self.limit) // max((len(row[2]) for row in rows), default=1))
         try:
             with closing(self._open()) as connection:
@@ -211,7 +214,7 @@ class _Disk:
             self._complain(error)
 
     def _make_room(self, connection: sqlite3.Connection) -> None:
-        """Remove the oldest rows of a file that is full; their pages are used again."""
+        """Remove the oldest rows if the file is full; SQLite reuses their pages."""
         pages, free, page = (
             connection.execute(f"PRAGMA {n}").fetchone()[0] for n in ("page_count", "freelist_count", "page_size")
         )
@@ -231,8 +234,8 @@ class _Disk:
 
     def _complain(self, error: sqlite3.DatabaseError) -> None:
         warnings.warn(
-            f"the embedding cache {self.path} cannot be used ({error}); spectra are encoded again. See that it can be "
-            "written to; if it is damaged, remove it with SpectralEmbedder(cache=...).clear_cache().",
+            f"the embedding cache {self.path} cannot be used ({error}); spectra are encoded again. Check that it can "
+            "be written to; if it is damaged, remove it with SpectralEmbedder(cache=...).clear_cache().",
             UserWarning,
             stacklevel=6,
         )

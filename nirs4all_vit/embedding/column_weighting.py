@@ -1,4 +1,4 @@
-"""Fitting an embedding to a material without labels."""
+"""Unsupervised weighting and clipping of embedding columns."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from numpy.typing import NDArray
 
 from ..spectra.data import spread_rows
 
-#: Deviations below this share of the mean one count as this: they are rounding.
+#: Floor of the standard deviations, as a share of their mean; smaller values are rounding errors.
 FLOOR = 1e-3
-#: Fewer spectra than this tell how columns vary, but neither what is far out nor what columns share.
+#: Smallest number of spectra for clipping limits and uniquenesses; variances need fewer.
 _FEWEST = 10
-#: Deviations from its mean that a column keeps within. Between four and eight they hardly matter (research log, section 19).
+#: Clipping limit, in standard deviations. Results hardly depend on it between 4 and 8 (research log, section 19).
 _LIMIT = 6.0
-#: Deviation to this power is left of a column, and its unique share counts by the other. Between a quarter and a half, and
-#: a half and one, they hardly matter (research log, section 18).
+#: Exponent of the standard deviation that a column keeps, and exponent of the uniqueness in its factor. Results hardly
+#: depend on them between a quarter and a half, and (in size) a half and one (research log, section 18).
 _DEVIATION_POWER, _UNIQUE_POWER = 0.25, -0.75
-#: Least unique share that counts, and how much more where it is told by few spectra, over their number.
+#: Terms added to the uniqueness: a constant, and a constant divided by the number of spectra for its uncertainty.
 _LEAST_UNIQUE, _UNCERTAIN = 0.03, 2.0
-#: Spectra that the unique share is told by, at most.
+#: Maximum number of spectra for estimating the uniqueness.
 _MAX_SPECTRA = 300
-#: Rows at a time: few enough to stay in a processor's cache.
+#: Block size in rows, small enough for a processor's cache.
 _ROWS = 16
 
 
 @dataclass(frozen=True, eq=False)
 class ColumnWeighting:
-    """What is done to the columns of an embedding, one by one.
+    """Bounds and factor of each column of an embedding.
 
-    A column is winsorised, that is kept within bounds that the calibration spectra set, and multiplied by a factor.
+    Columns are winsorised (clipped at bounds estimated from the calibration spectra) and multiplied by a factor.
 
     Attributes
     ----------
     scale : ndarray of shape (n_columns,), float32
         Factors.
     lower, upper : ndarray of shape (n_columns,), float32, or None
-        Bounds, in the units of the embedding as it comes; None where there are none.
+        Bounds, in the units of the input embedding; None if columns are not clipped.
     """
 
     scale: NDArray[np.float32]
@@ -47,20 +47,20 @@ class ColumnWeighting:
 
     @classmethod
     def none(cls, n_columns: int) -> Self:
-        """Return what leaves columns as they are."""
+        """Return a weighting that leaves columns unchanged."""
         return cls(np.ones(n_columns, dtype=np.float32))
 
     @classmethod
     def fit(cls, embedded: NDArray[np.float32]) -> Self:
-        """Look at how the columns of calibration spectra vary, and at what they have in common.
+        """Estimate each column's variance and uniqueness from the calibration spectra.
 
-        - Beyond six deviations a column says that a spectrum is odd, not how much of the analyte it holds: it goes no further.
-        - What varies little in this material counts for more: of a column's deviation the fourth root is left.
-        - What no other column confirms counts for less. The share of a column's variance that the others do not explain
-          (the uniqueness of factor analysis) is taken from a ridge on the whole embedding, each spectrum predicted by the others.
+        - Columns are clipped at 6 standard deviations; larger values indicate unusual spectra, not analyte content.
+        - Columns of low variance gain weight: the fourth root of each standard deviation remains.
+        - Columns of high uniqueness lose weight. Uniqueness is the share of a column's variance that the other columns
+          do not explain, as in factor analysis. It is estimated by a leave-one-out ridge on the whole embedding.
 
-        With fewer than ten spectra columns are divided by the root of their deviation, and that is all. The summed
-        variance stays as it was (about, beyond 300 spectra), and with it the penalties that suit a ridge.
+        With fewer than ten spectra columns are only divided by the root of their standard deviation. The summed
+        variance is preserved (approximately beyond 300 spectra), so that suitable ridge penalties stay the same.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class ColumnWeighting:
         Returns
         -------
         ColumnWeighting
-            One that changes nothing where nothing varies, as with a single spectrum.
+            Weighting; leaves columns unchanged if none varies, as with a single spectrum.
         """
         n, n_columns = embedded.shape
         centre = embedded.mean(axis=0, dtype=np.float64)
@@ -85,7 +85,7 @@ class ColumnWeighting:
             return cls((factor * np.sqrt(total / np.square(deviation * factor).sum())).astype(np.float32))
         lower, upper = ((centre + side * _LIMIT * usual).astype(np.float32) for side in (-1, 1))
         rows = spread_rows(n, _MAX_SPECTRA)
-        # In units of the root of a column's deviation: a column counts half for its size.
+        # Columns are divided by the root of their standard deviation, which halves the effect of their size.
         within = cls((usual**-0.5).astype(np.float32), lower, upper).apply(embedded[rows])
         within -= within.mean(axis=0)
         unique, variance = _unique_share(within, floor * usual**-0.5)
@@ -94,18 +94,18 @@ class ColumnWeighting:
         return cls(factor.astype(np.float32), lower, upper)
 
     def apply(self, embedded: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Do it to rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
+        """Clip and scale rows (n, n_columns) in place and return them; rows do not affect each other."""
         for start in range(0, len(embedded), _ROWS):
             rows = embedded[start : start + _ROWS]
             if self.lower is not None and self.upper is not None:
-                # In less than half the time of np.clip.
+                # Takes less than half the time of np.clip.
                 np.maximum(rows, self.lower, out=rows)
                 np.minimum(rows, self.upper, out=rows)
             rows *= self.scale
         return embedded
 
     def slope(self, embedded: NDArray[Any]) -> NDArray[np.float64]:
-        """Return the derivative (n, n_columns) of what `apply` gives with respect to rows as they came."""
+        """Return the derivative (n, n_columns) of the result of `apply` with respect to its input."""
         scale = np.broadcast_to(self.scale.astype(np.float64), embedded.shape)
         if self.lower is None or self.upper is None:
             return scale
@@ -113,16 +113,16 @@ class ColumnWeighting:
 
 
 def _unique_share(z: NDArray[Any], floor: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the share of each column's variance that a ridge on all columns leaves, every row predicted by the others, and the variance.
+    """Return the uniqueness and the variance of each column, by a leave-one-out ridge on all columns.
 
-    The penalty is the mean diagonal of the kernel: what counts as common varies by more than one n-th of the whole.
+    The penalty is the mean diagonal of the kernel: common components hold more than 1/n of the total variance.
 
     Parameters
     ----------
     z : ndarray of shape (n, n_columns)
         Columns without their mean.
     floor : ndarray of shape (n_columns,)
-        Deviation that is rounding, of which nothing is common.
+        Standard deviation of rounding errors, which count as unique.
     """
     kernel = (z @ z.T).astype(np.float64)
     penalty = kernel.diagonal().mean()
@@ -136,6 +136,6 @@ def _unique_share(z: NDArray[Any], floor: NDArray[np.float64]) -> tuple[NDArray[
 
 
 def _mean_square(z: NDArray[Any], centre: NDArray[np.float64] | float = 0.0) -> NDArray[np.float64]:
-    """Return the mean over rows of the squared distance of each column from its centre."""
+    """Return the mean squared deviation of each column from its centre."""
     blocks = (z[start : start + _ROWS] - centre for start in range(0, len(z), _ROWS))
     return np.asarray(sum(np.square(block, dtype=np.float64).sum(axis=0) for block in blocks) / len(z))

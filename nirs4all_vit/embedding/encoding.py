@@ -1,4 +1,4 @@
-"""Embeddings of a checkpoint, from the cache where they are there."""
+"""Embedding with a checkpoint, with optional cache."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encode(
     ----------
     checkpoint : Checkpoint
     blocks : sequence of Spectra
-        With a 1-D grid each.
+        Blocks with one 1-D grid each.
     readout, batch_size, device, cache : as in `SpectralEmbedder`
     """
     from .inference import embed, resolve_device
@@ -42,6 +42,6 @@ def encode(
 
     from ..version import __version__
 
-    # Another device or release rounds in another way; a folder may outlive a release.
+    # Rounding differs between devices and releases, and a cache folder may outlive a release.
     made_by = f"{checkpoint.sha256} {readout} {device.partition(':')[0]} {__version__} {torch.__version__}"
     return embed_once(blocks, made_by, checkpoint.encoder.width(readout), run, cache)

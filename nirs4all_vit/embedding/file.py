@@ -1,4 +1,4 @@
-"""One file of spectra to one file of embeddings; what an interrupted run has done is kept beside it."""
+"""Embedding of one file of spectra into one file; interrupted runs can be resumed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ..spectra.data import Spectra, take_rows
 from ..spectra.instruments import is_instrument_path
 from ..spectra.sources import open_instruments, open_source
 
-#: Suffixes that are written.
+#: Supported suffixes of target files.
 TARGET_SUFFIXES = (".npy", ".parquet", ".csv")
 _ROWS_AT_A_TIME = 2_000_000
 
@@ -44,35 +44,37 @@ def embed_file(
     embedder: Any = None,
     progress: bool = False,
 ) -> tuple[int, int]:
-    """Embed a file of spectra, in bounded memory whatever its size; or the instrument files of a folder, into one file.
+    """Embed a file of spectra in bounded memory, or the instrument files of a folder, into one file.
 
-    What is done stays in ``.<target>.partial`` until all is: interrupted, the same call goes on from there. The
-    target appears in one step. The numbers are those of
-    ``SpectralEmbedder(adapt=False, align=False)``: NaN is a missing point, and the spectrum embedded on those it has.
+    Rows are stored in ``.<target>.partial`` until the file is complete; after an interruption the same call resumes.
+    The target is written atomically. The results are those of ``SpectralEmbedder(adapt=False, align=False)``: NaN is a
+    missing point, and each spectrum is embedded on its valid points.
 
     Parameters
     ----------
     source : path
-        ``.csv``, ``.csv.gz``, ``.parquet``, ``.xlsx`` with the axis as header, or ``.npy`` with `wavelengths`; a row per spectrum.
-        An instrument file (OPUS, SPC, SPA, JCAMP-DX, ASD, ...) or a folder of them, on any axes; they are read at once.
+        ``.csv``, ``.csv.gz``, ``.parquet`` or ``.xlsx`` with the axis as header, or ``.npy`` with `wavelengths`; one
+        row per spectrum. Or an instrument file (OPUS, SPC, SPA, JCAMP-DX, ASD, ...) or a folder of them, on any axes;
+        instrument files are read into memory together.
     target : path
-        ``.npy``, ``.parquet`` or ``.csv``; replaced if it exists. Tables of instrument files begin with a column ``id``.
+        ``.npy``, ``.parquet`` or ``.csv``; replaced if it exists. Tables of instrument files start with a column
+        ``id``.
     checkpoint : str or path
         Bundled name or ``.safetensors`` file.
     readout : str
         One of ``READOUTS``.
     axis_unit : {"auto", "nm", "cm-1", "um"}
-        Unit of the axis; ``"auto"`` goes by labels, then by range.
+        Unit of the axis; ``"auto"`` infers it from labels, then from the range.
     wavelengths : path, optional
         File with the axis of a ``.npy``.
     drop : sequence of str
-        Columns of a table that are no wavelengths (ids, targets), to be passed over; rows keep their order.
+        Columns of a table to ignore because they are not wavelengths (ids, targets); rows keep their order.
     device : str
-        Torch device; ``"auto"`` takes a GPU where there is one.
+        Torch device; ``"auto"`` uses a GPU if there is one.
     embedder : SpectralEmbedder, optional
-        Fitted on calibration spectra: its `transform` is what is written, in place of `checkpoint` and `readout`.
+        Embedder fitted on calibration spectra; its `transform` replaces `checkpoint` and `readout`.
     progress : bool
-        Show a progress bar, where the standard error is a terminal.
+        Show a progress bar if the standard error is a terminal.
 
     Returns
     -------
@@ -81,9 +83,9 @@ def embed_file(
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        A file that is not what it should be; the message names it, and the line.
+        A file is invalid; the message names the file and the line.
     CheckpointError
-        No such checkpoint.
+        The checkpoint does not exist.
     """
     from ..version import __version__
     from .inference import embed, resolve_device
@@ -94,7 +96,7 @@ def embed_file(
         raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
     if wavelengths is not None and source.suffix.lower() != ".npy":
         raise SpectralInputError(
-            f"{source.name} has an axis of its own, its header; --wavelengths {Path(wavelengths).name} is for .npy files."
+            f"{source.name} has its axis in the header; --wavelengths {Path(wavelengths).name} is for .npy files."
         )
     ids: list[str] | None = None
     chunks: Iterator[list[Spectra]]
@@ -109,7 +111,7 @@ def embed_file(
     if embedder is not None:
         checkpoint, readout = embedder.checkpoint, embedder.readout
     loaded, device = load_checkpoint(checkpoint), resolve_device(device)
-    # By content: another file may have the size and the time of the one before.
+    # Identified by content: a replaced file may have the same size and time.
     before_reading = stamp(source)
     identity = {
         "source": content_sha256(source) if ids is None else spectra.sha256(),
@@ -121,7 +123,7 @@ def embed_file(
         n_read, before = 0, done.n_rows
         with ProgressBar(source.name, "spectra", total, initial=before, show=progress) as bar:
             for blocks in chunks:
-                # Rows that are there are read past: parsing costs little beside the encoder.
+                # Rows embedded before are parsed and skipped: parsing is cheap compared with the encoder.
                 n_chunk = sum(map(len, blocks))
                 blocks = take_rows(blocks, np.arange(min(max(0, before - n_read), n_chunk), n_chunk))
                 n_read += n_chunk
@@ -152,10 +154,10 @@ def _check_target(source: Path, target: Path) -> None:
 
 
 class PartialRows:
-    """Rows of float32 that grow in ``.<name>.partial``, a ``.npy`` file whose header comes last.
+    """Growing float32 rows in ``.<name>.partial``, a ``.npy`` file whose header is completed last.
 
-    `identity` is what the rows are made from and with: rows of another identity are thrown away. A `BlockingIOError`
-    says that another process is writing the same file.
+    `identity` describes the source and the settings; existing rows of another identity are discarded. Raises
+    `BlockingIOError` if another process is writing the same file.
     """
 
     def __init__(self, target: Path, width: int, identity: Mapping[str, Any]) -> None:
@@ -167,9 +169,9 @@ class PartialRows:
         earlier_description = self._said.read_text("utf-8") if self._said.exists() else ""
         self._start = len(self._header(0))
         whole = (os.fstat(self._file.fileno()).st_size - self._start) // (4 * width)
-        #: Rows that are there.
+        #: Number of rows already stored.
         self.n_rows = max(0, whole) if earlier_description == description else 0
-        # In this order: killed in between, the old rows are not taken for new ones.
+        # The order matters: if killed in between, old rows must not be mistaken for new ones.
         self._file.truncate(self._start + 4 * width * self.n_rows if self.n_rows else 0)
         if not self.n_rows:
             self._file.write(self._header(0))
@@ -177,9 +179,9 @@ class PartialRows:
                 path.write_text(description, "utf-8")
 
     def _locked(self) -> IO[bytes]:
-        """Open the file for this process alone, until it is closed."""
+        """Open the file and lock it for this process until it is closed."""
         file = open_own(self._path)
-        # Renamed or removed by a process that has just ended, it is no longer what its name stands for.
+        # A process that has just ended may have renamed or removed the file.
         if (
             try_lock(file.fileno())
             and self._path.exists()
@@ -195,30 +197,30 @@ class PartialRows:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        # Nothing done, or a file that has to change before it can be: nothing to go on from.
+        # No rows were stored, or the source must change first: there is nothing to resume.
         if error is not None and (not self.n_rows or isinstance(error, SpectralInputError)):
             self._path.unlink(missing_ok=True)
             self._said.unlink(missing_ok=True)
         self._file.close()
 
     def append(self, rows: NDArray[np.float32]) -> None:
-        """Add rows; they are on disk when this returns."""
+        """Append rows and flush them to disk."""
         self._file.seek(0, io.SEEK_END)
         self._file.write(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         self._sync()
         self.n_rows += len(rows)
 
     def finish(self, column: str, ids: Sequence[str] | None = None) -> None:
-        """Make the target of the rows, in one step, in the format that its suffix says; `ids` come first in a table."""
+        """Write the target atomically, in the format of its suffix; in tables `ids` are the first column."""
         self._file.seek(0)
         self._file.write(self._header(self.n_rows))
         self._sync()
         if self.target.suffix != ".npy":
-            # The lock holds until the end: another process would change what is read here.
+            # The lock is held until the end, so that no other process changes the rows.
             with atomic_path(self.target) as path:
                 self._convert(path, [f"{column}{i}" for i in range(self.width)], ids)
         self._said.unlink(missing_ok=True)
-        if sys.platform == "win32":  # what is open can be neither renamed nor removed there
+        if sys.platform == "win32":  # open files cannot be renamed or removed
             self._file.close()
         if self.target.suffix == ".npy":
             os.replace(self._path, self.target)
@@ -258,7 +260,7 @@ class PartialRows:
 
     def _header(self, n_rows: int) -> bytes:
         buffer = io.BytesIO()
-        # numpy leaves room for the number of rows to grow.
+        # numpy pads the header, so that the number of rows can grow.
         described = {"descr": "<f4", "fortran_order": False, "shape": (n_rows, self.width)}
         np.lib.format.write_array_header_1_0(buffer, described)
         return buffer.getvalue()

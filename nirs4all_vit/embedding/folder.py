@@ -1,4 +1,4 @@
-"""A folder of files of spectra to a folder of files of embeddings, several at a time."""
+"""Embedding of a folder of files into a folder, several files in parallel."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from ..spectra.sources import SOURCE_SUFFIXES
 from .file import TARGET_SUFFIXES, embed_file
 
 _MANIFEST = "embedding.json"
-#: Between two times that the record of a folder is written.
+#: Smallest interval between two writes of the record, in seconds.
 _SECONDS = 2.0
 
 
 class FileResult(NamedTuple):
-    """What became of a file.
+    """Result of embedding one file.
 
     Attributes
     ----------
     source, target : Path
         The file and its embeddings.
     n_spectra : int, or None
-        None where it failed, or was there already.
+        Number of spectra; None if embedding failed or the target existed already.
     error : str, or None
-        What was wrong with it.
+        Error message, if embedding failed.
     """
 
     source: Path
@@ -60,36 +60,37 @@ def embed_folder(
 ) -> list[FileResult]:
     """Embed each file of a folder into a file of the same name.
 
-    Files that are done, and hold what they held, are not done again, and one that was interrupted goes on: the same
-    call resumes. A file that cannot be read does not stop the others. One process at a time writes to a folder.
+    The same call resumes: completed files are skipped unless their content has changed, and interrupted files are
+    continued. A file that cannot be read does not stop the others. Only one process at a time may write to a folder.
 
     Parameters
     ----------
     source : path
-        Folder of ``.csv``, ``.csv.gz``, ``.parquet`` and ``.npy`` files, each on a grid of its own. Other files are let be.
+        Folder of ``.csv``, ``.csv.gz``, ``.parquet`` and ``.npy`` files, each on its own grid. Other files are ignored.
     target : path
-        Folder, made if need be. ``embedding.json`` in it says what made the embeddings.
+        Output folder, created if missing. Its ``embedding.json`` records how the embeddings were made.
     suffix : {".npy", ".parquet", ".csv"}
         Format of the embeddings.
     checkpoint, readout, axis_unit, wavelengths, drop, device
         As for `embed_file`.
     jobs : int
-        Files at a time; -1 for as many as there are cores.
+        Number of files in parallel; -1 uses all cores.
     scheduler : str, optional
-        Address of a dask scheduler, as in ``tcp://host:8786``, whose workers see the same folders; processes of this machine without.
+        Address of a dask scheduler, as in ``tcp://host:8786``, whose workers see the same folders. By default
+        processes on this machine are used.
     progress : bool
-        Show a progress bar, where the standard error is a terminal.
+        Show a progress bar if the standard error is a terminal.
 
     Returns
     -------
     list of FileResult
-        In order of name.
+        Results in order of file names.
 
     Raises
     ------
     SpectralInputError
-        No file of spectra; two that would become one; a target with embeddings of another checkpoint, read-out or selection
-        of columns; an axis file that no file needs.
+        There is no file of spectra, two files have the same target, the target holds embeddings of another checkpoint,
+        read-out or selection of columns, or no file needs the axis file.
     BlockingIOError
         Another process is writing to the folder.
     """
@@ -102,7 +103,7 @@ def embed_folder(
     pairs = _pairs(source, target, suffix)
     if wavelengths is not None and not any(path.suffix.lower() == ".npy" for path, _ in pairs):
         raise SpectralInputError(
-            f"{source} holds no .npy; the others have an axis of their own: leave --wavelengths out."
+            f"{source} holds no .npy files; the others have their own axis: leave --wavelengths out."
         )
     made_by = {
         "checkpoint_sha256": load_checkpoint(checkpoint).sha256,
@@ -136,7 +137,7 @@ def _embed_missing(
     try:
         with workers(scheduler), ProgressBar("files", "file", len(to_do), show=progress) as bar:
             tasks = (joblib.delayed(_one)(a.resolve(), b.resolve(), options) for a, b in to_do)
-            # What a worker does not hand back in order waits in memory: a few numbers.
+            # Results that arrive out of order wait in memory; each is a few numbers.
             results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
             for (a, b), (n_spectra, error, made_of) in zip(to_do, results, strict=True):
                 file_results[a] = FileResult(a, b, n_spectra, error)
@@ -172,14 +173,14 @@ def _pairs(source: Path, target: Path, suffix: str) -> list[tuple[Path, Path]]:
 
 
 class _Record:
-    """What makes the embeddings of a folder, and what each was made of: ``embedding.json``."""
+    """Record of the settings and source files of the embeddings in a folder: ``embedding.json``."""
 
     def __init__(self, path: Path, made_by: dict[str, Any], files: dict[str, Any]) -> None:
         self.path, self.made_by, self.files, self._written = path, made_by, files, 0.0
 
     @classmethod
     def claim(cls, target: Path, outputs: list[Path], made_by: dict[str, Any], axis_sha256: str | None) -> _Record:
-        """Read the record of a folder, or begin one; a `SpectralInputError` says that something else made what is there."""
+        """Read or create the record of a folder; raises `SpectralInputError` if its settings differ."""
         path = target / _MANIFEST
         record: dict[str, Any] = {**made_by, "wavelengths_sha256": axis_sha256}
         files: Any = {}
@@ -196,7 +197,7 @@ class _Record:
         if isinstance(earlier, dict):
             files = earlier.pop("files", {})
             if None in (axis_sha256, earlier.get("wavelengths_sha256", "")):
-                # An axis that came later, or is not needed this time: arrays wait for theirs.
+                # The axis file may be given later or omitted when it is not needed.
                 record["wavelengths_sha256"] = axis = axis_sha256 or earlier["wavelengths_sha256"]
                 earlier["wavelengths_sha256"] = axis
         if earlier != record or not isinstance(files, dict):
@@ -209,26 +210,26 @@ class _Record:
         return claimed
 
     def is_done(self, source: Path, target: Path) -> bool:
-        """Tell whether a target was made of what a source holds now."""
+        """Return whether a target was made from the current content of its source."""
         made_of = self.files.get(target.name)
         if not isinstance(made_of, dict) or not target.exists():
             return False
         if made_of.get("stamp") == list(stamp(source)):
             return True
-        # Copied, moved or touched: what counts is what it holds.
+        # A copied, moved or touched file is unchanged if its content is the same.
         if made_of.get("sha256") != content_sha256(source):
             return False
         made_of["stamp"] = list(stamp(source))
         return True
 
     def note(self, target: Path, made_of: dict[str, Any]) -> None:
-        """Note what a target was made of; on disk within seconds."""
+        """Record the source of a target; written to disk within seconds."""
         self.files[target.name] = made_of
         if time.monotonic() - self._written > _SECONDS:
             self.write()
 
     def write(self) -> None:
-        """Write the record, in one step."""
+        """Write the record atomically."""
         with atomic_path(self.path) as path:
             path.write_text(json.dumps({**self.made_by, "files": self.files}, indent=1) + "\n", "utf-8")
         self._written = time.monotonic()
@@ -245,7 +246,7 @@ def _one(source: Path, target: Path, options: dict[str, Any]) -> tuple[int | Non
 
 @contextmanager
 def workers(scheduler: str | None = None) -> Iterator[None]:
-    """Let joblib work on a dask cluster, or in processes of this machine without its address."""
+    """Run joblib on the dask cluster of `scheduler`, or in processes on this machine if None."""
     import joblib
 
     if scheduler is None:

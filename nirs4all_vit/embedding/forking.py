@@ -1,7 +1,8 @@
-"""Forked processes that embed.
+"""Embedding in forked processes.
 
-The threads of OpenMP, which torch computes with, do not survive a fork: a child that asks for them waits for ever. So a process forked from one that has
-imported this package computes on one thread, as torch's own data workers do; ``torch.set_num_threads`` in the child overrides it.
+The OpenMP threads of torch do not survive a fork, and a child that uses them hangs. A process forked after this package
+was imported therefore uses one thread, as torch's own data workers do. ``torch.set_num_threads`` in the child overrides
+this.
 """
 
 from __future__ import annotations

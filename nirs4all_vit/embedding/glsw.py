@@ -1,4 +1,4 @@
-"""Fitting an embedding to what must not matter: baselines that drift, path lengths that vary, wavelengths that are off."""
+"""Generalised least squares weighting (GLSW) against baseline drift, scatter and wavelength shift."""
 
 from __future__ import annotations
 
@@ -11,31 +11,32 @@ from numpy.typing import NDArray
 
 from ..spectra.data import Spectra, spread_rows, take_rows
 
-#: Spectra that are disturbed, at most; the directions that they move in are few and shared by a material.
+#: Maximum number of disturbed spectra; spectra of one material share the few directions of their response.
 _MAX_SPECTRA = 40
-#: Drift and scatter as a share of a spectrum's own deviation and size, shift in nm; drift is a cubic.
+#: Drift (share of a spectrum's standard deviation), scatter (share of its size), shift (nm), degree of the drift.
 _DRIFT, _SCATTER, _SHIFT, _DRIFT_DEGREE = 0.05, 0.05, 1.0, 3
-#: How much a disturbance weighs against the variance between the calibration spectra. Errors of disturbed spectra fall up to
-#: here and hardly further, those of undisturbed ones begin to rise beyond (research log, section 15).
+#: Weight of disturbances relative to the variance between calibration spectra. Higher values hardly reduce errors on
+#: disturbed spectra, but increase errors on undisturbed spectra (research log, section 15).
 _STRENGTH = 100.0
-#: Directions that lose less than this share of their length are left alone.
+#: Directions with a smaller loss are ignored.
 _NEGLIGIBLE = 0.02
-#: Rows at a time; they are summed one by one, so that a row's numbers do not depend on its company.
+#: Block size in rows. Rows are summed one by one, so that results do not depend on the other rows.
 _ROWS = 256
 
 
 @dataclass(frozen=True)
 class GLSW:
-    """Directions of an embedding that lose weight.
+    """Down-weighted directions of an embedding.
 
     Attributes
     ----------
     directions : ndarray of shape (n_directions, n_columns), float32
-        Orthonormal.
+        Orthonormal directions.
     loss : ndarray of shape (n_directions,), float32
-        Share of their length that is taken away.
+        Share removed from the component along each direction.
     gain : float
-        Factor of what is left: the calibration spectra vary as much as before, and the penalties that suit a ridge stay.
+        Factor applied afterwards. It restores the total variance of the calibration spectra, so that suitable ridge
+        penalties stay the same.
     """
 
     directions: NDArray[np.float32]
@@ -43,7 +44,7 @@ class GLSW:
     gain: float = 1.0
 
     def apply(self, embedded: NDArray[Any]) -> None:
-        """Take it from rows (n, n_columns), in place."""
+        """Down-weight the directions in rows (n, n_columns), in place."""
         for start in range(0, len(embedded) if len(self.loss) else 0, _ROWS):
             rows = embedded[start : start + _ROWS]
             scores = np.einsum("ij,kj->ik", rows, self.directions) * self.loss
@@ -55,12 +56,12 @@ class GLSW:
 def fit_glsw(
     blocks: Sequence[Spectra], embed: Callable[[list[Spectra]], NDArray[np.float32]], embedded: NDArray[np.float32]
 ) -> GLSW:
-    """Return the directions in which an embedding follows drift, scatter and shift of a material's spectra.
+    """Estimate the directions sensitive to baseline drift, scatter and wavelength shift of a material.
 
-    The covariance of what disturbances do to the embedding is added to the identity, and the embedding multiplied by
-    the inverse root of the sum: generalised least squares weighting, in the embedding instead of the spectra. `blocks`
-    are the calibration spectra, a 1-D grid per block, and `embedded` (n_spectra, n_columns) what `embed` makes of them;
-    there are no directions where they do not vary.
+    The covariance of the embedding's response to disturbances is added to the identity, and the embedding is multiplied
+    by the inverse square root of the sum. This is generalised least squares weighting, applied to the embedding instead
+    of the spectra. `blocks` are the calibration spectra, with one 1-D grid each, and `embedded` (n_spectra, n_columns)
+    is their result of `embed`. If the embeddings are constant, there are no directions.
     """
     few = take_rows(blocks, spread_rows(sum(map(len, blocks)), _MAX_SPECTRA))
     n = sum(map(len, few))
@@ -80,7 +81,7 @@ def fit_glsw(
 
 
 def _disturbed(block: Spectra, sign: float) -> Iterator[Spectra]:
-    """Yield a block on one grid with each disturbance, upwards or downwards."""
+    """Yield a block on one grid with each disturbance, with positive or negative sign."""
     values, nm = block.values.astype(np.float64), block.wavelengths
     middle, half = (nm[0] + nm[-1]) / 2.0, (nm[-1] - nm[0]) / 2.0 or 1.0
     shapes = np.polynomial.legendre.legvander((nm - middle) / half, _DRIFT_DEGREE).T

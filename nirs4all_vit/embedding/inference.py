@@ -1,4 +1,4 @@
-"""Running a frozen encoder over spectra: fixed-size chunks, grid work once, nothing global touched."""
+"""Inference with a frozen encoder in chunks of fixed size, without changing global state."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from ..spectra.data import Spectra, join_metadata
 if TYPE_CHECKING:
     from ..encoder import Grid, SpectralPerceiver
 
-# Matrix products of one to three rows are summed in another order: batches, and what is left for the last one, are rounded
-# up to a multiple of this, so that a row's numbers do not depend on its company, to the last bit.
+# Matrix products of one to three rows are summed in another order. Batches, including the last one, are rounded up to a
+# multiple of this, so that results are bit-identical whatever other rows are in the batch.
 _ROWS = 8
-# A grid per row costs a window matrix per row: such chunks hold no more than so many points.
+# Maximum number of points in chunks with one grid per row, which need one window matrix per row.
 _PADDED_POINTS = 16_384
-# Latest grids that are kept for the next call, of up to so many points: what depends on the wavelengths alone costs as much as a spectrum.
+# Number of grids cached across calls, and their maximum number of points. Computing a grid costs as much as a spectrum.
 _KEPT_GRIDS, _KEPT_POINTS = 16, 10_000
 _KEPT: OrderedDict[bytes, Grid] = OrderedDict()
 _LOCK = threading.Lock()
-# A fork while another thread held the lock would leave it locked for ever.
+# A fork while another thread holds the lock would leave it locked in the child.
 os.register_at_fork(after_in_child=lambda: globals().update(_LOCK=threading.Lock()))
 
 
@@ -39,14 +39,14 @@ def embed(
     device: str = "cpu",
     bar: ProgressBar | None = None,
 ) -> NDArray[np.float32]:
-    """Embed blocks of spectra, each on a grid of its own, in order.
+    """Embed blocks of spectra, each on its own grid, in order.
 
     Parameters
     ----------
     encoder : SpectralPerceiver
         Frozen encoder.
     blocks : sequence of Spectra
-        Blocks with a 1-D grid each. Blocks of few rows are padded and run together.
+        Blocks with one 1-D grid each. Blocks of few rows are padded and processed together.
     readout : str
         One of ``READOUTS``.
     batch_size : int
@@ -54,7 +54,7 @@ def embed(
     device : str
         Torch device.
     bar : ProgressBar, optional
-        What counts the spectra; one of its own without.
+        Progress bar that counts the spectra; by default a new one.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def embed(
 
 
 def resolve_device(device: str) -> str:
-    """Turn ``"auto"`` into a GPU where there is one; check that any other device exists."""
+    """Resolve ``"auto"`` to a GPU if there is one; check that any other device exists."""
     import torch
 
     if device == "auto":
@@ -98,7 +98,7 @@ def resolve_device(device: str) -> str:
 
 
 def _grid(wavelengths: NDArray[np.float64], device: str) -> Grid:
-    """Return a grid that spectra share, computed once for the latest ones."""
+    """Return the grid of some wavelengths, cached for the most recent ones."""
     import torch
 
     from ..encoder import Grid
@@ -107,7 +107,7 @@ def _grid(wavelengths: NDArray[np.float64], device: str) -> Grid:
     with _LOCK:
         grid = _KEPT.pop(key, None)
         if grid is None:
-            # Not an inference tensor: others may ask for gradients on the same grid.
+            # Not an inference tensor, because gradients may be computed on the same grid later.
             with torch.inference_mode(False):
                 grid = Grid.from_wavelengths(torch.from_numpy(wavelengths).to(device))
         if wavelengths.size <= _KEPT_POINTS:
@@ -129,9 +129,9 @@ def _grids(block: Spectra, chunk: slice, size: int, device: str) -> Grid:
 
 
 def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spectra, NDArray[np.intp]]]:
-    """Yield one block per grid, and what is left of small ones padded together by length.
+    """Yield one block per grid, with small blocks of similar length padded together.
 
-    With each block come the positions of its rows in the output.
+    Each block comes with the positions of its rows in the output.
     """
     by_grid: dict[bytes, list[tuple[Spectra, NDArray[np.intp]]]] = {}
     start = 0
@@ -149,7 +149,7 @@ def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spect
         else:
             yield merged, positions
     small.sort(key=lambda member: member[0].values.shape[1])
-    # Padding to the longest is bounded: neighbours in length go together.
+    # Blocks of similar length are grouped, which bounds the padding.
     while small:
         longest = 2 * small[0][0].values.shape[1]
         group = [member for member in small if member[0].values.shape[1] <= longest]
@@ -158,7 +158,7 @@ def _grouped(blocks: Sequence[Spectra], batch_size: int) -> Iterator[tuple[Spect
 
 
 def _filled(rows: NDArray[Any], size: int) -> NDArray[Any]:
-    """Return a contiguous, writable array of `size` rows, repeating the last one where some are missing."""
+    """Return a contiguous, writable array of `size` rows; missing rows repeat the last one."""
     index = np.minimum(np.arange(size), len(rows) - 1)
     return rows[index]
 

@@ -1,4 +1,4 @@
-"""Embeddings of a second instrument, brought to those of the calibration by unlabelled spectra alone."""
+"""Unsupervised calibration transfer: adapts embeddings of a second instrument to the calibration."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from numpy.typing import NDArray
 
 from ..spectra.data import spread_rows
 
-#: Principal components of the calibration's embeddings within which a shift may be one of the samples, not of the instrument.
+#: Number of principal components of the calibration embeddings in which a shift may come from the samples.
 _N_COMPONENTS = 20
-#: Calibration spectra that the components are made of, at most.
+#: Maximum number of calibration spectra for the components.
 _MAX_SPECTRA = 300
-#: Within a component, the variance of what samples may differ by, in units of the calibration's (research log, section 27).
+#: Prior variance of sample differences within a component, relative to the calibration's (research log, section 27).
 _OF_THE_SAMPLES = 0.5
-#: Spectra that the variance of a component counts as, before the second instrument's are looked at.
+#: Prior weight of the calibration's variance of a component, in spectra.
 _PRIOR = 10.0
-#: Fewer spectra do not tell the mean of an instrument.
+#: Smallest number of spectra for estimating the mean of an instrument.
 FEWEST = 5
-#: Squared shift beside the components, in units of what sampling alone gives, from which on there is another instrument; and the same
-#: in units of what one half of the calibration has beside the components of the other (research log, section 27).
+#: Limits of the squared shift outside the components: relative to its expectation from sampling, and relative to the
+#: shift of one half of the calibration outside the components of the other (research log, section 27).
 _SIGNIFICANT, _EXTRAPOLATED = 3.5, 0.7
-#: Up to so many times these limits the difference may be one of the samples.
+#: Up to this multiple of the limit the difference may come from the samples.
 _DOUBTFUL = 3.0
-#: Components along which the calibration is halved.
+#: Number of components along which the calibration is split into halves.
 _N_HALVINGS = 3
 _ROWS = 16
 
@@ -43,15 +43,16 @@ class CalibrationSpace:
     ----------
     mean : ndarray of shape (n_columns,), float32
     components : ndarray of shape (n_components, n_columns), float16
-        Orthonormal up to the rounding.
+        Principal components, orthonormal up to rounding.
     variances : ndarray of shape (n_components,), float64
-        Of the scores.
+        Variances of the scores.
     n_spectra : int
+        Number of calibration spectra.
     extrapolation : float
-        Largest significance (see `InstrumentShift`) of one half of the calibration beside the other, halved along its first components:
-        what samples do that lie outside of a calibration.
+        Largest significance (see `InstrumentShift`) of one half of the calibration relative to the other, split along
+        the first components. It measures the shift of samples outside the calibration range.
     spectra : CalibrationSpace, or None
-        The same of the spectra, where they stand behind the embeddings.
+        Space of the spectra, if they are appended to the embeddings.
     """
 
     mean: NDArray[np.float32]
@@ -63,7 +64,7 @@ class CalibrationSpace:
 
     @classmethod
     def fit(cls, embedded: NDArray[np.float32], width: int | None = None) -> Self:
-        """Look at the embeddings (n, n_columns) of the calibration spectra, columns weighted; behind the first `width` stand spectra."""
+        """Fit the space to weighted embeddings (n, n_columns); columns from `width` on are spectra."""
         if width is not None and width < embedded.shape[1]:
             return replace(cls.fit(embedded[:, :width]), spectra=cls.fit(embedded[:, width:]))
         n, n_columns = embedded.shape
@@ -84,22 +85,22 @@ class CalibrationSpace:
 
 @dataclass(frozen=True, eq=False)
 class InstrumentShift:
-    """What is taken from embeddings of a second instrument.
+    """Correction of the embeddings of a second instrument.
 
     Attributes
     ----------
     shift : ndarray of shape (n_columns,), float32
         Difference of the instruments.
     components : ndarray of shape (n_components, n_columns), float32
-        In which embeddings of the second instrument vary more than those of the calibration.
+        Components with larger variance on the second instrument than in the calibration.
     centre, loss : ndarray of shape (n_components,), float32
-        Mean score there, and the share of the distance from it that is taken.
+        Mean score in each component, and the share removed of the distance from it.
     significance : float
-        Squared difference beside the calibration's components, over what sampling alone gives.
+        Squared difference outside the calibration's components, relative to its expectation from sampling.
     limit : float
-        From which on it is one of instruments.
+        Significance above which the difference is attributed to the instrument.
     spectra : InstrumentShift, or None
-        The same of the spectra, where they stand behind the embeddings.
+        Correction of the spectra, if they are appended to the embeddings.
     """
 
     shift: NDArray[np.float32]
@@ -114,23 +115,24 @@ class InstrumentShift:
     def fit(cls, space: CalibrationSpace, embedded: NDArray[np.float32]) -> Self:
         """Compare embeddings (n, n_columns) of a second instrument with those of the calibration.
 
-        The samples are others than the calibration's, and perhaps of another population. What differs beside the calibration's
-        components is the instrument. Within a component the difference is shrunk: what is not large beside the calibration's
-        variance may be the samples'. Where scores vary more than the calibration's, their deviation is
-        brought back to it.
+        The samples differ from the calibration samples and may come from another population. Differences outside the
+        calibration's components are attributed to the instrument. Within a component the difference is shrunk,
+        because differences that are small relative to the calibration's variance may come from the samples. Scores
+        that vary more than in the calibration are scaled back to its standard deviation.
 
         Parameters
         ----------
         space : CalibrationSpace
+            Space of the calibration embeddings.
         embedded : ndarray of shape (n, n_columns)
-            Five spectra or more.
+            Embeddings of five spectra or more.
         """
         if space.spectra is not None:
             width = len(space.mean)
             alone = replace(space, spectra=None)
             return replace(cls.fit(alone, embedded[:, :width]), spectra=cls.fit(space.spectra, embedded[:, width:]))
         Z = embedded.astype(np.float64)
-        # Rounded to half precision they are orthonormal no more.
+        # Components stored in half precision are no longer exactly orthonormal.
         basis = np.linalg.qr(space.components.astype(np.float64).T)[0].T
         n, mean = len(Z), Z.mean(axis=0)
         difference = mean - space.mean
@@ -158,16 +160,16 @@ class InstrumentShift:
 
     @property
     def is_significant(self) -> bool:
-        """Tell whether the spectra are of another instrument than the calibration's, as far as they say it."""
+        """Whether the difference exceeds the limit, which indicates another instrument."""
         return self.significance > self.limit
 
     @property
     def is_doubtful(self) -> bool:
-        """Tell whether samples unlike the calibration's might explain the difference, too."""
+        """Whether samples unlike the calibration's could also explain the difference."""
         return self.significance < _DOUBTFUL * self.limit
 
     def apply(self, embedded: NDArray[Any]) -> NDArray[Any]:
-        """Take it from rows (n, n_columns), in place; returns them. A row's numbers do not depend on its company."""
+        """Correct rows (n, n_columns) in place and return them; rows do not affect each other."""
         if self.spectra is not None:
             self.spectra.apply(embedded[:, len(self.shift) :])
         for start in range(0, len(embedded), _ROWS):
@@ -177,7 +179,7 @@ class InstrumentShift:
         return embedded
 
     def transpose(self, weights: NDArray[Any]) -> NDArray[Any]:
-        """Turn weights (n, n_columns) of the columns as `apply` gives them into weights of those it takes, in place; returns them."""
+        """Convert weights (n, n_columns) on the output of `apply` to its input, in place; returns them."""
         self._damp(weights, 0.0)
         return weights
 
@@ -188,9 +190,12 @@ class InstrumentShift:
 
 
 def _significance(kernel: NDArray[np.float64], order: NDArray[np.intp]) -> float:
-    """Return the significance of the second half of some rows beside the components of the first, from the kernel (n, n) of all."""
+    """Return the significance of the second half of `order` outside the components of the first half.
+
+    `kernel` (n, n) holds the inner products of all rows.
+    """
     a, b = order[: len(order) // 2], order[len(order) // 2 :]
-    # Everything relative to the mean of the first half.
+    # All kernels are centred at the mean of the first half.
     within = kernel[np.ix_(a, a)]
     to_mean, own = kernel[:, a].mean(axis=1), float(within.mean())
     first = within - to_mean[a][:, None] - to_mean[a] + own
@@ -209,7 +214,7 @@ def _significance(kernel: NDArray[np.float64], order: NDArray[np.intp]) -> float
 
 @dataclass
 class _SecondInstrument:
-    """Spectra of a second instrument, and what they make of each fit of an embedder that meets them."""
+    """Spectra of a second instrument, and the shift computed for each fitted embedder."""
 
     X: Any
     wavelengths: Any
@@ -221,10 +226,11 @@ _SECOND_INSTRUMENT: ContextVar[_SecondInstrument | None] = ContextVar("second_in
 
 @contextmanager
 def second_instrument(X: Any, *, wavelengths: Any = None) -> Iterator[None]:
-    """Adapt every `SpectralEmbedder` that transforms within the ``with`` block to a second instrument, and none afterwards.
+    """Adapt every `SpectralEmbedder` used within the ``with`` block to a second instrument.
 
-    For models whose embedder is out of reach: ``nirs4all.predict`` of a ``.n4a`` file, or a pipeline within a search. It
-    holds in this thread and process. The same as `SpectralEmbedder.adapt_to` otherwise.
+    Use it for models whose embedder is not accessible, such as ``nirs4all.predict`` on a ``.n4a`` file or a pipeline
+    within a search. It applies to the current thread and process and ends with the block. The adaptation is that of
+    `SpectralEmbedder.adapt_to`.
 
     Parameters
     ----------
@@ -250,11 +256,11 @@ def second_instrument(X: Any, *, wavelengths: Any = None) -> Iterator[None]:
 
 
 def shift_in_force(embedder: Any) -> InstrumentShift | None:
-    """Return what a fitted embedder takes from embeddings: by `second_instrument`, else by its own `adapt_to`."""
+    """Return the shift in force for a fitted embedder, by `second_instrument` or else by its `adapt_to`."""
     current = _SECOND_INSTRUMENT.get()
     if current is None:
         return embedder.instrument_shift_
-    # A new fit makes a new one.
+    # Every fit creates a new calibration space, so its identity is the key.
     space = embedder.calibration_space_
     if id(space) not in current.shifts:
         adapted = copy.copy(embedder).adapt_to(current.X, wavelengths=current.wavelengths)
@@ -268,31 +274,31 @@ def adapt_to(model: Any, X: Any, *, wavelengths: Any = None) -> Any:
     Parameters
     ----------
     model : estimator
-        A fitted pipeline with a `SpectralEmbedder` in it, a search over such pipelines, or anything that holds them as attributes
-        or in lists.
+        A fitted pipeline with a `SpectralEmbedder`, a search over such pipelines, or an estimator that holds them as
+        attributes or in lists.
     X, wavelengths : as in `SpectralEmbedder.adapt_to`
 
     Returns
     -------
     estimator
-        `model` itself stays as it is.
+        Adapted copy; `model` is unchanged.
 
     Raises
     ------
     ValueError
-        There is no fitted embedder in the model, or too few spectra.
+        The model contains no fitted embedder, or there are too few spectra.
     """
     model = copy.deepcopy(model)
     embedders = list(_embedders(model, set()))
     if not embedders:
-        raise ValueError(f"{type(model).__name__} holds no fitted SpectralEmbedder: what has none cannot be adapted.")
+        raise ValueError(f"{type(model).__name__} holds no fitted SpectralEmbedder and cannot be adapted.")
     for embedder in embedders:
         embedder.adapt_to(X, wavelengths=wavelengths)
     return model
 
 
 def _embedders(thing: Any, seen: set[int]) -> Iterator[Any]:
-    """Yield the fitted embedders in an estimator, however deep."""
+    """Yield the fitted embedders in an estimator at any depth."""
     if id(thing) in seen:
         return
     seen.add(id(thing))

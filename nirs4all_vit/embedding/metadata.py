@@ -1,4 +1,4 @@
-"""Metadata of spectra on the way to the encoder: checked, and completed as in pretraining."""
+"""Validation of the metadata of spectra, and completion as in pretraining."""
 
 from __future__ import annotations
 
@@ -14,41 +14,41 @@ from ..encoder.fields import AXIS_FIELDS, UNKNOWN, axis_limits, category, value_
 from ..spectra.data import Spectra
 from ..spectra.resolver import caller_level
 
-#: Unknown categories that a warning names, at most.
+#: Maximum number of unknown categories named in a warning.
 _NAMED = 5
 
 
 def with_metadata(
     blocks: Sequence[Spectra], checkpoint: Checkpoint, readout: str, general: Any, own: Any = None
 ) -> list[Spectra]:
-    """Return blocks of spectra with their metadata, as the encoder took them in pretraining.
+    """Return blocks of spectra with their metadata, in the form used in pretraining.
 
-    Where metadata are given, the fields of `AXIS_FIELDS` that the encoder knows are filled from each block's wavelengths.
-    Missing values and unknown categories are left out.
+    If metadata are given, the encoder's fields among `AXIS_FIELDS` are filled from the wavelengths of each block.
+    Missing values and unknown categories are omitted.
 
     Parameters
     ----------
     blocks : sequence of Spectra
-        A 1-D grid per block.
+        Blocks with one 1-D grid each.
     checkpoint : Checkpoint
-        Of the encoder.
+        Checkpoint of the encoder.
     readout : str
-        Read-out that will be asked for.
+        Requested read-out.
     general : mapping of str to scalar, or None
-        Values that hold for all spectra.
+        Values for all spectra.
     own : mapping of str to scalar or array-like of shape (n_spectra,), data frame of n_spectra rows, or None
-        Values of these spectra; a field replaces the same field of `general`.
+        Values of these spectra; fields given here replace those of `general`.
 
     Raises
     ------
     ValueError
-        Fields that the encoder does not know or that follow from the wavelengths, values of the wrong number or kind, or a read-out that
-        does not depend on metadata.
+        A field is unknown to the encoder or derived from the wavelengths, values have the wrong length or type, or the
+        read-out does not depend on metadata.
 
     Warns
     -----
     UserWarning
-        Categories that the encoder does not know.
+        Unknown categories.
     """
     if general is None and own is None:
         return list(blocks)
@@ -86,20 +86,21 @@ def _check_general(general: Any) -> None:
     for name, value in general.items():
         if np.ndim(value):
             raise ValueError(
-                f"metadata of the constructor hold for all spectra, but {name!r} has several values; give values per spectrum to fit "
-                "and transform."
+                f"metadata of the constructor hold for all spectra, but {name!r} has several values; give values per "
+                "spectrum to fit and transform."
             )
 
 
 def _columns(own: Any, n: int) -> dict[str, Any]:
-    """Return what is given with the spectra by field."""
+    """Return the metadata given with the spectra, by field."""
     if own is None:
         return {}
     if isinstance(own, Mapping):
         return dict(own)
     if not hasattr(own, "columns"):
         raise ValueError(
-            f"metadata must be a mapping of field to values, or a data frame with a row per spectrum, not {type(own).__name__}."
+            "metadata must be a mapping of field to values, or a data frame with a row per spectrum, not "
+            f"{type(own).__name__}."
         )
     if len(own) != n:
         raise ValueError(f"metadata of {len(own)} rows for {n} spectra; give one row per spectrum.")
@@ -107,7 +108,7 @@ def _columns(own: Any, n: int) -> dict[str, Any]:
 
 
 def _check_fields(columns: Mapping[str, Any], config: Any, name: str) -> None:
-    """Refuse fields that the encoder does not know, or that follow from the wavelengths."""
+    """Reject fields that are unknown to the encoder or derived from the wavelengths."""
     fields = [*config.categorical, *config.numeric]
     for field in columns:
         if not fields:
@@ -129,8 +130,8 @@ def _check_readout(checkpoint: Checkpoint, readout: str) -> None:
         return
     others = " or ".join(repr(name) for name in encoder.readouts() if encoder.reads_metadata(name))
     raise ValueError(
-        f"readout={readout!r} is computed from the patches alone and does not depend on metadata; use readout={others}, or leave "
-        "metadata out."
+        f"readout={readout!r} is computed from the patches alone and does not depend on metadata; use "
+        f"readout={others}, or leave metadata out."
     )
 
 
@@ -153,8 +154,8 @@ def _categories(name: str, column: Any, n: int, categories: Sequence[str]) -> li
     if unknown:
         shown = ", ".join(map(repr, unknown[:_NAMED])) + (", ..." if len(unknown) > _NAMED else "")
         warnings.warn(
-            f"metadata field {name!r}: the checkpoint does not know {shown} and takes it as missing, as in pretraining; it knows "
-            f"{', '.join(categories)}.",
+            f"metadata field {name!r}: the checkpoint does not know {shown} and takes it as missing, as in "
+            f"pretraining; it knows {', '.join(categories)}.",
             UserWarning,
             stacklevel=caller_level(),
         )

@@ -1,4 +1,4 @@
-"""Hotelling's T2 and Q residuals of embedded spectra, and of the numbers on the signal that the embedding ignores."""
+"""Hotelling's T2 and Q residuals of embedded spectra and of signal statistics."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from ..spectra.signal import living_rows
 from .folds import shuffled_folds
 from .inference import embed, resolve_device
 
-#: Numbers on the signal: level, size, least and greatest value; the largest kink and the longest flat run.
+#: Number of signal statistics: level, size, minimum, maximum, largest kink and longest flat run.
 N_SIGNAL = 6
-#: Neighbours that differ by less than this share of the largest value are equal: what float32 and a change of units leave.
+#: Neighbours count as equal below this difference relative to the largest value (rounding of float32 and units).
 _EQUAL = 1e-6
-#: Flat stretches below this share of the range are none.
+#: Flat runs below this share of the range are ignored.
 _SHORTEST = 1e-3
 _LARGEST = 1e100
-#: Calibration spectra that are looked at, at most: limits do not get better by more.
+#: Maximum number of calibration spectra; more do not improve the limits.
 _MOST = 1000
 _N_FOLDS = 5
-#: Spectra that are measured at a time.
+#: Batch size, in spectra.
 _ROWS = 2000
-#: Samples that tell what is usual, at least; and samples for each component, so that none is a sample's own.
+#: Smallest number of samples, and samples per component, so that no component describes a single sample.
 _FEWEST, _PER_COMPONENT = 10, 3
-#: Weight of the numbers on the signal beside the embedding.
+#: Weight of the signal statistics relative to the embedding.
 _WEIGHT = 0.1
 
 
@@ -44,11 +44,11 @@ class NoveltyLimits:
     Attributes
     ----------
     pca : sklearn.decomposition.PCA
-        Of the weighted features.
+        Principal components of the weighted features.
     weights : ndarray of shape (n_columns + 6,), float32
-        Of the embedding's columns and the numbers on the signal.
+        Weights of the embedding columns and the signal statistics.
     t2_limit, q_limit : float
-        Quantiles of what calibration spectra have that were left out in five folds.
+        Quantiles of T2 and Q of calibration spectra held out in five folds.
     """
 
     pca: PCA
@@ -56,9 +56,9 @@ class NoveltyLimits:
     t2_limit: float
     q_limit: float
     held_out: NDArray[np.float64]
-    """T2 and Q of calibration spectra that were left out, (2, n_looked)."""
+    """T2 and Q of calibration spectra held out, (2, n_held_out)."""
     rows: NDArray[np.intp]
-    """Which of the calibration spectra these are, (n_looked,)."""
+    """Rows of these spectra in the calibration set, (n_held_out,)."""
 
     @classmethod
     def fit(
@@ -71,32 +71,32 @@ class NoveltyLimits:
         n_components: int = 10,
         confidence: float = 0.95,
     ) -> Self:
-        """Learn what calibration spectra look like.
+        """Fit components and limits to calibration spectra.
 
         Parameters
         ----------
         checkpoint : Checkpoint
-            Whose encoder embeds them.
+            Checkpoint of the encoder.
         blocks : list of Spectra
-            Ten samples or more.
+            Spectra of ten samples or more.
         device : str
             Torch device, or ``"auto"``.
         codes : ndarray of shape (n_spectra,), optional
-            Physical sample of each spectrum: replicates are left out together.
+            Physical sample of each spectrum; replicates are held out together.
         n_components : int
-            At most; never more than a third of the samples of a fold.
+            Maximum number of components, capped at a third of the samples of a fold.
         confidence : float
-            Share of spectra like these that are to pass.
+            Expected share of similar spectra within both limits.
 
         Raises
         ------
         ValueError
-            Too few samples.
+            There are too few samples.
         """
         codes = np.arange(sum(map(len, blocks))) if codes is None else codes
         looked = np.arange(len(codes))
         living = living_rows(blocks)
-        # Spectra without a signal are what is to be found: they must not widen the limits.
+        # Spectra without signal are excluded, so that they do not widen the limits.
         if len(living) < len(codes) and len(np.unique(codes[living])) >= _FEWEST:
             looked, blocks, codes = living, take_rows(blocks, living), codes[living]
         if len(codes) > _MOST:
@@ -104,7 +104,7 @@ class NoveltyLimits:
             looked, blocks, codes = looked[some], take_rows(blocks, some), codes[some]
         n_samples = len(np.unique(codes))
         if n_samples < _FEWEST:
-            raise ValueError(f"n_samples={n_samples}: {_FEWEST} are the fewest that tell what is usual.")
+            raise ValueError(f"n_samples={n_samples}: at least {_FEWEST} samples are needed for outlier limits.")
         n = max(1, min(n_components, (n_samples - -(-n_samples // _N_FOLDS)) // _PER_COMPONENT))
         Z = novelty_features(checkpoint, blocks, resolve_device(device))
         n_embedded = Z.shape[1] - N_SIGNAL
@@ -114,7 +114,7 @@ class NoveltyLimits:
         held_out = np.empty((2, len(Z)))
         for inside, outside in shuffled_folds(_N_FOLDS, len(Z), codes).split(Z, groups=codes):
             held_out[:, outside] = _t2_and_q(_components(Z[inside], n), Z[outside])
-        # Two limits: each may refuse half of what both together may.
+        # Each of the two limits may reject half of the allowed share.
         share = (1.0 + confidence) / 2
         limits = (np.quantile(part, share, method="weibull") for part in held_out)
         t2_limit, q_limit = (max(float(limit), 1e-300) for limit in limits)
@@ -131,19 +131,19 @@ class NoveltyLimits:
         return np.concatenate(parts, axis=1)
 
     def scores(self, measured: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return minus the logarithm of T2 or Q over its limit, whichever is larger, (n_spectra,)."""
+        """Return minus the logarithm of the larger of T2 and Q relative to their limits, (n_spectra,)."""
         limits = np.array([[self.t2_limit], [self.q_limit]])
         return -np.log(np.maximum(measured / limits, 1e-12)).max(axis=0)
 
 
 def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
-    """Warn of spectra whose score lies below 0; a `SpectralInputError` with ``on_outlier="raise"``."""
+    """Warn of spectra with scores below 0, or raise `SpectralInputError` with ``on_outlier="raise"``."""
     strange = np.flatnonzero(~(scores >= 0))
     if not len(strange):
         return
     message = (
-        f"{len(strange)} of {len(scores)} spectra are unlike those of the calibration set, first row {strange[0]}; check "
-        "them before their predictions are believed. score_samples() says how strange each is, SpectralNovelty in what way."
+        f"{len(strange)} of {len(scores)} spectra are unlike those of the calibration set, first row {strange[0]}; "
+        "check them before using their predictions. score_samples() gives their scores, SpectralNovelty their T2 and Q."
     )
     if on_outlier == "raise":
         raise SpectralInputError(message)
@@ -151,25 +151,26 @@ def report_outliers(scores: NDArray[np.float64], on_outlier: str) -> None:
 
 
 def novelty_features(checkpoint: Checkpoint, blocks: Sequence[Spectra], device: str) -> NDArray[np.float32]:
-    """Return local contrast (``compact`` of encoders of points), and six numbers on the signal itself, (n, n_columns + 6).
+    """Return local contrast and six signal statistics of spectra, (n, n_columns + 6).
 
-    The encoder normalises each spectrum and reads means of neighbouring points: level and size, by which units and
-    modes differ, and single channels that are off are told here.
+    Point-based encoders give ``compact`` instead of local contrast. The encoder normalises each spectrum and averages
+    neighbouring points. The signal statistics detect differences in level and size, such as other units or modes, and
+    single faulty channels.
     """
     readout = checkpoint.encoder.readouts()[0]
-    # Metadata are not the spectrum's.
+    # Metadata are omitted: only the spectra are compared.
     embedded = embed(checkpoint.encoder, [replace(b, metadata=None) for b in blocks], readout, device=device)
     return np.hstack([embedded, np.concatenate([signal_numbers(block.values) for block in blocks])])
 
 
 def signal_numbers(values: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Return level, size, extremes, how much the largest kink stands out and how long the longest flat run is, of spectra (n, L), as logarithms."""
-    # Squares of what is larger would overflow; it is strange enough.
+    """Return logarithms of level, size, extremes, largest kink and longest flat run of spectra (n, L)."""
+    # Squares of larger values would overflow; clipped values are still outliers.
     X = values.astype(np.float64).clip(-_LARGEST, _LARGEST)
     n_points = X.shape[1]
     deviation, kink = X.std(axis=1), np.zeros(len(X))
     if n_points > 2:
-        # Relative to the usual one: sampling and noise make both larger.
+        # Relative to the median kink: sampling and noise increase both.
         kinks = np.abs(X[:, 1:-1] - (X[:, 2:] + X[:, :-2]) / 2)
         floor = 1e-7 * deviation + 1e-30
         kink = np.log((kinks.max(axis=1) + floor) / (np.median(kinks, axis=1) + floor))
@@ -179,11 +180,11 @@ def signal_numbers(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def _longest_flat(X: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the number of points of the longest stretch whose neighbours are equal, 1 or more, (n,)."""
+    """Return the number of points of the longest run of equal neighbours, at least 1, (n,)."""
     edges = np.ones((len(X), X.shape[1] + 1), dtype=bool)
     edges[:, 1:-1] = np.abs(np.diff(X, axis=1)) > _EQUAL * np.abs(X).max(axis=1, keepdims=True)
     row, place = np.nonzero(edges)
-    # From one edge to the next; the first edge of a row ends no stretch.
+    # Runs extend from one edge to the next; the first edge of a row ends no run.
     length = np.where(np.diff(row, prepend=-1) == 0, np.diff(place, prepend=0), 0)
     longest = np.ones(len(X), dtype=np.int64)
     np.maximum.at(longest, row, length)
@@ -191,7 +192,7 @@ def _longest_flat(X: NDArray[np.float64]) -> NDArray[np.int64]:
 
 
 def _log(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Straight near zero, logarithmic far from it, with the sign; absorbances of 0.1 lie between."""
+    """Return a signed logarithm, linear near zero; the transition is at 0.1 (absorbance units)."""
     return np.sign(values) * np.log1p(10.0 * np.abs(values))
 
 

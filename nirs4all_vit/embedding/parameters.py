@@ -1,4 +1,4 @@
-"""Checks of the parameters of `SpectralEmbedder`."""
+"""Validation of the parameters of `SpectralEmbedder`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..encoder.readouts import READOUTS
 
 
 def check_parameters(embedder: Any) -> None:
-    """Raise a ValueError that names the first parameter of an embedder that cannot be used."""
+    """Raise a ValueError that names the first invalid parameter of an embedder."""
     if embedder.readout not in READOUTS:
         raise ValueError(f"readout={embedder.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
     size = embedder.batch_size

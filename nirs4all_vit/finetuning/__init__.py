@@ -1,4 +1,4 @@
-"""The encoder tuned end to end on labelled spectra."""
+"""End-to-end fine-tuning of the encoder on labelled spectra."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``nirs4all-vit finetune --config FILE``, or every setting as an option."""
+"""Command line ``nirs4all-vit finetune --config FILE``, with every setting also as an option."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from ..errors import needed_by
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Tune an encoder on labelled datasets from the command line; returns the exit status."""
+    """Fine-tune an encoder on labelled datasets from the command line; returns the exit status."""
     from .multitask_config import FinetuningConfig
 
     with needed_by("finetune", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
     parser = ArgumentParser(
-        prog="nirs4all-vit finetune", description="Tune an encoder on the targets of many datasets.", allow_abbrev=False
+        prog="nirs4all-vit finetune",
+        description="Fine-tune an encoder on the targets of many datasets.",
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="settings (YAML)")
     parser.add_class_arguments(FinetuningConfig, as_group=False)

@@ -1,4 +1,4 @@
-"""Classification with an encoder tuned end to end."""
+"""Classification with an encoder fine-tuned end to end."""
 
 from __future__ import annotations
 
@@ -23,40 +23,42 @@ from ..fitting import all_or_nothing
 from ..heads.head import make_head
 from .estimator import N_FOLDS, SpectralEstimator
 
-#: Penalties of the logistic regression, at unit spread, and the one where classes are too small to search.
+#: Candidate values of C of the logistic regression at unit spread, and the value if classes are too small to search.
 _PENALTIES, _C = [1.0, 30.0, 1e3, 3e4], 1e3
 
 
 def _signature() -> Signature:
-    """Return the signature of what both estimators share, with `class_weight`."""
+    """Return the signature shared by both estimators, with `class_weight` added."""
     shared = signature(SpectralEstimator.__init__)
     own = Parameter("class_weight", Parameter.KEYWORD_ONLY, default=None)
     return shared.replace(parameters=[*shared.parameters.values(), own])
 
 
 class SpectralClassifier(ClassifierMixin, SpectralEstimator):
-    """Tune the pretrained encoder on labelled spectra; predict classes.
+    """Classifier that fine-tunes the pretrained encoder on labelled spectra.
 
-    As `SpectralRegressor`: the ridges that tune the encoder predict a column per class, the head that predicts in the end
-    is a logistic regression.
+    The procedure is that of `SpectralRegressor`. The ridges of the tuning steps predict one column per class; the final
+    head is a logistic regression.
 
     Parameters
     ----------
     checkpoint : str or path, default="nirs-base-v2"
-        Where tuning starts.
+        Checkpoint to start from.
     class_weight : None, "balanced" or dict, default=None
-        For the head, and for what counts as better: ``"balanced"`` counts classes alike, whatever their sizes; a
-        dictionary gives weights, 1 for classes that it does not name. While tuning, classes count alike.
-    readout, max_steps, learning_rate, layer_decay, batch_size, augment, amp, wavelengths, axis_unit, device, random_state, progress
-        As in `SpectralRegressor`.
+        Class weights of the head and of the loss that decides whether tuning helps. ``"balanced"`` gives classes equal
+        weight whatever their sizes. A dictionary gives weights; missing classes have weight 1. The tuning steps
+        themselves weight classes equally.
+    readout, max_steps, learning_rate, layer_decay, batch_size, augment, amp : as in `SpectralRegressor`
+    wavelengths, axis_unit, device, random_state, progress : as in `SpectralRegressor`
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
     history_ : list of dict
-        ``steps`` and ``loss`` of each check: squared errors of probabilities outside of the folds, summed over classes.
+        ``steps`` and ``loss`` of each check. The loss is the squared error of held-out probabilities, summed over
+        classes.
     head_ : Pipeline
-        On codes of classes.
+        Head fitted on class codes.
     tuned_, n_steps_, encoder_, n_features_in_ : as in `SpectralRegressor`
     """
 
@@ -66,23 +68,23 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         super().__init__(checkpoint, **parameters)
         self.class_weight = class_weight
 
-    # scikit-learn reads the parameters off the signature.
+    # scikit-learn reads the parameters from the signature.
     __init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
     @all_or_nothing
     def fit(self, X: Any, y: Any, *, wavelengths: Any = None, groups: Any = None) -> SpectralClassifier:
-        """Calibrate; parameters as in `SpectralRegressor.fit`, `y` of shape (n_samples,) holds labels."""
+        """Calibrate; parameters as in `SpectralRegressor.fit`, with labels `y` of shape (n_samples,)."""
         return self._fit(X, y, wavelengths, groups)
 
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any, classes: Any = None, *, wavelengths: Any = None) -> SpectralClassifier:
-        """Add samples to those seen, tune the encoder a little more on all of them, and fit the head again.
+        """Add samples, tune the encoder a few more steps on all samples, and refit the head.
 
         Parameters
         ----------
         X, y, wavelengths : as in `SpectralRegressor.partial_fit`
         classes : array-like of shape (n_classes,), optional
-            All classes there will be, at the first call; those in `y` otherwise.
+            All classes, given at the first call; by default those in `y`.
         """
         return self._partial_fit(X, y, wavelengths, classes=classes)
 
@@ -91,13 +93,13 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         return self._outputs(X, wavelengths)
 
     def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[Any]:
-        """Return the likeliest class of each spectrum."""
+        """Return the most likely class of each spectrum."""
         likeliest = self._outputs(X, wavelengths).argmax(axis=1)
         return self.classes_[likeliest]
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()
-        # Of blobs in a few dimensions: they are no spectra.
+        # scikit-learn's checks use low-dimensional blobs, which are not spectra.
         tags.classifier_tags.poor_score = True
         return tags
 
@@ -120,7 +122,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         return np.eye(len(self.classes_), dtype=np.float32)[np.searchsorted(self.classes_, y)]
 
     def _note(self, targets: NDArray[Any]) -> None:
-        """Weigh classes by all that were seen."""
+        """Update the class weights from all targets seen so far."""
         self._weights = self._weigh(self.classes_[targets.argmax(axis=1)])
 
     def _weigh(self, y: NDArray[Any]) -> NDArray[np.float64]:
@@ -129,7 +131,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         if isinstance(weight, dict):
             unknown = [str(name) for name in weight if name not in self.classes_]
             if unknown:
-                raise ValueError(f"class_weight names {unknown[0]!r}, which is no class of y.")
+                raise ValueError(f"class_weight names {unknown[0]!r}, which is not a class of y.")
             return np.array([float(weight.get(name, 1.0)) for name in self.classes_.tolist()])
         if weight is not None and weight != "balanced":
             raise ValueError(f"class_weight={weight!r} must be None, 'balanced' or a dictionary.")
@@ -142,7 +144,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         present, rows = np.unique(codes), len(codes)
         if len(np.unique(groups)) < rows:
             return shuffled_folds(N_FOLDS, rows, groups).split(codes, groups=groups)
-        # Classes smaller than the folds are spread as far as they go.
+        # Classes with fewer samples than folds are spread over as many folds as possible.
         order = np.concatenate([np.random.default_rng(0).permutation(np.flatnonzero(codes == c)) for c in present])
         fold = np.empty(rows, dtype=int)
         fold[order] = np.arange(rows) % N_FOLDS
@@ -161,7 +163,7 @@ class SpectralClassifier(ClassifierMixin, SpectralEstimator):
         return head.fit(Z.astype(np.float64), codes)
 
     def _penalty_folds(self, codes: NDArray[np.intp], groups: NDArray[np.intp]) -> list[tuple[NDArray[np.intp], ...]]:
-        """Return the folds that choose the penalty: stratified, replicates together; those that can be fitted."""
+        """Return stratified, grouped folds for choosing the penalty, without folds of one class."""
         n_folds = min(3, int(np.bincount(codes)[np.unique(codes)].min()), len(np.unique(groups)))
         if n_folds < 2:
             return []

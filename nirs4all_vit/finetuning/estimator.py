@@ -1,4 +1,4 @@
-"""What regression and classification share: tune in folds, find out for how long it helps, tune on all, fit the head."""
+"""Common part of fine-tuned regression and classification: cross-validated tuning, then the head."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from ..progress import ProgressBar
 from ..spectra.data import Spectra
 from ..spectra.resolver import ResolvesWavelengths
 
-#: With fewer calibration samples nothing can be tuned and checked.
+#: Smallest number of calibration samples for tuning and checking.
 _FEWEST = 20
 N_FOLDS = 4
-#: Steps after which tuning is checked, doubling from here.
+#: Steps before the first check; doubled for each further check.
 _FIRST_CHECK = 8
-#: Checks without gain after which tuning ends.
+#: Number of checks without gain after which tuning stops.
 _PATIENCE = 2
-#: What tuning has to gain, of the frozen encoder's loss, and in standard errors of that gain: less is chance.
+#: Minimum gain of tuning, as a share of the frozen encoder's loss and in standard errors of the gain.
 _GAIN, _STANDARD_ERRORS = 0.02, 2.0
 
 
@@ -78,18 +78,18 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         tags.input_tags.allow_nan = True
         return tags
 
-    # What differs between numbers and classes.
+    # Differences between regression and classification.
 
     @abstractmethod
     def _targets(self, y: Any, **about: Any) -> NDArray[np.float32]:
-        """Check targets and return them as (n, n_outputs), as the ridge of an episode predicts them."""
+        """Check targets and return them as (n, n_outputs), in the form predicted by the ridge of an episode."""
 
     @abstractmethod
     def _further_targets(self, y: Any) -> NDArray[np.float32]:
         """Return further targets, in the units or classes of the first ones."""
 
     def _note(self, targets: NDArray[np.float32]) -> None:
-        """Take in what depends on all targets seen so far."""
+        """Update attributes that depend on all targets seen so far."""
 
     @abstractmethod
     def _folds(self, targets: NDArray[Any], groups: NDArray[np.intp]) -> Iterator[tuple[NDArray[np.intp], ...]]:
@@ -97,11 +97,11 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
 
     @abstractmethod
     def _head(self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]) -> Any:
-        """Return the head that predicts, fitted on an embedding."""
+        """Return the final head, fitted on an embedding."""
 
     @abstractmethod
     def _predicted(self, head: Any, Z: NDArray[Any]) -> NDArray[np.float64]:
-        """Return what a head predicts as (n, n_outputs)."""
+        """Return predictions of a head as (n, n_outputs)."""
 
     @abstractmethod
     def _losses(self, predicted: NDArray[Any], targets: NDArray[Any]) -> NDArray[np.float64]:
@@ -122,7 +122,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         return self
 
     def _partial_fit(self, X: Any, y: Any, wavelengths: Any, **about: Any) -> Any:
-        """Tune a little more on all spectra seen so far; nothing is held back."""
+        """Tune a few more steps on all spectra seen so far, without held-out samples."""
         if not hasattr(self, "head_"):
             blocks, targets = self._begin(X, y, wavelengths, **about)
             codes = np.arange(len(targets))
@@ -146,7 +146,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         return self
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the encoder, tuned or not, as a checkpoint that `SpectralEmbedder` takes.
+        """Write the encoder, tuned or not, as a checkpoint for `SpectralEmbedder`.
 
         Parameters
         ----------
@@ -166,7 +166,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         )
 
     def _begin(self, X: Any, y: Any, wavelengths: Any, **about: Any) -> tuple[list[Spectra], NDArray[np.float32]]:
-        """Check everything, forget earlier fits, and load the encoder."""
+        """Check the input, remove attributes of earlier fits, and load the encoder."""
         self._check()
         for name in [name for name in vars(self) if name.endswith("_") and not name.startswith("_")]:
             delattr(self, name)
@@ -183,7 +183,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         return blocks, targets
 
     def _finish(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> None:
-        """Fit the head, on all spectra and whichever encoder won."""
+        """Fit the head on all spectra, with the selected encoder."""
         Z = self._embed(self.encoder_, blocks)
         self.column_weighting_, self.centre_, self.head_ = self._calibrated(Z, targets, groups)
         self._seen = (blocks, targets, groups)
@@ -194,13 +194,13 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         return self._predicted(self.head_, self.column_weighting_.apply(Z) - self.centre_)
 
     def _search(self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp]) -> str:
-        """Tune in folds, compare what head and encoder predict outside of each, and tune on all for as long as it helped.
+        """Find the number of steps by cross-validation, then tune on all samples for as many steps.
 
-        Returns what speaks against it, if anything.
+        Returns the reason why the encoder was not tuned, or an empty string.
         """
         folds = list(self._folds(targets, groups))
         frozen = self._embed(self.encoder_, blocks)
-        # A sample counts once, however many replicates it has.
+        # Every sample has equal weight, whatever its number of replicates.
         by_row, n_rows = np.empty(len(targets)), np.bincount(groups)
         for inside, outside in folds:
             by_row[outside] = self._outside(frozen, targets, groups, inside, outside)
@@ -208,7 +208,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         tunings = [self._tuning(blocks, targets, groups, inside) for inside, _ in folds]
         best, n_steps, since, done = before, 0, 0, 0
         self.history_.append({"steps": 0, "loss": float(before.mean())})
-        # Each fold, and all samples in the end.
+        # One tuning per fold, plus the final one on all samples.
         with ProgressBar("tuning", "step", self.max_steps * (len(folds) + 1), show=self.progress is not False) as bar:
             for check in _checks(self.max_steps):
                 for tuning, (inside, outside) in zip(tunings, folds, strict=True):
@@ -234,7 +234,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
 
     @staticmethod
     def _helps(before: NDArray[Any], after: NDArray[Any]) -> bool:
-        """Tell whether the losses of samples fell by more than chance."""
+        """Return whether the losses of samples decreased significantly."""
         gains = before - after
         chance = gains.std(ddof=1) / len(gains) ** 0.5
         return bool(gains.mean() > max(_GAIN * before.mean(), _STANDARD_ERRORS * chance))
@@ -247,14 +247,14 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         inside: NDArray[np.intp],
         outside: NDArray[np.intp],
     ) -> NDArray[np.float64]:
-        """Return losses outside of a fold, of what is delivered: an embedding adapted inside and the head on it."""
+        """Return held-out losses of the whole model: column weighting and head fitted inside the fold."""
         adaptation, centre, head = self._calibrated(Z[inside], targets[inside], groups[inside])
         return self._losses(self._predicted(head, adaptation.apply(Z[outside]) - centre), targets[outside])
 
     def _calibrated(
         self, Z: NDArray[Any], targets: NDArray[Any], groups: NDArray[np.intp]
     ) -> tuple[ColumnWeighting, NDArray[Any], Any]:
-        """Adapt an embedding, in place, and fit a head on it; returns what was done to columns, their means, and the head."""
+        """Adapt an embedding in place and fit a head; returns column weighting, column means and head."""
         adaptation = ColumnWeighting.fit(Z)
         centre = adaptation.apply(Z).mean(axis=0)
         return adaptation, centre, self._head(Z - centre, targets, groups)
@@ -266,7 +266,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
     def _tuning(
         self, blocks: list[Spectra], targets: NDArray[Any], groups: NDArray[np.intp], rows: NDArray[np.intp]
     ) -> Any:
-        """Return what tunes a copy of the encoder on some rows, before its first step."""
+        """Return a skorch net that tunes a copy of the encoder on some rows, before its first step."""
         import torch
         from skorch import NeuralNet
 
@@ -297,7 +297,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
         import torch
 
         tuning.episodes.n_episodes = n_steps
-        # torch's loader draws a seed of its own; the caller's generator is left as it was.
+        # torch's loader draws a seed; fork_rng keeps the caller's generator unchanged.
         with torch.random.fork_rng(devices=[]):
             tuning.partial_fit(tuning.episodes, None)
 
@@ -314,7 +314,7 @@ class SpectralEstimator(ResolvesWavelengths, BaseEstimator):
 
 
 def _codes(groups: Any, n_rows: int) -> NDArray[np.intp]:
-    """Return the number of each row's sample."""
+    """Return the sample number of each row."""
     if groups is None:
         return np.arange(n_rows)
     groups = column_or_1d(groups)
@@ -324,13 +324,13 @@ def _codes(groups: Any, n_rows: int) -> NDArray[np.intp]:
 
 
 def _checks(max_steps: int) -> list[int]:
-    """Return after how many steps tuning is checked: ever rarer, as its effect goes with the logarithm."""
+    """Return the step counts of the checks, doubling because the effect grows with their logarithm."""
     steps = [_FIRST_CHECK << i for i in range(32) if _FIRST_CHECK << i < max_steps]
     return [*steps, max_steps]
 
 
 def _taken(tuning: Any) -> Any:
-    """Return the encoder of a finished tuning, plain and frozen, on the CPU."""
+    """Return the frozen encoder of a finished tuning, on the CPU."""
     encoder = tuning.module_.encoder
     return encoder.cpu().eval().requires_grad_(False)
 

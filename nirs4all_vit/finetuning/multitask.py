@@ -1,4 +1,4 @@
-"""One encoder tuned on the targets of many datasets at once."""
+"""Multi-task fine-tuning of one encoder on the targets of many datasets."""
 
 from __future__ import annotations
 
@@ -35,22 +35,22 @@ from ..spectra.data import Spectra
 from .multitask_config import FinetuningConfig
 from .tuning import Episodes, learning_rates
 
-#: Targets measured on fewer samples teach nothing; neither do classes of fewer.
+#: Smallest number of samples per target, and of rows per class.
 _FEWEST, _SMALLEST_CLASS = 20, 6
-#: Norm that gradients are clipped to.
+#: Maximum norm of gradients.
 _CLIP = 1.0
 _WARMUP = 0.05
 
 
 @dataclass(frozen=True)
 class LabelledDataset:
-    """A dataset with what was measured beside its spectra.
+    """A dataset of spectra with its reference values.
 
     Attributes
     ----------
     dataset : SpectralDataset
     targets : dict of str to ndarray of shape (n_spectra, n_outputs), float32
-        By name; NaN where nothing was measured. Classes are columns of zeros and ones.
+        Targets by name; NaN marks missing values. Classes are columns of zeros and ones.
     groups : ndarray of shape (n_spectra,)
         Physical sample of each spectrum.
     """
@@ -60,15 +60,15 @@ class LabelledDataset:
     groups: NDArray[np.intp]
 
     def measured(self, target: str) -> NDArray[np.intp]:
-        """Return the rows that have a target."""
+        """Return the rows with a value of the target."""
         return np.flatnonzero(np.isfinite(self.targets[target]).all(axis=1))
 
 
 def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> Iterator[LabelledDataset]:
-    """Yield those datasets that have targets.
+    """Yield the datasets that have targets.
 
-    They lie in ``<dataset_id>.csv`` in `y_bank`, as `read_targets` takes it. Text stands for classes. A ValueError says
-    that a table has another number of rows than there are spectra, or lacks the column of its groups.
+    Targets are read from ``<dataset_id>.csv`` in `y_bank` by `read_targets`. Text columns hold classes. Raises
+    ValueError if a table has another number of rows than there are spectra, or lacks the column of its groups.
     """
     for dataset in datasets:
         path = Path(y_bank) / f"{dataset.name}.csv"
@@ -86,7 +86,7 @@ def load_labelled(datasets: Iterable[SpectralDataset], y_bank: str | Path) -> It
 
 
 def _outputs(column: pd.Series) -> NDArray[np.float32]:
-    """Return numbers as one column, classes as one each; rare classes count as not measured."""
+    """Return numbers as one column and classes as one column each; rare classes count as missing."""
     if pd.api.types.is_numeric_dtype(column):
         return column.to_numpy(dtype=np.float32)[:, None]
     counts = column.value_counts()
@@ -97,30 +97,30 @@ def _outputs(column: pd.Series) -> NDArray[np.float32]:
 
 
 def finetune(config: FinetuningConfig, progress: bool | None = None) -> Path:
-    """Tune an encoder on all labelled datasets of a bank, uniformly by dataset.
+    """Fine-tune an encoder on all labelled datasets of a bank, with equal probability per dataset.
 
-    A step draws a dataset, one of its targets and some samples, fits a ridge on one part of them in closed form and
-    predicts the others: each target has a head of its own, made on the spot. Classes are columns of zeros and ones.
+    Each step draws a dataset, one of its targets and some samples, fits a ridge on one part of them in closed form and
+    predicts the others. Every step therefore has its own head for the target. Classes are columns of zeros and ones.
 
     Parameters
     ----------
     config : FinetuningConfig
     progress : bool, optional
-        False: no progress bar. There is none either unless the standard error is a terminal.
+        Set to False to disable the progress bar, which is only shown if the standard error is a terminal.
 
     Returns
     -------
     Path
-        The checkpoint, ``last.safetensors`` in the folder of the run; beside it ``config.json`` and ``metrics.jsonl``.
+        The checkpoint ``last.safetensors`` in the folder of the run, next to ``config.json`` and ``metrics.jsonl``.
 
     Raises
     ------
     ValueError
-        No labelled dataset is left, a dataset cannot be read, or a run of other settings or data is to be resumed.
+        No labelled dataset is left, a dataset cannot be read, or the run to resume has other settings or data.
     FileNotFoundError
-        No such bank.
+        The bank does not exist.
     FileExistsError
-        The folder holds a run, and ``resume`` is ``never``; or what a finished or another run left.
+        The folder holds a run and ``resume`` is ``never``, or it holds files of a finished or another run.
     BlockingIOError
         Another process is writing to the folder.
     """
@@ -140,7 +140,7 @@ class _Run:
     def __init__(self, config: FinetuningConfig) -> None:
         for folder in (config.x_bank, config.y_bank):
             if not Path(folder).is_dir():
-                raise FileNotFoundError(f"{folder} is no folder.")
+                raise FileNotFoundError(f"{folder} is not a folder.")
         self.config, self.out = config, Path(config.out)
         self.labelled = _chosen(config)
         self.origin = load_checkpoint(config.checkpoint)
@@ -155,7 +155,7 @@ class _Run:
 
     def advance(self) -> float:
         """Take a step; returns the loss."""
-        # By step, so that a resumed run draws what it would have drawn.
+        # Seeded by step, so that a resumed run draws the same samples as an uninterrupted one.
         rng = np.random.default_rng([self.config.seed, self.step])
         labelled = self.labelled[rng.integers(len(self.labelled))]
         name = list(labelled.targets)[rng.integers(len(labelled.targets))]
@@ -186,7 +186,7 @@ class _Run:
         return float(loss.detach())
 
     def _episode(self, labelled: LabelledDataset, name: str, rows: Any, seed: int) -> tuple[dict[str, Tensor], ...]:
-        # As published, which is what the embedder is given; only what is drawn is read.
+        # Unprocessed spectra, as given to the embedder; only the rows drawn are read from disk.
         spectra = Spectra(labelled.dataset.values, np.asarray(labelled.dataset.wavelengths))
         size = self.config.batch_size
         return Episodes(spectra, labelled.targets[name], rows, labelled.groups, size=size, augment=False, seed=seed)[0]
@@ -197,7 +197,7 @@ class _Run:
         return loss
 
     def _start(self) -> None:
-        """Make the folder, or go on from what lies there."""
+        """Create the folder, or resume the run in it."""
         settings = {**dataclasses.asdict(self.config), "checkpoint_sha256": self.origin.sha256}
         identity = {k: v for k, v in settings.items() if k not in ("out", "resume", "checkpoint_every", "device")}
         self.told = identity | {"data": _hash(self.labelled)}
@@ -219,7 +219,7 @@ class _Run:
         (self.out / "config.json").write_text(text + "\n", "utf-8")
 
     def save_state(self) -> None:
-        """Write what a resumed run needs."""
+        """Write the state for resuming."""
         state = {
             "encoder": self.encoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -264,7 +264,7 @@ def _chosen(config: FinetuningConfig) -> list[LabelledDataset]:
 
 
 def _hash(labelled: Sequence[LabelledDataset]) -> str:
-    """Return one hash for spectra, targets and groups."""
+    """Return one hash of spectra, targets and groups."""
     digest = hashlib.sha256(bank_hash([dataset.dataset for dataset in labelled]).encode())
     for dataset in labelled:
         digest.update(np.ascontiguousarray(dataset.groups).tobytes())

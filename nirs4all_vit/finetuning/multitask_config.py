@@ -1,4 +1,4 @@
-"""What tuning on many labelled datasets can be told."""
+"""Settings of multi-task fine-tuning."""
 
 from __future__ import annotations
 
@@ -22,26 +22,30 @@ class FinetuningConfig:
     out : str
         Folder of the run.
     checkpoint : str
-        Where tuning starts: a bundled name or a file.
+        Checkpoint to start from: a bundled name or a file.
     readout : str
-        What the closed-form heads read.
+        Read-out used by the closed-form heads.
     without_families : list of str
-        Families that are left out, to be scored on.
+        Families to leave out for evaluation.
     label_weight : float
-        Share of the loss that measured targets have, 0 to 1; the rest have the components of hidden regions, which need no label.
+        Weight of measured targets in the loss, 0 to 1. The rest is the weight of the label-free task, which predicts
+        components of hidden regions.
     steps : int
+        Number of steps.
     batch_size : int
-        Spectra per step, at most.
+        Maximum number of spectra per step.
     learning_rate : float
-        Of the last layer; warmed up over a twentieth of the steps, then half a cosine to zero.
+        Learning rate of the last layer, with warm-up over 5 % of the steps and cosine decay to zero.
     layer_decay : float
-        Factor of the learning rate from one layer to the one before.
+        Factor of the learning rate from one layer to the preceding one.
     seed : int
+        Seed of the random draws.
     checkpoint_every : int
-        Steps between states that a run can be resumed from.
+        Number of steps between saved states for resuming.
     resume : {"auto", "never"}
-        Go on where the run in `out` stopped.
+        ``auto`` resumes the run in `out`; ``never`` refuses to overwrite it.
     device : str
+        Torch device; ``auto`` uses a GPU if there is one.
     """
 
     x_bank: str
@@ -66,7 +70,7 @@ class FinetuningConfig:
         Raises
         ------
         ValueError
-            One that is impossible; the message names it.
+            A value is invalid; the message names it.
         """
         if self.readout not in READOUTS:
             raise ValueError(f"readout={self.readout!r} does not exist; use one of {', '.join(READOUTS)}.")
@@ -77,5 +81,6 @@ class FinetuningConfig:
                 raise ValueError(f"{name}={getattr(self, name)} must be {least} or more.")
         if not (self.learning_rate > 0 and 0 < self.layer_decay <= 1):
             raise ValueError(
-                f"learning_rate={self.learning_rate} and layer_decay={self.layer_decay} must be positive, the latter at most 1."
+                f"learning_rate={self.learning_rate} and layer_decay={self.layer_decay} must be positive, "
+                "the latter at most 1."
             )

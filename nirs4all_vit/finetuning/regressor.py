@@ -1,4 +1,4 @@
-"""Regression with an encoder tuned end to end."""
+"""Regression with an encoder fine-tuned end to end."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from ..heads.columns import PCAColumns
 from ..heads.head import TunedHead, make_head
 from .estimator import N_FOLDS, SpectralEstimator
 
-#: At unit spread, where replicates forbid leaving out one row at a time.
+#: Candidate penalties at unit spread, for data with replicates, which need grouped folds.
 _ALPHAS = np.logspace(-6, 2, 13).tolist()
 
 
 class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
-    """Tune the pretrained encoder on labelled spectra; predict numbers.
+    """Regressor that fine-tunes the pretrained encoder on labelled spectra.
 
-    Each step draws some samples, fits a ridge on one part of them in closed form, and moves the encoder so that the
-    others are predicted better. First this is done in four folds: how many steps help, and whether the encoder tuned for
-    so long with a ridge behind it predicts what it has not seen better than the frozen one, by more than chance. If so
-    the encoder is tuned on all samples; if not it stays as it was, with a warning. The head that predicts is a ridge on
-    all samples, on whichever encoder won. Made for calibration sets of some dozens to a few thousand spectra: ridges
-    cost the cube of their number.
+    Each step draws some samples, fits a ridge on one part of them in closed form, and updates the encoder to reduce the
+    prediction error of the others. Four-fold cross-validation finds the number of steps and tests whether the tuned
+    encoder with a ridge predicts held-out samples significantly better than the frozen encoder. If it does, the encoder
+    is tuned on all samples; otherwise it is left unchanged with a warning. The final head is a ridge on all samples and
+    the selected encoder. Suited to calibration sets of some dozens to a few thousand spectra, because the cost of the
+    ridges grows with the cube of their number.
 
     Parameters
     ----------
     checkpoint : str or path, default="nirs-base-v2"
-        Where tuning starts; as in `SpectralEmbedder`.
+        Checkpoint to start from, as in `SpectralEmbedder`.
     readout : str, default="contrast"
-        What the head reads.
+        Read-out used by the head.
     max_steps : int, default=128
-        Tuning is checked after 8, 16, 32, ... steps and ends when two checks bring no gain, here at the latest.
+        Maximum number of steps. Tuning is checked after 8, 16, 32, ... steps and stops after two checks without gain.
     learning_rate : float, default=1e-3
-        Of the encoder's last layer.
+        Learning rate of the encoder's last layer.
     layer_decay : float, default=0.7
-        Factor of the learning rate from one layer to the one before. Local contrast, which is all that ``contrast``
-        reads, counts as one layer.
+        Factor of the learning rate from one layer to the preceding one. Local contrast, the only layer of the
+        ``contrast`` read-out, counts as one layer.
     batch_size : int, default=128
-        Spectra per step, at most.
+        Maximum number of spectra per step.
     augment : bool, default=False
-        Disturb spectra while tuning: gain, a straight baseline, noise.
+        Augment spectra during tuning with random gain, linear baseline and noise.
     wavelengths : array-like of shape (n_wavelengths,), default=None
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
     device : str, default="auto"
     amp : bool, default=False
-        Run the encoder's transformer in bfloat16 while tuning.
+        Run the encoder's transformer in bfloat16 during tuning.
     progress : bool, default=None
-        False: no progress bar. There is none either unless the standard error is a terminal.
+        Set to False to disable the progress bar, which is only shown if the standard error is a terminal.
     random_state : int, RandomState or None, default=0
 
     Attributes
     ----------
     tuned_ : bool
-        Whether the tuned encoder won.
+        Whether the tuned encoder was selected.
     n_steps_ : int
-        Steps that it was tuned for.
+        Number of tuning steps.
     history_ : list of dict
-        ``steps`` and ``loss`` of each check: mean squared error outside of the folds, of standardised targets.
+        ``steps`` and ``loss`` of each check. The loss is the held-out mean squared error of standardised targets.
     encoder_ : SpectralPerceiver
     head_ : Ridge
-        On standardised targets.
+        Head fitted on standardised targets.
     n_features_in_ : int
 
     Examples
@@ -89,27 +89,29 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         wavelengths : array-like, optional
             As in `SpectralEmbedder.fit`.
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each spectrum: replicates are kept together wherever samples are held back.
-
-        The spectra are kept in the estimator, for `partial_fit`, and in its pickles.
+            Physical sample of each spectrum; replicates are held out together.
 
         Raises
         ------
         SpectralInputError, SpectralAxisError, CheckpointError
             As in `SpectralEmbedder.fit`.
+
+        Notes
+        -----
+        The estimator and its pickles store the spectra for `partial_fit`.
         """
         return self._fit(X, y, wavelengths, groups)
 
     @all_or_nothing
     def partial_fit(self, X: Any, y: Any, *, wavelengths: Any = None) -> SpectralRegressor:
-        """Add samples to those seen, tune the encoder a little more on all of them, and fit the head again.
+        """Add samples, tune the encoder a few more steps on all samples, and refit the head.
 
-        Nothing is held back: whether it helps is not checked. The spectra are kept in the estimator.
+        No samples are held out, so that the gain is not checked. The estimator stores the spectra.
 
         Parameters
         ----------
         X, y, wavelengths : as in `fit`
-            As many targets as at the first call.
+            The number of targets must be that of the first call.
         """
         return self._partial_fit(X, y, wavelengths)
 
@@ -131,7 +133,7 @@ class SpectralRegressor(MultiOutputMixin, RegressorMixin, SpectralEstimator):
         return self._standardised(y)
 
     def _numbers(self, y: Any) -> tuple[NDArray[np.float64], bool]:
-        """Return targets as (n, n_targets), and whether they came 1-D."""
+        """Return targets as (n, n_targets), and whether the input was 1-D."""
         if y is None:
             raise ValueError("SpectralRegressor requires y to be passed, but the target y is None.")
         y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y", estimator=self)

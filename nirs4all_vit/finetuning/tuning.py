@@ -1,4 +1,4 @@
-"""What tunes an encoder: episodes of a calibration set, the network that skorch trains, the learning rate of each layer."""
+"""Building blocks of fine-tuning: episodes, skorch module and layer-wise learning rates."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from ..encoder import Grid, SpectralPerceiver
 from ..pretraining.episodic_ridge import Answers, episodic_ridge
 from ..spectra.data import Spectra
 
-#: Share of an episode's samples that the ridge is fitted on.
+#: Range of the share of an episode's samples used to fit the ridge.
 _SUPPORT = (0.4, 0.8)
-#: Samples that an episode has room for, where there are so many.
+#: Minimum number of samples that fit in an episode, if available.
 _SAMPLES = 12
 
 
 class Episodes(Dataset[Any]):
-    """Random samples, some to calibrate on, the others to predict; replicates stay on one side.
+    """Random episodes: some samples for calibration, the others for prediction, replicates together.
 
-    `spectra` are on one axis, or padded; `targets` (n, n_targets) are float32, and `groups` (n,) name the sample of
-    each row. An episode has at most `size` of the `rows` (n_rows,). `augment` disturbs each spectrum a little: gain, a
-    straight baseline and noise of the size that instruments have.
+    `spectra` are on one axis or padded, `targets` (n, n_targets) are float32, and `groups` (n,) give the sample of each
+    row. An episode has at most `size` of the `rows` (n_rows,). `augment` adds random gain, linear baseline and noise of
+    typical instrumental size to each spectrum.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Episodes(Dataset[Any]):
         self.spectra, self.targets, self.size = spectra, targets, size
         order = np.argsort(groups[rows], kind="stable")
         self.samples = np.split(rows[order], np.flatnonzero(np.diff(groups[rows][order])) + 1)
-        # A sample scanned a hundred times leaves room for others.
+        # Limits the replicates per sample, so that a sample with many scans does not fill an episode.
         self.most = max(1, size // min(_SAMPLES, len(self.samples)))
         self.level = float(np.median(spectra.values[rows].std(axis=1))) if augment else 0.0
         self.rng = np.random.default_rng(seed)
@@ -52,8 +52,8 @@ class Episodes(Dataset[Any]):
         return self.n_episodes
 
     def __getitem__(self, i: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Draw the next episode, whatever its number: support first."""
-        # Without __iter__, iteration would go by IndexError.
+        """Draw the next episode regardless of `i`; the rows of the support come first."""
+        # Without __iter__, iteration ends at IndexError.
         if i >= self.n_episodes:
             raise IndexError(i)
         rows_by_sample: list[NDArray[np.intp]] = []
@@ -83,7 +83,7 @@ class Episodes(Dataset[Any]):
 
 
 class EpisodicLoss(nn.Module):
-    """What a ridge on the first rows of an episode gets wrong in the others, as a criterion for skorch."""
+    """Skorch criterion: prediction error on an episode of a ridge fitted on its first rows."""
 
     def forward(self, embedded: Tensor, answers: dict[str, Tensor]) -> Tensor:
         """Return the loss of an episode of embedded spectra (n, width)."""
@@ -96,10 +96,10 @@ def _tensors(arrays: dict[str, NDArray[Any]]) -> dict[str, Tensor]:
 
 
 class SpectralModule(nn.Module):
-    """Spectra in, embedding out.
+    """Torch module that embeds spectra.
 
-    `wavelengths` (L,), in nm and ascending, is the axis that all spectra share, if they do. `amp` runs the encoder in
-    mixed precision; local contrast stays in float32.
+    `wavelengths` (L,), in nm and ascending, is the axis shared by all spectra, if there is one. `amp` runs the encoder
+    in mixed precision; local contrast is always computed in float32.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class SpectralModule(nn.Module):
     def forward(self, x: Tensor, wavelengths: Tensor | None = None, valid: Tensor | None = None) -> Tensor:
         """Embed `x` (B, L) as (B, width).
 
-        `wavelengths` (B, L) is given where spectra do not share an axis; `valid` (B, L) is false on padding.
+        `wavelengths` (B, L) is given if spectra have different axes; `valid` (B, L) is false for padding.
         """
         axis = self.wavelengths if wavelengths is None else wavelengths
         assert axis is not None
@@ -125,10 +125,10 @@ class SpectralModule(nn.Module):
 def learning_rates(
     encoder: SpectralPerceiver, readout: str, learning_rate: float, layer_decay: float
 ) -> dict[str, float]:
-    """Return the learning rate of each parameter that learns, by name: the nearer to the spectrum, the slower.
+    """Return the learning rate of each trainable parameter, by name, decreasing towards the input.
 
-    The last layer has `learning_rate`, each one before it `layer_decay` times that of the next. Parameters without a
-    gradient and layers that the read-out does not pass through are left out.
+    The last layer has `learning_rate`; each earlier layer has `layer_decay` times the rate of the next. Parameters
+    without a gradient and layers not used by the read-out are omitted.
     """
     depth = {id(p): i for i, layer in enumerate(reversed(_layers(encoder, readout))) for p in layer}
     return {
@@ -139,7 +139,7 @@ def learning_rates(
 
 
 def _layers(encoder: SpectralPerceiver, readout: str) -> list[list[nn.Parameter]]:
-    """Return the encoder's parameters from the spectrum up, as far as the read-out passes through them."""
+    """Return the encoder's parameters used by the read-out, by layer from input to output."""
     tokens = list(encoder.tokenizer.parameters())
     if encoder.tokenizer.width(readout) is not None:
         return [tokens]

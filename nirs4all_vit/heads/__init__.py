@@ -1,4 +1,4 @@
-"""Heads: what turns an embedding into predictions, as ordinary scikit-learn estimators."""
+"""Heads: scikit-learn estimators that predict from an embedding."""
 
 from __future__ import annotations
 

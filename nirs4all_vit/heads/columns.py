@@ -1,4 +1,4 @@
-"""Bringing an embedding to unit spread and to few columns, for heads that want them."""
+"""Scaling of an embedding to unit spread and reduction to few columns."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from ..fitting import all_or_nothing
 
-#: Share of the whole variance that a component is taken to have at least where components are whitened.
+#: Smallest share of the total variance assumed for a component when whitening.
 _FLOOR = 1e-6
 
 
 class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     """Centre the columns and divide all of them by one number, so that their variances sum to one.
 
-    The mean square distance of two calibration samples becomes two, whatever the encoder, the read-out and the
-    material: widths of kernels and penalties mean the same everywhere. Standardising each column instead would
-    blow up those that hold rounding only.
+    The mean squared distance between two calibration samples becomes two for any encoder, read-out and material.
+    Kernel widths and penalties are therefore comparable. Standardising each column would amplify columns that
+    hold only rounding errors.
 
     Attributes
     ----------
     mean_ : ndarray of shape (n_columns,)
     spread_ : float
-        Root of the summed variance, 1 where nothing varies.
+        Root of the summed variance; 1 if all columns are constant.
     """
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None) -> BlockScaler:  # noqa: ARG002
-        """Find mean and spread of `X`, array-like of shape (n_samples, n_columns)."""
+        """Estimate mean and spread of `X`, array-like of shape (n_samples, n_columns)."""
         X = validate_data(self, X, dtype=(np.float64, np.float32))
         self.mean_ = X.mean(axis=0, dtype=np.float64)
         spread = float(np.sqrt(X.var(axis=0, dtype=np.float64).sum()))
-        # Rounding of columns that are constant is no spread.
+        # Rounding errors of constant columns do not count as spread.
         self.spread_ = spread if spread > 1e-7 * float(np.sqrt(np.square(self.mean_).sum())) else 1.0
         return self
 
@@ -47,18 +47,18 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
 
 class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Principal components of the calibration samples, at most so many, at unit spread as a whole.
+    """Principal components of the calibration samples, at most `n_columns`, at unit total spread.
 
-    With no more samples than columns asked for this is a rotation that loses nothing of the distances between them:
-    networks, kernels and penalised models on it are what they are on the embedding itself, at a fraction of the
-    cost.
+    With at most `n_columns` samples this is a rotation that preserves all distances between them. Networks,
+    kernels and penalised models then give the same results as on the embedding itself, at a fraction of the cost.
 
     Parameters
     ----------
     n_columns : int, default=256
-        Columns, at most; never more than samples less one, or than `X` has.
+        Maximum number of columns, capped at the number of samples minus one and the number of columns of `X`.
     whitening : float, default=0.0
-        Components are divided by their deviation to this power: 0 leaves them, 1 makes all deviations equal.
+        Exponent of the standard deviation that divides each component: 0 leaves components unchanged, 1 makes all
+        standard deviations equal.
     """
 
     def __init__(self, n_columns: int = 256, *, whitening: float = 0.0) -> None:
@@ -66,7 +66,7 @@ class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         self.whitening = whitening
 
     def fit(self, X: Any, y: Any = None) -> PCAColumns:
-        """Find the components of `X`, array-like of shape (n_samples, n_columns)."""
+        """Compute the components of `X`, array-like of shape (n_samples, n_columns)."""
         self.fit_transform(X, y)
         return self
 
@@ -77,21 +77,21 @@ class PCAColumns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimato
         Raises
         ------
         ValueError
-            `n_columns` is no positive integer.
+            `n_columns` is not a positive integer.
         """
         if not isinstance(self.n_columns, (int, np.integer)) or self.n_columns < 1:
             raise ValueError(f"n_columns={self.n_columns!r} must be a positive integer.")
         X = validate_data(self, X, dtype=(np.float64, np.float32))
-        # Frames are for the user's steps.
+        # Data frame output is for the user's steps only.
         self.spread_ = BlockScaler().set_output(transform="default")
         X = self.spread_.fit_transform(X)
         n_components = max(1, min(self.n_columns, len(X) - 1, X.shape[1]))
-        # Randomised where it pays; seeded, so that a fit can be repeated.
+        # scikit-learn may choose a randomised solver; the seed makes fits reproducible.
         self.pca_ = PCA(n_components, random_state=0).set_output(transform="default")
-        # Kernels and penalties near nothing need the digits.
+        # Narrow kernels and small penalties need double precision.
         few = self.pca_.fit_transform(X).astype(np.float64, copy=False)
         variances = few.var(axis=0)
-        # A component of rounding alone is not brought up to the others.
+        # Components that hold only rounding errors are not amplified.
         floored = variances + _FLOOR * variances.sum()
         factors = np.where(floored > 0, floored, 1.0) ** (-self.whitening / 2)
         total, before = (variances * factors**2).sum(), variances.sum()

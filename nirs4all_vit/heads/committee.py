@@ -1,4 +1,4 @@
-"""A mean of heads that err in different ways."""
+"""Weighted mean of heads of different kinds."""
 
 from __future__ import annotations
 
@@ -19,51 +19,56 @@ from .ridge import ALPHAS, GroupRidge
 from .targetwise import WeightedTargetwise, accepted
 from .views import preprocessed, split
 
-#: Columns of the bundled checkpoint's ``contrast``, scale by scale from the finest.
+#: Columns of each scale of the bundled checkpoint's ``contrast`` read-out, finest scale first.
 DEFAULT_WIDTHS = (3782, 1830, 854, 366)
-#: All members, by name.
+#: Names of all members.
 MEMBERS = ("gp", "scales", "krr", "ridge", "pls")
-#: A member whose error is so many times the least one takes no part, with many samples.
+#: With many samples, members are excluded above this ratio of their RMSE to the smallest RMSE.
 _MOST = 1.2
-#: Samples at which errors are half trusted: a member weighs as its inverse error, and may have `_MOST` squared times the least.
+#: Number of samples at which errors have half trust: members weigh by inverse RMSE, and the largest ratio is `_MOST`
+#: squared.
 _UNCERTAIN = 100.0
-#: Samples that are predicted at a time.
+#: Batch size of predictions, in samples.
 _ROWS = 2000
-#: Their time grows with the third power of the number of samples.
+#: Members whose fitting time grows with the third power of the number of samples.
 _CUBIC = ("gp", "scales", "krr")
 
 
 class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
     """A mean of five heads: two Gaussian processes, kernel ridge, ridge, and PLS on preprocessed spectra.
 
-    Reads an embedding, and behind its columns the spectra themselves if they are there, as ``SpectralEmbedder(append_spectra=True)``
-    and `make_spectral_pipeline` hand them over.
+    The input is an embedding, optionally followed by the spectra, as passed by `make_spectral_pipeline` and
+    ``SpectralEmbedder(append_spectra=True)``.
 
-    - ``gp``: a Gaussian process on the embedding and on five preprocessings of the spectra, a linear and an RBF kernel each;
-    - ``scales``: one on the four scales of the embedding;
-    - ``krr``: kernel ridge on the embedding; ``ridge``: ridge on it;
-    - ``pls``: PLS on the best of five preprocessings; it takes no sample weights, all others do.
+    - ``gp``: Gaussian process on the embedding and five preprocessings of the spectra, with a linear and an RBF kernel
+      for each;
+    - ``scales``: Gaussian process on the four scales of the embedding;
+    - ``krr``: kernel ridge on the embedding;
+    - ``ridge``: ridge on the embedding;
+    - ``pls``: PLS on the best of five preprocessings. It ignores sample weights; all other members use them.
 
-    Without spectra there is no ``pls``, and ``gp`` reads the embedding alone. With many samples a member weighs as the inverse
-    of its mean squared error on calibration samples left out, and takes no part where its RMSE is more than 1.2 times the least
-    one. With few samples these errors are uncertain: all weigh nearly alike. Members and this rule are fixed; they were
-    chosen on materials left out (research log, sections 28 and 29).
+    Without spectra, ``pls`` is omitted and ``gp`` uses the embedding alone. With many samples, members are weighted by
+    the inverse of their mean squared error on left-out calibration samples. Members whose RMSE exceeds the smallest
+    RMSE by more than a factor of 1.2 are excluded. With few samples these errors are uncertain, and the weights are
+    nearly equal. The members and this rule are fixed; they were chosen on left-out materials (research log, sections
+    28 and 29).
 
     Parameters
     ----------
     widths : tuple of int, default=(3782, 1830, 854, 366)
-        Columns of each scale of the embedding; those of the bundled checkpoint's ``contrast``. With fewer columns than these
-        together all columns are one embedding. Columns behind them are spectra.
+        Columns of each scale of the embedding; the default fits the bundled checkpoint's ``contrast``. Further columns
+        are spectra. If `X` has fewer columns than the sum, all columns form one embedding.
     members : tuple of str, default=("gp", "scales", "krr", "ridge", "pls")
-        Those that take part.
+        Members to use.
     max_samples : int, default=1000
-        Calibration samples that the Gaussian processes and kernel ridge see, at most, evenly spread over the sorted `y`.
+        Maximum number of calibration samples for the Gaussian processes and kernel ridge, evenly spread over the
+        sorted `y`.
 
     Attributes
     ----------
     members_ : dict of str to fitted members
     weights_ : dict of str to float
-        Of the members; they sum to one. A member without weight took no part.
+        Weights of the members; they sum to one. Excluded members have weight 0.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True, ensure_min_samples=2)
         y = y.astype(np.float64)
         few = _spread(y, self.max_samples)
-        # Views of some samples and of all: of many samples, preprocessed copies of all would fill the memory.
+        # Preprocessed copies of all samples could fill the memory: cubic members get views of a subset only.
         views = self.views(X, [name for name in self.members if name not in _CUBIC])
         views |= self.views(X if len(few) == len(y) else X[few], [name for name in self.members if name in _CUBIC])
         self.members_: dict[str, Any] = {}
@@ -91,7 +96,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
             own = {key: np.asarray(value)[rows] for key, value in accepted(member, **per_sample).items()}
             self.members_[name] = member.fit(part, y[rows], **own)
         errors = {name: max(left_out_rmse(member), 1e-12) for name, member in self.members_.items()}
-        # Of few samples the errors themselves are uncertain.
+        # Errors estimated from few samples are uncertain.
         trust = len(y) / (len(y) + _UNCERTAIN)
         most = _MOST ** min(1.0 / trust, 50.0)
         ratios = {name: error / min(errors.values()) for name, error in errors.items()}
@@ -109,7 +114,7 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         }[name]()
 
     def views(self, X: NDArray[Any], members: Sequence[str] | None = None) -> dict[str, Any]:
-        """Return what each member, or each of some, reads: a matrix, or a list of them."""
+        """Return the input of each of `members` (default: all): a matrix or a list of matrices."""
         members = self.members if members is None else members
         blocks, spectra = split(X, self.widths)
         embedding = X[:, : sum(block.shape[1] for block in blocks)]
@@ -124,20 +129,23 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         return {name: view for name, view in views.items() if name in members}
 
     def _predict_target(self, X: Any, return_std: bool = False) -> Any:
-        """Predict; with `return_std` the standard deviations, too: of the Gaussian processes, and between the members."""
+        """Predict; with `return_std` also return standard deviations, within and between members."""
         means, variances = self._of_members(X)
         mean = np.array(list(self.weights_.values())) @ means
         return (mean, self._deviation(means, variances)) if return_std else mean
 
     def predict_members(self, X: Any) -> dict[str, NDArray[np.float64]]:
-        """Return the prediction of each member, (n_samples,) or, of several targets, (n_samples, n_targets)."""
+        """Return the prediction of each member, (n_samples,) or, for several targets, (n_samples, n_targets)."""
         if "estimators_" in self.__dict__:
             parts = [one.predict_members(X) for one in self.estimators_]
             return {name: np.stack([part[name] for part in parts], axis=1) for name in parts[0]}
         return dict(zip(self.members_, self._of_members(X)[0], strict=True))
 
     def _of_members(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return predictions and variances of the members, (n_members, n_samples) each; NaN where a member knows no variance."""
+        """Return predictions and variances of the members, (n_members, n_samples) each.
+
+        The variance is NaN for members that do not estimate one.
+        """
         check_is_fitted(self)
         X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
         means = np.empty((len(self.members_), len(X)))
@@ -154,16 +162,16 @@ class SpectralCommittee(WeightedTargetwise, RegressorMixin, BaseEstimator):
         return means, variances
 
     def _deviation(self, means: NDArray[np.float64], variances: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the standard deviation of the mean of the members, (n_samples,)."""
+        """Return the standard deviation of the weighted mean of the members, (n_samples,)."""
         weights = np.array(list(self.weights_.values()))
         mean = weights @ means
-        # The processes' own variance (without processes, the error on samples left out), and how far the members are from one another.
+        # Variance of the Gaussian processes (left-out error if there are none) plus the variance between members.
         between = weights @ np.square(means - mean)
         is_process = np.asarray(np.isfinite(variances.sum(axis=1)))
         if not is_process.any():
             left_out = np.array([left_out_rmse(member) for member in self.members_.values()])
             return np.sqrt(weights @ np.square(left_out) + between)
-        # Processes that take no part in the mean still know how far a sample is.
+        # If no process has weight in the mean, all processes contribute their variance equally.
         shares = weights * is_process if (weights * is_process).any() else is_process / is_process.sum()
         own = np.where(is_process[:, np.newaxis], variances, 0.0)
         return np.sqrt((shares / shares.sum()) @ own + between)
@@ -177,7 +185,7 @@ def left_out_rmse(member: Any) -> float:
 
 
 def _spread(y: NDArray[np.float64], most: int) -> NDArray[np.intp]:
-    """Return the rows of at most so many samples, evenly spread over the sorted values, in their order."""
+    """Return the rows of at most `most` samples, evenly spread over the sorted values, in ascending order."""
     if len(y) <= most:
         return np.arange(len(y))
     order = np.argsort(y, kind="stable")

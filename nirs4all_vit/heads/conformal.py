@@ -20,39 +20,42 @@ from ..progress import tracked
 
 
 class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
-    """A regression head that also says how sure it is: conformal intervals from inner folds.
+    """Regressor with conformal prediction intervals from inner cross-validation.
 
-    Each inner fold is predicted by a copy fitted on the other ones. The interval of a new sample is what the estimator on all samples
-    predicts, give or take a quantile of the residuals that those copies left. An estimator that predicts its own standard
-    deviation, such as ``make_head("committee")``, has residuals counted in units of it: intervals are wider where it is less
-    certain. Where calibration and new samples are exchangeable it
-    holds the truth about as often as `coverage`; the benchmark's `intervals` counts how often. Nothing is proven, as it is for CV+, which asks
-    each copy and is wider: estimators that change much with a sample more or less, such as least squares on as many columns as
-    samples, hold less. It knows nothing of another instrument or harvest.
+    Each inner fold is predicted by a copy of the estimator fitted on the other folds. The interval of a new sample is
+    the prediction of the estimator fitted on all samples, plus and minus a quantile of the absolute residuals of the
+    copies. If the estimator predicts its own standard deviation, as ``make_head("committee")`` does, residuals are
+    divided by it, and intervals are wider where the estimator is less certain.
+
+    If calibration and new samples are exchangeable, the empirical coverage is close to `coverage`; the benchmark's
+    `intervals` measures it. There is no proven guarantee, unlike for CV+, which uses the predictions of all copies and
+    gives wider intervals. Coverage is lower for unstable estimators, such as least squares on as many columns as
+    samples. Intervals do not account for another instrument or harvest.
 
     Parameters
     ----------
     estimator : regressor
-        Any, a pipeline that starts with `SpectralEmbedder` too.
+        Any regressor, including a pipeline that starts with `SpectralEmbedder`.
     cv : int or splitter, default=20
-        Inner folds, a partition of the samples. An integer shuffles with a fixed seed, keeps groups together, and means as
-        many folds as there are samples, or groups, where these are fewer. Fewer folds are faster and their intervals wider.
+        Inner folds, a partition of the samples. With an integer, folds are shuffled with a fixed seed, groups are kept
+        together, and the number of folds is capped at the number of samples or groups. Fewer folds are faster but give
+        wider intervals.
 
     Attributes
     ----------
     estimator_ : regressor
-        Fitted on all samples; `predict` is its.
+        Estimator fitted on all samples; `predict` uses it.
     residuals_ : ndarray of shape (n_samples,)
-        Absolute, each from a copy that has not seen the sample; in units of that copy's standard deviation if `scaled_`.
+        Absolute residuals of samples held out, in units of the predicted standard deviation if `scaled_`.
     scaled_ : bool
-        The estimator predicts its own standard deviation.
+        Whether the estimator predicts its own standard deviation.
     n_samples_ : int
-        Physical samples: groups, where there are any.
+        Number of physical samples: the number of groups, if given.
 
     References
     ----------
-    Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). Predictive inference with the jackknife+. Annals of
-    Statistics 49, 486-507.
+    Barber, R. F., Candes, E. J., Ramdas, A., Tibshirani, R. J. (2021). Predictive inference with the jackknife+.
+    Annals of Statistics 49, 486-507.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
@@ -67,18 +70,18 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_columns), or whatever the estimator takes
+        X : array-like of shape (n_samples, n_columns), or another input of the estimator
         y : array-like of shape (n_samples,)
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each row: replicates must not be split.
+            Physical sample of each row; replicates of a sample stay in one fold.
         **fit_params
-            Passed to each fit; what has a value per sample is cut to the fold. ``embed__wavelengths=`` reaches the embedder of
-            `make_spectral_pipeline`.
+            Passed to each fit; parameters with one value per sample are indexed by fold. ``embed__wavelengths=``
+            reaches the embedder of `make_spectral_pipeline`.
 
         Raises
         ------
         ValueError
-            Several targets, or folds that are no partition.
+            There are several targets, or the folds are not a partition.
         """
         y = np.asarray(y, dtype=np.float64)
         y = y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y
@@ -88,7 +91,7 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         cv = self.cv
         if isinstance(cv, (int, np.integer)):
             cv = shuffled_folds(int(cv), n, groups)
-        # Heads that search their parameters keep replicates together, too.
+        # Heads that tune their parameters also keep replicates together.
         name = _groups_parameter(self.estimator)
         if groups is not None and name is not None:
             fit_params = {**fit_params, name: np.asarray(groups)}
@@ -114,13 +117,13 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         return self
 
     def _fitted(self, X: Any, y: Any, params: dict[str, Any]) -> Any:
-        # Names that carry a step are those without metadata routing.
+        # STEP__PARAMETER names are used only without metadata routing.
         plain = get_config()["enable_metadata_routing"] and not any("__" in name for name in params)
         with config_context(enable_metadata_routing=plain):
             return clone(self.estimator).fit(X, y, **params)
 
     def predict(self, X: Any, **params: Any) -> NDArray[np.float64]:
-        """Predict (n_samples,) by the estimator fitted on all samples; `params` are those of its `predict`."""
+        """Predict (n_samples,) with the estimator fitted on all samples; `params` go to its `predict`."""
         check_is_fitted(self)
         return np.ravel(self.estimator_.predict(X, **params))
 
@@ -131,14 +134,14 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         ----------
         X : as in `fit`
         coverage : float
-            Share of truths that intervals are to hold, between 0 and 1.
+            Nominal coverage, between 0 and 1.
         **params
-            Of the estimator's `predict`.
+            Parameters of the estimator's `predict`.
 
         Returns
         -------
         ndarray of shape (n_samples, 2)
-            Infinite where there are too few calibration samples for such a coverage.
+            Bounds; infinite if there are too few calibration samples for this coverage.
         """
         if not 0 < coverage < 1:
             raise ValueError(f"coverage={coverage} must lie between 0 and 1.")
@@ -150,19 +153,24 @@ class CrossConformalRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
 
 def conformal_quantile(residuals: NDArray[np.float64], n_samples: int, coverage: float) -> float:
-    """Return the residual that a new sample exceeds with a probability of 1 - `coverage`; infinity if there are too few samples.
+    """Return the residual that new samples exceed with probability 1 - `coverage`.
 
     Parameters
     ----------
     residuals : ndarray of shape (n,)
-        Of samples left out.
+        Absolute residuals of held-out samples.
     n_samples : int
-        Physical samples among them: replicates are no further ones.
+        Number of physical samples; replicates count once.
     coverage : float
-        Between 0 and 1.
+        Nominal coverage, between 0 and 1.
+
+    Returns
+    -------
+    float
+        Infinity if there are too few samples.
     """
-    # Place (n + 1) * coverage among n sorted residuals, between two of them where need be: rounding up would hold more than
-    # asked for, by half a sample.
+    # Position (n + 1) * coverage among n sorted residuals, interpolated: rounding up would exceed the requested
+    # coverage by half a sample.
     share = coverage * (n_samples + 1) / n_samples
     return float(np.quantile(residuals, share, method="interpolated_inverted_cdf")) if share <= 1 else np.inf
 
@@ -170,7 +178,7 @@ def conformal_quantile(residuals: NDArray[np.float64], n_samples: int, coverage:
 def _with_deviation(
     model: Any, X: Any, params: dict[str, Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return predictions, and their standard deviations where the model tells them."""
+    """Return predictions, and their standard deviations (None if the model does not predict them)."""
     last = model.steps[-1][1] if isinstance(model, Pipeline) else model
     if "return_std" not in signature(getattr(last, "_predict_target", last.predict)).parameters:
         return np.ravel(model.predict(X, **params)), None
@@ -181,7 +189,7 @@ def _with_deviation(
 
 
 def _groups_parameter(estimator: Any) -> str | None:
-    """Return what `fit` calls the groups, in a pipeline those of its last step; None where nothing takes any."""
+    """Return the name of the groups parameter of `fit` (of the last step, in a pipeline), or None."""
     if has_fit_parameter(estimator, "groups"):
         return "groups"
     if isinstance(estimator, Pipeline):

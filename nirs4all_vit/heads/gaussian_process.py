@@ -1,4 +1,4 @@
-"""A Gaussian process over several views of the same samples, its hyper-parameters by marginal likelihood and a prior."""
+"""Gaussian process over several views of the same samples, fitted by penalised marginal likelihood."""
 
 from __future__ import annotations
 
@@ -18,30 +18,31 @@ from .targetwise import relative_weights
 
 #: Bounds of the logarithms of weights, lengths and noise.
 _BOUNDS = (-12.0, 6.0)
-#: Samples that the hyper-parameters are fitted on, at most; the predictions use all of `fit`.
+#: Maximum number of samples for fitting the hyper-parameters; predictions use all samples of `fit`.
 _MAX_SEARCHED = 400
 _ITERATIONS = 150
-#: Standard deviation of the logarithms of hyper-parameters about where the search begins: twenty of them over-fit a few dozen samples
-#: (research log, section 28).
+#: Standard deviation of the prior on the log hyper-parameters, centred at the starting values. Without it, twenty
+#: hyper-parameters over-fit a few dozen samples (research log, section 28).
 _PRIOR = 1.5
-#: Where the search begins: noise variance of standardised targets.
+#: Starting value of the noise variance of the standardised targets.
 _NOISE = 0.03
 
 
 class MultiKernelGP:
     """GP regression with a linear and an RBF kernel per view; weights and lengths by marginal likelihood.
 
-    No library that is installed fits sums of kernels on *different* features by gradient. Targets are standardised; each view is
-    centred and divided by the root of its mean squared norm. Time grows with the third power of the number of samples.
+    None of the installed libraries fits sums of kernels on *different* features by gradient. Targets are standardised;
+    each view is centred and divided by the root of its mean squared norm. Fitting time grows with the third power of
+    the number of samples.
 
     Attributes
     ----------
     theta : ndarray of shape (3 * n_views + 1,)
-        Logarithms: linear weights, RBF weights, RBF lengths, noise variance.
+        Logarithms of linear weights, RBF weights, RBF lengths and noise variance.
     left_out_rmse : float
-        Root mean squared error where each sample is predicted from the others, hyper-parameters as they are.
+        Leave-one-out RMSE at the fitted hyper-parameters.
     log_likelihood : float
-        Of the samples that the hyper-parameters were fitted on.
+        Penalised log likelihood of the samples used to fit the hyper-parameters.
 
     References
     ----------
@@ -58,8 +59,8 @@ class MultiKernelGP:
     ) -> Self:
         """Fit views, each of shape (n, d_view), to values (n,).
 
-        Rows of one group (n,), replicates of a sample, are averaged: they share what the noise variance stands for. A
-        sample's noise variance is divided by its weight (n,), above 0, at a mean weight of 1.
+        Rows of one group (n,), the replicates of a sample, are averaged because they share their noise. The noise
+        variance of a sample is divided by its weight (n,); weights are positive and rescaled to mean 1.
         """
         weights = relative_weights(sample_weight, y)
         if groups is not None:
@@ -99,7 +100,7 @@ class MultiKernelGP:
         self.factor = cholesky(_covariance(self.theta, linear, distances, variances), lower=True)
         self.alpha = cho_solve((self.factor, True), target)
         inverse = solve_triangular(self.factor, np.eye(len(y)), lower=True)
-        # What stays is half as large; its rounding is far below the noise.
+        # Stored in single precision to halve the memory; the rounding error is far below the noise.
         self.views = [view.astype(np.float32) for view in self.views]
         self.left_out_rmse = self.y_scale * float(
             np.sqrt(np.square(self.alpha / np.square(inverse).sum(axis=0)).mean())
@@ -107,7 +108,7 @@ class MultiKernelGP:
         return self
 
     def predict(self, views: Sequence[NDArray[np.floating]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return the posterior mean and standard deviation of the values, noise included, at views of m spectra: (m,), (m,)."""
+        """Return the posterior mean (m,) and standard deviation (m,), noise included, for views of m spectra."""
         new = [(view - m) / s for view, m, s in zip(views, self.means, self.scales, strict=True)]
         linear = np.stack([a @ b.T for a, b in zip(new, self.views, strict=True)])
         distances = np.stack([squared_distances(a, b) for a, b in zip(new, self.views, strict=True)])
@@ -144,7 +145,7 @@ def _covariance(
 def _objective(
     theta: NDArray[np.float64], start: NDArray[np.float64], *searched: NDArray[np.float64]
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the negative log posterior and its gradient: hyper-parameters are drawn to where the search begins."""
+    """Return the negative log posterior and its gradient; the prior is centred at the starting values."""
     value, slope = _negative_log_likelihood(theta, *searched)
     away = (theta - start) / _PRIOR
     return value + 0.5 * float(away @ away), slope + away / _PRIOR
@@ -157,7 +158,10 @@ def _negative_log_likelihood(
     target: NDArray[np.float64],
     variances: NDArray[np.float64],
 ) -> tuple[float, NDArray[np.float64]]:
-    """Return the negative log marginal likelihood and its gradient; kernels are (n_views, n * n), distances halved."""
+    """Return the negative log marginal likelihood and its gradient.
+
+    `linear` and `distances` are (n_views, n * n); distances are halved.
+    """
     n, v = len(target), len(linear)
     weights, noise = np.exp(theta[: 2 * v]), np.exp(theta[-1])
     scaled = distances * np.exp(-2.0 * theta[2 * v : 3 * v])[:, np.newaxis]
@@ -172,7 +176,7 @@ def _negative_log_likelihood(
     value = 0.5 * target @ alpha + np.log(np.diag(factor)).sum() + 0.5 * n * np.log(2 * np.pi)
     inverse, _ = dpotri(factor, lower=True)
     inverse = np.tril(inverse) + np.tril(inverse, -1).T
-    slope = inverse - np.outer(alpha, alpha)  # twice the gradient by covariance
+    slope = inverse - np.outer(alpha, alpha)  # twice the gradient with respect to the covariance
     flat = slope.ravel()
     by_weight = 0.5 * weights * np.concatenate([linear @ flat, bent @ flat])
     by_length = weights[v:] * ((bent * scaled) @ flat)

@@ -1,4 +1,4 @@
-"""Ready-made heads by name, those of them that run here, and pipelines that end in one."""
+"""Ready-made heads by name, and the list of heads available on this machine."""
 
 from __future__ import annotations
 
@@ -35,63 +35,64 @@ from .targetwise import Targetwise, accepted
 
 
 class _StoppedEarly:
-    """A few hundred steps are a penalty of their own, and a bound that a kernel runs into is meant as one: no news to users."""
+    """Mixin that suppresses convergence warnings: early stopping and kernel bounds are intended here."""
 
     def fit(self, X: Any, y: Any) -> Any:
-        """Fit without warnings of convergence."""
+        """Fit without convergence warnings."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
             return super().fit(X, y)  # type: ignore[misc]
 
 
 class NetworkRegressor(_StoppedEarly, MLPRegressor):
-    """``MLPRegressor``, quiet."""
+    """``MLPRegressor`` without convergence warnings."""
 
 
 class NetworkClassifier(_StoppedEarly, MLPClassifier):
-    """``MLPClassifier``, quiet."""
+    """``MLPClassifier`` without convergence warnings."""
 
 
 class ProcessRegressor(_StoppedEarly, GaussianProcessRegressor):
-    """``GaussianProcessRegressor``, quiet."""
+    """``GaussianProcessRegressor`` without convergence warnings."""
 
 
 class ProcessClassifier(_StoppedEarly, GaussianProcessClassifier):
-    """``GaussianProcessClassifier``, quiet."""
+    """``GaussianProcessClassifier`` without convergence warnings."""
 
 
 class TunedHead(GridSearchCV):
-    """`sklearn.model_selection.GridSearchCV` for calibration sets as they come.
+    """`sklearn.model_selection.GridSearchCV` for sorted, grouped or small calibration sets.
 
-    With an integer `cv`, folds are shuffled with a fixed seed, as calibration samples often come sorted; classes are spread
-    evenly, groups are kept together; and there are fewer folds where there are fewer samples, or members of a class.
+    With an integer `cv`, folds are shuffled with a fixed seed because calibration samples are often sorted. Folds are
+    stratified by class and keep groups together. The number of folds is capped at the number of samples, or of members
+    of the smallest class.
 
-    Its score is that of the estimator that it found. A search that minimises squared errors would score by them; beside a plain
-    regressor, which scores by R2, a search over heads could not compare the two.
+    `score` is that of the best estimator (R2 or accuracy), not that of the search (mean squared error), so that a
+    search over heads can compare this head with plain regressors.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
 
     def get_metadata_routing(self) -> Any:
-        """Return what `fit` asks for: groups. What it does with them is its own affair."""
+        """Return the metadata request of `fit` (groups), not that of the inner estimator."""
         return self._get_metadata_request()
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, groups: Any = None, **params: Any) -> TunedHead:
-        """Search; `groups` (n_samples,) names the physical sample of each row, where there are replicates."""
+        """Search; `groups` (n_samples,) gives the physical sample of each row, if there are replicates."""
         cv: Any = self.cv  # type: ignore[has-type] # scikit-learn's
         if isinstance(cv, (int, np.integer)):
-            # Made here, not by whoever builds the head: nirs4all's default engine writes parameters down as JSON.
+            # The folds are built in `fit`: nirs4all's default engine serialises parameters of the head as JSON.
             self.cv = self._folds(int(cv), y, groups, _num_samples(X))
         try:
-            # Groups are for the folds, whatever the user routes to where.
+            # Groups are used for the folds only, with or without the user's metadata routing.
             with config_context(enable_metadata_routing=False):
                 return super().fit(X, y, **params) if groups is None else super().fit(X, y, groups=groups, **params)
         finally:
             self.cv = cv
 
     def _run_search(self, evaluate_candidates: Any) -> None:
-        """Try all candidates: one by one, which can be counted, unless they are spread over processes."""
+        """Evaluate all candidates, one by one with a progress bar unless several processes are used."""
         candidates = ParameterGrid(self.param_grid)
         if self.n_jobs not in (None, 1):
             evaluate_candidates(candidates)
@@ -105,7 +106,7 @@ class TunedHead(GridSearchCV):
         if is_classifier(self.estimator):
             check_classification_targets(y)
         if n_samples < 3:
-            # A fold of two leaves one to fit on.
+            # Two samples would leave one for fitting in each fold.
             plural = "" if n_samples == 1 else "s"
             raise ValueError(f"{n_samples} sample{plural}: a head that searches its parameters needs three or more.")
         if groups is None and is_classifier(self.estimator):
@@ -113,8 +114,8 @@ class TunedHead(GridSearchCV):
             if counts.min() < 2:
                 rare = str(classes[counts.argmin()])
                 raise ValueError(
-                    f"class {rare!r} has one sample: a head that searches its parameters needs two of each; drop it, or give "
-                    f"make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
+                    f"class {rare!r} has one sample: a head that searches its parameters needs two of each; drop it, "
+                    f"or give make_head {', '.join(name.rpartition('__')[2] for name in self.param_grid)}."
                 )
             return StratifiedKFold(min(n_folds, counts.min()), shuffle=True, random_state=0)
         return shuffled_folds(n_folds, n_samples, groups)
@@ -126,9 +127,9 @@ class TunedHead(GridSearchCV):
 
 
 class TunedRegressor(Targetwise, TunedHead):
-    """`TunedHead` of a regressor: several targets are searched one by one, each on the samples that it was measured on."""
+    """`TunedHead` of a regressor; several targets are searched one by one, each on its measured samples."""
 
-    fit = Targetwise.fit  # type: ignore[assignment] # what fits one target takes no more
+    fit = Targetwise.fit  # type: ignore[assignment] # takes no further parameters
     predict = Targetwise.predict
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> TunedHead:
@@ -139,10 +140,10 @@ class TunedRegressor(Targetwise, TunedHead):
 
 
 class ColumnsHead(Targetwise, Pipeline):
-    """Few columns of an embedding, and an estimator on them; several targets one by one."""
+    """Pipeline of `PCAColumns` and an estimator; several targets are fitted one by one."""
 
     def get_metadata_routing(self) -> Any:
-        """Return what `fit` asks for: groups."""
+        """Return the metadata request of `fit` (groups)."""
         return self._get_metadata_request()
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None) -> Pipeline:
@@ -157,19 +158,19 @@ class ColumnsHead(Targetwise, Pipeline):
 
 
 _COMPONENTS = (1, 2, 3, 4, 6, 8, 10, 12, 15, 20)
-#: At unit spread the mean square distance is 2: from nearly linear to a tenth of it.
+#: Kernel coefficients. The mean squared distance is 2 at unit spread, so the smallest is nearly linear.
 _GAMMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 
 TASKS = ("regression", "classification")
 
 
 def _kernel() -> Any:
-    """Linear and wide RBF: calibrations are nearly linear, with a bend."""
+    """Return a linear plus wide RBF kernel: calibrations are nearly linear with some curvature."""
     linear = ConstantKernel(10.0, (1e-3, 1e5)) * DotProduct(0.0, "fixed")
     return linear + ConstantKernel(1.0, (1e-3, 1e5)) * RBF(3.0, (0.3, 30.0)) + WhiteKernel(0.1, (1e-8, 10.0))
 
 
-#: By task and name: the estimator, what is searched by cross-validation, whether targets are standardised for it.
+#: By task and name: estimator, parameters searched by cross-validation, whether targets are standardised.
 _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any], bool]]] = {
     "regression": {
         "committee": (SpectralCommittee, {}, False),
@@ -187,7 +188,7 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "tabicl": (lambda: TabularRegressor("tabicl"), {}, False),
     },
     "classification": {
-        # No mean of heads has a smaller error than ridge (research log, section 28).
+        # No combination of heads has a smaller error than ridge (research log, section 28).
         "committee": (lambda: GroupRidgeClassifier(ALPHAS), {}, False),
         "ridge": (lambda: GroupRidgeClassifier(ALPHAS), {}, False),
         "plsda": (PLSDA, {"n_components": _COMPONENTS}, False),
@@ -203,41 +204,45 @@ _HEADS: dict[str, dict[str, tuple[Callable[[], BaseEstimator], Mapping[str, Any]
         "tabicl": (lambda: TabularClassifier("tabicl"), {}, False),
     },
 }
-#: What tells classes apart often varies less than what does not: margins and distances on components as they are miss it
-#: (research log, section 30).
+#: Exponents of `PCAColumns` whitening. Classes often differ in components of low variance, which margins and distances
+#: on unwhitened components miss (research log, section 30).
 _WHITENING = {"regression": 0.0, "classification": 0.5}
-#: These take an embedding as it is; the others get it rotated to few columns at unit spread.
+#: Heads that take the embedding unchanged; the others take its principal components at unit spread.
 _AS_IT_IS = ("committee", "ridge", "pls", "plsda", "tabpfn", "tabicl")
 
 
 def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimator:
-    """Return a scikit-learn estimator that suits an embedding, unfitted.
+    """Return an unfitted scikit-learn estimator suited to an embedding.
 
-    ``committee`` (a mean of five, recommended; see `SpectralCommittee`), ``ridge`` (penalty by leave-one-out), ``pls``, ``krr`` (kernel ridge, RBF), ``gp`` (Gaussian process, linear and RBF),
-    ``svr``, ``mlp``, ``tabpfn``, ``tabicl`` for numbers; ``committee`` (ridge: no mean is better), ``ridge``, ``plsda``, ``logistic``, ``svc``, ``gp``, ``mlp``,
-    ``tabpfn``, ``tabicl`` for classes. What matters most (components, penalties, widths of kernels) is searched by
-    cross-validation within the samples that `fit` sees; what is given in `params` is not searched. Where there are replicate scans give
-    ``fit(X, y, groups=...)``, or average them first (`average_replicates`); otherwise penalties are chosen by how well one replicate
-    predicts another. `y` may have several columns, with NaN where a value was not measured.
+    Regression heads are ``committee`` (mean of five heads, recommended; see `SpectralCommittee`), ``ridge`` (penalty by
+    leave-one-out), ``pls``, ``krr`` (kernel ridge, RBF), ``gp`` (Gaussian process, linear and RBF), ``svr``, ``mlp``,
+    ``tabpfn`` and ``tabicl``. Classification heads are ``committee`` (equal to ridge, because no combination is
+    better), ``ridge``, ``plsda``, ``logistic``, ``svc``, ``gp``, ``mlp``, ``tabpfn`` and ``tabicl``.
+
+    The main parameters (components, penalties, kernel widths) are tuned by cross-validation within the samples of
+    `fit`, except those given in `params`. For replicate scans use ``fit(X, y, groups=...)`` or average them first
+    (`average_replicates`); otherwise penalties are tuned to predict one replicate from another. `y` may have several
+    columns, with NaN for values not measured.
 
     Parameters
     ----------
     name : str
+        Name of the head.
     task : {"regression", "classification"}
     **params
-        Of the estimator at the head's core, ``make_head("pls", n_components=7)``.
+        Parameters of the underlying estimator, as in ``make_head("pls", n_components=7)``.
 
     Returns
     -------
     estimator
-        It clones, pickles, and works as a value in a grid.
+        Can be cloned, pickled and used as a value in a parameter grid.
 
     Raises
     ------
     ValueError
-        No such head, task or parameter.
+        The head, task or parameter does not exist.
     HeadUnavailable
-        ``tabpfn`` and ``tabicl``: the package is not installed.
+        The package of ``tabpfn`` or ``tabicl`` is not installed.
 
     Examples
     --------
@@ -268,18 +273,18 @@ def make_head(name: str, task: str = "regression", **params: Any) -> BaseEstimat
             {prefix + key: values for key, values in grid.items()},
             scoring="neg_mean_squared_error" if task == "regression" else "accuracy",
             cv=5,
-            # A candidate that fails is a fault, not a bad score; and nirs4all's default engine cannot write down a NaN.
+            # Failing candidates must raise: nirs4all's default engine cannot serialise NaN.
             error_score="raise",
         )
     if name in _AS_IT_IS:
         return core
-    # What scikit-learn is told to make of transformers' output is for the user's steps.
+    # scikit-learn's global output setting is for the user's steps only.
     columns = PCAColumns(whitening=_WHITENING[task]).set_output(transform="default")
     return ColumnsHead([("columns", columns), (name, core)])
 
 
 def check_head(name: str, task: str) -> None:
-    """Raise ValueError unless there is such a head for such a task."""
+    """Raise a ValueError if the head does not exist for the task."""
     if task not in TASKS:
         raise ValueError(f"task={task!r} is not known; use one of {', '.join(TASKS)}.")
     if name not in _HEADS[task]:
@@ -289,12 +294,12 @@ def check_head(name: str, task: str) -> None:
 
 
 def head_names(task: str) -> tuple[str, ...]:
-    """Return the names of all heads for a task, those that cannot run here too."""
+    """Return the names of all heads for a task, including those unavailable on this machine."""
     return tuple(_HEADS[task])
 
 
 class HeadNames(tuple[str, ...]):
-    """Names of heads that run here; `unavailable` gives the names of the other ones, and why not."""
+    """Names of the heads available on this machine; `unavailable` maps the other names to the reason."""
 
     unavailable: dict[str, str]
 
@@ -304,10 +309,10 @@ class HeadNames(tuple[str, ...]):
 
 
 def available_heads(task: str = "regression") -> HeadNames:
-    """Return the names that `make_head` takes and that run here; ``.unavailable`` says why others do not.
+    """Return the names of the heads available on this machine; ``.unavailable`` explains the others.
 
-    TabPFN and TabICL run where their weights lie: elsewhere `make_head` makes them all the same, and their first `fit` fetches the weights if
-    there is a network.
+    TabPFN and TabICL are available if their weights are on this machine. Otherwise `make_head` still returns them, and
+    their first `fit` downloads the weights if there is a network.
 
     Parameters
     ----------
@@ -332,6 +337,6 @@ def _without_weights(library: str, task: str) -> str | None:
         return None
     about = LIBRARIES[library]
     return (
-        f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where there is a network, or "
-        f"set {about.variables[task]}=/path/to/{about.files[task]}"
+        f"its weights are not on this machine: the first fit of make_head({library!r}, {task!r}) fetches them where "
+        f"there is a network, or set {about.variables[task]}=/path/to/{about.files[task]}"
     )

@@ -1,4 +1,4 @@
-"""Kernel ridge whose width and penalty are chosen by leaving out samples, in closed form."""
+"""Kernel ridge with width and penalty by closed-form leave-one-out cross-validation."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ from .columns import BlockScaler
 from .ridge import group_members, left_out_error
 from .targetwise import WeightedTargetwise, relative_weights
 
-#: At unit spread the mean square distance is 2: from nearly linear to a tenth of it.
+#: Kernel coefficients. The mean squared distance is 2 at unit spread, so the smallest is nearly linear.
 _GAMMAS = (0.003, 0.01, 0.03, 0.1, 0.3)
 _ALPHAS = tuple(np.logspace(-6, 1, 15).tolist())
 
 
 class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
-    """Kernel ridge with an RBF kernel; width and penalty by leave-one-out, or leave-one-group-out with ``groups``.
+    """Kernel ridge with an RBF kernel whose width and penalty are chosen by leave-one-out.
 
-    Columns are centred and brought to unit spread as a whole (`BlockScaler`), targets are centred.
+    With ``groups`` the choice is by leave-one-group-out. Columns are centred and brought to unit spread as a whole
+    (`BlockScaler`), targets are centred.
 
     Parameters
     ----------
     gammas, alphas : tuple of float
-        Widths and penalties to choose from.
+        Candidate kernel widths and penalties.
 
     Attributes
     ----------
     gamma_, alpha_ : float
-        Those chosen.
+        Selected kernel width and penalty.
     """
 
-    # Several complete targets share width and penalty, and the work.
+    # Several complete targets share width, penalty and the decomposition.
     _joint: ClassVar[bool] = True
 
     def __init__(self, gammas: tuple[float, ...] = _GAMMAS, alphas: tuple[float, ...] = _ALPHAS) -> None:
@@ -62,7 +63,7 @@ class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
                     best, self.gamma_, self.alpha_ = error, gamma, alpha
                     self.left_out_rmse_ = float(np.sqrt(error / len(y)))
                     self.dual_ = roots * ((vectors / (squares + alpha)) @ (vectors.T @ target))
-        # What stays is half as large; its rounding is far below the noise.
+        # Stored in single precision to halve the memory; the rounding error is far below the noise.
         self.samples_ = self.samples_.astype(np.float32)
         return self
 
@@ -76,6 +77,6 @@ class LeaveOutKernelRidge(WeightedTargetwise, RegressorMixin, BaseEstimator):
 
 
 def squared_distances(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Return the squared distances of rows, (n, m)."""
+    """Return the squared distances between rows of `a` and `b`, (n, m)."""
     squared = np.square(a).sum(axis=1)[:, None] + np.square(b).sum(axis=1)[None, :] - 2.0 * (a @ b.T)
     return np.asarray(np.clip(squared, 0.0, None), dtype=np.float64)

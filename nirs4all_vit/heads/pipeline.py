@@ -1,4 +1,4 @@
-"""Pipelines of an embedder and a head, and replicates."""
+"""Pipelines of an embedder and a head, and averaging of replicates."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from .targetwise import accepted
 
 
 class SpectralPipeline(Pipeline):
-    """A pipeline that starts with `SpectralEmbedder` and whose `fit` takes what belongs to samples and spectra by its plain name.
+    """Pipeline of `SpectralEmbedder` and a head; `fit` takes groups, weights and wavelengths by name.
 
-    ``fit(X, y, groups=..., sample_weight=..., wavelengths=...)``: the last step gets groups and weights, if it takes them, the first
-    one the wavelengths. Within a search without metadata routing, where names carry the step, they are ``head__groups`` and
+    ``fit(X, y, groups=..., sample_weight=..., wavelengths=...)`` passes groups and weights to the last step, if it
+    takes them, and wavelengths to the first. In a search without metadata routing use ``head__groups`` and
     ``embed__wavelengths``.
 
     Parameters
@@ -50,9 +50,9 @@ class SpectralPipeline(Pipeline):
             Spectra.
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each row: replicates stay together when parameters are chosen.
+            Physical sample of each row; replicates stay together when parameters are tuned.
         sample_weight : array-like of shape (n_samples,), optional
-            For heads that take weights.
+            Weight of each sample, for heads that take weights.
         wavelengths : array-like of shape (n_wavelengths,), optional
             Axis of the spectra.
         **params
@@ -76,17 +76,18 @@ def make_spectral_pipeline(
 ) -> SpectralPipeline:
     """Return ``Pipeline([("embed", SpectralEmbedder(...)), ("head", ...)])``.
 
-    All heads of `make_head` read the embedder's default read-out: those that want few columns make them themselves. So
-    one embedding serves a whole grid of heads, and with ``cache=True``, the default here, each spectrum is encoded once.
+    All heads of `make_head` take the embedder's default read-out; heads that need few columns reduce it themselves. One
+    embedding therefore serves a grid of heads, and with ``cache=True``, the default here, each spectrum is encoded
+    once.
 
     Parameters
     ----------
     head : str or estimator, default="ridge"
-        A name that `make_head` takes, or any scikit-learn estimator.
+        Name of a head of `make_head`, or any scikit-learn estimator.
     wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axis of the spectra, where neither column names nor nirs4all tell it.
+        Axis of the spectra; needed if neither column names nor nirs4all provide it.
     task : {"regression", "classification"}
-        For a head by name.
+        Task of a head given by name.
     **embedder
         Parameters of `SpectralEmbedder`.
 
@@ -98,7 +99,7 @@ def make_spectral_pipeline(
     Raises
     ------
     TypeError
-        A task in the place of the wavelengths.
+        `wavelengths` is a string, such as a task given by position.
 
     Examples
     --------
@@ -107,7 +108,7 @@ def make_spectral_pipeline(
     >>> grid = {"head": [make_head("ridge"), make_head("pls")]}
     """
     if isinstance(wavelengths, str):
-        raise TypeError(f"wavelengths={wavelengths!r} is no axis; a task is given by name, task={wavelengths!r}.")
+        raise TypeError(f"wavelengths={wavelengths!r} is not an axis; give a task by name, task={wavelengths!r}.")
     parameters = {"cache": True, "wavelengths": wavelengths, **embedder}
     estimator = make_head(head, task) if isinstance(head, str) else head
     if isinstance(estimator, SpectralCommittee):
@@ -119,14 +120,14 @@ def make_spectral_pipeline(
 
 
 def average_replicates(X: Any, y: Any, groups: ArrayLike) -> tuple[Any, Any, NDArray[Any]]:
-    """Return one mean spectrum and value per physical sample.
+    """Return the mean spectrum and the mean value of each physical sample.
 
     Parameters
     ----------
     X : array-like of shape (n_spectra, n_wavelengths), or pandas DataFrame
-        Spectra on one axis; NaN points are passed over.
+        Spectra on one axis; NaN points are ignored.
     y : array-like of shape (n_spectra,) or (n_spectra, n_targets)
-        Values; NaN is passed over, too.
+        Values; NaN is ignored.
     groups : array-like of shape (n_spectra,)
         Physical sample of each spectrum.
 
@@ -135,7 +136,7 @@ def average_replicates(X: Any, y: Any, groups: ArrayLike) -> tuple[Any, Any, NDA
     X : ndarray or DataFrame of shape (n_samples, n_wavelengths)
     y : ndarray of shape (n_samples,) or (n_samples, n_targets)
     samples : ndarray of shape (n_samples,)
-        Their names, in the order of the rows.
+        Names of the samples, in the order of the rows.
     """
     samples, codes = np.unique(np.asarray(groups), return_inverse=True)
     if len(codes) != len(X) or len(codes) != len(np.asarray(y)):

@@ -1,4 +1,4 @@
-"""PLS for any number of samples: regression and discriminant analysis."""
+"""PLS regression and discriminant analysis for any number of samples."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from ..fitting import all_or_nothing
 
 
 class CappedPLSRegression(PLSRegression):
-    """`sklearn.cross_decomposition.PLSRegression` that takes fewer components where there are few samples.
+    """`sklearn.cross_decomposition.PLSRegression` with components capped by the number of samples.
 
-    A grid of components, or a small calibration set, then needs no care: instead of an error it gets as many as the
-    samples allow. Columns are not standardised unless asked: an embedding's scale means something.
+    If `n_components` exceeds the number that the samples allow, that number is used instead of raising an error, so
+    that one grid of components suits any calibration set. Columns are not standardised by default, because the scale
+    of embedding columns is informative.
 
     Parameters
     ----------
     n_components : int, default=10
-        Components, at most; never more than samples less one, than columns, or than the spectra have.
+        Maximum number of components, capped at the number of samples minus one, of columns, and the rank of `X`.
     scale : bool, default=False
         Standardise columns and targets.
     max_iter, tol, copy : as in scikit-learn
@@ -39,7 +40,7 @@ class CappedPLSRegression(PLSRegression):
         """Calibrate on `X` (n_samples, n_columns) and `y` (n_samples,) or (n_samples, n_targets)."""
         n_components: Any = self.n_components  # type: ignore[has-type] # scikit-learn's
         shape = np.asarray(X).shape
-        # What has no samples or columns is scikit-learn's to refuse.
+        # Input without samples or columns is left to scikit-learn's checks.
         if isinstance(n_components, (int, np.integer)) and len(shape) == 2 and shape[0] > 1 and shape[1] > 0:
             self.n_components = min(n_components, shape[0] - 1, shape[1])
         try:
@@ -48,7 +49,7 @@ class CappedPLSRegression(PLSRegression):
                     with np.errstate(divide="ignore", invalid="ignore"):
                         return super().fit(X, y)
                 except ValueError:
-                    # Spectra of lower rank are used up, which scikit-learn's fit meets as NaN; whatever else is wrong is raised in the end.
+                    # Beyond the rank of X scikit-learn's fit fails on NaN. Other errors are raised at one component.
                     if not isinstance(self.n_components, (int, np.integer)) or self.n_components < 2:
                         raise
                     self.n_components -= 1
@@ -57,12 +58,12 @@ class CappedPLSRegression(PLSRegression):
 
 
 class PLSDA(ClassifierMixin, BaseEstimator):
-    """PLS regression on class membership; the class with the largest answer wins.
+    """PLS discriminant analysis: PLS regression on class membership; the largest response wins.
 
     Parameters
     ----------
     n_components : int, default=10
-        Components, at most; never more than samples less one.
+        Maximum number of components, capped at the number of samples minus one.
 
     Attributes
     ----------
@@ -93,14 +94,14 @@ class PLSDA(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, X: Any) -> Any:
-        """Return the answers, cut to 0 .. 1 and summing to one: scores, not calibrated probabilities."""
+        """Return responses clipped to 0 .. 1 and normalised to sum to one; not calibrated probabilities."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         cut = self.pls_.predict(X).clip(1e-9, 1.0)
         return cut / cut.sum(axis=1, keepdims=True)
 
     def predict(self, X: Any) -> Any:
-        """Return the likeliest class of each sample."""
+        """Return the most likely class of each sample."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=np.float64, reset=False)
         return self.classes_[self.pls_.predict(X).argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""PLS on whichever preprocessing of the spectra predicts best."""
+"""PLS on spectra with the preprocessing selected by cross-validation."""
 
 from __future__ import annotations
 
@@ -16,25 +16,29 @@ from .pls import CappedPLSRegression
 from .targetwise import Targetwise
 from .views import PREPROCESSINGS
 
-#: Samples that preprocessing and components are chosen on, at most.
+#: Maximum number of samples for selecting preprocessing and components.
 _MAX_SEARCHED = 1000
 
 
 class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
-    """PLS on the best of five preprocessings of spectra: none, SNV, first derivative, SNV and first or second derivative.
+    """PLS on spectra with the best of five preprocessings.
 
-    Preprocessing and number of components are chosen together by cross-validation.
+    The candidates are none, SNV, first derivative, SNV with first derivative, and SNV with second derivative.
+    Preprocessing and number of components are selected together by cross-validation.
 
     Parameters
     ----------
     max_components : int, default=20
+        Largest number of components.
     cv : int, default=5
-        Folds, by sample where there are groups.
+        Number of folds; groups are kept together.
 
     Attributes
     ----------
     preprocessing_ : str
+        Selected preprocessing.
     n_components_ : int
+        Selected number of components.
     """
 
     def __init__(self, max_components: int = 20, *, cv: int = 5) -> None:
@@ -52,7 +56,7 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
         for name, convert in tracked(PREPROCESSINGS.items(), "preprocessings", "preprocessing"):
             features = convert(X[rows])
             if np.isfinite(best) and not np.ptp(features, axis=0).any():
-                continue  # nothing is left, as of one wavelength by SNV
+                continue  # all columns are constant, as after SNV of one wavelength
             errors = np.zeros(limit)
             for inside, outside in folds:
                 path = component_path(features[inside], y[rows][inside], features[outside], limit)
@@ -72,7 +76,7 @@ class PreprocessedPLS(Targetwise, RegressorMixin, BaseEstimator):
 def component_path(
     X: NDArray[np.float64], y: NDArray[np.float64], X_new: NDArray[np.float64], n_components: int
 ) -> NDArray[np.float64]:
-    """Return the predictions of `X_new` by PLS with 1, 2, ... components, (n_components, n_new), from one fit: components are nested."""
+    """Return PLS predictions of `X_new` with 1, 2, ... components, (n_components, n_new), from one fit."""
     if not np.ptp(X, axis=0).any() or not np.ptp(y):
         return np.full((n_components, len(X_new)), y.mean())
     model = CappedPLSRegression(n_components).fit(X, y)

@@ -1,4 +1,4 @@
-"""Ridge regression whose penalty is chosen by leaving out samples, not rows."""
+"""Ridge regression with the penalty chosen by leave-one-sample-out instead of leave-one-row-out."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from ..fitting import all_or_nothing
 from ..spectra.data import spread_rows
 from .targetwise import WeightedTargetwise
 
-#: Samples that a penalty is chosen on, at most, evenly spread; of more the ridge itself is solved by its normal equations.
+#: Maximum number of samples for choosing the penalty, evenly spread. With more samples the ridge is solved by its
+#: normal equations.
 _MAX_SEARCHED = 3000
-#: Rows at a time, where sums run over many samples.
+#: Block size of sums over many samples, in rows.
 _ROWS = 1024
-#: Penalties of a ridge on an embedding, whose scale makes one near 1 usual.
+#: Candidate penalties for a ridge on an embedding; at its scale a penalty near 1 is typical.
 ALPHAS = np.logspace(-6, 4, 41)
 
 
@@ -33,20 +34,20 @@ def left_out_error(
     *,
     intercept: bool,
 ) -> float:
-    """Return the summed squared error where each group of rows is predicted from all others, in closed form.
+    """Return the summed squared leave-one-group-out error in closed form.
 
     Parameters
     ----------
     squares, vectors : ndarray of shape (n,), (n, n)
-        Eigenvalues and vectors of the kernel.
+        Eigenvalues and eigenvectors of the kernel.
     Y : ndarray of shape (n, n_targets)
-        Centred.
+        Centred targets.
     members : list of arrays
         Rows of each group.
     alpha : float
         Penalty.
     intercept : bool
-        Columns were centred: the mean takes part.
+        Whether the columns were centred; the mean then adds to the leverage.
     """
     share = squares / (squares + alpha)
     residual = Y - vectors @ (share[:, np.newaxis] * (vectors.T @ Y))
@@ -70,7 +71,7 @@ def group_members(groups: Any) -> list[NDArray[np.intp]]:
 
 
 def best_penalty(X: Any, Y: NDArray[np.float64], groups: Any, alphas: Any) -> tuple[float, float]:
-    """Return the penalty with the least error where each group of rows (n,) is predicted from all others, and its mean squared error."""
+    """Return the penalty with the smallest leave-one-group-out error, and its mean squared error."""
     X = np.asarray(X, dtype=np.float64)
     check_consistent_length(X, Y, groups)
     X, Y = X - X.mean(axis=0), Y - Y.mean(axis=0)
@@ -84,7 +85,9 @@ def best_penalty(X: Any, Y: NDArray[np.float64], groups: Any, alphas: Any) -> tu
 def solve_ridge(
     X: NDArray[Any], Y: NDArray[np.float64], alpha: float, sample_weight: NDArray[np.float64] | None = None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return coefficients (n_targets, n_columns) and intercepts (n_targets,) of a ridge, without a copy of `X` in float64.
+    """Return ridge coefficients (n_targets, n_columns) and intercepts (n_targets,).
+
+    `X` is processed in blocks, without a float64 copy of the whole.
 
     Parameters
     ----------
@@ -119,11 +122,11 @@ def _has_groups(groups: Any) -> bool:
 
 
 class GroupRidge(WeightedTargetwise, RidgeCV):
-    """`sklearn.linear_model.RidgeCV` with ``groups``: replicates of a sample are left out together when the penalty is chosen.
+    """`sklearn.linear_model.RidgeCV` with ``groups``: the penalty is chosen by leave-one-group-out.
 
-    Without groups it is RidgeCV by leave-one-out. Of more than 3,000 samples the penalty is chosen on 3,000, evenly spread, and the
-    ridge fitted on all. Several targets may lack values; with ``alpha_per_target`` each has its own penalty
-    (with groups and complete targets they share one).
+    Without groups it equals RidgeCV with leave-one-out. Beyond 3,000 samples the penalty is chosen on 3,000 of them,
+    evenly spread, and the ridge is fitted on all. Several targets may have missing values. With ``alpha_per_target``
+    each target has its own penalty (with groups and complete targets they share one).
 
     Parameters
     ----------
@@ -131,7 +134,7 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
     """
 
     _joint: ClassVar[bool] = True
-    # scikit-learn does, and folds that `cv` names would be of other rows.
+    # scikit-learn handles zero weights, and dropping rows would shift the row numbers of folds given by `cv`.
     _sees_to_zeros: ClassVar[bool] = True
 
     def _fit_target(self, X: Any, y: Any, *, groups: Any = None, sample_weight: Any = None) -> GroupRidge:
@@ -151,7 +154,7 @@ class GroupRidge(WeightedTargetwise, RidgeCV):
         return self
 
     def _fit_many(self, X: Any, y: Any, groups: Any, sample_weight: Any) -> GroupRidge:
-        """Choose the penalty on some of the samples, and fit on all."""
+        """Choose the penalty on a subset of the samples, and fit on all."""
         X, y = validate_data(
             self, X, y, dtype=(np.float64, np.float32), multi_output=True, y_numeric=True, force_writeable=False
         )

@@ -1,4 +1,4 @@
-"""Foundation models for tables, TabPFN and TabICL, on a few columns of an embedding."""
+"""TabPFN and TabICL, foundation models for tabular data, on principal components of an embedding."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from .columns import PCAColumns
 
 
 class HeadUnavailable(RuntimeError):
-    """A head that cannot run here: a package or a weight file is missing. The text says which, and what to type."""
+    """A head is unavailable because a package or weight file is missing; the message names the remedy."""
 
 
 class _Library(NamedTuple):
     package: str
-    #: Variables that name a local weight file, by task.
+    #: Environment variables for a local weight file, by task.
     variables: dict[str, str]
-    #: What is downloaded where no file is named, by task.
+    #: File downloaded if no local file is given, by task.
     files: dict[str, str]
     licence: str
-    #: Columns that the model was made for.
+    #: Largest number of columns that the model was designed for.
     most_columns: int
 
 
@@ -50,21 +50,21 @@ LIBRARIES = {
 
 
 def why_not(library: str, task: str) -> str | None:
-    """Return why a library cannot run here, or None. Weights that it may fetch itself count as there."""
+    """Return the reason why a library cannot run, or None; downloadable weights count as available."""
     about = LIBRARIES[library]
     if importlib.util.find_spec(about.package) is None:
         return f"{about.package} is not installed: pip install 'nirs4all-vit[{library}]'"
     named = os.environ.get(about.variables[task])
     if named and not Path(named).is_file():
-        return f"{about.variables[task]}={named} is no file"
+        return f"{about.variables[task]}={named} is not a file"
     return None
 
 
 def weights_here(library: str, task: str) -> bool:
-    """Tell whether weights lie on this machine: named by a variable, or where the library keeps what it has fetched."""
+    """Return whether the weights are on this machine, by environment variable or in the library's cache."""
     about = LIBRARIES[library]
     if os.environ.get(about.variables[task]):
-        return True  # `why_not` has looked
+        return True  # `why_not` checks that the file exists
     if library == "tabicl":
         from huggingface_hub import try_to_load_from_cache
 
@@ -103,7 +103,7 @@ class _Tabular(BaseEstimator):
         missing = why_not(self.library, self._task)
         path = self.model_path or os.environ.get(about.variables[self._task])
         if missing is None and path is not None and not Path(path).is_file():
-            missing = f"model_path={str(path)!r} is no file"
+            missing = f"model_path={str(path)!r} is not a file"
         if missing:
             raise HeadUnavailable(f"{missing}. {self._advice()}")
         self.columns_ = PCAColumns(self.n_columns)
@@ -116,15 +116,15 @@ class _Tabular(BaseEstimator):
         except Exception as error:
             if path is not None:
                 raise
-            # Whatever its downloader throws, the answer is the same.
+            # Any error of the downloader has the same remedy.
             raise HeadUnavailable(f"{self.library} could not fetch its weights. {self._advice()}") from error
         return self
 
     def _advice(self) -> str:
         about = LIBRARIES[self.library]
         return (
-            f"It needs {about.files[self._task]} ({about.licence}): let it download the file where there is a network, or "
-            f"set {about.variables[self._task]}=/path/to/{about.files[self._task]}, or pass model_path=."
+            f"It needs {about.files[self._task]} ({about.licence}): let it download the file where there is a network, "
+            f"or set {about.variables[self._task]}=/path/to/{about.files[self._task]}, or pass model_path=."
         )
 
     def _model(self, path: str | os.PathLike[str] | None) -> Any:
@@ -133,7 +133,7 @@ class _Tabular(BaseEstimator):
             import tabicl
 
             estimator = tabicl.TabICLRegressor if self._task == "regression" else tabicl.TabICLClassifier
-            # Its loader takes the path of a file that exists and does not look elsewhere.
+            # With the path of an existing file the loader does not look elsewhere.
             return estimator(model_path=path, allow_auto_download=path is None, **common)
         import tabpfn
         from tabpfn.constants import ModelVersion
@@ -141,7 +141,7 @@ class _Tabular(BaseEstimator):
         estimator = tabpfn.TabPFNRegressor if self._task == "regression" else tabpfn.TabPFNClassifier
         if path is not None:
             return estimator(model_path=str(path), **common)
-        # The version whose licence lets everyone use it.
+        # Version 2 has the permissive licence.
         return estimator.create_default_for_version(ModelVersion.V2, **common)
 
     def _few(self, X: Any) -> Any:
@@ -157,12 +157,12 @@ class TabularRegressor(RegressorMixin, _Tabular):
     ----------
     library : {"tabpfn", "tabicl"}
     model_path : path, default=None
-        Local weight file; without, the file that ``TABPFN_REGRESSOR`` or ``TABICL_REGRESSOR`` names in the
-        environment; without, the library's own download (of TabPFN: version 2).
+        Local weight file. Default: the file of the environment variable ``TABPFN_REGRESSOR`` or ``TABICL_REGRESSOR``,
+        else the library's own download (version 2 of TabPFN).
     n_columns : int, default=100
-        Principal components, 1 to 500.
+        Number of principal components, 1 to 500.
     n_estimators : int, default=8
-        Passes with shuffled columns that are averaged.
+        Number of averaged passes with shuffled columns.
     device : str, default="cpu"
     random_state : int or None, default=0
     """
@@ -171,9 +171,9 @@ class TabularRegressor(RegressorMixin, _Tabular):
 
     @all_or_nothing
     def fit(self, X: Any, y: Any) -> TabularRegressor:
-        """Keep `X` (n_samples, n_columns) and `y` (n_samples,) as context.
+        """Store `X` (n_samples, n_columns) and `y` (n_samples,) as context.
 
-        `HeadUnavailable` says that the package or its weights are missing.
+        Raises `HeadUnavailable` if the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32), y_numeric=True)
         return self._fit(X, y)
@@ -184,15 +184,15 @@ class TabularRegressor(RegressorMixin, _Tabular):
 
 
 class TabularClassifier(ClassifierMixin, _Tabular):
-    """As `TabularRegressor`, for classes; the variables are ``TABPFN_CLASSIFIER`` and ``TABICL_CLASSIFIER``."""
+    """`TabularRegressor` for classes; the variables are ``TABPFN_CLASSIFIER`` and ``TABICL_CLASSIFIER``."""
 
     _task = "classification"
 
     @all_or_nothing
     def fit(self, X: Any, y: Any) -> TabularClassifier:
-        """Keep `X` (n_samples, n_columns) and labels `y` (n_samples,) as context.
+        """Store `X` (n_samples, n_columns) and labels `y` (n_samples,) as context.
 
-        `HeadUnavailable` says that the package or its weights are missing.
+        Raises `HeadUnavailable` if the package or its weights are missing.
         """
         X, y = validate_data(self, X, y, dtype=(np.float64, np.float32))
         check_classification_targets(y)
@@ -204,5 +204,5 @@ class TabularClassifier(ClassifierMixin, _Tabular):
         return self.model_.predict_proba(self._few(X))
 
     def predict(self, X: Any) -> Any:
-        """Return the likeliest class of each sample."""
+        """Return the most likely class of each sample."""
         return self.classes_[self.predict_proba(X).argmax(axis=1)]

@@ -1,4 +1,4 @@
-"""Targets as laboratories deliver them: one or several columns, some values not measured."""
+"""Support for one or several targets with missing values."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from ..progress import tracked
 
 
 class Targetwise:
-    """Mixin of regressors that predict one target: several are fitted one by one, each on the samples that it was measured on.
+    """Mixin that lets single-target regressors take several targets.
 
-    `y` of shape (n_samples, 1) is one target. With several, NaN is a value that was not measured. A subclass has `_fit_target` and
-    `_predict_target` for one target.
+    Targets are fitted separately, each on its measured samples. `y` of shape (n_samples, 1) is one target. With several
+    targets, NaN marks a value that was not measured. Subclasses define `_fit_target` and `_predict_target` for one
+    target.
 
     Attributes
     ----------
     estimators_ : list of estimators
-        One for each target, where there are several.
+        One estimator per target, if there are several.
     """
 
     __metadata_request__fit: ClassVar = {"groups": True}
-    #: Several complete targets are fitted at once, by `_fit_target`.
+    #: Whether `_fit_target` fits several complete targets at once.
     _joint: ClassVar[bool] = False
-    # Methods of the subclass.
+    # Defined by subclasses.
     _fit_target: Any
     _predict_target: Any
 
@@ -47,14 +48,14 @@ class Targetwise:
         ----------
         X : array-like of shape (n_samples, n_columns)
         y : array-like of shape (n_samples,) or (n_samples, n_targets)
-            NaN is allowed where there are several targets.
+            Targets; NaN is allowed if there are several.
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each row: replicates stay together when parameters are chosen.
+            Physical sample of each row; replicates stay together when parameters are tuned.
 
         Raises
         ------
         ValueError
-            A target that fewer than two samples were measured on.
+            A target was measured on fewer than two samples.
         """
         return self._fit_targets(X, y, {"groups": groups})
 
@@ -90,7 +91,7 @@ class Targetwise:
             raise ValueError(f"{len(values)} rows of targets for {_num_samples(X)} samples; they must agree.")
         targets = tracked(range(values.shape[1]), "targets", "target")
         self.estimators_ = [self._of_target(k, X, values[:, k], per_sample) for k in targets]
-        # What others ask a fitted head for: the columns that it takes, its coefficients.
+        # Standard attributes of a fitted estimator: column names and number, coefficients.
         for name in ("n_features_in_", "feature_names_in_"):
             is_own = not isinstance(getattr(type(self), name, None), property)
             if is_own and hasattr(self.estimators_[0], name):
@@ -103,13 +104,13 @@ class Targetwise:
     def _of_target(self, k: int, X: Any, y: NDArray[np.float64], per_sample: dict[str, Any]) -> Any:
         rows = np.flatnonzero(~np.isnan(y))
         if len(rows) < 2:
-            raise ValueError(f"target {k} was measured on {len(rows)} samples; two are the fewest.")
+            raise ValueError(f"target {k} was measured on {len(rows)} samples; at least two are needed.")
         own = {name: _safe_indexing(value, rows) for name, value in per_sample.items()}
         return clone(self).fit(_safe_indexing(X, rows), y[rows], **own)
 
 
 class WeightedTargetwise(Targetwise):
-    """`Targetwise` for regressors that weigh samples; those of weight 0 are taken out, unless a subclass sees to them."""
+    """`Targetwise` with sample weights; samples of weight 0 are dropped unless the subclass handles them."""
 
     _sees_to_zeros: ClassVar[bool] = False
 
@@ -120,12 +121,12 @@ class WeightedTargetwise(Targetwise):
         ----------
         X, y, groups : as in `Targetwise.fit`
         sample_weight : array-like of shape (n_samples,), optional
-            A sample of twice the weight has half the noise variance; one of weight 0 is left out.
+            Weight of each sample. The noise variance is inversely proportional to it; weight 0 drops the sample.
 
         Raises
         ------
         ValueError
-            A target that fewer than two samples were measured on, or weights that are negative or all zero.
+            A target was measured on fewer than two samples, or weights are negative or all zero.
         """
         if sample_weight is not None and not self._sees_to_zeros:
             weights = relative_weights(sample_weight, X)
@@ -138,11 +139,11 @@ class WeightedTargetwise(Targetwise):
 
 
 def relative_weights(sample_weight: Any, X: Any) -> NDArray[np.float64]:
-    """Return weights of mean 1, (n_samples,); a ValueError says that they are negative or all zero."""
+    """Return weights rescaled to mean 1, (n_samples,); raises a ValueError if negative or all zero."""
     weights = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
     return weights / weights.mean()
 
 
 def accepted(estimator: Any, **params: Any) -> dict[str, Any]:
-    """Return those of some parameters that are not None and that the estimator's `fit` takes."""
+    """Return the parameters that are not None and accepted by the estimator's `fit`."""
     return {name: value for name, value in params.items() if value is not None and has_fit_parameter(estimator, name)}

@@ -1,4 +1,4 @@
-"""The columns that a head gets, taken apart: an embedding by its scales, and the spectra beside it, preprocessed."""
+"""Splitting of a head's input into embedding scales and spectra, and preprocessing of the spectra."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ _WINDOW, _ORDER = 15, 2
 
 
 def snv(X: NDArray[Any]) -> NDArray[np.float64]:
-    """Return spectra (n, L) at mean 0 and standard deviation 1 each; a constant one stays zero."""
+    """Return standard normal variates of spectra (n, L): mean 0, standard deviation 1; constants give 0."""
     centred = X - X.mean(axis=1, keepdims=True, dtype=np.float64)
     deviation = centred.std(axis=1, keepdims=True)
     return np.divide(centred, deviation, out=np.zeros_like(centred), where=deviation > 0)
 
 
 def derivative(X: NDArray[Any], order: int) -> NDArray[np.float64]:
-    """Return the Savitzky-Golay derivative of spectra (n, L); spectra too short for the filter stay as they are."""
+    """Return the Savitzky-Golay derivative of spectra (n, L); too short spectra are returned unchanged."""
     window = min(_WINDOW, (X.shape[1] - 1) // 2 * 2 + 1)
     if window <= _ORDER:
         return np.asarray(X, dtype=np.float64)
     return np.asarray(savgol_filter(X.astype(np.float64), window, _ORDER, deriv=order, axis=1))
 
 
-#: The preprocessings that chemometricians try first; each treats a spectrum on its own.
+#: Common preprocessings in chemometrics; each treats spectra independently.
 PREPROCESSINGS: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
     "raw": lambda X: X.astype(np.float64),
     "snv": snv,
@@ -40,18 +40,18 @@ PREPROCESSINGS: dict[str, Callable[[NDArray[Any]], NDArray[np.float64]]] = {
 
 
 def preprocessed(spectra: NDArray[Any]) -> list[NDArray[np.float64]]:
-    """Return spectra (n, L) by each of the preprocessings."""
+    """Return spectra (n, L) after each of the preprocessings."""
     return [convert(spectra) for convert in PREPROCESSINGS.values()]
 
 
 def split(columns: NDArray[Any], widths: tuple[int, ...]) -> tuple[list[NDArray[Any]], NDArray[Any] | None]:
-    """Return the blocks of an embedding, and the spectra behind it or None.
+    """Return the blocks of an embedding and the spectra that follow it, or None.
 
     Parameters
     ----------
     columns : ndarray of shape (n, n_columns)
     widths : tuple of int
-        Columns of each block. Columns of another number than theirs together, and no more, are one block.
+        Columns of each block. If there are fewer columns than their sum, all columns form one block.
     """
     n_embedded = sum(widths)
     if columns.shape[1] < n_embedded:

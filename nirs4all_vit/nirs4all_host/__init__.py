@@ -1,6 +1,6 @@
-"""What nirs4all needs: hooks that make it hand the wavelengths over, and operators under its names.
+"""Integration with nirs4all: hooks that make it pass wavelengths, and operators under its names.
 
-Nothing in the package imports this room but the import hook of the embedder, by name.
+Only the import hook of the embedder imports this subpackage, by name.
 """
 
 from ..lazy import lazy_names

@@ -1,9 +1,9 @@
-"""What makes nirs4all hand over the wavelengths.
+"""Hooks that make nirs4all pass wavelengths to `SpectralEmbedder`.
 
-nirs4all's default engine passes ``wavelengths=`` (nm) to an operator whose ``_requires_wavelengths`` is
-True; the legacy engine does so for its own base class only, or for an operator with a controller. This
-module ships that controller, and lets both engines run where a dataset has no usable axis. Nothing here
-imports nirs4all: the parts are put in place when nirs4all itself is.
+nirs4all's default engine passes ``wavelengths=`` (nm) to operators whose ``_requires_wavelengths`` is True. The legacy
+engine does so only for its own base class or for operators with a controller. This module provides that controller, and
+lets both engines run on datasets without a usable axis. It does not import nirs4all at module level; the hooks are
+installed when nirs4all is imported.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..spectra.order import is_ordered
 
 
 def is_plausible_axis(nm: Sequence[float] | np.ndarray) -> bool:
-    """Tell a wavelength axis (nm) from what a host made of a file without a header.
+    """Return whether a host's axis (nm) is a wavelength axis, not an artefact of a missing header.
 
-    A table without a header has its first spectrum read as the axis; an array without one gets column
-    numbers. Neither is an axis in any order. The unit is told by range, not believed: nirs4all
-    takes the header of a CSV for wavenumbers unless the dataset says otherwise, and hands over 1e7 / nm.
+    In a table without a header nirs4all reads the first spectrum as the axis; an array without a header gets column
+    numbers. Neither is a valid axis in any order. The unit is inferred from the range, because nirs4all reads CSV
+    headers as wavenumbers unless the dataset says otherwise, and then passes 1e7 / nm.
     """
     axis = np.asarray(nm, dtype=float)
     if axis.size == 0 or not np.isfinite(axis).all() or axis.max() < MIN_WAVELENGTH:
@@ -40,21 +40,22 @@ def is_plausible_axis(nm: Sequence[float] | np.ndarray) -> bool:
 def _refuse_explicit_unit(operator: Any) -> None:
     if operator.axis_unit != "auto":
         raise SpectralAxisError(
-            f"axis_unit={operator.axis_unit!r} says nothing of the wavelengths that nirs4all hands over; leave it at "
+            f"axis_unit={operator.axis_unit!r} does not apply to the wavelengths that nirs4all passes; leave it at "
             "'auto', or give SpectralEmbedder(wavelengths=..., axis_unit=...)."
         )
 
 
 def _warn_implausible() -> None:
     warnings.warn(
-        "the dataset's header is not a wavelength axis (a file without a header, or a mistyped wavelength?); SpectralEmbedder ignores it.",
+        "the dataset's header is not a wavelength axis (a file without a header, or a mistyped wavelength?); "
+        "SpectralEmbedder ignores it.",
         UserWarning,
         stacklevel=3,
     )
 
 
 def register_embedder(_: ModuleType) -> None:
-    """Give the legacy engine a controller for SpectralEmbedder."""
+    """Register a controller for SpectralEmbedder with the legacy engine."""
     from nirs4all.controllers.registry import register_controller
     from nirs4all.controllers.transforms.transformer import TransformerMixinController
 
@@ -62,7 +63,7 @@ def register_embedder(_: ModuleType) -> None:
 
     @register_controller
     class SpectralEmbedderController(TransformerMixinController):
-        """Hand the dataset's wavelengths to SpectralEmbedder where they are usable."""
+        """Controller that passes the dataset's wavelengths to SpectralEmbedder if they are usable."""
 
         priority = TransformerMixinController.priority - 1
 
@@ -88,14 +89,14 @@ def register_embedder(_: ModuleType) -> None:
                 return framed
             if axis is None or is_plausible_axis(axis):
                 return axis
-            # Arrays without a header arrive with column numbers, of which there is nothing to say.
+            # Arrays without a header arrive with column numbers, which need no warning.
             if not np.array_equal(axis, np.arange(len(axis))):
                 _warn_implausible()
             return None
 
 
 def read_framed_headers(module: ModuleType) -> None:
-    """Let the default engine carry the axis of headers such as ``"spc.1100"``, which nirs4all itself does not read."""
+    """Let the default engine read headers such as ``"spc.1100"``, which nirs4all does not parse."""
     if hasattr(module, "_numeric_feature_axis"):
         wrapt.wrap_function_wrapper(module, "_numeric_feature_axis", _numeric_feature_axis)
 
@@ -112,7 +113,7 @@ def _numeric_feature_axis(
 
 
 def _framed_headers(dataset: Any, source_index: int) -> np.ndarray | None:
-    """Return the axis (nm) of a source whose headers are wavelengths in words; None where they are none, or numbers alone."""
+    """Return the axis (nm) of headers such as ``"spc.1100"``; None for plain numbers and other text."""
     try:
         headers = [str(header) for header in dataset.headers(source_index) or ()]
         parsed = parse_axis_labels(headers)
@@ -125,9 +126,10 @@ def _framed_headers(dataset: Any, source_index: int) -> np.ndarray | None:
 
 
 def tolerate_missing_axis(module: ModuleType) -> None:
-    """Let the default engine fit SpectralEmbedder on datasets without a usable axis, and behind steps that cut or resample.
+    """Let the default engine fit SpectralEmbedder on datasets without a usable axis.
 
-    nirs4all refuses a wavelength-aware operator there; this one has a fallback and says so.
+    This includes steps that crop or resample before it. nirs4all rejects wavelength-aware operators in these cases;
+    SpectralEmbedder has a fallback and warns.
     """
     for name, wrapper in (
         ("_coordinate_chain", _coordinate_chain),
@@ -149,7 +151,7 @@ def _coordinate_chain(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any,
             return wrapped(steps, axes, source_index)
         for step in steps:
             if isinstance(step, SpectralEmbedder) and step.wavelengths is None:
-                # The engine keeps coordinates in cm-1 and hands operators nm.
+                # The engine stores coordinates in cm-1 and passes nm to operators.
                 usable = axis is not None and is_plausible_axis(_reciprocal(axis))
                 if axis is not None and not usable:
                     _warn_implausible()
@@ -163,7 +165,7 @@ def _coordinate_chain(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any,
 
 
 def _axis_after_step(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
-    """Carry the axis through steps that cut or resample, for SpectralEmbedder: nirs4all drops it there."""
+    """Carry the axis through steps that crop or resample, where nirs4all drops it, for SpectralEmbedder."""
 
     def call(step: Any, current: tuple[str, ...] | None, source_index: int) -> Any:
         after = wrapped(step, current, source_index)
@@ -172,7 +174,7 @@ def _axis_after_step(wrapped: Callable[..., Any], _: Any, arguments: tuple[Any, 
     return call(*arguments, **keywords)
 
 
-#: Behind the coordinates that nirs4all itself would have dropped. Its other operators are not given them.
+#: Suffix of coordinates that nirs4all would have dropped; they are not passed to its other operators.
 _CARRIED = " "
 
 
@@ -181,7 +183,7 @@ def _is_carried(axis: tuple[str, ...] | None) -> bool:
 
 
 def _after(step: Any, axis: tuple[str, ...] | None) -> tuple[str, ...] | None:
-    """Return the coordinates behind a step that cuts or resamples; of any other step, those before it."""
+    """Return the coordinates after a step that crops or resamples; other steps leave them unchanged."""
     from nirs4all.operators.transforms.features import CropTransformer, ResampleTransformer
 
     if axis is None:
@@ -189,7 +191,7 @@ def _after(step: Any, axis: tuple[str, ...] | None) -> tuple[str, ...] | None:
     if isinstance(step, CropTransformer):
         return tuple(f"{value}".rstrip() + _CARRIED for value in axis[step.start : step.end])
     if isinstance(step, ResampleTransformer) and step.num_samples is not None:
-        # It interpolates between neighbours, at even steps of the column's number.
+        # ResampleTransformer interpolates linearly at even steps of the column number.
         places = np.linspace(0, len(axis) - 1, step.num_samples)
         nm = np.interp(places, np.arange(len(axis)), _reciprocal(axis))
         return tuple(f"{1e7 / value!r}{_CARRIED}" for value in nm.tolist())
@@ -199,14 +201,14 @@ def _after(step: Any, axis: tuple[str, ...] | None) -> tuple[str, ...] | None:
 def _fit_on_coordinates(
     wrapped: Callable[..., Any], instance: Any, arguments: tuple[Any, ...], keywords: dict[str, Any]
 ) -> Any:
-    """Say in one sentence what a step before SpectralEmbedder has done to the axis."""
+    """Raise a clear error if a step before SpectralEmbedder changed the number of columns."""
     from ..embedder import SpectralEmbedder
 
     n_columns = np.asarray(arguments[0] if arguments else keywords["X"]).shape[1]
     if isinstance(instance.transformer, SpectralEmbedder) and n_columns != len(instance.coordinates):
         raise SpectralAxisError(
-            f"a step before SpectralEmbedder makes {n_columns} columns of {len(instance.coordinates)} wavelengths; say where "
-            "they lie, SpectralEmbedder(wavelengths=...), or put that step behind it."
+            f"a step before SpectralEmbedder makes {n_columns} columns of {len(instance.coordinates)} wavelengths; "
+            "give their axis, SpectralEmbedder(wavelengths=...), or put that step behind it."
         )
     return wrapped(*arguments, **keywords)
 

@@ -16,22 +16,22 @@ from ..spectra.data import assumed_wavelengths
 
 
 class MAEBlockMasker(SpectraTransformerMixin):
-    """Mask a share of each spectrum in contiguous blocks: the corruption of masked spectral modelling.
+    """Mask a share of each spectrum in contiguous blocks, as in masked spectral modelling.
 
-    An operator for nirs4all's ``sample_augmentation``, or on its own.
+    The operator works in nirs4all's ``sample_augmentation`` or on its own.
 
     Parameters
     ----------
     mask_ratio : float or (float, float), default=0.7
-        Masked share of the range, to within half a block; bounds of the share, drawn per spectrum, where there are two.
+        Masked share of the range, to within half a block. Two values are bounds of a share drawn per spectrum.
     min_block_size, max_block_size : int, default=5 and 50
-        Bounds of the block width in points, drawn log-uniformly per spectrum; never more than a sixth of the range.
+        Bounds of the block width in points, drawn log-uniformly per spectrum and capped at a sixth of the range.
     block : (float, float), optional
-        Bounds of the block width in nm, in place of those in points: grids of any spacing lose the same bands.
+        Bounds of the block width in nm, in place of those in points, so that masks do not depend on grid spacing.
     fill : {"mean", "zero", "nan"}, default="mean"
-        What masked points become; the mean is that of the spectrum's visible points.
+        Value of masked points; ``"mean"`` is the mean of the spectrum's visible points.
     random_state : int, optional
-        Seed of the draws after a fit.
+        Seed of the draws, reset by `fit`.
 
     Attributes
     ----------
@@ -64,7 +64,7 @@ class MAEBlockMasker(SpectraTransformerMixin):
 
     @all_or_nothing
     def fit(self, X: NDArray[Any], y: Any = None, **kwargs: Any) -> MAEBlockMasker:
-        """Take the seed, and the wavelengths if there are any."""
+        """Check the parameters, reset the seed and store the wavelengths, if given."""
         if self.fill not in ("mean", "zero", "nan"):
             raise ValueError(f"fill={self.fill!r}; use 'mean', 'zero' or 'nan'.")
         check_bounds(self._ratio(), self._block(np.arange(2.0)))

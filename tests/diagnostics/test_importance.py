@@ -131,7 +131,7 @@ def test_coefficients_that_are_no_slopes() -> None:
         with pytest.raises(ValueError, match="is not linear; use method='occlusion'"):
             wavelength_importance(X, head, embedder, method="gradient")
     several = KNeighborsClassifier().fit(Z, np.c_[labels, labels])
-    with pytest.raises(ValueError, match="several targets of classes; explain a head for each"):
+    with pytest.raises(ValueError, match="several class targets; explain one head per target"):
         wavelength_importance(X, several, embedder)
 
 

@@ -82,9 +82,9 @@ def test_one_process_at_a_time(folder: Path, tmp_path: Path) -> None:
 
 def test_an_axis_that_nothing_needs(folder: Path, tmp_path: Path) -> None:
     np.save(tmp_path / "axis.npy", AXES["lab"])
-    with pytest.raises(SpectralInputError, match=r"holds no \.npy; the others have an axis of their own"):
+    with pytest.raises(SpectralInputError, match=r"holds no \.npy files; the others have their own axis"):
         embed_folder(folder, tmp_path / "out", wavelengths=tmp_path / "axis.npy")
-    with pytest.raises(SpectralInputError, match=r"lab\.csv has an axis of its own"):
+    with pytest.raises(SpectralInputError, match=r"lab\.csv has its axis in the header"):
         embed_file(folder / "lab.csv", tmp_path / "lab.npy", wavelengths=tmp_path / "axis.npy")
 
 

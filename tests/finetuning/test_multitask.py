@@ -169,7 +169,7 @@ def test_on_the_command_line(banks: dict[str, str], tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == f"wrote {out / 'last.safetensors'}\n"
     assert json.loads((out / "config.json").read_text())["readout"] == "compact"
     for wrong, message in (
-        (["--y_bank", str(tmp_path / "none")], "is no folder"),
+        (["--y_bank", str(tmp_path / "none")], "is not a folder"),
         (["--without_families", "[rye]"], "no family 'rye'"),
         (["--without_families", "[family of corn, family of wood]"], "no dataset of"),
         (["--label_weight", "0"], "label_weight=0.0 must be above 0"),

@@ -197,7 +197,7 @@ def test_targets_lack_values_each_its_own() -> None:
             column = make_head(name).fit(X[:60], targets[:60, :1]).predict(X[60:])
             flat = make_head(name).fit(X[:60], targets[:60, 0]).predict(X[60:])
         np.testing.assert_array_equal(column, flat)
-    with pytest.raises(ValueError, match="target 1 was measured on 0 samples; two are the fewest"):
+    with pytest.raises(ValueError, match="target 1 was measured on 0 samples; at least two are needed"):
         make_head("ridge").fit(X, np.column_stack([y, np.full(len(y), np.nan)]))
 
 

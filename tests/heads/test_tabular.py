@@ -87,10 +87,10 @@ def test_a_file_that_is_missing(library: str, task: str, tmp_path: Path, monkeyp
     X, y = problem(task)
     file, variable = LIBRARIES[library].files[task], LIBRARIES[library].variables[task]
     advice = rf"It needs {file} \(.*(permissive|BSD).*\): .* set {variable}=.*/{file}, or pass model_path="
-    with pytest.raises(HeadUnavailable, match=rf"model_path='.*gone.ckpt' is no file\. {advice}"):
+    with pytest.raises(HeadUnavailable, match=rf"model_path='.*gone.ckpt' is not a file\. {advice}"):
         make_head(library, task, model_path=str(tmp_path / "gone.ckpt")).fit(X, y)
     monkeypatch.setenv(variable, str(tmp_path / "gone.ckpt"))
-    with pytest.raises(HeadUnavailable, match=rf"make_head\('{library}'\): {variable}=.*gone.ckpt is no file"):
+    with pytest.raises(HeadUnavailable, match=rf"make_head\('{library}'\): {variable}=.*gone.ckpt is not a file"):
         make_head(library, task)
 
 
