@@ -1,4 +1,4 @@
-"""How useful the synthetic spectra are: told from real ones, far from them, and paired across instruments.
+"""Realism and use of the synthetic spectra: classifier test, distance to real ones, pairs across instruments.
 
 ``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to ``benchmarks/results/``.
 
@@ -35,7 +35,7 @@ N_PROBED, N_PAIRS = 120, 60
 
 
 def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
-    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets; returns AUC by family."""
+    """Return the AUC by family of a linear probe for real or synthetic, on unseen families and synthetic sets."""
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
