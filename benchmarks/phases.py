@@ -275,7 +275,7 @@ def intervals(problems: Iterable[Calibration]) -> Iterator[Task]:
 
 
 def finetuning(problems: Problems) -> Iterator[Task]:
-    """Yield the tuned and the frozen encoder with 50, 200 and all samples; one target per family, as a fit takes minutes."""
+    """Yield tasks of the tuned and the frozen encoder: 50, 200 and all samples, one target per family."""
     methods = ("mean", "best-pls", f"ridge@{DEFAULT}", f"tuned@{DEFAULT}")
     for n, seeds in ((50, SEEDS), (200, SEEDS[:1]), (None, SEEDS[:1])):
         yield from _calibrations(_one_per_family(problems), methods, n_train=n, seeds=seeds)

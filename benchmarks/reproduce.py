@@ -2,8 +2,8 @@
 
 Training amplifies rounding, and another order of a sum rounds differently. The command therefore trains with the
 source that made the checkpoint: the commit in its header, from the history of the repository. It repeats the second
-step of the training, the Perceiver on a fixed local contrast. The local contrast is that of `nirs-base-v1`, whose commit
-and recipe are in the header, too.
+step of the training, the Perceiver on a fixed local contrast. The local contrast is that of `nirs-base-v1`, whose
+commit and recipe are in the header, too.
 """
 
 from __future__ import annotations

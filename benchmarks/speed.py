@@ -3,8 +3,8 @@
 ``--pretraining`` writes ``pretraining_speed.json``: spectra per second of masked modelling on points, on patches and in
 a plain loop over single spectra, and the parts of a step's time.
 
-Compared methods are timed in one run, most of them in turns; MultiRocket, which has its own environment, comes last. The
-shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because it
+Compared methods are timed in one run, most of them in turns; MultiRocket, which has its own environment, comes last.
+The shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because it
 also computes the windows of a grid, which later calls reuse.
 """
 

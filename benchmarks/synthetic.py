@@ -1,6 +1,7 @@
 """Realism and use of the synthetic spectra: classifier test, distance to real ones, pairs across instruments.
 
-``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to ``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to
+``benchmarks/results/``.
 
 - A linear probe on embeddings learns to tell synthetic from real spectra and is judged on a family and on synthetic
   sets that it has not seen (area under the ROC curve, per family; 0.5: it cannot).

@@ -1,8 +1,8 @@
 """Codes of at most 512 columns for local contrast, compared under ridge (research log, section 25).
 
 ``python -m benchmarks.research.compact_codes --x-bank DIR`` takes about three minutes on one core. Each code is fitted
-on the families outside of the fold on which it is scored. The encoder is the bundled one, which has seen these families;
-all codes share its features.
+on the families outside of the fold on which it is scored. The encoder is the bundled one, which has seen these
+families; all codes share its features.
 """
 
 from __future__ import annotations
