@@ -178,7 +178,8 @@ def pooled(table: pd.DataFrame) -> str:
 
     return (
         f"The RMSEP over the SD of the test set is {each('rmsep_0')} without local samples, "
-        f"{each(added)} with {k} of them added, and {each(alone)} with these {k} alone (median of {table['analyte'].nunique()} analytes)."
+        f"{each(added)} with {k} of them added, and {each(alone)} with these {k} alone "
+        f"(median of {table['analyte'].nunique()} analytes)."
     )
 
 

@@ -4,8 +4,8 @@
 a plain loop over single spectra, and the parts of a step's time.
 
 Compared methods are timed in one run, most of them in turns; MultiRocket, which has its own environment, comes last.
-The shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because it
-also computes the windows of a grid, which later calls reuse.
+The shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because
+it also computes the windows of a grid, which later calls reuse.
 """
 
 from __future__ import annotations

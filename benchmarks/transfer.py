@@ -52,7 +52,7 @@ _SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments (calibration, prediction), cut to the shared range unless asked."""
+    """The same samples, row by row, on two instruments (calibration, prediction), by default on the shared range."""
 
     source: Calibration
     destination: Calibration

@@ -32,7 +32,7 @@ for i in range(3):
 
 # %%
 # On the diagonal, calibration and prediction use the same instrument; the other errors are larger. These instruments
-# differ in noise, resolution and sampling. Real ones also differ in their response; see the table of the transfer phase.
+# differ in noise, resolution and sampling. Real ones also differ in their response: see the results of that phase.
 
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 for panel, (name, table) in zip(panels, errors.items(), strict=True):
