@@ -7,18 +7,21 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-#: By name: the module, which is imported when its command is asked for, and what the command does. A module has
+#: Module and description of each command. A module is imported when its command is called. It has
 #: `add_arguments(parser)` and `main(options)`, which returns the exit status.
 COMMANDS = {
-    "run": ("runner", "measure a phase; what is there already is not measured again"),
-    "paper": ("paper", "measure all phases, what is missing of them, and build the report"),
-    "report": ("report", "build every table and figure of what was measured, or the tables of the README"),
-    "speed": ("speed", "time the embedding, other transforms beside it, memory and start-up; or pretraining"),
-    "novelty": ("novelty", "measure how well faults are told from spectra like the calibration set"),
+    "run": ("runner", "measure a phase; finished tasks are skipped"),
+    "paper": ("paper", "measure the missing tasks of all phases and build the report"),
+    "report": (
+        "report",
+        "write all tables and figures of the results, or the figures that README and documentation quote",
+    ),
+    "speed": ("speed", "time the embedding, other transforms, memory and start-up; or pretraining"),
+    "novelty": ("novelty", "measure the detection of faulty spectra"),
     "bank": ("bank", "compare embedding + RidgeCV with PCA + RidgeCV on every regression target of a bank"),
-    "data": ("data", "measure what the data layer costs and how useful the synthetic spectra are"),
+    "data": ("data", "measure the costs of the data layer and the realism of the synthetic spectra"),
     "reproduce": ("reproduce", "train the bundled checkpoint again and compare the weights"),
-    "demo": ("demo", "run SpectralEmbedder + Ridge beside PLS and Ridge through nirs4all"),
+    "demo": ("demo", "compare SpectralEmbedder + Ridge with PLS and Ridge in nirs4all"),
 }
 
 

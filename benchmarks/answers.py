@@ -1,4 +1,4 @@
-"""What the tables of the phases say, in one sentence each, computed from the table."""
+"""One sentence per phase that answers its question, computed from its table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ def _change(row: pd.Series, reference: str) -> str:
     else:
         change = "not clearly different from"
     return (
-        f"{change} that of {reference} (geometric mean ratio {mean:.3f}, 95 % interval {row['low']:.3f} to {row['high']:.3f}), "
+        f"{change} that of {reference} (geometric mean ratio {mean:.3f}, "
+        f"95 % interval {row['low']:.3f} to {row['high']:.3f}), "
         f"and lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
     )
 
@@ -76,7 +77,10 @@ def encoders(table: pd.DataFrame) -> str:
         f"{reader_name(row['method'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
         for _, row in rows.iterrows()
     )
-    return f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) on {rows['targets'].max():.0f} targets: {each}."
+    return (
+        f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) "
+        f"on {rows['targets'].max():.0f} targets: {each}."
+    )
 
 
 def by_size(table: pd.DataFrame) -> str:
@@ -88,7 +92,8 @@ def by_size(table: pd.DataFrame) -> str:
     size = "all" if np.isinf(many["n"]) else f"{many['n']:.0f}"
     return (
         f"The RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)} is {few['geometric mean']:.3f} "
-        f"({few['low']:.3f} to {few['high']:.3f}) with {few['n']:.0f} calibration samples and {many['geometric mean']:.3f} "
+        f"({few['low']:.3f} to {few['high']:.3f}) with {few['n']:.0f} calibration samples "
+        f"and {many['geometric mean']:.3f} "
         f"({many['low']:.3f} to {many['high']:.3f}) with {size}, on {many['targets']:.0f} targets."
     )
 
@@ -102,7 +107,10 @@ def by_split(table: pd.DataFrame) -> str:
         f"{split_name(row['split'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
         for _, row in rows.iterrows()
     )
-    return f"RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)}, by split, on {rows['targets'].max():.0f} targets: {each}."
+    return (
+        f"RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)}, by split, "
+        f"on {rows['targets'].max():.0f} targets: {each}."
+    )
 
 
 def tuned(table: pd.DataFrame) -> str:
@@ -140,12 +148,15 @@ def growth(table: pd.DataFrame) -> str:
 
 
 def cut(table: pd.DataFrame) -> str:
-    """Say what a tenth of the range less does to each method."""
+    """Report the error of each method when a tenth of the range is cut off."""
     rows = table[table["change"] == "10% off the long end"]
     each = "; ".join(
         f"{row['ratio']:.3f} ({reader_name(row['method'])}, {row['targets']:.0f} targets)" for _, row in rows.iterrows()
     )
-    return f"With a tenth of the range cut off at the long-wavelength end, the RMSEP over that of whole spectra is {each} (geometric mean)."
+    return (
+        "With a tenth of the range cut off at the long-wavelength end, "
+        f"the RMSEP over that of whole spectra is {each} (geometric mean)."
+    )
 
 
 def transferred(table: pd.DataFrame) -> str:
@@ -166,15 +177,17 @@ def pooled(table: pd.DataFrame) -> str:
         return "; ".join(f"{value:.2f} ({reader_name(str(name))})" for name, value in medians.items())
 
     return (
-        f"The RMSEP over the SD of the test set is {each('rmsep_0')} without local samples, {each(added)} with {k} of them "
-        f"added, and {each(alone)} with these {k} alone (median of {table['analyte'].nunique()} analytes)."
+        f"The RMSEP over the SD of the test set is {each('rmsep_0')} without local samples, "
+        f"{each(added)} with {k} of them added, and {each(alone)} with these {k} alone "
+        f"(median of {table['analyte'].nunique()} analytes)."
     )
 
 
 def verdict(table: pd.DataFrame) -> str:
-    """Count what the leak test decided."""
+    """Count the verdicts of the leak test."""
     counts = table["verdict"].value_counts()
     return (
-        f"Combinations of experiment and method on shuffled targets that show skill: {counts.get('skill', 0)} of {len(table)} "
+        f"Combinations of experiment and method on shuffled targets that show skill: "
+        f"{counts.get('skill', 0)} of {len(table)} "
         f"(none: {counts.get('none', 0)}; too few families to decide: {counts.get('undecided', 0)})."
     )

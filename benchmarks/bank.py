@@ -1,8 +1,8 @@
 """Frozen embedding + RidgeCV against PCA(30) + RidgeCV on every regression target of the bank.
 
 ``python -m benchmarks bank --x-bank ../shared/x_bank`` prints both tables and writes them to
-``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining; how
-the encoder does on families that it has not seen is said in the model card.
+``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining. The
+model card gives the results on unseen families.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Calibration problems of the bank: spectra with one measured target and an honest split."""
+"""Calibration problems of the bank: spectra with one measured target, split by group."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from nirs4all_vit.spectra.data import to_nanometres
 #: The bank beside the checkout, where there is one.
 DEFAULT_X_BANK = Path("../shared/x_bank")
 
-#: Spectra that Kennard-Stone and SPXY choose from: two thirds of them are the 200 that calibrate. Where whole groups make
-#: it more, the rest is left out at random.
+#: Number of spectra from which Kennard-Stone and SPXY choose; two thirds of them are the 200 calibration spectra. If
+#: whole groups give more, the excess is left out at random.
 _MAX_DESIGNED = 300
 
 #: Samples that a class needs, to be in every calibration set.
@@ -90,10 +90,10 @@ class Calibration:
     def split(
         self, seed: int, max_train: int | None = 200, max_test: int | None = 300, kind: str = "random"
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Split by group, a third for testing; rows beyond the caps are left out at random.
+        """Split by group, a third for testing; rows in excess of the caps are left out at random.
 
-        ``random`` is stratified where the target is a class; with ``kennard_stone`` and ``spxy`` the seed decides which
-        rows they choose from. ``published`` is the publisher's own split, without caps; the seed is the number of the fold.
+        ``random`` is stratified if the target is a class. With ``kennard_stone`` and ``spxy`` the seed selects the
+        candidate rows. ``published`` is the publisher's own split, without caps; the seed is the number of the fold.
         """
         if kind == "published":
             if self.published is None:
@@ -162,9 +162,9 @@ def make_calibration(
     task: str,
     min_samples: int = 40,
 ) -> Calibration | None:
-    """Return a problem from a column of targets as it was read, some of them missing; None where too little was measured.
+    """Return a problem from a column of reference values, which may have gaps; None if too few values are present.
 
-    At least `min_samples` rows of 20 samples have to be there.
+    At least `min_samples` rows of 20 samples are needed.
     """
     y, measured = _measured(column, groups, task)
     if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:
@@ -174,9 +174,10 @@ def make_calibration(
 
 
 def _published(targets: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int8] | None:
-    """Return the publisher's splits of those rows, as `Calibration.published`; None where there is none with a measured test part.
+    """Return the publisher's splits of the rows, as `Calibration.published`; None without a measured test part.
 
-    Validation samples calibrate where there is a test part, and test where its reference values were not published.
+    Validation samples join the calibration set if there is a test part. They are the test set if the reference values
+    of the test part were not published.
     """
     if _FOLDS in targets:
         folds = targets[_FOLDS].to_numpy()[rows]

@@ -1,4 +1,4 @@
-"""The chapters of the page of results: what each phase asks, its table and figures, and how it is measured."""
+"""The chapters of the summary: question, table, figures and command of each phase."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _EMBEDDED = f"ridge@{DEFAULT}"
 def _compared(
     phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False, answer: Answer | None = None
 ) -> Chapter:
-    """Return the chapter of a phase that compares methods: figures by kind of target, ranks among them where asked for."""
+    """Return the chapter of a phase that compares methods: figures by kind of target, optionally with ranks."""
     stems = [
         f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
     ]

@@ -1,4 +1,4 @@
-"""How long tasks take: by what was measured, and before that by the committed table of costs."""
+"""Estimates of the time of tasks, from measured tasks or from the committed table of costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every experiment of the benchmark shares: methods by name, the sets of a task, figures of merit."""
+"""Shared parts of the experiments: methods by name, the sets of a task, figures of merit."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What the data layer costs: loading a bank, AsLS baselines, a batch against the encoder's step.
+"""Costs of the data layer: loading a bank, AsLS baselines, a batch against the encoder's step.
 
-``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``data_layer.json`` to ``benchmarks/results/``, and beside it what
-`benchmarks.synthetic` measures.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``data_layer.json`` and the results of
+`benchmarks.synthetic` to ``benchmarks/results/``.
 """
 
 from __future__ import annotations

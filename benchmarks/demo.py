@@ -1,6 +1,6 @@
-"""The main job: SpectralEmbedder -> Ridge beside PLS and Ridge, through nirs4all.run; then a calibration with its report.
+"""Demonstration: SpectralEmbedder and ridge against PLS and ridge in nirs4all.run, then a calibration with its report.
 
-``python -m benchmarks demo`` makes its own spectra; ``--x-bank DIR`` takes real ones.
+``python -m benchmarks demo`` uses synthetic spectra; ``--x-bank DIR`` uses real ones.
 """
 
 from __future__ import annotations

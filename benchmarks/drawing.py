@@ -1,4 +1,4 @@
-"""The figures of the tables in a folder: whoever has the tables can draw them again, and nothing is measured for it."""
+"""Figures of the tables in a folder, drawn from the tables alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Embeddings as methods of the benchmark see them: `SpectralEmbedder` with a cache beside the results."""
+"""Embeddings for the methods of the benchmark: `SpectralEmbedder` with a cache in the results folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from nirs4all_vit.progress import tracked
 from .calibrations import Calibration
 from .methods.base import Views
 
-#: Raised when what is done to columns after encoding changes: older results with an embedding are told apart from then on.
+#: Version of the processing of columns after encoding; it distinguishes newer results from older ones.
 ADAPTATION = 3
 
 #: Of the rows whose metadata are hidden.
@@ -69,11 +69,11 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """The embedding, as `SpectralEmbedder` with the given parameters makes it from a checkpoint file; cached in `embeddings`.
+    """Embedding by `SpectralEmbedder` with the given parameters and checkpoint file, cached in `embeddings`.
 
-    `metadata` is the share of the spectra whose metadata the encoder is given: ``"none"``, ``"half"`` or ``"all"``. With ``"half"`` a
-    seeded half of a dataset's rows has no values, in calibration and test set alike; the fields that follow from the wavelengths
-    are filled in for all rows, as they are with ``"all"``.
+    `metadata` is the share of the spectra with metadata: ``"none"``, ``"half"`` or ``"all"``. With ``"half"`` a seeded
+    half of a dataset's rows has no values, in calibration and test set alike. With ``"half"`` and ``"all"``, all rows
+    have the fields that follow from the wavelengths.
     """
 
     names = ("embedding",)

@@ -1,4 +1,4 @@
-"""Encoders that methods name: bundled, untrained, from a file, or trained for the occasion."""
+"""Encoders of the methods: bundled, untrained, from a file, or trained for a phase."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one task measures, by the name of its experiment."""
+"""Experiments by name; each measures one task."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kinds of figures, each as PNG and SVG, with readers' names and the methods' own colours."""
+"""Kinds of figures, as PNG and SVG, with readable names and fixed colours of the methods."""
 
 from __future__ import annotations
 

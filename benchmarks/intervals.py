@@ -54,7 +54,7 @@ def _distances(train: NDArray, test: NDArray) -> NDArray[np.float64]:
 
 
 def _relative_width(table: pd.DataFrame, method: str, column: str) -> float:
-    """Return the geometric mean of widths over those of ridge on the same splits, which has one width for all samples."""
+    """Return the geometric mean of widths divided by those of ridge, whose width is the same for all samples."""
     widths = table.pivot_table(index=["dataset", "target", "seed"], columns="method", values=column)
     if _CONSTANT not in widths:
         return np.nan

@@ -1,4 +1,4 @@
-"""The leak test's verdict: targets were shuffled over samples, so whatever predicts them has seen the answers."""
+"""Verdict of the leak test: a method that predicts shuffled targets has seen the reference values."""
 
 from __future__ import annotations
 

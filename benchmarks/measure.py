@@ -1,4 +1,4 @@
-"""Time and memory of a block of code, and the machine that figures were made on."""
+"""Time and memory of a block of code, and a description of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a reader calls the methods, and how figures show them: one name, one place in the order and one colour each."""
+"""Readable name, position and colour of each method in tables and figures."""
 
 from __future__ import annotations
 

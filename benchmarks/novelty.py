@@ -1,4 +1,4 @@
-"""How well faults are told from spectra like the calibration set: ``python -m benchmarks novelty --x-bank DIR``."""
+"""Detection of faulty spectra by `SpectralNovelty`: ``python -m benchmarks novelty --x-bank DIR``."""
 
 from __future__ import annotations
 
@@ -71,9 +71,10 @@ FAULTS: dict[str, Fault] = {
 
 
 def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
-    """Return a row per dataset, split and fault: AUC and the share that is flagged; the fault "none" is for false alarms.
+    """Return a row per dataset, split and fault: AUC and share flagged; the fault "none" counts false alarms.
 
-    A detector is fitted on up to 100 spectra, and shown others of the same dataset (none of the same sample), as they are and spoiled.
+    A detector is fitted on up to 100 spectra. It scores spectra of other samples of the same dataset, with and without
+    faults.
     """
     rows = []
     for name in tracked(problems.names, "datasets", "dataset"):
@@ -100,10 +101,10 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
 
 
 def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
-    """Return the same rows for `SpectralNovelty.bank_scores`, with statistics that hold nothing of a dataset's family.
+    """Return the same rows for `SpectralNovelty.bank_scores`, with statistics from the other families only.
 
-    The encoder itself has seen the families, unless it is an untrained one. The fault "as published" are sound spectra in reflectance or
-    transmittance, where a dataset has them: scores are meant for absorbance.
+    The encoder itself has seen the families, unless it is untrained. The fault "as published" stands for correct
+    spectra in reflectance or transmittance, if a dataset has them: the scores are meant for absorbance.
     """
     bank = load_x_bank(folder)
 

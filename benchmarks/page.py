@@ -1,4 +1,4 @@
-"""One page of all phases: question, answer, table and figures of each, as HTML with everything in it and as Markdown."""
+"""One page of all phases (question, answer, table and figures), as self-contained HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from .tables import REFERENCE
 
 _TITLE = "The benchmark on one page"
 _ABOUT = (
-    "Ratios are errors (RMSEP, or one minus the balanced accuracy) over those of the method named, on targets that at least one method "
-    "predicts better than the mean. Means over targets are geometric; intervals are 95 %, bootstrapped over families of datasets; p values "
-    "are Wilcoxon's, corrected by Holm. Every choice of a method is made inside its calibration set."
+    "This page gives the result of each phase of the benchmark. Ratios are errors (RMSEP, or one minus the balanced "
+    "accuracy) divided by those of the named method, on targets that at least one method predicts better than the "
+    "mean. Means over targets are geometric. Intervals are 95 %, bootstrapped over families of datasets. P values are "
+    "from Wilcoxon tests with Holm's correction. Every choice of a method is made inside its calibration set."
 )
 
-#: Columns of tables of targets that are no method.
+#: Columns of tables of targets that are not methods.
 _ABOUT_TARGETS = ["kind", "n", "predictable", "family", "dataset", "target", "folds", "n calibration", "n test"]
 
-#: Figures of a chapter that stand on the page at most: one per method or analyte would be dozens.
+#: Maximum number of figures in a chapter; one per method or analyte would be dozens.
 _MOST_FIGURES = 6
 
 
@@ -181,7 +182,8 @@ def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str
     if chapter.phase in noted.index and chapter.table != "confirm":
         row = noted.loc[chapter.phase]
         return (
-            f"{row['tasks']:,.0f} tasks on {row['targets']:.0f} targets of {row['datasets']:.0f} datasets, {row['splits']:.0f} splits.",
+            f"{row['tasks']:,.0f} tasks on {row['targets']:.0f} targets of {row['datasets']:.0f} datasets, "
+            f"{row['splits']:.0f} splits.",
             f"Computation: {duration(row['seconds'])} (sum over tasks).",
         )
     splits = f"{chapter.splits} split{'s' if chapter.splits > 1 else ''} of each"

@@ -1,6 +1,6 @@
 """Measure every phase and build the report: ``python -m benchmarks paper --x-bank DIR --out DIR``.
 
-What is there is not measured again: an interrupted command goes on where it was.
+Finished tasks are skipped, so an interrupted command resumes.
 """
 
 from __future__ import annotations

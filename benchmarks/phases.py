@@ -1,4 +1,4 @@
-"""The phases of the benchmark: which tasks each consists of."""
+"""The phases of the benchmark and their tasks."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ PHASE0 = (
 
 SEEDS = (0, 1, 2)
 
-#: Recipe of the encoders of strict transfer: the step that the read-outs `contrast` and `compact` of the bundled checkpoint come from.
+#: Recipe of the encoders of strict transfer. It trains the part of the bundled checkpoint behind the read-outs
+#: `contrast` and `compact`.
 TRANSFER_RECIPE = "local-contrast"
 
 
 @dataclass(frozen=True)
 class StrictPhase:
-    """Encoders trained for the occasion, each scored only on families that it has not seen.
+    """Encoders trained for a phase, each scored only on families left out of its training.
 
     Attributes
     ----------
     methods : tuple of str
-        Without such an encoder, on the same targets.
+        Methods without such an encoder, on the same targets.
     encoders : tuple of str
-        ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` behind it: another than a ridge's; ``HEAD@`` before it:
-        another head than a ridge.
+        Recipes. ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` after it selects a read-out other than
+        that of a ridge; ``HEAD@`` before it selects a head other than a ridge.
     folds : sequence of int
     sizes : tuple of int
         Calibration samples, at most.
@@ -141,7 +142,9 @@ PHASE6 = (
     "mean", "best-pls", "best-ridge", "gp", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs", "multirocket-ridge",
     *(
         f"{head}@{DEFAULT}"
-        for head in ("committee", "ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl")
+        for head in (
+            "committee", "ridge", "pls", "plsda", "gp", "krr", "svr", "svc", "logistic", "mlp", "tabpfn", "tabicl",
+        )
     ),
 )  # fmt: skip
 
@@ -166,7 +169,7 @@ _TRANSFER = (
 )
 
 
-#: The same, with spectra of the second instrument without reference values, of the same population and of the upper half of it.
+#: The same with unlabelled spectra of the second instrument, of the same population or of its upper half.
 _UNLABELLED = (
     ("all", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
     ("upper", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
@@ -272,7 +275,7 @@ def intervals(problems: Iterable[Calibration]) -> Iterator[Task]:
 
 
 def finetuning(problems: Problems) -> Iterator[Task]:
-    """The encoder tuned on a calibration set beside the frozen one: 50 samples, 200, all; minutes a fit, so one target per family."""
+    """Yield tasks of the tuned and the frozen encoder: 50, 200 and all samples, one target per family."""
     methods = ("mean", "best-pls", f"ridge@{DEFAULT}", f"tuned@{DEFAULT}")
     for n, seeds in ((50, SEEDS), (200, SEEDS[:1]), (None, SEEDS[:1])):
         yield from _calibrations(_one_per_family(problems), methods, n_train=n, seeds=seeds)
@@ -371,7 +374,7 @@ def _one_per_family(problems: Iterable[Calibration]) -> list[Calibration]:
 
 
 def _held_out(problems: Problems) -> list[list[str]]:
-    """Return the families that each fold's encoder does not see; a ValueError says that there is no bank to train on."""
+    """Return the families left out of each fold's training; raises a ValueError without a bank."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
     return fold_families(bank_families(problems.x_bank))

@@ -1,4 +1,4 @@
-"""Where calibration problems come from: a bank, or synthetic and public sets where there is none."""
+"""Sources of calibration problems: a bank, or synthetic and public sets without one."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ _TARGET = ["family", "dataset", "target"]
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the RMSEP of every target on its publisher's split (over all folds where there are folds), and ratios to PLS."""
+    """Write the RMSEP of every target on its publisher's split (over all folds, if any), and ratios to PLS."""
     table = measured(tables["calibration"], "rmsep")
     table = table[table["split"] == "published"] if len(table) else table
     if table.empty:

@@ -1,7 +1,7 @@
 """Figures that the README and the documentation quote from the committed tables.
 
-A figure in the text is followed by its name in a comment, which no reader of the page sees: ``0.871<!-- strict.ridge -->``.
-``python -m benchmarks report --readme`` writes every figure anew; a test compares them.
+A figure in the text is followed by its name in a comment that is not displayed: ``0.871<!-- strict.ridge -->``.
+``python -m benchmarks report --readme`` updates all figures; a test compares them.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def _on_axis(part: Calibration, axis: NDArray[np.float64]) -> Calibration:
 
 
 def cut_name(share: float, low: bool) -> str:
-    """Return the name of the change that cuts a share of the range off the short-wavelength end (`low`) or the other."""
+    """Return the name of the change that cuts a share of the range off the short (`low`) or the long end."""
     return f"{f'{share:.0%}' if share else 'one point'} off the {'short' if low else 'long'} end"
 
 

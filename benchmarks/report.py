@@ -1,4 +1,4 @@
-"""Tables (CSV), figures (PNG and SVG) and one page (HTML and Markdown) of everything that was measured."""
+"""Tables (CSV), figures (PNG and SVG) and one page (HTML and Markdown) of all results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def build(out: Path, to: Path) -> list[Path]:
-    """Build the report of the results in `out`, tables, figures and page, in the folder `to`; returns what was written."""
+    """Write tables, figures and page of the results in `out` to the folder `to`; returns what was written."""
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
@@ -91,7 +91,7 @@ def _not_run(tables: dict[str, pd.DataFrame], to: Path) -> None:
 
 
 def _phases(table: pd.DataFrame, to: Path) -> None:
-    """Compare the methods of each phase of the common protocol: random splits, at most 200 samples unless it says otherwise."""
+    """Compare the methods of each phase with the common protocol: random splits, at most 200 samples by default."""
     table = table[table["split"] == "random"]
     usual = table[table["n_train"] == 200]
     _compare("phase0", {200: usual[usual["method"].isin(PHASE0)]}, to)
@@ -118,7 +118,7 @@ def _where_trained(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
-    """Write a phase, its results by the number of calibration samples: ratios to each reference, errors of every target."""
+    """Write the results of a phase by number of calibration samples: ratios to each reference, errors by target."""
     comparisons, targets = [], []
     for n, table in by_size.items():
         for kind in KINDS:

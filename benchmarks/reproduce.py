@@ -1,8 +1,9 @@
 """Train the bundled checkpoint again and compare: ``python -m benchmarks reproduce --x-bank DIR``.
 
-Training magnifies the last digit, and a sum taken in another order changes that. So it is done by the source that made the
-checkpoint, the commit in its header, taken from the history of the repository. The step that is done again is the second one, the
-Perceiver on a local contrast that is there; that one is of `nirs-base-v1`, whose commit and recipe the header names, too.
+Training amplifies rounding, and another order of a sum rounds differently. The command therefore trains with the
+source that made the checkpoint: the commit in its header, from the history of the repository. It repeats the second
+step of the training, the Perceiver on a fixed local contrast. The local contrast is that of `nirs-base-v1`, whose
+commit and recipe are in the header, too.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def weights_sha256(path: str | Path) -> str:
-    """Return a hash of an encoder's tensors, without what the header says of its making and statistics that were added later."""
+    """Return a hash of an encoder's weights, without the header and the statistics that were added later."""
     return tensors_sha256({k: v for k, v in load_file(path).items() if not k.startswith("statistics.bank_")})
 
 
 def source_of(commit: str, folder: Path) -> Path:
     """Unpack the source of a commit of this repository.
 
-    A FileNotFoundError says that no history holds it: this is not a clone, or a shallow one.
+    Raises a FileNotFoundError if the history lacks it: this is not a clone, or a shallow one.
     """
     archive = subprocess.run(
         ["git", "-C", str(_ROOT), "archive", commit, "nirs4all_vit"], capture_output=True, check=False
     )
     if archive.returncode:
         raise FileNotFoundError(
-            f"commit {commit}, which made the checkpoint, is not in the history here ({archive.stderr.decode().strip()}); "
+            f"commit {commit}, which made the checkpoint, is not in the history here "
+            f"({archive.stderr.decode().strip()}); "
             "use a full clone: git fetch --unshallow."
         )
     target = folder / commit

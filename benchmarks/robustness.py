@@ -1,4 +1,4 @@
-"""What happens to spectra between calibration and use, in growing strength, and what it does to predictions."""
+"""Perturbations of spectra in increasing strength, and their effect on predictions."""
 
 from __future__ import annotations
 

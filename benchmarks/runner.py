@@ -1,4 +1,4 @@
-"""Run the tasks of a phase in parallel, each result a file, so that an interrupted run goes on where it was."""
+"""Run the tasks of a phase in parallel; each result is a file, so an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _folder(text: str) -> Path:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure what is missing of a phase; the exit status is 1 where something failed, or has skill on shuffled targets."""
+    """Measure the missing tasks of a phase; the exit status is 1 after a failure or skill on shuffled targets."""
     try:
         problems = problems_of(options)
         tasks = chosen(list(PHASES[options.phase](problems)), options.methods)
@@ -150,10 +150,10 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
 def run_tasks(
     tasks: Sequence[Task], context: Context, results: Results, *, jobs: int = 1, clock: Clock | None = None
 ) -> None:
-    """Measure what is not measured yet in so many processes, which share the machine's cores.
+    """Measure the missing tasks in `jobs` processes, which share the machine's cores.
 
-    `joblib.parallel_config` of the caller's says of which backend; joblib's own processes by default. `clock` counts what is
-    measured and says, on the bar, what time is left.
+    The backend is that of the caller's `joblib.parallel_config`, by default joblib's own processes. `clock` counts the
+    finished tasks and shows the remaining time on the progress bar.
     """
     missing = [task for task in tasks if not results.done(task)]
     # Tasks of one target and split go together: their spectra are read once, and methods are timed side by side.

@@ -1,10 +1,11 @@
-"""How fast spectra are embedded, and how much memory it takes: ``python -m benchmarks speed`` writes ``speed*`` to a folder.
+"""Speed and memory of embedding: ``python -m benchmarks speed`` writes the tables ``speed*`` to a folder.
 
-With ``--pretraining``: spectra per second of masked modelling on points and on patches, and of a plain loop over single spectra, and where a step's
-time goes; ``pretraining_speed.json``.
+``--pretraining`` writes ``pretraining_speed.json``: spectra per second of masked modelling on points, on patches and in
+a plain loop over single spectra, and the parts of a step's time.
 
-What is compared is timed in one run, most of it in turns (MultiRocket, which has an environment of its own, after the others), and the shortest time counts:
-what else the machine does makes nothing faster. The first time does not count, hence not the windows of a grid, which later calls find made.
+Compared methods are timed in one run, most of them in turns; MultiRocket, which has its own environment, comes last.
+The shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because
+it also computes the windows of a grid, which later calls reuse.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def spectra(n: int, length: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def shortest(runs: Mapping[Any, Run], rounds: int) -> dict[Any, float]:
-    """Return the shortest of several times of each, in seconds, taken in turns after a first one that does not count."""
+    """Return the shortest of several times of each, in seconds, taken in turns; the first time is not counted."""
     best = dict.fromkeys(runs, float("inf"))
     for turn in tracked(range(rounds + 1), "rounds", "round"):
         for name, run in runs.items():
@@ -164,7 +165,7 @@ def growth(rounds: int, readout: str) -> dict[str, float]:
 
 
 def cached(rounds: int, readout: str) -> dict[str, float]:
-    """Return the time of a second call on the same spectra over that of the first, with ``cache=True``, and its milliseconds."""
+    """Return the time of a second call with ``cache=True`` divided by that of the first, and its milliseconds."""
     X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
     # All that the default does to columns belongs to it: of two spectra `fit` would learn less.
     embedder = SpectralEmbedder(readout=readout, wavelengths=nm, cache=True, device="cpu").fit(X)
@@ -190,7 +191,8 @@ X, nm = spectra({n}, 2100), np.linspace(1000.0, 2500.0, 2100)
 embedder = SpectralEmbedder(wavelengths=nm, adapt=False, device="cpu").fit(X[:2])
 with Measured() as measured:
     out = embedder.transform(X)
-print(json.dumps({{"seconds": measured.seconds, "MB above the input": measured.peak_mb, "MB of the output": out.nbytes / 2**20}}))
+sizes = {{"MB above the input": measured.peak_mb, "MB of the output": out.nbytes / 2**20}}
+print(json.dumps({{"seconds": measured.seconds, **sizes}}))
 """
 _FIRST = """
 import numpy as np
@@ -217,7 +219,7 @@ def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, st
 
 
 def start_up(rounds: int) -> dict[str, float]:
-    """Return seconds of an import and of the first embedding, in new processes, the interpreter's own start taken off."""
+    """Return seconds of an import and of the first embedding in new processes, without the interpreter's start."""
     axis = np.linspace(1000, 2500, 700)
     with tempfile.TemporaryDirectory() as folder:
         pd.DataFrame((axis / 2500)[None] ** 2, columns=axis).to_csv(Path(folder) / "spectrum.csv", index=False)
@@ -233,7 +235,7 @@ def start_up(rounds: int) -> dict[str, float]:
 
 
 def one_by_one(run: Pretraining, steps: int) -> float:
-    """Return the spectra per second of a plain loop: a pass forth and back for each spectrum of a batch, at its own length."""
+    """Return the spectra per second of a plain loop: one forward and backward pass per spectrum, at its own length."""
     count, start = 0, 0.0
     for k in range(steps + 1):
         if k == 1:  # the first one does not count
@@ -282,7 +284,7 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
     return {"matrix products": products / total, **{key: value / total for key, value in largest}}
 
 
-#: Recipes that are timed, and what is changed for it: masked modelling alone of the textbook's Perceiver on points, and of patches.
+#: Timed recipes and their changes: masked modelling alone, of the original Perceiver on points and of patches.
 _RECIPES: dict[str, tuple[str, list[str]]] = {
     "points": ("reference", ["--objectives.baseline_consistency.weight=0"]),
     "patches": ("ablation-mae", ["--run.precision=bf16"]),

@@ -1,4 +1,4 @@
-"""Comparing methods over many targets: the one place that computes it."""
+"""Comparison of methods over many targets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def per_target(errors: pd.DataFrame) -> pd.DataFrame:
 
 
 def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
-    """Tell, by family, dataset and target, what any method but the reference predicts, over the splits that both have."""
+    """Return, by family, dataset and target, whether any method but the reference predicts it, over common splits."""
     ratios = {
         name: pair[name] / pair[reference]
         for name in errors.columns.drop(reference)

@@ -1,6 +1,7 @@
-"""How useful the synthetic spectra are: told from real ones, far from them, and paired across instruments.
+"""Realism and use of the synthetic spectra: classifier test, distance to real ones, pairs across instruments.
 
-``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to ``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to
+``benchmarks/results/``.
 
 - A linear probe on embeddings learns to tell synthetic from real spectra and is judged on a family and on synthetic
   sets that it has not seen (area under the ROC curve, per family; 0.5: it cannot).
@@ -35,7 +36,7 @@ N_PROBED, N_PAIRS = 120, 60
 
 
 def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
-    """Tell real from synthetic with a linear probe that has seen neither the family nor the synthetic sets; returns AUC by family."""
+    """Return the AUC by family of a linear probe for real or synthetic, on unseen families and synthetic sets."""
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []

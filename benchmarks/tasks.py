@@ -1,4 +1,4 @@
-"""What one measurement of the benchmark is, and where its result lies."""
+"""A task (one measurement of the benchmark) and the place of its result."""
 
 from __future__ import annotations
 

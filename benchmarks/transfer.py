@@ -1,4 +1,4 @@
-"""Calibration transfer: calibrated on one instrument, used on another, with and without transfer samples."""
+"""Calibration transfer: calibration on one instrument, prediction on another, with and without transfer samples."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _SAME = 0.02
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments (calibrated on, predicted on), cut to the range that both cover unless asked."""
+    """The same samples, row by row, on two instruments (calibration, prediction), by default on the shared range."""
 
     source: Calibration
     destination: Calibration
@@ -221,7 +221,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Compare methods and standardisations over pairs of instruments; write the ratio of each pair without correction."""
+    """Compare methods and standardisations over pairs of instruments; also write the uncorrected ratio of each pair."""
     table = measured(tables["transfer"], "mean_rmsep")
     if table.empty:
         return
@@ -260,9 +260,10 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
 
 
 def _unlabelled(table: pd.DataFrame, to: Path) -> None:
-    """Write what unlabelled spectra of the second instrument bring, of the same population and of the upper half of the target.
+    """Write the effect of unlabelled spectra of the second instrument, of the same population or of its upper half.
 
-    Ratios of the RMSEP to that without them and to that of SNV and PLS, geometric means over targets and over groups of instruments.
+    The RMSEP is divided by that without these spectra and by that of SNV + PLS. Means over targets and over groups of
+    instruments are geometric.
     """
     if table.empty:
         return
@@ -272,7 +273,7 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
         way = part["method"] + ", " + part["standardisation"]
         logs = part.assign(way=way).pivot_table(index=[*key, "seed"], columns="way", values="rmsep")
         logs = np.log(logs.clip(lower=1e-12))
-        # Pairs whose own calibration fails say nothing about transfer.
+        # Pairs without a working native calibration are left out: they are uninformative about transfer.
         mean = np.log(part.groupby([*key, "seed"])["mean_rmsep"].first())
         native = logs[[name for name in logs if name.endswith(", native")]].min(axis=1)
         skilled = native.sub(mean).groupby(level=key).transform("mean") <= np.log(statistics.PREDICTABLE)
@@ -291,7 +292,7 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
 
 
 def _uncut(table: pd.DataFrame, uncut: pd.Series, to: Path) -> None:
-    """Write what becomes of spectra of a narrower instrument that are not cut by hand: the RMSEP over that of both cut to the shared range."""
+    """Write the RMSEP on a narrower instrument, divided by that with both instruments cut to the shared range."""
     key = ["method", "family", "dataset", "to", "target", "seed"]
     plain = table["standardisation"] == "none"
     if "population" in table:

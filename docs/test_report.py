@@ -55,7 +55,9 @@ _KINDS: dict[str, dict[str, Any]] = {
 _LOW_CONTRAST = """() => {
   const channels = (text) => (text.match(/[\\d.]+/g) || []).map(Number);
   const light = ([r, g, b]) => {
-    const [x, y, z] = [r, g, b].map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    const [x, y, z] = [r, g, b]
+      .map((v) => v / 255)
+      .map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
     return 0.2126 * x + 0.7152 * y + 0.0722 * z;
   };
   const behind = (element) => {
@@ -69,10 +71,12 @@ _LOW_CONTRAST = """() => {
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const element = node.parentElement;
-    if (!node.data.trim() || !element.checkVisibility() || element.closest("script, style, .heatmap-label, .hidden-text, .skip")) continue;
+    const passed = "script, style, .heatmap-label, .hidden-text, .skip";
+    if (!node.data.trim() || !element.checkVisibility() || element.closest(passed)) continue;
     const style = getComputedStyle(element);
     const drawn = element.closest("svg");
-    const [a, b] = [light(channels(drawn ? style.fill : style.color)), light(drawn ? [255, 255, 255] : behind(element))];
+    const a = light(channels(drawn ? style.fill : style.color));
+    const b = light(drawn ? [255, 255, 255] : behind(element));
     const size = parseFloat(style.fontSize);
     const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
@@ -83,10 +87,12 @@ _LOW_CONTRAST = """() => {
 
 #: What a screen reader could not name.
 _WITHOUT_NAME = """() => [
-  ...[...document.querySelectorAll("[role=img], nav, [role=region], [role=tablist]")].filter((one) => !one.getAttribute("aria-label")),
+  ...[...document.querySelectorAll("[role=img], nav, [role=region], [role=tablist]")]
+    .filter((one) => !one.getAttribute("aria-label")),
   ...[...document.querySelectorAll("figure")].filter((one) => !one.querySelector("figcaption").textContent.trim()),
   ...[...document.querySelectorAll("input, select")].filter((one) => !one.labels.length),
-  ...[...document.querySelectorAll("#main button")].filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label")),
+  ...[...document.querySelectorAll("#main button")]
+    .filter((one) => !one.textContent.trim() && !one.getAttribute("aria-label")),
 ].map((one) => one.outerHTML.slice(0, 120))"""
 
 #: Figures in view that were not drawn, or that are wider than their place.
@@ -105,7 +111,8 @@ _COLLISIONS = """() => {
       .filter((one) => one.textContent.trim())
       .map((one) => [one, one.getBoundingClientRect()]);
     boxes.forEach(([one, a], i) => {
-      if (a.left < frame.left - 1 || a.right > frame.right + 1 || a.bottom > frame.bottom + 1) bad.push(`${plot.dataset.figure} leaves: ${one.textContent}`);
+      const outside = a.left < frame.left - 1 || a.right > frame.right + 1 || a.bottom > frame.bottom + 1;
+      if (outside) bad.push(`${plot.dataset.figure} leaves: ${one.textContent}`);
       boxes.slice(i + 1).forEach(([other, b]) => {
         const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
         const up = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);

@@ -1,4 +1,4 @@
-"""One table, whatever the order and the names of its columns, embeds to the same numbers in a data frame, a file, a bank and nirs4all."""
+"""A table gives the same embedding as data frame, file, bank and nirs4all dataset, in any order of its columns."""
 
 from __future__ import annotations
 

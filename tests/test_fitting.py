@@ -1,4 +1,4 @@
-"""A fit that fails leaves every estimator as it was; what was fitted is not mixed with parameters that were set since."""
+"""A failed fit leaves an estimator unchanged; fitted state is not mixed with parameters that were set later."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ RUNTIME = {"adapt", "max_filled", "axis_unit", "batch_size", "device", "cache"}
 
 @pytest.mark.parametrize("name", CHANGES)
 def test_parameters_that_are_set_after_fit(name: str) -> None:
-    """The embedding is the fitted one, or there is one sentence that names the parameter; `wavelengths` are those of new spectra."""
+    """The embedding is the fitted one, or the error names the parameter; `wavelengths` are those of new spectra."""
     assert set(CHANGES) == set(SpectralEmbedder().get_params())
     embedder = SpectralEmbedder(readout="mean").fit(X, wavelengths=HERE)
     before = embedder.transform(X)

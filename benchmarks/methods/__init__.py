@@ -1,1 +1,1 @@
-"""Methods that are compared: heads on views of the spectra."""
+"""Compared methods: heads on views of the spectra."""

@@ -55,7 +55,7 @@ class GridViews(Views):
         return self
 
     def on_grid(self, part: Calibration) -> NDArray[np.float64]:
-        """Return spectra on the grid of `fit`, linearly interpolated between the points that they have, the ends held beyond."""
+        """Return spectra on the grid of `fit`, by linear interpolation; the end values are extended outwards."""
         X = part.X.astype(np.float64)
         present = np.isfinite(X)
         if np.array_equal(part.wavelengths, self.wavelengths) and present.all():

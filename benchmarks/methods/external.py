@@ -1,4 +1,4 @@
-"""Methods of other projects, as they are; those that are not installed say so."""
+"""Methods of other projects, unchanged; a method that is not installed raises an error."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class MultiRocketFeatures(GridViews):
 
 
 def multirocket_seconds(spectra: NDArray[np.float32], rounds: int) -> float | None:
-    """Return the shortest time of MultiRocket's transform of spectra (n, L), its compilation not counted; None without aeon."""
+    """Return the shortest time of MultiRocket's transform of spectra (n, L) without compilation; None without aeon."""
     try:
         return min(_multirocket(spectra, spectra, 1 + rounds)[1][1:])
     except Unavailable:

@@ -1,4 +1,4 @@
-"""A Gaussian process over several views of the spectra, its hyper-parameters by marginal likelihood."""
+"""Gaussian process on several views of the spectra, with hyper-parameters by marginal likelihood."""
 
 from __future__ import annotations
 

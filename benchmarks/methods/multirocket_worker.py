@@ -1,4 +1,4 @@
-"""Runs in an environment of its own, with aeon: spectra in, MultiRocket features out; prints the seconds of the transform."""
+"""Compute MultiRocket features of spectra with aeon, in a separate environment; prints the seconds of the transform."""
 
 import sys
 import time

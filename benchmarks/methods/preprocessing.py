@@ -1,4 +1,4 @@
-"""The preprocessings that chemometricians try first, as nirs4all computes them."""
+"""The usual preprocessings of chemometrics, computed by nirs4all."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def _ready_made(name: str) -> Callable[[Views], Method]:
     return lambda views: external.Estimator(external.head(name), views)
 
 
-#: Heads of the package by the kinds of tasks that they are for; the committee for classes is ridge, a method of its own.
+#: Heads of the package by kind of task. The committee for classes is ridge, which is a separate method.
 _READY_MADE = {
     name: [task for task in TASKS if name in head_names(task)] for task in TASKS for name in head_names(task)
 } | {"committee": ["regression"]}

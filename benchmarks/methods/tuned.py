@@ -1,4 +1,4 @@
-"""The encoder tuned on the calibration set, and what tuning is worth."""
+"""The encoder fine-tuned on the calibration set, and the gain of fine-tuning."""
 
 from __future__ import annotations
 

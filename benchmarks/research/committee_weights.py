@@ -1,7 +1,8 @@
 """Rules that weigh the members of a committee, compared on materials left out (research log, sections 28 and 29).
 
-``python -m benchmarks.research.committee_weights --x-bank DIR --out DIR``: encoders of strict transfer as in ``phase3a-heads``. The
-first run stores what each member predicts (half an hour on two cores); rules are then compared in a second.
+``python -m benchmarks.research.committee_weights --x-bank DIR --out DIR`` uses the encoders of strict transfer, as
+``phase3a-heads`` does. The first run stores the predictions of each member (half an hour on two cores). The comparison
+of the rules then takes a second.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def _members(task: Task, context: Context, path: Path) -> None:
 
 
 def _by_power(errors: NDArray, n: int, power: float = 1.0, most: float = np.inf) -> NDArray:
-    """Return weights 1 / RMSE to a power that grows with the samples; none for members beyond `most` times the least error."""
+    """Return weights 1 / RMSE to a power that grows with n; 0 for errors above `most` times the smallest error."""
     ratio = errors / errors.min()
     return np.where(ratio > most, 0.0, ratio ** (-power * n / (n + 100.0)))
 

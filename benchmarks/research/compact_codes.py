@@ -1,7 +1,8 @@
 """Codes of at most 512 columns for local contrast, compared under ridge (research log, section 25).
 
-``python -m benchmarks.research.compact_codes --x-bank DIR``: some three minutes on one core. Each code is fitted on the families
-outside of the fold that it is scored on. The encoder is the bundled one, which has seen them: all codes share its features.
+``python -m benchmarks.research.compact_codes --x-bank DIR`` takes about three minutes on one core. Each code is fitted
+on the families outside of the fold on which it is scored. The encoder is the bundled one, which has seen these
+families; all codes share its features.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class Codes:
         return embedder.fit_transform(spectra, wavelengths=wavelengths)
 
     def _tokens(self, name: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return the features of each patch (n, 56, 61), and the angle (n, 1) that the scale of a spectrum turns them by."""
+        """Return the features of each patch (n, 56, 61) and their rotation (n, 1) by the scale of a spectrum."""
         features = self.features(name)
         first, second = features[:, :_HALF], features[:, _HALF:]
         # They stand twice, times cosine and sine of the angle.

@@ -1,7 +1,7 @@
-"""Pages that are made of the code: configuration reference, command line, results, the house.
+"""Pages generated from the code: configuration reference, command line, results, summary, picture of the modules.
 
-They are committed, so that they can be read where nothing is built: ``python docs/_ext/generated_pages.py`` writes them, and so
-does every build.
+``python docs/_ext/generated_pages.py`` and every build of the documentation write them. They are committed, so that
+they can be read without a build.
 """
 
 from __future__ import annotations
@@ -25,67 +25,101 @@ sys.path.insert(0, str(ROOT))  # where the script runs by itself, the benchmark 
 from benchmarks import page as benchmark_page  # noqa: E402 - found through the path above
 from benchmarks.tables import RESULTS, markdown, read_comparison  # noqa: E402 - found through the path above
 
-#: Of a phase's comparisons.
+#: Selects the targets of classification among the comparisons of a phase.
 CLASSES = {"kind": "classification"}
 
-#: Tables of the results page: file, title, what it says, and which of the comparisons of a phase.
+#: Tables of the results page: file, title, introduction, and the selected comparisons of a phase.
 TABLES = (
     (
         "phase0",
-        "Calibration, beside what is used today",
-        "Every regression target of the bank that any method predicts.",
+        "Calibration against the usual methods",
+        "All regression targets of the bank that at least one method predicts better than the mean.",
         {},
     ),
-    ("phase0", "Classes", "Error of classification over that of PLS-DA with the best preprocessing.", CLASSES),
+    (
+        "phase0",
+        "Classification",
+        "Classification error divided by that of PLS-DA with the best preprocessing.",
+        CLASSES,
+    ),
     (
         "phase3a",
-        "Families that the encoder has not seen",
-        "Five encoders, each scored on the families that it was trained without.",
+        "Unseen families",
+        "Five encoders, each scored on the families left out of its training.",
         {},
     ),
-    ("phase3a", "The same with 25 calibration samples", "", {"n": 25}),
-    ("phase3a-heads", "Families that the encoder has not seen, other heads", "", {}),
-    ("phase6", "Heads", "One dataset of each family; the bundled encoder under each head.", {}),
-    ("phase6", "Heads for classes", "", CLASSES),
-    ("finetuning", "Tuned on each calibration set, over the frozen encoder", "", None),
-    ("intervals", "Prediction intervals", "", None),
-    ("published", "Publishers' own splits", "", None),
-    ("confirm", "Families that nobody developed on", "", {}),
-    ("robustness", "Perturbed spectra", "Growth of the error under each perturbation.", None),
+    (
+        "phase3a",
+        "Unseen families, 25 calibration samples",
+        "The same encoders with at most 25 calibration samples.",
+        {"n": 25},
+    ),
+    ("phase3a-heads", "Unseen families, other heads", "The same encoders under ridge and the committee.", {}),
+    ("phase6", "Heads", "The bundled encoder under each head, on one dataset of each family.", {}),
+    ("phase6", "Heads for classification", "The bundled encoder under each head for classes.", CLASSES),
+    (
+        "finetuning",
+        "Fine-tuning",
+        "Error of the encoder fine-tuned on each calibration set, divided by that of the frozen encoder.",
+        None,
+    ),
+    ("intervals", "Prediction intervals", "Nominal and empirical coverage.", None),
+    ("published", "Publishers' own splits", "Errors and ratios on the splits that came with the datasets.", None),
+    ("confirm", "Confirmation set", "Families that were not used during development.", {}),
+    ("robustness", "Perturbed spectra", "Increase of the error under each perturbation.", None),
     (
         "ranges",
         "Another range",
-        "RMSEP of changed test spectra over that of whole ones, with encoders that have not seen the family (`~K`): geometric mean and worst "
-        "target; `anew` is a calibration made on the narrower range, `moved` the median change of predictions in standard deviations of the target.",
+        "RMSEP of changed test spectra divided by that of the whole spectra, for encoders trained without the family "
+        "(`~K`): geometric mean and worst target. `anew` is a new calibration on the narrower range. `moved` is the "
+        "median change of the predictions in standard deviations of the target.",
         None,
     ),
-    ("transfer", "Another instrument", "", None),
+    (
+        "transfer",
+        "Another instrument",
+        "Calibration on one instrument, prediction on another, with and without transfer samples.",
+        None,
+    ),
     (
         "transfer_unlabelled",
         "Another instrument, with 30 unlabelled spectra of it",
-        "RMSEP over that without them, and over that of SNV and PLS; the same population, and the upper half of the target only.",
+        "RMSEP divided by that without these spectra, and by that of SNV + PLS. The unlabelled spectra are of the same "
+        "population, or of the upper half of the target only.",
         None,
     ),
     (
         "transfer_uncut",
         "A narrower instrument",
-        "RMSEP with the calibration's whole range, over that with both cut to the shared range by hand.",
+        "RMSEP with the whole range of the calibration, divided by that with both instruments cut to the shared range.",
         None,
     ),
-    ("novelty", "Faults that are found after a fit", "", None),
-    ("novelty_bank", "Faults that are found without a fit", "", None),
-    ("labels", "Tuned on the targets of other families", "", {}),
-    ("leak", "Shuffled targets", "", None),
-    ("cost", "Cost", "", None),
-    ("speed_encoding", "Speed of encoding", "", None),
-    ("speed_others", "Other transforms", "", None),
-    ("not_run", "What could not run", "", None),
+    ("novelty", "Fault detection after a fit", "`SpectralNovelty` fitted on the calibration set.", None),
+    (
+        "novelty_bank",
+        "Fault detection without a fit",
+        "`SpectralNovelty.bank_scores`, which needs no calibration set.",
+        None,
+    ),
+    ("labels", "Fine-tuning on other families", "Encoders fine-tuned on the targets of other families.", {}),
+    ("leak", "Leak test", "Methods and experiments on shuffled targets.", None),
+    ("cost", "Cost", "Time and memory of each method.", None),
+    ("speed_encoding", "Speed of encoding", "Spectra per second.", None),
+    ("speed_others", "Speed of other transforms", "Spectra per second.", None),
+    ("not_run", "Methods not run", "Methods that could not run, and the reason.", None),
 )
 
-#: The house, floor by floor: what stands on a floor imports from the floors below it, and not from those above.
+#: The layers of the package, from top to bottom: a module imports from the layers below it only.
 FLOORS = (
-    (("cli.py", "embed, check, export, pretrain, finetune, info"), ("benchmarks/", "protocol, phases, statistics, results")),
-    (("finetuning/", "end to end, many tasks"), ("nirs4all_host/", "hands over the axis"), ("diagnostics/", "novelty, importance")),
+    (
+        ("cli.py", "embed, check, export, pretrain, finetune, info"),
+        ("benchmarks/", "protocol, phases, statistics, results"),
+    ),
+    (
+        ("finetuning/", "end to end, many tasks"),
+        ("nirs4all_host/", "hands over the axis"),
+        ("diagnostics/", "novelty, importance"),
+    ),
     (("pretraining/", "data, tasks, objectives, loop"), ("heads/", "ridge, GP, TabPFN, intervals")),
     (("embedder.py", "SpectralEmbedder"),),
     (("embedding/", "inference, cache, column weighting, GLSW, files of any size"),),
@@ -102,7 +136,7 @@ def setup(app: Any) -> dict[str, Any]:
 
 
 def _skip(_app: Any, _kind: str, name: str, _member: Any, skip: bool, _options: Any) -> bool | None:
-    """Leave out what scikit-learn adds for its metadata routing, in words of its own documentation."""
+    """Skip the methods that scikit-learn adds for metadata routing."""
     return True if re.fullmatch(r"set_\w+_request", name) else skip
 
 
@@ -111,7 +145,7 @@ def _write(app: Any) -> None:
 
 
 def write(folder: Path) -> None:
-    """Write the pages, those that have changed."""
+    """Write the pages that have changed."""
     pages = {
         "configuration.md": configuration(),
         "command_line.md": command_line(),
@@ -126,11 +160,11 @@ def write(folder: Path) -> None:
 
 
 def house() -> str:
-    """Return the picture of the floors, as SVG."""
+    """Return the picture of the layers as SVG."""
     width, height, gap = 900, 58, 8
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {len(FLOORS) * (height + gap)}" font-family="sans-serif" '
-        'text-anchor="middle">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {len(FLOORS) * (height + gap)}" '
+        'font-family="sans-serif" text-anchor="middle">'
     ]
     for floor, rooms in enumerate(FLOORS):
         room = (width - gap * (len(rooms) - 1)) / len(rooms)
@@ -138,7 +172,8 @@ def house() -> str:
             x, y = i * (room + gap), floor * (height + gap)
             shade = 96 - 3 * floor
             parts.append(
-                f'<rect x="{x:.0f}" y="{y}" width="{room:.0f}" height="{height}" rx="6" fill="hsl(210 45% {shade}%)" stroke="#7892ab"/>'
+                f'<rect x="{x:.0f}" y="{y}" width="{room:.0f}" height="{height}" rx="6" '
+                f'fill="hsl(210 45% {shade}%)" stroke="#7892ab"/>'
                 f'<text x="{x + room / 2:.0f}" y="{y + 25}" font-size="15" font-weight="bold" fill="#223">{name}</text>'
                 f'<text x="{x + room / 2:.0f}" y="{y + 44}" font-size="12" fill="#223">{about}</text>'
             )
@@ -146,14 +181,15 @@ def house() -> str:
 
 
 def configuration() -> str:
-    """Return the configuration reference: every setting of a recipe and of tuning, from the dataclasses."""
+    """Return the configuration reference: every setting of a recipe and of fine-tuning, from the dataclasses."""
     from nirs4all_vit.finetuning import FinetuningConfig
     from nirs4all_vit.pretraining import PretrainingConfig
 
     parts = [
         "# Configuration reference\n",
-        "Keys of a recipe (YAML) and options of `nirs4all-vit pretrain`, as in `--optim.steps 500`. `--print-config` shows those of a run. "
-        "What a fitted estimator can be told is in the [API reference](api.md).\n",
+        "This page lists the keys of a pretraining recipe (YAML) and of `nirs4all-vit finetune`. Each key is\n"
+        "also an option of the command, as in `nirs4all-vit pretrain --optim.steps 500`. `--print-config`\n"
+        "prints the configuration of a run. Parameters of estimators are in the [API reference](api.md).\n",
     ]
     for prefix, kind in _sections(PretrainingConfig):
         parts.append(_table(f"`{prefix}`", kind, prefix))
@@ -162,7 +198,7 @@ def configuration() -> str:
 
 
 def _sections(kind: type, prefix: str = "") -> list[tuple[str, type]]:
-    """Return the dataclasses below one, with the prefix of their keys."""
+    """Return the nested dataclasses with the prefix of their keys."""
     sections = []
     for field in dataclasses.fields(kind):
         nested = field.default_factory if isinstance(field.default_factory, type) else None
@@ -209,10 +245,10 @@ def _cell(text: str) -> str:
 
 
 def command_line() -> str:
-    """Return what `--help` says, command by command."""
+    """Return the help text of each command."""
     from nirs4all_vit.cli import main
 
-    parts = ["# Command line\n"]
+    parts = ["# Command line\n", "This page shows the help text of each command of `nirs4all-vit`.\n"]
     os.environ["COLUMNS"] = "100"
     for command in (
         (),
@@ -239,7 +275,8 @@ def results() -> str:
     """Return the committed tables of the benchmark."""
     parts = [
         "# Results reporting\n",
-        "Made by the commands of [the benchmark page](benchmark.md), committed in `benchmarks/results/`; this page is generated from those files.\n",
+        "This page shows all tables of the benchmark. It is generated from the files in\n"
+        "`benchmarks/results/`, which the commands of [the benchmark page](benchmark.md) write.\n",
     ]
     for name, title, about, which in TABLES:
         table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
@@ -248,7 +285,7 @@ def results() -> str:
 
 
 def summary() -> str:
-    """Return the benchmark on one page, of the committed tables and figures."""
+    """Return the summary of the benchmark, from the committed tables and figures."""
     return benchmark_page.markdown(RESULTS, "../benchmarks/results/")
 
 

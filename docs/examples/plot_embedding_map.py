@@ -2,8 +2,9 @@
 Map of a bank
 =============
 
-Where do the datasets of a bank lie in the embedding? Up to twenty spectra of each, whatever their grid, read out as ``mean`` (96 columns),
-on two principal components; one colour for each kind of range. Without the bank: synthetic materials and instruments.
+The map shows the datasets of a bank on two principal components of the embedding (read-out ``mean``, 96 columns): up to
+twenty spectra of each dataset, on any grid, and one colour for each kind of range. Without a bank the script uses
+synthetic materials and instruments.
 """
 
 import os

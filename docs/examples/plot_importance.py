@@ -2,8 +2,8 @@
 Where a calibration looks
 =========================
 
-A band at 1,730 nm carries the target, one at 1,450 nm varies without it. ``wavelength_importance`` finds the first in a pipeline that has only
-seen embeddings.
+A band at 1,730 nm carries the target; a band at 1,450 nm varies independently of it. ``wavelength_importance`` finds
+the first band in a pipeline that was calibrated on embeddings.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Robustness to noise and drift
 =============================
 
-A calibration on clean spectra meets spectra that are not. Synthetic corn, protein, one laboratory instrument; the test spectra get noise,
-or a sloping baseline, of a growing share of their deviation.
+A calibration on clean spectra predicts disturbed spectra: synthetic corn, protein, one laboratory instrument. The test
+spectra get noise or a sloping baseline of an increasing share of their standard deviation.
 """
 
 import matplotlib.pyplot as plt
@@ -28,8 +28,9 @@ for model in models.values():
     model.fit(problem.X[train], problem.y[train])
 
 # %%
-# Each level is one draw of noise, or one slope per spectrum, for both models. A sloping baseline hurts neither; under strong noise, which the clean calibration
-# set did not have, the embedding loses more than SNV and PLS: local contrast sees fine detail, and noise is that too.
+# Each level is one draw of noise, or one slope per spectrum, for both models. A sloping baseline affects neither. The
+# clean calibration set had no strong noise; with it, the embedding loses more than SNV and PLS, because local contrast
+# follows fine detail, which includes noise.
 
 levels = np.array([0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5])
 X, y = problem.X[test], problem.y[test]

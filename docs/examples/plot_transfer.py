@@ -2,8 +2,9 @@
 From one instrument to another
 ==============================
 
-The same synthetic corn on three instruments, cut to the range that all of them measure. A calibration on each row's instrument predicts the
-test samples of each column's, on another axis: as it is, and with ten samples of the second instrument in the calibration set.
+The same synthetic corn is measured on three instruments, cut to their common range. A calibration on the instrument of
+a row predicts the test samples on the instrument of a column, which has another axis: without correction, and with ten
+samples of the second instrument in the calibration set.
 """
 
 import matplotlib.pyplot as plt
@@ -30,8 +31,8 @@ for i in range(3):
             errors[name][i, j] = np.sqrt(np.mean((predicted - y[n:]) ** 2))
 
 # %%
-# On the diagonal an instrument predicts itself; beside it errors are larger. These instruments differ in noise, resolution and sampling;
-# real ones differ in their response, too: see the table of the transfer phase.
+# On the diagonal, calibration and prediction use the same instrument; the other errors are larger. These instruments
+# differ in noise, resolution and sampling. Real ones also differ in their response: see the results of that phase.
 
 figure, panels = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
 for panel, (name, table) in zip(panels, errors.items(), strict=True):

@@ -30,7 +30,7 @@ def make(n: int = 48, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def write(folder: Path, n: int = 48, seed: int = 0, **changes: Any) -> tuple[Path, Path]:
-    """Write ``spectra.csv`` (with ids) and ``targets.csv``; `changes` are columns of the latter that are replaced, or None to drop."""
+    """Write ``spectra.csv`` (with ids) and ``targets.csv``; `changes` replace columns of the latter, None drops one."""
     X, table = make(n, seed)
     spectra = pd.DataFrame(X, columns=[f"{nm:g}" for nm in NM])
     spectra.insert(0, "sample", table["sample"])

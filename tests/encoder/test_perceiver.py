@@ -75,7 +75,7 @@ def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
 
 
 def test_the_forward_reads_like_the_figure() -> None:
-    """Tokens, then latents that cross-attend and attend to each other; no branch on the kind of tokens outside of the tokenizer."""
+    """Tokens, cross-attention, then self-attention; only the tokenizer depends on the kind of tokens."""
     import inspect
 
     for method in (SpectralPerceiver.forward, SpectralPerceiver.encode):

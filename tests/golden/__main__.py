@@ -1,7 +1,7 @@
 """Write the files of this folder that are missing.
 
-Embeddings of the bundled checkpoints by read-out, a pickle of this release's fitted embedder, a small checkpoint in this release's format. What is
-there stays: it is what later releases are held to.
+The files are embeddings of the bundled checkpoints by read-out, a pickle of this release's fitted embedder, and a small
+checkpoint in this release's format. Existing files are kept: later releases are compared with them.
 """
 
 from __future__ import annotations

@@ -132,7 +132,7 @@ def watched_step(made: Pretraining, monkeypatch: pytest.MonkeyPatch) -> _Watched
 
 
 def test_a_step_waits_for_nothing_and_loops_over_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stands for the profiler on a GPU: no value is asked for, and four times as many datasets are no more operators."""
+    """In place of a GPU profiler: no value is read back, and four times the datasets need no more operators."""
     parts = []
     for n in (6, 24):
         # One task and one read-out, so that each step has all that there is of them.

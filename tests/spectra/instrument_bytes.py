@@ -39,7 +39,7 @@ def jcamp(x: np.ndarray, y: np.ndarray, x_units: str, y_units: str, data_type: s
 
 
 def spc(first: float, last: float, *rows: np.ndarray, x_type: int = 3, y_type: int = 2) -> bytes:
-    """Galactic SPC, new format: 512 bytes of header, 32 before each subfile, float32; x 1 = cm-1, 3 = nm; y 2 = A, 129 = R."""
+    """Galactic SPC, new format: header of 512 bytes, 32 per subfile, float32; x 1 = cm-1, 3 = nm; y 2 = A, 129 = R."""
     header = bytearray(512)
     header[:4] = (4 if len(rows) > 1 else 0, 0x4B, 5, 0x80)
     struct.pack_into("<iddi", header, 4, rows[0].size, first, last, len(rows))
@@ -65,7 +65,7 @@ def asd(nm: np.ndarray, values: np.ndarray, data_type: int = 1) -> bytes:
 
 
 def opus(first: float, last: float, values: np.ndarray, data: int = 4, derivative: int = 0) -> bytes:
-    """Bruker OPUS: a directory of blocks; 4 = absorbance, 1 = single channel. Parameters are name, type, length, value."""
+    """Bruker OPUS: a directory of blocks; 4 = absorbance, 1 = single channel; name, type, length, value of parameters."""
 
     def text(name: str, value: str) -> bytes:
         raw = value.encode() + b"\0"

@@ -1,4 +1,4 @@
-"""Instrument files: those of other packages' writers, two of real instruments (``instruments/README.md``), and bytes after the formats' layout."""
+"""Instrument files: by other packages, by two real instruments (``instruments/README.md``), and synthetic bytes."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class HiddenComponents:
     A region is cut out of all spectra, with a margin. What was there loses its line, half of the time also its
     contrast, and its principal components, each scaled to unit variance, are the answers: small directions count
     as much as large ones, as an analyte's do. Among forty ways of embedding a spectrum without a network this
-    task ranks as calibrations of real constituents do (``benchmarks/research/LOG.md``, section 6).
+    task ranks as calibrations of real constituents do (research log, section 6).
 
     Most episodes show another material than the one that was measured: the axis reversed, the response bent, or a
     second material mixed in, made of the same spectra in another order.

@@ -1,4 +1,4 @@
-"""Write the sample files that are made by other packages' writers: ``pip install spc-io==0.2.1 jcamp==1.3.2 spectral==0.25``."""
+"""Write the sample files by other packages: ``pip install spc-io==0.2.1 jcamp==1.3.2 spectral==0.25``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ A = band(NM) + np.array([[0.0], [0.1], [0.2]])
 
 
 def main() -> None:
-    """Write ``wheat.jdx`` (cm-1, descending), ``wheat.spc`` (three subfiles) and ``library.hdr``, ``.sli`` (reflectance)."""
+    """Write ``wheat.jdx`` (cm-1, descending), ``wheat.spc`` (three subfiles), ``library.hdr`` and ``.sli``."""
     record = {
         "title": "wheat 1",
         "data type": "NEAR INFRARED SPECTRUM",
