@@ -264,9 +264,7 @@ def test_the_axis_behind_a_cut(name: str, parameters: dict[str, int], axis: np.n
 def test_another_number_of_columns_is_told_in_a_sentence() -> None:
     from sklearn.decomposition import PCA
 
-    with pytest.raises(
-        Exception, match=r"makes 20 columns of 60 wavelengths; give their axis, SpectralEmbedder\(wav"
-    ):
+    with pytest.raises(Exception, match=r"makes 20 columns of 60 wavelengths; give their axis, SpectralEmbedder\(wav"):
         behind(PCA(20), "dag-ml")
 
 
