@@ -39,6 +39,15 @@ def _change(row: pd.Series, reference: str) -> str:
     )
 
 
+def _ratio(row: pd.Series) -> str:
+    return f"{row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
+
+
+def _ratios(rows: pd.DataFrame, column: str, name: Callable[[str], str]) -> str:
+    """List the ratios of rows with their intervals, each behind what a reader calls the value of a column."""
+    return "; ".join(f"{name(row[column])} {_ratio(row)}" for _, row in rows.iterrows())
+
+
 def _regression(table: pd.DataFrame) -> pd.DataFrame:
     """Return the comparison of regression targets with tuned PLS, at the first size of the calibration set."""
     table = table[table["reference"] == REFERENCE]
@@ -73,13 +82,9 @@ def encoders(table: pd.DataFrame) -> str:
         return _NONE
     contrast = rows[rows["method"].str.endswith(":contrast")]
     rows = contrast if len(contrast) else rows
-    each = "; ".join(
-        f"{reader_name(row['method'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        for _, row in rows.iterrows()
-    )
     return (
         f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) "
-        f"on {rows['targets'].max():.0f} targets: {each}."
+        f"on {rows['targets'].max():.0f} targets: {_ratios(rows, 'method', reader_name)}."
     )
 
 
@@ -91,10 +96,8 @@ def by_size(table: pd.DataFrame) -> str:
     few, many = rows.iloc[0], rows.iloc[-1]
     size = "all" if np.isinf(many["n"]) else f"{many['n']:.0f}"
     return (
-        f"The RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)} is {few['geometric mean']:.3f} "
-        f"({few['low']:.3f} to {few['high']:.3f}) with {few['n']:.0f} calibration samples "
-        f"and {many['geometric mean']:.3f} "
-        f"({many['low']:.3f} to {many['high']:.3f}) with {size}, on {many['targets']:.0f} targets."
+        f"The RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)} is {_ratio(few)} "
+        f"with {few['n']:.0f} calibration samples and {_ratio(many)} with {size}, on {many['targets']:.0f} targets."
     )
 
 
@@ -103,13 +106,9 @@ def by_split(table: pd.DataFrame) -> str:
     rows = table[(table["kind"] == "regression") & (table["method"] == _EMBEDDED)]
     if rows.empty:
         return "The embedding was not compared."
-    each = "; ".join(
-        f"{split_name(row['split'])} {row['geometric mean']:.3f} ({row['low']:.3f} to {row['high']:.3f})"
-        for _, row in rows.iterrows()
-    )
     return (
         f"RMSEP of {reader_name(_EMBEDDED)} over that of {reader_name(REFERENCE)}, by split, "
-        f"on {rows['targets'].max():.0f} targets: {each}."
+        f"on {rows['targets'].max():.0f} targets: {_ratios(rows, 'split', split_name)}."
     )
 
 
@@ -117,8 +116,8 @@ def tuned(table: pd.DataFrame) -> str:
     """Compare the tuned encoder with the frozen one, at each size."""
     rows = table[table["method"] == _TUNED]
     each = "; ".join(
-        f"{'all' if np.isinf(row['n']) else format(row['n'], '.0f')} samples {row['geometric mean']:.3f} "
-        f"({row['low']:.3f} to {row['high']:.3f}), lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
+        f"{'all' if np.isinf(row['n']) else format(row['n'], '.0f')} samples {_ratio(row)}, "
+        f"lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
         for _, row in rows.iterrows()
     )
     return f"RMSEP of the encoder tuned on the calibration set over that of the encoder as it is: {each}."

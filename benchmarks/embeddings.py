@@ -89,13 +89,6 @@ class EmbeddedView(Views):
         self.embedder.fit(part.X, wavelengths=part.wavelengths, metadata=self.metadata_of(part))
         return self
 
-    def fit_pooled(self, parts: Sequence[Calibration]) -> NDArray[np.float32]:
-        """Fit the embedder on the spectra of several datasets; returns their embeddings, one below the other."""
-        # Sets of other ranges than the others' have no axis in common with them.
-        self.embedder.set_params(align=False)
-        spectra = [row for part in parts for row in part.X]
-        return self.embedder.fit_transform(spectra, wavelengths=[p.wavelengths for p in parts for _ in range(len(p))])
-
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
         """Return (n, width)."""
         return self.embedder.transform(part.X, wavelengths=part.wavelengths, metadata=self.metadata_of(part))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -44,7 +43,7 @@ ANALYTES: dict[str, tuple[str, ...]] = {
 #: Of the same name, but something else: carbon of dried grass.
 _NOT_MEANT = {("grass_shootout1998_foss6500", "carbon")}
 
-#: Factors from a unit, by its beginning, to mass percent or pH; in any other unit (unknown ones, too) a target is left out.
+#: Factors from a unit, by its beginning, to mass percent or pH; targets in other or unknown units are left out.
 _UNITS = {"%": 1.0, "pH": 1.0, "g/kg": 0.1}
 
 #: Samples that a dataset needs: the largest local correction and as many again to judge it by.
@@ -76,22 +75,21 @@ def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | N
         return None
     if problems.x_bank is None:
         return problem
-    about = read_about(problems.x_bank, problem.dataset)
-    unit = str(about["targets"][problem.target].get("unit", ""))
+    unit = str(read_about(problems.x_bank, problem.dataset)["targets"][problem.target].get("unit", ""))
     factor = next((by for start, by in _UNITS.items() if unit.startswith(start)), None)
-    return None if factor is None else dataclasses.replace(_in_absorbance(problem, about), y=problem.y * factor)
+    return None if factor is None else dataclasses.replace(problem, y=problem.y * factor)
 
 
-def _in_absorbance(problem: Calibration, about: dict[str, Any]) -> Calibration:
+def _in_absorbance(problem: Calibration) -> Calibration:
     """Return a problem with reflectance and transmittance as absorbance, ascending in wavelength."""
     order = np.argsort(problem.wavelengths)
     axis = problem.wavelengths[order]
-    spectra = SpectralDataset(problem.dataset, problem.X[:, order], axis, {"mode": about.get("mode")})
+    spectra = SpectralDataset(problem.dataset, problem.X[:, order], axis, problem.metadata)
     return dataclasses.replace(problem, X=spectra.absorbance(), wavelengths=axis, rows=None)
 
 
 def covering(training: list[Calibration], test: Calibration) -> list[Calibration]:
-    """Return the datasets of other families that cover nearly all of the test set's range; `Unavailable` says that there is none."""
+    """Return the datasets of other families that cover the test set's range; `Unavailable` if there is none."""
     w = test.wavelengths
     wide = [
         p
@@ -121,7 +119,8 @@ class Pool:
 
     def __init__(self, method: str, training: list[Calibration], test: Calibration, views: Any, seed: int) -> None:
         generator = np.random.default_rng(seed)
-        parts = [p.take(np.sort(generator.permutation(len(p))[:_CAP])) for p in training]
+        parts = [_in_absorbance(p.take(np.sort(generator.permutation(len(p))[:_CAP]))) for p in training]
+        test = _in_absorbance(test)
         self.head = parse_method(method)[0]
         grid = PreprocessedViews(["snv" if method == "snv-pls" else "raw"]).fit(test)
         tables = [grid.view(p, grid.names[0]) for p in (*parts, test)]
@@ -136,75 +135,47 @@ class Pool:
             tables = [pca.transform(table) for table in tables]
         self.tables = [np.asarray(table, dtype=np.float64) for table in tables[:-1]]
         self.y = [part.y for part in parts]
+        # Components and penalty are chosen over datasets; over samples if there is one dataset only.
+        sizes = [len(y) for y in self.y]
+        self.owner = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else np.arange(sum(sizes))
         self.test, self.test_table = test, np.asarray(tables[-1], dtype=np.float64)
 
     def predict(self) -> NDArray[np.float64]:
         """Return predictions of the test set by a head on the other datasets alone."""
-        return self._fit(self.tables, self.y).predict(self.test_table)
+        return self._predicted(self.tables, self.y, self.owner, self.test_table)
 
     def predict_with(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions with local samples in the calibration, which count as much as all others together.
 
         Features and values of each dataset are relative to its own mean; that of the test set is of its local samples.
         """
-        tables = [table - table.mean(axis=0) for table in self.tables]
         centre, level = self.test_table[local].mean(axis=0), self.test.y[local].mean()
-        model = self._fit(
-            tables, [y - y.mean() for y in self.y], self.test_table[local] - centre, self.test.y[local] - level, local
-        )
-        return model.predict(self.test_table - centre) + level
+        # Repeats are weights that every head understands.
+        rows = np.repeat(local, max(1, round(len(self.owner) / len(local))))
+        tables = [*(table - table.mean(axis=0) for table in self.tables), self.test_table[rows] - centre]
+        values = [*(y - y.mean() for y in self.y), self.test.y[rows] - level]
+        owner = np.concatenate([self.owner, len(self.owner) + self.test.groups[rows]])
+        return self._predicted(tables, values, owner, self.test_table - centre) + level
 
     def predict_by(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
         """Return predictions by the same head on the local samples alone."""
-        return self._fit([], [], self.test_table[local], self.test.y[local], local).predict(self.test_table)
+        return self._predicted([self.test_table[local]], [self.test.y[local]], self.test.groups[local], self.test_table)
 
-    def _fit(
-        self,
-        tables: list[NDArray],
-        values: list[NDArray],
-        local_table: NDArray | None = None,
-        local_y: NDArray | None = None,
-        local: NDArray[np.int64] | None = None,
-    ) -> Any:
-        # Components and penalty are chosen over datasets, local samples, or samples where there is one dataset only.
-        sizes = [len(y) for y in values]
-        owner = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else np.arange(sum(sizes))
-        if local_table is not None and local_y is not None and local is not None:
-            # Repeats are weights that every head understands.
-            copies = max(1, round(sum(sizes) / len(local_y)))
-            tables, values = [*tables, np.repeat(local_table, copies, axis=0)], [*values, np.repeat(local_y, copies)]
-            owner = np.concatenate([owner, len(owner) + np.repeat(self.test.groups[local], copies)])
+    def _predicted(
+        self, tables: list[NDArray], values: list[NDArray], owner: NDArray[np.int64], at: NDArray
+    ) -> NDArray[np.float64]:
+        """Calibrate on features and values of several datasets, with the owner of each row; predict features `at`."""
         Z, y = np.concatenate(tables), np.concatenate(values)
+        if self.head == "committee":
+            return np.ravel(make_head("committee").fit(Z, y, groups=owner).predict(at))
         if self.head == "snv-pls":
             axis = np.arange(1.0, Z.shape[1] + 1)
-            part = Calibration("pooled", "", "pooled", Z.astype(np.float32), axis, y, owner)
-            return _OnFeatures(PLS(PreprocessedViews(["raw"])).fit(part), part)
-        head = make_head("committee") if self.head == "committee" else GroupRidge(ALPHAS)
-        scale = 1.0 if self.head == "committee" else max(float(np.sqrt((Z - Z.mean(axis=0)).var(axis=0).sum())), 1e-300)
-        return _Scaled(head.fit(Z / scale, y, groups=owner), scale)
-
-
-@dataclass(frozen=True)
-class _OnFeatures:
-    """A method of the benchmark that takes features for spectra."""
-
-    method: PLS
-    part: Calibration
-
-    def predict(self, Z: NDArray) -> NDArray[np.float64]:
-        part = dataclasses.replace(self.part, X=Z.astype(np.float32), y=np.zeros(len(Z)), groups=np.arange(len(Z)))
-        return self.method.predict(part)
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """A head on features that share one scale, which the penalties are relative to."""
-
-    head: Any
-    scale: float
-
-    def predict(self, Z: NDArray) -> NDArray[np.float64]:
-        return np.ravel(self.head.predict(Z / self.scale))
+            part = Calibration("pooled", self.test.target, "pooled", Z.astype(np.float32), axis, y, owner)
+            whole = dataclasses.replace(part, X=at.astype(np.float32), y=np.zeros(len(at)), groups=np.arange(len(at)))
+            return PLS(PreprocessedViews(["raw"])).fit(part).predict(whole)
+        # Penalties are relative to the mean diagonal of the kernel.
+        scale = max(float(np.sqrt((Z - Z.mean(axis=0)).var(axis=0).sum())), 1e-300)
+        return GroupRidge(ALPHAS).fit(Z / scale, y, groups=owner).predict(at / scale)
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:
@@ -261,7 +232,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the errors of each analyte, test set and method with every correction, and correlations between datasets."""
+    """Write the errors by analyte, test set and method, and the correlations between pairs of datasets."""
     table = measured(tables["pooled"], "rmsep_0")
     if table.empty:
         return
@@ -273,10 +244,9 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
         return
     columns = [name for name in every if name.startswith("rmsep_")]
     relative = every[columns].div(every["deviation"], axis=0)
-    for name in ("bias", "sep", "level"):
-        if name in every:
-            relative[name] = every[name] / every["deviation"]
-    relative = relative.join(every[["analyte", "dataset", "method", "r"]])
+    relative = relative.join(every[["bias", "sep", "level"]].div(every["deviation"], axis=0)).join(
+        every[["analyte", "dataset", "method", "r"]]
+    )
     # Splits of one set first, so that it counts once.
     by_set = relative.groupby(["analyte", "dataset", "method"]).mean().reset_index()
     grouped = by_set.groupby(["analyte", "method"])

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -231,16 +230,15 @@ def _novelty() -> dict[str, str]:
     def flagged(table: pd.DataFrame, fault: str, digits: int = 0) -> str:
         return _share(float(table.loc[fault, "share flagged"]), digits)
 
-    named: dict[str, Callable[[], str]] = {
-        "novelty.auc": lambda: smallest(fitted["AUC"]),
-        "novelty.sound": lambda: flagged(fitted, "none"),
-        "novelty.families": lambda: str(int(fitted.loc["none", "families"])),
-        "novelty.bank.sound": lambda: flagged(bank, "none", 1),
-        "novelty.bank.auc": lambda: smallest(bank["AUC"].drop(weak)),
-        "novelty.bank.percent": lambda: flagged(bank, "percent reflectance"),
-        "novelty.bank.reflectance": lambda: flagged(bank, "as published"),
+    out = {
+        "novelty.auc": smallest(fitted["AUC"]),
+        "novelty.sound": flagged(fitted, "none"),
+        "novelty.families": str(int(fitted.loc["none", "families"])),
+        "novelty.bank.sound": flagged(bank, "none", 1),
+        "novelty.bank.auc": smallest(bank["AUC"].drop(weak)),
+        "novelty.bank.percent": flagged(bank, "percent reflectance"),
+        "novelty.bank.reflectance": flagged(bank, "as published"),
     }
-    out = {name: value() for name, value in named.items()}
     return out | {f"novelty.bank.{fault.replace(' ', '-')}": f"{bank.loc[fault, 'AUC']:.2f}" for fault in weak}
 
 

@@ -10,7 +10,7 @@ from sklearn.decomposition import PCA
 from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 
 from ..calibrations import Calibration
-from .base import GridViews, Method, Views, inner_folds
+from .base import GridViews, Method, Views
 
 #: Penalties relative to the mean diagonal of the kernel: the same range suits raw counts and derivatives.
 ALPHAS = np.logspace(-10, 3, 40)
@@ -22,11 +22,6 @@ class ScaledRidge:
     All features are divided by the root of their mean squared norm, so that the penalties are relative
     to the kernel's mean diagonal; no feature is scaled on its own.
 
-    Parameters
-    ----------
-    over_groups : bool
-        Choose the penalty by five folds of groups instead of leave-one-out.
-
     Attributes
     ----------
     score : float
@@ -35,32 +30,21 @@ class ScaledRidge:
         In classification the indicator columns share one penalty.
     """
 
-    def __init__(self, *, over_groups: bool = False) -> None:
-        self.over_groups = over_groups
-
     def fit(self, Z: NDArray, part: Calibration) -> Self:
         """Calibrate on features (n, d)."""
         Z = np.asarray(Z, dtype=np.float64)
         self.mean = Z.mean(axis=0)
         centred = Z - self.mean
         self.scale = max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-300)
-        estimator = RidgeCV if part.task == "regression" else RidgeClassifierCV
-        folds = list(inner_folds(part)) if self.over_groups else None
         features = centred / self.scale
-        if folds is not None and features.shape[1] > len(features):
-            # The same kernel in as many columns as there are rows, or every fold would decompose it anew.
-            _, _, self.rotation = np.linalg.svd(features, full_matrices=False)
-            features = features @ self.rotation.T
-        else:
-            self.rotation = None
-        self.model = estimator(ALPHAS, cv=folds).fit(features, part.y)
+        estimator = RidgeCV if part.task == "regression" else RidgeClassifierCV
+        self.model = estimator(ALPHAS).fit(features, part.y)
         self.score = float(self.model.best_score_)
         return self
 
     def predict(self, Z: NDArray) -> NDArray:
         """Predict values or classes."""
-        features = (np.asarray(Z, dtype=np.float64) - self.mean) / self.scale
-        return self.model.predict(features if self.rotation is None else features @ self.rotation.T)
+        return self.model.predict((np.asarray(Z, dtype=np.float64) - self.mean) / self.scale)
 
 
 class Ridge(Method):

@@ -10,6 +10,8 @@ import pytest
 
 from benchmarks.calibrations import Calibration
 from benchmarks.methods.base import Unavailable
+from benchmarks.paper import Overview
+from benchmarks.phases import phase3b
 from benchmarks.pooled import Pool, corrected, covering, members
 from benchmarks.problems import Problems
 
@@ -68,6 +70,14 @@ def test_analytes_of_the_bank(x_bank: Path) -> None:
     found = dict(members(Problems(x_bank, None, names)))
     assert {p.dataset for p in found["protein"]} == {"barley_auroranir", "corn_m5", "corn_mp5", "tecator_meat"}
     assert "clay" not in found  # one family only
+
+
+@pytest.mark.xbank
+def test_tasks_are_listed_without_spectra(x_bank: Path) -> None:
+    names = ("barley_auroranir", "n4a_bge_micronir")
+    listed, whole = (list(phase3b(of(x_bank, None, names))) for of in (Overview, Problems))
+    assert listed == whole
+    assert {task.method for task in listed} >= {"snv-pls", "pca-ridge"}
 
 
 @pytest.mark.xbank

@@ -69,6 +69,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                     "rmsep_5_added": 0.5,
                     "rmsep_5_alone": 0.6,
                     "rmsep_20": 0.6 * by,
+                    "bias": 0.5,
+                    "sep": 0.6,
+                    "level": 0.4,
                     "r": 0.5,
                 }
                 put(Task("pooled", f"d{i}", "y", method, options=options), **of_pool)
