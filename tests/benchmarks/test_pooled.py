@@ -110,3 +110,18 @@ def test_designed_splits_keep_samples_together(kind: str, x_bank: Path) -> None:
     assert not set(protein.groups[train]) & set(protein.groups[test])
     # Of 300 rows; groups are kept whole, and calibration is cut to 200 rows where they make it more.
     assert (len(train), len(test)) == {"kennard_stone": (194, 106), "spxy": (200, 61)}[kind]
+
+
+@pytest.mark.xbank
+def test_rounding_of_replicates_does_not_move_the_error(x_bank: Path) -> None:
+    """Two replicates of five samples: penalties below 1e-8 would fit the rounding of the features."""
+    protein = members(Problems(x_bank))["protein"]
+    test = next(p for p in protein if p.dataset == "ibf_forage_neospectra_1mm")
+    pool = Pool("pca-ridge", covering(protein, test), test, None, seed=0)
+    samples = np.random.default_rng(0).permutation(np.unique(test.groups))[:5]
+    local = np.flatnonzero(np.isin(test.groups, samples))
+    generator, table, predictions = np.random.default_rng(0), pool.test_table, []
+    for _ in range(4):
+        pool.test_table = table * (1 + 1e-7 * generator.standard_normal(table.shape))
+        predictions.append(pool.predict_by(local))
+    np.testing.assert_allclose(predictions, np.broadcast_to(predictions[0], (4, len(test))), rtol=0.01)
