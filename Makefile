@@ -31,11 +31,15 @@ coverage: $(INSTALLED)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt pytest-cov
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest --numprocesses auto --dist worksteal --cov=nirs4all_vit --cov-branch --cov-report=html --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
-# Style, types, spelling; the pins are those of .pre-commit-config.yaml.
+# Texts for readers.
+PROSE := $(wildcard *.md docs/*.md benchmarks/research/*.md)
+
+# Style, types, spelling, language; the pins are those of .pre-commit-config.yaml.
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/codespell
+	$(VENV)/bin/proselint --config .proselintrc.json check $(PROSE)
 	$(VENV)/bin/mypy
 
 # These pages: docs/build/html/index.html. A warning is an error, and so is a link or image that does not open in a browser.

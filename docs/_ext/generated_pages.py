@@ -12,6 +12,7 @@ import io
 import os
 import re
 import sys
+import textwrap
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
 from typing import Any
@@ -280,7 +281,9 @@ def results() -> str:
     ]
     for name, title, about, which in TABLES:
         table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
-        parts.append(f"## {title}\n\n{about}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n")
+        parts.append(
+            f"## {title}\n\n{textwrap.fill(about, 100, break_on_hyphens=False)}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n"
+        )
     return "\n".join(parts)
 
 
