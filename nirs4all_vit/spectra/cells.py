@@ -72,8 +72,9 @@ class CellTable:
     def open(cls, path: str | Path, *, targets: bool = False) -> CellTable:
         """Read the header and the first rows of a ``.csv``, ``.csv.gz`` or ``.parquet``.
 
-        `targets` tells a table of reference values, whose delimiter is found in another way. A `SpectralInputError` names a
-        file that is damaged, empty or in UTF-16. Bytes that are not UTF-8 come out as the replacement character.
+        `targets` tells a table of reference values, whose delimiter is found in another way. A
+        `SpectralInputError` names a file that is damaged, empty or in UTF-16. Bytes that are not
+        UTF-8 come out as the replacement character.
         """
         table = cls(Path(path))
         if table.is_parquet:
@@ -217,9 +218,10 @@ def axis_columns(labels: Sequence[str]) -> list[int]:
 def id_column(labels: Sequence[str], cells: Sequence[Sequence[str]], ids: str | None = None) -> str | None:
     """Return the name of the column that holds ids of samples or spectra; None if there is none.
 
-    In this order: `ids`; a column that is no wavelength and is called id, sample_id, sample, name, spectrum, file, label or
-    the like, in upper or lower case and also behind ``meta_``; a first column without a name whose values all differ and are
-    no measurements; the only other column whose values are texts that all differ.
+    In this order: `ids`; a column that is no wavelength and is called id, sample_id, sample, name,
+    spectrum, file, label or the like, in upper or lower case and also behind ``meta_``; a first
+    column without a name whose values all differ and are no measurements; the only other column
+    whose values are texts that all differ.
 
     Parameters
     ----------

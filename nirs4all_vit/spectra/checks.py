@@ -44,8 +44,8 @@ def check_spectra_file(
     Returns
     -------
     list of Finding
-        Errors first. There is an error if, and only if, `open_table` or the table that it opens refuses the file with
-        these columns passed over.
+        Errors first. There is an error if, and only if, `open_table` or the table that it opens
+        refuses the file with these columns passed over.
 
     Raises
     ------

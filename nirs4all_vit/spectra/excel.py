@@ -38,7 +38,8 @@ def open_excel(
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        Not a workbook, an empty sheet, or whatever `open_table` refuses; lines are rows of the sheet.
+        Not a workbook, an empty sheet, or whatever `open_table` refuses; lines are rows of the
+        sheet.
     MissingPackageError
         openpyxl is not installed.
     """

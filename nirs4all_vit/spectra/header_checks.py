@@ -17,7 +17,8 @@ from .order import is_monotonic
 
 #: Rows, and wavelengths, that tell a table on its side or without a header.
 _FEWEST = 5
-#: A step this many times the steps around it is a gap; at an end of the axis, where a few points follow, a mistake.
+#: A step this many times the steps around it is a gap; at an end of the axis, where a few points
+#: follow, a mistake.
 _GAP, _FAR = 3.5, 20.0
 #: Steps around one that tell what is usual there.
 _AROUND = 5
@@ -35,7 +36,7 @@ EXPLAINED = {
     "numbered": _ANY,
     "rows": r"values under \d+ columns|Expected \d+ fields",
     "columns": "is not a wavelength",
-    "order": r"ascend|outside of|stands beside",
+    "order": r"ascend|outside of|out of line",
     "repeated": "occurs more than once",
     "range": "outside of|must be positive",
 }
@@ -237,15 +238,15 @@ def _lengths(table: CellTable) -> list[Finding]:
 
 
 def _strange_columns(table: CellTable, columns: Sequence[int], n_wavelengths: int) -> list[Finding]:
-    """Find columns of ids, of reference values, and names with marks of thousands."""
+    """Find columns of ids, of reference values, and names with thousands separators."""
     findings: list[Finding] = []
     named = [
         i for i in columns if table.labels[i] or any(row[i].strip() if i < len(row) else "" for _, row in table.sample)
     ]
     marked = [i for i in named if re.fullmatch(r"X?\d{1,3}([,.' ]\d{3})+(\D*)", table.labels[i])]
     if len(marked) > len(named) / 2:
-        text = f"{listed([repr(table.labels[i]) for i in marked])} have a mark of thousands"
-        return [Finding("error", table.header_place, text, "write wavelengths without such marks")]
+        text = f"{listed([repr(table.labels[i]) for i in marked])} contain thousands separators"
+        return [Finding("error", table.header_place, text, "remove such separators")]
     if len(named) > max(n_wavelengths, MOST_NAMED):
         text = f"{len(named)} of {len(named) + n_wavelengths} columns are no wavelengths"
         remedy = "write the axis into the header: 1100, 1102, ... (nm) or 9090, 9080, ... (cm-1)"

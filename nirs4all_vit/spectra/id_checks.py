@@ -56,7 +56,8 @@ def check_pair(spectra_path: str | Path, targets_path: str | Path, *, ids: str |
     Returns
     -------
     list of Finding
-        Errors first: counts that differ where rows are joined by order, no id in common, two reference values for an id.
+        Errors first: counts that differ where rows are joined by order, no id in common, two
+        reference values for an id.
 
     Raises
     ------

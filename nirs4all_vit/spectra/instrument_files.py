@@ -18,7 +18,8 @@ _OTHERS = (
     ".csv .gz .parquet .tsv .npy .npz .xlsx .xlsm .xls .ods .h5 .hdf5 .mat .nc .cdf .rdata .rds .pkl .json .yaml .yml .toml .md "
     ".rst .py .ipynb .r .m .html .pdf .doc .docx .png .jpg .jpeg .svg .tif .tiff .zip .7z .tar .safetensors .log .db .ini"
 )
-#: Suffixes that belong to instruments; those of tables, documents, images and archives. Any other file is asked what it is.
+#: Suffixes that belong to instruments; those of tables, documents, images and archives. Any other
+#: file is asked what it is.
 INSTRUMENT_SUFFIXES, _OTHER_SUFFIXES = frozenset(_INSTRUMENTS.split()), frozenset(_OTHERS.split())
 #: Data that lie beside a header of ENVI, under the same name.
 _ENVI_DATA = (".sli", ".img", ".dat", ".bil", ".bip", ".bsq", "")
@@ -52,7 +53,8 @@ _FIELDS = {
 def is_instrument_path(path: str | os.PathLike[str]) -> bool:
     """Tell an instrument file, or a folder that holds one, from tables and anything else.
 
-    The suffix decides where it belongs to instruments, tables or documents; otherwise the content does, as for OPUS (``.0``, ``.1``).
+    The suffix decides where it belongs to instruments, tables or documents; otherwise the content
+    does, as for OPUS (``.0``, ``.1``).
     """
     path = Path(path)
     if path.is_dir():
@@ -93,7 +95,8 @@ def is_instrument_file(path: Path) -> bool:
         return True
     if not _NUMBERED.fullmatch(suffix) or not path.is_file():
         return False
-    # A damaged file of OPUS must not be passed over in silence; the end of a text file's name can be a number, too.
+    # A damaged file of OPUS must not be passed over in silence; the end of a text file's name can
+    # be a number, too.
     with open(path, "rb") as file:
         head = file.read(4096)
     return not head or b"\0" in head
@@ -152,7 +155,8 @@ def read_records(path: Path) -> list[Any]:
                 reason = "it has fewer points than its header says"
             drift = re.search(r"x_checkpoint_drift.* abs=([\d.eE+-]+)", warning)
             axis = next(iter(record.signals.values())).axis.values
-            # Even steps are all that (X++(Y..Y)) can say; some write uneven ones, and the axis is then a wrong one.
+            # Even steps are all that (X++(Y..Y)) can say; some write uneven ones, and the axis is
+            # then a wrong one.
             if drift and axis.size > 1 and float(drift[1]) > 1.5 * abs(axis[-1] - axis[0]) / (axis.size - 1):
                 reason = "the x of its lines are not the even steps that its header says, which is not supported"
     if not reason:

@@ -24,9 +24,11 @@ from .signal import check_values
 
 #: Points of a spectrum at most.
 _MOST_POINTS = 50_000
-#: Points of two axes closer than this share of a step are the same: those of an FT instrument differ by its laser.
+#: Points of two axes closer than this share of a step are the same: those of an FT instrument
+#: differ by its laser.
 _SAME = 1e-3
-#: Reflectance of which the upper twentieth is beyond this is in percent; above it in units of 1, it is no reflectance.
+#: Reflectance of which the upper twentieth is beyond this is in percent; above it in units of 1, it
+#: is no reflectance.
 _PERCENT = 2.0
 #: Share of points that may not be positive where the logarithm is taken.
 _MOST_NON_POSITIVE = 0.2
@@ -44,18 +46,22 @@ class InstrumentSpectra:
     Attributes
     ----------
     ids : list of str
-        Stem of the file, or its name or path where stems repeat; the record's name where a file holds several. Unique.
+        Stem of the file, or its name or path where stems repeat; the record's name where a file
+        holds several. Unique.
     wavelengths : list of ndarray, float64
-        One axis per spectrum in nm, ascending; one object where axes are equal up to a thousandth of a step.
+        One axis per spectrum in nm, ascending; one object where axes are equal up to a thousandth
+        of a step.
     values : list of ndarray, float64
         Absorbance; NaN where a point is missing.
     axis_unit : {"nm", "cm-1", "um"}
         Unit in the files, the most frequent.
     signal : str
-        What the files held: ``"absorbance"``, ``"reflectance"`` or ``"transmittance"``, the most frequent.
+        What the files held: ``"absorbance"``, ``"reflectance"`` or ``"transmittance"``, the most
+        frequent.
     metadata : list of dict
-        Per spectrum, what is known of ``instrument``, ``serial``, ``date``, ``title``, ``resolution``; always ``mode`` (of
-        `values`: ``"absorbance"``), ``measured_as`` (what the file held) and ``format``.
+        Per spectrum, what is known of ``instrument``, ``serial``, ``date``, ``title``,
+        ``resolution``; always ``mode`` (of `values`: ``"absorbance"``), ``measured_as`` (what the
+        file held) and ``format``.
     notes : list of str
         What was converted, set to missing or passed over: a sentence each.
     sources : list of Path
@@ -101,8 +107,9 @@ class InstrumentSpectra:
 def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
     """Read an instrument file, or all those of a folder and its subfolders in natural order (2 before 10).
 
-    Reflectance and transmittance become absorbance, log10(1/R) or log10(1/T). Of several signals in a file absorbance is taken, else
-    reflectance or transmittance. Tables, documents and hidden files of a folder are passed over.
+    Reflectance and transmittance become absorbance, log10(1/R) or log10(1/T). Of several signals in
+    a file absorbance is taken, else reflectance or transmittance. Tables, documents and hidden
+    files of a folder are passed over.
 
     Parameters
     ----------
@@ -118,8 +125,8 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
     FileNotFoundError
         No such file.
     SpectralInputError, SpectralAxisError
-        A file that cannot be read, or holds no absorbance, reflectance or transmittance; a folder without instrument files. The
-        message names the file and what to do.
+        A file that cannot be read, or holds no absorbance, reflectance or transmittance; a folder
+        without instrument files. The message names the file and what to do.
     """
     reading = _Reading(path := Path(path))
     if path.is_dir():

@@ -23,8 +23,8 @@ LONGEST_LINE = 1 << 22
 class BoundedLines(io.RawIOBase):
     """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
 
-    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
-    it. A line has at most `longest` bytes.
+    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that
+    become one, would fill it. A line has at most `longest` bytes.
     """
 
     def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:

@@ -16,7 +16,7 @@ from .value_checks import ValueChecks, refused_rows
 #: Values that are held at a time (8 MB).
 _CHUNK_VALUES = 1_000_000
 
-#: "0,31", and numbers with marks of thousands such as "1.234,5", "1 234" or "1'234".
+#: "0,31", and numbers with thousands separators such as "1.234,5", "1 234" or "1'234".
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?P<mark>[.,' \u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
 
@@ -27,7 +27,7 @@ _KINDS = {
         "save the table with semicolons or tabs between columns, or with decimal points",
     ),
     "mixed": ("has another decimal sign than the rest of the table", "write all numbers with the same sign"),
-    "thousands": ("has a mark of thousands", "write numbers without such marks"),
+    "thousands": ("has a thousands separator", "remove such separators"),
     "text": ("is not a number", "correct it, or leave the cell empty: missing points are filled in"),
 }
 

@@ -22,7 +22,7 @@ from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 #: Suffixes that are read.
 SOURCE_SUFFIXES = (*TABLE_SUFFIXES, ".npy")
 
-#: "1,100.5" and "1.100,5": a mark of thousands and another of decimals.
+#: "1,100.5" and "1.100,5": a thousands separator and another of decimals.
 _BOTH_MARKS = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:\.\d{3})+,\d+")
 
 # Values taken at a time (8 MB), and characters that a file of wavelengths may have.
@@ -33,8 +33,8 @@ _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
 class SpectralArray:
     """An opened ``.npy`` file, a row per spectrum with an axis from elsewhere; or what instrument files held.
 
-    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra, n_wavelengths) are
-    mapped from disk.
+    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra,
+    n_wavelengths) are mapped from disk.
     """
 
     path: Path
@@ -75,13 +75,15 @@ def open_source(
     Parameters
     ----------
     path : Path
-        A table (see `open_table`; the first sheet of an Excel workbook, too); ``.npy``, a 2-D array of numbers with a row per
-        spectrum; an instrument file, or a folder of them (`read_instruments`), whose spectra share one axis.
+        A table (see `open_table`; the first sheet of an Excel workbook, too); ``.npy``, a 2-D array
+        of numbers with a row per spectrum; an instrument file, or a folder of them
+        (`read_instruments`), whose spectra share one axis.
     axis_unit : {"auto", "nm", "cm-1", "um"}
         Unit of the axis.
     wavelengths : Path, optional
-        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, semicolons, blanks or lines. A comma
-        is a decimal sign where there are as many numbers then as the spectra have points.
+        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas,
+        semicolons, blanks or lines. A comma is a decimal sign where there are as many numbers then
+        as the spectra have points.
     drop : sequence of str
         Columns of a table that are no wavelengths.
     drop_missing : bool
@@ -187,7 +189,7 @@ def _read_axis(path: Path, axis_unit: str, n_points: int) -> NDArray[np.float64]
 def _numbers(text: str, n_points: int) -> list[str]:
     """Return the numbers of a text, one per point of the spectra, where commas part them or are their decimal sign.
 
-    By a `SpectralAxisError`, refuse numbers with marks of thousands, and what may be such.
+    By a `SpectralAxisError`, refuse numbers with thousands separators, and what may be such.
     """
     words = [word.strip(",") for word in re.split(r"[;\s]+", text) if word.strip(",")]
     listed = [number for word in words for number in word.split(",") if number]
@@ -195,12 +197,12 @@ def _numbers(text: str, n_points: int) -> list[str]:
         words = listed
     marked = next((word for word in words if _BOTH_MARKS.fullmatch(word)), None)
     if marked is not None:
-        raise SpectralAxisError(f"{marked!r} has a mark of thousands; write numbers without such marks.")
+        raise SpectralAxisError(f"{marked!r} has a thousands separator; remove such separators.")
     plain = next((word for word in words if word.isdigit() and len(word) < 4), None)
     grouped = next((word for word in words if GROUPED.fullmatch(word)), None)
     if plain is not None and grouped is not None:
         raise SpectralAxisError(
-            f"{grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+            f"{grouped!r} beside {plain!r} looks like a thousands separator; remove such separators."
         )
     if len(words) != n_points or any(word.count(",") > 1 for word in words):
         return listed

@@ -25,19 +25,23 @@ _MOST_FILLED = 0.5
 class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     """Turn spectra of a second instrument into spectra of the first, by transfer standards measured on both.
 
-    Direct standardisation (DS), piecewise direct standardisation (PDS) [1]_ and spectral space transformation (SST) [2]_ of chemotools,
-    on the axis of the first instrument. The result goes into whatever was calibrated there.
+    Direct standardisation (DS), piecewise direct standardisation (PDS) [1]_ and spectral space
+    transformation (SST) [2]_ of chemotools, on the axis of the first instrument. The result goes
+    into whatever was calibrated there.
 
     Parameters
     ----------
     method : {"pds", "ds", "sst"}, default="pds"
     window_length : int, default=5
-        Points of the second instrument that predict one of the first, for PDS; a quarter of the axis at most.
+        Points of the second instrument that predict one of the first, for PDS; a quarter of the
+        axis at most.
     n_components : int or None, default=None
-        Components of the regressions of PDS (2 by default) or of SST (4); at most one less than there are standards.
+        Components of the regressions of PDS (2 by default) or of SST (4); at most one less than
+        there are standards.
     wavelengths, source_wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axes of the second and of the first instrument, in nm, cm-1 or um by their range; where they are not given, numeric column names. An
-        axis of one instrument serves for the other if it is not told of that one. Told of neither, both have the same.
+        Axes of the second and of the first instrument, in nm, cm-1 or um by their range; where they
+        are not given, numeric column names. An axis of one instrument serves for the other if it is
+        not told of that one. Told of neither, both have the same.
 
     Attributes
     ----------

@@ -48,7 +48,8 @@ _INDEX = "__index_level_"
 #: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
 MOST_WAVELENGTHS = 50_000
 
-#: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
+#: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size
+#: takes.
 _CHUNK_VALUES = 2_000_000
 
 
@@ -73,7 +74,8 @@ class SpectralTable:
     delimiter, decimal : str
         Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
     refused : dict of int to str, or None
-        Spectra that cannot be used, and why, as they are met in reading; they come as NaN. None: the first one is an error.
+        Spectra that cannot be used, and why, as they are met in reading; they come as NaN. None:
+        the first one is an error.
     """
 
     path: Path
@@ -98,8 +100,9 @@ class SpectralTable:
         Raises
         ------
         SpectralInputError
-            A row that is too short or too long, a value that is not a number or that no instrument gives, more than half
-            of a spectrum missing; the message names the file and the line, or row and wavelength.
+            A row that is too short or too long, a value that is not a number or that no instrument
+            gives, more than half of a spectrum missing; the message names the file and the line, or
+            row and wavelength.
         """
         done = 0
         frames = _frames(self)
@@ -188,11 +191,13 @@ def open_table(
     Parameters
     ----------
     path : path
-        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
+        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or
+        ``.parquet``.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
     drop : sequence of str, or None
-        Columns that are no wavelengths, to be passed over; None: whoever reads the file cannot name any, and errors do not say so.
+        Columns that are no wavelengths, to be passed over; None: whoever reads the file cannot name
+        any, and errors do not say so.
     drop_missing : bool
         Some of these may be missing.
 
@@ -225,7 +230,7 @@ def open_table(
     if len(labels) > MOST_WAVELENGTHS:
         raise SpectralInputError(
             f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
-            "a spectrum: turn the table if they are columns."
+            "a spectrum: transpose the table if they are columns."
         )
     passed_over = drop or ()
     if drop_missing:
@@ -313,7 +318,7 @@ def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[s
         if is_upright_axis(name, values, [label for label in labels if label != name]):
             where = "the index" if name.startswith(_INDEX) else f"column {name[:40]!r}"
             raise SpectralInputError(
-                f"{path.name}: wavelengths run down {where}, and spectra are columns; turn the table: a row per spectrum, the "
+                f"{path.name}: wavelengths run down {where}, and spectra are columns; transpose the table: a row per spectrum, the "
                 "wavelengths in the header."
             )
 
@@ -328,10 +333,10 @@ def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Seque
 
 
 def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Tell decimal commas from points, between semicolons or tabs; refuse marks of thousands.
+    """Tell decimal commas from points, between semicolons or tabs; refuse thousands separators.
 
-    "1100,5;1102,5" or "0,31;0,32" is how spreadsheets of half of the world write decimals. One row with "987" and "1,024" in it
-    counts something: who writes three decimals writes them everywhere.
+    "1100,5;1102,5" or "0,31;0,32" is how spreadsheets of half of the world write decimals. One row
+    with "987" and "1,024" in it counts something: who writes three decimals writes them everywhere.
     """
     for mark in ",.":
         marked = [cell.strip() for row in cells for cell in row if mark in cell]
@@ -342,7 +347,7 @@ def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) 
             grouped = next((cell.strip() for cell in row if mark in cell), None)
             if plain is not None and grouped is not None:
                 raise SpectralInputError(
-                    f"{path.name}: {grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+                    f"{path.name}: {grouped!r} beside {plain!r} looks like a thousands separator; remove such separators."
                 )
     return "," if any(_COMMA.fullmatch(cell.strip()) for row in (labels, *cells) for cell in row) else "."
 
@@ -412,7 +417,8 @@ def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
 
     try:
         for batch in open_parquet(path).iter_batches(batch_size=rows, columns=columns):
-            # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+            # What pandas noted about its own types is of no use to numbers, and one more thing to
+            # be damaged.
             yield _numeric(batch.to_pandas(ignore_metadata=True))
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")

@@ -17,7 +17,8 @@ from .findings import MOST_NAMED, Finding, by_severity, counted, from_reader, li
 from .id_checks import id_findings
 from .targets import read_target_table
 
-#: A value is an outlier beyond so many scaled median absolute deviations, and so many ranges of the others from them.
+#: A value is an outlier beyond so many scaled median absolute deviations, and so many ranges of the
+#: others from them.
 _DEVIATIONS, _RANGES = 8.0, 3.0
 #: Numbers that are whole and have so few different values, among so many, look like classes.
 _FEW_VALUES, _MANY_ROWS = 8, 40
@@ -26,7 +27,7 @@ _SOME_NUMBERS = 0.25
 #: Values needed to compare them with one another.
 _FEWEST = 5
 
-#: "1,234" or "1.234": a number or one with a mark of thousands; "1,234.5": the latter.
+#: "1,234" or "1.234": a number or one with a thousands separator; "1,234.5": the latter.
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?P<mark>[.,' \u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
@@ -188,7 +189,7 @@ def _columns(table: CellTable, ids: str | None) -> list[_Column]:
 
 
 def _cells(table: CellTable, column: _Column, share: float, severity: str) -> list[Finding]:
-    """Find text among numbers, decimal commas, and marks of thousands."""
+    """Find text among numbers, decimal commas, and thousands separators."""
     findings = []
     texts = [i for i, value in enumerate(column.values) if np.isnan(value)]
     if share > 0.5 or (share >= _SOME_NUMBERS and texts):
@@ -197,7 +198,7 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
             if column.cells[i] == column.name:
                 about, remedy = "is the header again: files were joined into one", "take such lines out"
             elif _THOUSANDS.fullmatch(column.cells[i]):
-                about, remedy = "has a mark of thousands", "write numbers without such marks"
+                about, remedy = "has a thousands separator", "remove such separators"
             place = table.place(column.lines[i], column.name)
             findings.append(Finding(severity, place, f"{column.cells[i][:40]!r} {about}", remedy))
         if len(texts) > MOST_NAMED:
@@ -211,10 +212,10 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
     marked = commas or points
     if plain and marked and not (commas and points) and all(_GROUPED.fullmatch(column.cells[i]) for i in marked):
         text = (
-            f"{column.cells[marked[0]]!r} beside {column.cells[plain[0]]!r} looks like a mark of thousands, and is read as "
+            f"{column.cells[marked[0]]!r} beside {column.cells[plain[0]]!r} looks like a thousands separator, and is read as "
             f"{column.values[marked[0]]:g}"
         )
-        remedy = "write numbers without such marks"
+        remedy = "remove such separators"
         return [*findings, Finding(severity, table.place(column.lines[marked[0]], column.name), text, remedy)]
     if commas and table.delimiter == ",":
         text = f"{column.cells[commas[0]]!r} has a decimal comma, and commas stand between columns"

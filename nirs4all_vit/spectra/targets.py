@@ -16,7 +16,7 @@ from ..errors import SpectralInputError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A number with marks of thousands and decimals: "22,500.0" or "22.500,0".
+#: A number with thousands separators and decimals: "22,500.0" or "22.500,0".
 _MARKED = r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:\.\d{3})+,\d+)"
 
 
@@ -26,21 +26,23 @@ def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame
     Parameters
     ----------
     path : path
-        UTF-8 with a header; delimiter ``,`` with decimal points, or ``;`` or a tab with points or commas.
+        UTF-8 with a header; delimiter ``,`` with decimal points, or ``;`` or a tab with points or
+        commas.
     ids : sequence of str
-        Columns that are no targets. They are kept as they are written, and so are those named ``meta_...``.
+        Columns that are no targets. They are kept as they are written, and so are those named
+        ``meta_...``.
 
     Returns
     -------
     DataFrame
-        Columns as strings. Targets without any value are left out, and so are those that only number the rows: a warning
-        names them.
+        Columns as strings. Targets without any value are left out, and so are those that only
+        number the rows: a warning names them.
 
     Raises
     ------
     SpectralInputError
-        A file that is empty or not UTF-8, a row of another length than the header, numbers written as text; the message
-        names the file.
+        A file that is empty or not UTF-8, a row of another length than the header, numbers written
+        as text; the message names the file.
     """
     import pandas as pd
 
@@ -122,7 +124,7 @@ def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
     marked = written[written.str.strip().str.fullmatch(_MARKED)]
     if len(marked) > len(written) / 2:
         raise SpectralInputError(
-            f"{where}, column {column.name!r}: {marked.iloc[0]!r} has marks of thousands; write numbers without such marks."
+            f"{where}, column {column.name!r}: {marked.iloc[0]!r} has thousands separators; remove such separators."
         )
     numbers = pd.to_numeric(written.str.replace(",", ".", regex=False), errors="coerce")
     if written.empty or numbers.isna().any():

@@ -17,8 +17,8 @@ from .signal import check_values
 
 #: Points kept of each spectrum to compare shapes, and spectra of which they are kept, at most.
 _THIN, _MOST_SPECTRA = 64, 50_000
-#: A spectrum is clipped where so many points in a row, and this share of them, have its largest value, and no
-#: other run of equal values is a third as long.
+#: A spectrum is clipped where so many points in a row, and this share of them, have its largest
+#: value, and no other run of equal values is a third as long.
 _LONGEST_PLATEAU, _PLATEAU_SHARE, _PLATEAU_TIMES = 8, 0.02, 3
 #: What detectors of 16 bits give where they are saturated.
 _SATURATED = 65535.0
@@ -26,7 +26,8 @@ _SATURATED = 65535.0
 _MISSING_ROW, _MISSING_COLUMN = 0.2, 0.5
 #: Spectra whose sizes are that many times apart are not the same kind of signal.
 _SCALES_APART = 20.0
-#: Spectra whose correlation with the usual shape is below this are turned over, where that of the others is above the second.
+#: Spectra whose correlation with the usual shape is below this are turned over, where that of the
+#: others is above the second.
 _TURNED, _ALIKE = -0.8, 0.9
 #: Spectra whose mean is below this share of their standard deviation are centred, or derivatives.
 _CENTRED = 0.3

@@ -213,7 +213,7 @@ def test_much_filling_warns_and_too_much_is_refused(fitted) -> None:
         embedder.transform(X_NEW[:, [0, 120, -1]], wavelengths=NM[[0, 120, -1]])
     with pytest.raises(SpectralAxisError, match=r"no wavelength in common. Check the axis and its unit"):
         embedder.transform(X_NEW, wavelengths=NM + 1300)
-    with pytest.warns(SpectralAxisWarning, match="points lie 25 nm apart, 5 nm in the calibration"):
+    with pytest.warns(SpectralAxisWarning, match="points are 25 nm apart, 5 nm in the calibration"):
         embedder.transform(X_NEW[:, ::5], wavelengths=NM[::5])
     strict = SpectralEmbedder(max_filled=0.05, wavelengths=NM).fit(X)
     with pytest.raises(SpectralAxisError, match="more than 5%"):

@@ -44,7 +44,7 @@ def _table(labels: list[str], rows: int = 30) -> pd.DataFrame:
         ([f"a{v}b{v}" for v in range(1100, 1200, 2)], "'a1100b1100' are not read as wavelengths.$"),
         (
             [f"s{v}" for v in range(50)],
-            r"Wavelengths run down the index, and spectra are columns; turn the table: X\.T\.$",
+            r"Wavelengths run down the index, and spectra are columns; transpose the table: X\.T\.$",
         ),
         ([str(v) for v in range(50)], "^no wavelengths .* Wavelengths run down the index"),
         (["nm", *(f"s{v}" for v in range(50))], r"Wavelengths run down column 'nm', .* X\.set_index\('nm'\)\.T\.$"),

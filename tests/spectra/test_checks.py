@@ -77,13 +77,13 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "semicolons",
     ),
     "bare decimal commas": (T.replace("0.", "0,"), {}, "error", "t.csv, line 2: 24 values under 12", "semicolons"),
-    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "line 3, column '1200': '1,234.5' has a mark", "without"),
+    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "line 3, column '1200': '1,234.5' has a thousands", "remove"),
     "thousands in the header": (
         table(sep=";", label="{:,.0f}"),
         {},
         "error",
-        "t.csv, line 1: '1,100', '1,150', '1,200', '1,250', '1,300' and 7 more have a mark of thousands",
-        "without such marks",
+        "t.csv, line 1: '1,100', '1,150', '1,200', '1,250', '1,300' and 7 more contain thousands separators",
+        "remove such separators",
     ),
     "mixed signs": (
         changed(table(sep=";", decimal=","), 4, 1, "0.31", ";"),

@@ -67,12 +67,13 @@ def test_mistyped_wavelengths(place: int, value: float, beside: str, kind: str) 
     axis[place] = value
     if kind == "descending":
         axis, beside = axis[::-1].copy(), " and ".join(beside.split(" and ")[::-1])
-    with pytest.raises(SpectralAxisError, match=f"wavelength {value:.10g} stands beside {beside}, .* typing error"):
+    message = f"wavelength {value:.10g} is out of line with {beside} beside it .*typing error"
+    with pytest.raises(SpectralAxisError, match=message):
         to_nanometres(axis)
 
 
 def test_a_mistyped_header_is_the_same_error_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = "wavelength 11100 stands beside 1109 and 1111"
+    message = "wavelength 11100 is out of line with 1109 and 1111 beside it"
     assert mistyped(np.array([1108.0, 1109.0, 11100.0, 1111.0])) == 2
     header = [f"{11100 if nm == 1110 else nm:g}" for nm in NM]
     frame = pd.DataFrame(make_spectra(NM, 6), columns=header)

@@ -90,8 +90,8 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("1100,1200\n1,2,\n3,4,5\n", r"t.csv, line 1: column '' is not a wavelength"),
         (",1100,1200\n0,1,2\n", r"t.csv, line 1: column '' is not a wavelength"),
         ("1100,1200\n1,2\n1100,1200\n1,2\n", r"t.csv, line 3: the header again, not a spectrum"),
-        ('1100\t1200\n"1,024"\t987\n', r"t.csv: '1,024' beside '987' looks like a mark of thousands"),
-        ("1100;1200\n1.024;987\n", r"t.csv: '1.024' beside '987' looks like a mark of thousands"),
+        ('1100\t1200\n"1,024"\t987\n', r"t.csv: '1,024' beside '987' looks like a thousands separator"),
+        ("1100;1200\n1.024;987\n", r"t.csv: '1.024' beside '987' looks like a thousands separator"),
         ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
         ("1100,1200\n1,2\nTrue,2\n", r"t.csv, line 3: 'True' is not a number"),
         ("1100,1200\nTrue,2\n", r"t.csv, line 2: 'True' is not a number"),
@@ -249,7 +249,7 @@ def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Pat
     else:
         table.to_csv(path, index=kind.startswith("nameless"))
     with pytest.raises(
-        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; turn the table"
+        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; transpose the table"
     ) as told:
         open_table(path)
     for other_hint in ("--drop", "no header", "between columns", "micrometres"):
@@ -260,7 +260,7 @@ def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Pat
 def test_a_turned_data_frame_gets_one_hint(names: list[str]) -> None:
     table = turned(names)
     embedder = SpectralEmbedder(readout="mean")
-    message = r"avelengths run down column 'wavelength', and spectra are columns; turn the table: X.set_index\('wavelength'\).T\."
+    message = r"avelengths run down column 'wavelength', and spectra are columns; transpose the table: X.set_index\('wavelength'\).T\."
     if names[0] == "a":
         with pytest.warns(UserWarning, match=message) as caught:
             embedder.fit(table)
