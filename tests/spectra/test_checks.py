@@ -256,7 +256,7 @@ def test_parquet(tmp_path: Path) -> None:
         ("counts", pd.DataFrame(1e4 * spectra(), columns=NM).to_csv(index=False), {}),
         ("centred", pd.DataFrame(spectra() - spectra().mean(axis=1)[:, None], columns=NM).to_csv(index=False), {}),
         ("taken for ids: 8 different ones, from 'A1' to 'A8'", table(ids="id"), {}),
-        ("4 ids of 4 stand in several rows", RIGHT["replicates"][0], {}),
+        ("4 ids of 4 are in several rows", RIGHT["replicates"][0], {}),
         ("1 of 96 values are missing", changed(T, 5, 3, ""), {}),
     ],
 )

@@ -86,7 +86,7 @@ def test_files_of_other_writers() -> None:
         assert library.ids == ["oat", "rye", "wheat"]
         np.testing.assert_allclose(library.values, several.values, atol=1e-6)
         assert library.notes == [
-            f"{name}: the file does not say what its values are; they are taken for reflectance.",
+            f"{name}: the file does not name the kind of its values; they are read as reflectance.",
             f"{name}: reflectance (fractions) was converted to absorbance, log10(1/R).",
         ]
 
@@ -122,7 +122,7 @@ def test_non_positive_reflectance(tmp_path: Path) -> None:
     lost[[3, 7]] = 0.0, -0.01
     spectra = read_instruments(write(tmp_path / "a.spc", make.spc(NM[0], NM[-1], lost, y_type=129)))
     assert np.flatnonzero(np.isnan(spectra.values[0])).tolist() == [3, 7]
-    assert "a.spc: reflectance that is not positive is a missing point." in spectra.notes
+    assert "a.spc: non-positive points of the reflectance are missing points." in spectra.notes
     lost[: NM.size // 2] = 0.0
     with pytest.raises(SpectralInputError, match=r"b\.spc: 70 of 140 points of the reflectance are not positive"):
         read_instruments(write(tmp_path / "b.spc", make.spc(NM[0], NM[-1], lost, y_type=129)))
@@ -139,12 +139,12 @@ REFUSED = {
     "beam.0": (make.opus(CM[0], CM[-1], A[: CM.size], data=1), r"beam\.0 holds single beam"),
     "slope.0": (make.opus(CM[0], CM[-1], A[: CM.size], derivative=1), r"slope\.0 holds derivative"),
     "raw.asd": (make.asd(NM, 1000 * R, data_type=0), r"raw\.asd holds raw counts"),
-    "scaled.asd": (make.asd(NM, 10_000 * R), r"scaled\.asd: values of 3981 are no reflectance"),
+    "scaled.asd": (make.asd(NM, 10_000 * R), r"scaled\.asd: values of 3981 are not reflectance"),
     "time.spc": (make.spc(0.0, 60.0, A, x_type=5), r"time\.spc: the axis is time \(min\), not wavelength"),
     "shift.spc": (make.spc(300.0, 3000.0, A, x_type=13), r"shift\.spc is a Raman spectrum"),
     "far.spc": (make.spc(20.0, 400.0, A, x_type=1), r"far\.spc: wavelength .* outside of 200 to 30,000 nm"),
     "nmr.jdx": (make.jcamp(NM, A, "HZ", "ARBITRARY UNITS", "NMR SPECTRUM"), r"nmr\.jdx: the axis is"),
-    "silent.jdx": (make.jcamp(NM, A, "NANOMETERS", "ARBITRARY UNITS"), r"silent\.jdx does not say what its values are"),
+    "silent.jdx": (make.jcamp(NM, A, "NANOMETERS", "ARBITRARY UNITS"), r"silent\.jdx does not name the kind of its values"),
     "twice.jdx": (make.jcamp(np.r_[NM[:9], NM[8:-1]], A, "NANOMETERS", "ABSORBANCE"), r"twice\.jdx: wavelength 1180 occurs more than once"),
     "fill.jdx": (make.jcamp(NM, np.where(NM == 1500, -9999.0, A), "NANOMETERS", "ABSORBANCE"), r"fill\.jdx: X contains -9999 .* 1500 nm"),
     "leaf_WR_1.sig": (make.sig(NM, 0 * R + 1), r"leaf_WR_1\.sig is a white reference"),

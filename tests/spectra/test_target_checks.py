@@ -123,7 +123,7 @@ BACKWARDS = "\n".join([REFERENCE.split("\n")[0], *reversed(REFERENCE.strip().spl
     ("spectra", "reference", "severity", "message", "remedy"),
     [
         (SPECTRA, REFERENCE, "note", "the 8 rows of both files have the same ids in the same order", ""),
-        (SPECTRA, BACKWARDS, "note", "the ids stand in another order in each file", ""),
+        (SPECTRA, BACKWARDS, "note", "the ids are in another order in each file", ""),
         (SPECTRA, targets(6), "warning", "6 of 8 spectra have a target; without one: A7 and A8", "are left out"),
         (table(6, ids="id"), REFERENCE, "note", "2 reference values without a spectrum: A7 and A8", ""),
         (SPECTRA, REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"), "warning", "'A7' and 'a07', 'A8' and 'A 8.0'" , "alike"),
