@@ -24,8 +24,8 @@ from .signal import check_values
 
 #: Upper limit of the points of a spectrum.
 _MOST_POINTS = 50_000
-#: Axes are the same if their points differ by less than this share of a step: the laser wavelength
-#: of an FT instrument drifts.
+#: Axes are the same if their points differ by less than this share of a step: the axis of
+#: an FT instrument depends on its laser.
 _SAME = 1e-3
 #: Reflectance with a 95th percentile above this is in percent; beyond it as a fraction, it is not
 #: reflectance.

@@ -310,7 +310,7 @@ def test_open_source(folder: Path) -> None:
         open_source(folder)
     with pytest.raises(SpectralInputError, match=r"s1\.spc has no columns to drop: id"):
         open_source(folder / "s1.spc", drop=["id"])
-    with pytest.raises(SpectralAxisError, match=r"is said to be cm-1, but the files say nm"):
+    with pytest.raises(SpectralAxisError, match=r"is set to cm-1, but the files are in nm"):
         open_source(folder / "s1.spc", "cm-1")
     with pytest.raises(SpectralInputError, match=r"s1\.spc is an instrument file, and a table is needed here"):
         open_table(folder / "s1.spc")

@@ -95,7 +95,7 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
         ("1100,1200\n1,2\nTrue,2\n", r"t.csv, line 3: 'True' is not a number"),
         ("1100,1200\nTrue,2\n", r"t.csv, line 2: 'True' is not a number"),
-        ("1100,1200\n", r"t.csv: there is a header and no spectrum below it"),
+        ("1100,1200\n", r"t.csv: there is no spectrum below the header"),
         ("1100;1200\n1,234.5;2\n", r"t.csv, line 2: '1,234.5' is not a number"),
         ("id,1200\n1,2\n", r"t.csv, line 1: column 'id' is not a wavelength"),
         ("", r"t.csv is empty"),
@@ -130,13 +130,13 @@ def test_axes_that_cannot_be(tmp_path: Path) -> None:
     path.write_text("1100 nm,1200 nm\n1,2\n")
     # A spectrum that only rises, where the header should be.
     path.write_text("0.301,0.35,0.48\n0.3,0.4,0.5\n")
-    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, say so"):
+    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, set axis_unit um"):
         open_table(path)
     np.testing.assert_allclose(open_table(path, "um").wavelengths, [301, 350, 480])
     path.write_text("1.1um,1.2um\n0.3,0.4\n")
     np.testing.assert_allclose(open_table(path).wavelengths, [1100, 1200])
     path.write_text("1100 nm,1200 nm\n1,2\n")
-    with pytest.raises(SpectralAxisError, match=r"said to be cm-1, but the header is in nm"):
+    with pytest.raises(SpectralAxisError, match=r"set to cm-1, but the header is in nm"):
         open_table(path, "cm-1")
 
 
