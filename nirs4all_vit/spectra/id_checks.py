@@ -23,7 +23,7 @@ def id_findings(table: CellTable, column: str) -> list[Finding]:
     if not lines:
         return [Finding("warning", place, "the column of ids is empty", "write the ids, or drop the column")]
     first, last = next(iter(lines)), next(reversed(lines))
-    text = f"taken for ids: {counted(len(lines), 'different one')}, from {first[:40]!r} to {last[:40]!r}"
+    text = f"column of ids: {counted(len(lines), 'distinct value')}, from {first[:40]!r} to {last[:40]!r}"
     findings = [Finding("note", place, text)]
     if empty:
         noun = "rows" if table.is_parquet else "lines"

@@ -142,7 +142,7 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
             reading.add(file, alone=False)
         if not reading.values:
             raise SpectralInputError(f"{path} holds white references and no sample.")
-        reading.note("no instrument file, passed over", others)
+        reading.note("no instrument file, skipped", others)
     else:
         reading.add(path, alone=True)
     return reading.result()
@@ -176,7 +176,7 @@ class _Reading:
         if all("white_reference" in record.quality_flags for record in records):
             if alone:
                 raise SpectralInputError(f"{file.name} is a white reference, not a sample; read the files of samples.")
-            self.note("white reference, passed over", [file.name])
+            self.note("white reference, skipped", [file.name])
             return
         signals = [signal for record in records for signal in self._chosen(file, record)]
         percent = _in_percent(signals)

@@ -58,7 +58,9 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     Examples
     --------
-    >>> standardiser = InstrumentStandardiser(wavelengths=nm_b, source_wavelengths=nm_a)  # doctest: +SKIP
+    >>> standardiser = InstrumentStandardiser(  # doctest: +SKIP
+    ...     wavelengths=nm_b, source_wavelengths=nm_a
+    ... )
     >>> standardiser.fit(standards_b, X_source=standards_a)  # doctest: +SKIP
     >>> model.predict(standardiser.transform(X_b))  # doctest: +SKIP
     """

@@ -58,17 +58,23 @@ def plateau(x: np.ndarray) -> np.ndarray:
 T, L = table(), table(nm=LONG)
 
 WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
-    "on its side": (turned(table(ids="nm")), {}, "error", "t.csv, column 'nm'", "a row is a spectrum"),
-    "on its side, no header": (turned(T), {}, "error", "wavelengths stand in the first column", "turn it"),
+    "transposed": (turned(table(ids="nm")), {}, "error", "t.csv, column 'nm'", "each row is a spectrum"),
+    "transposed, no header": (turned(T), {}, "error", "wavelengths are in the first column", "transpose it"),
     "no header": (T.partition("\n")[2], {}, "error", "t.csv, line 1: the first line is a spectrum", "write the wave"),
-    "preamble": ("made by;X\n\n" + T, {}, "error", "t.csv, line 3: the axis stands here", "(lines 1 to 2)"),
-    "blank first line": ("\n" + T, {}, "error", "t.csv, line 2: the header stands here", "remove what is above"),
+    "preamble": ("made by;X\n\n" + T, {}, "error", "t.csv, line 3: the axis is here", "(lines 1 to 2)"),
+    "blank first line": ("\n" + T, {}, "error", "t.csv, line 2: the header is here", "remove the lines above"),
     "targets": (column(T, 12, "protein", "1{}.5"), {}, "error", "t.csv, column 'protein'", "--drop 'protein'"),
     "text": (column(T, 3, "kind", "oats"), {}, "error", "t.csv, column 'kind': the column is not", "--drop 'kind'"),
     "two texts": (column(column(T, 0, "a", "a{}"), 0, "b", "b{}"), {}, "error", "column 'b'", "--id 'b'"),
     "no such id": (T, {"ids": "no"}, "error", "t.csv: no column is named 'no'", "--id"),
     "nothing to drop": (T, {"drop": ["no"]}, "error", "t.csv: the file has no column 'no' to drop", ""),
-    "decimal commas": (re.sub(r"0\.(\d+)", r'"0,\1"', T), {}, "error", "decimal comma, and commas stand between columns (96", "semi"),
+    "decimal commas": (
+        re.sub(r"0\.(\d+)", r'"0,\1"', T),
+        {},
+        "error",
+        "has a decimal comma, but commas separate the columns (96 cells)",
+        "semicolons",
+    ),
     "quoted decimal comma": (
         changed(T, 3, 2, '"0,31"'),
         {},
@@ -92,19 +98,19 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 4, column '1150': '0.31' has another decimal sign",
         "the same sign",
     ),
-    "bars": (T.replace(",", "|"), {}, "error", "t.csv, line 1: '|' stand between columns", "save it with"),
-    "blanks": (T.replace(",", " "), {}, "error", "t.csv, line 1: blanks stand between columns", "save it with"),
+    "bars": (T.replace(",", "|"), {}, "error", "t.csv, line 1: columns are separated by '|'", "save it with"),
+    "blanks": (T.replace(",", " "), {}, "error", "t.csv, line 1: columns are separated by blanks", "save it with"),
     "two delimiters": (
         T.partition("\n")[0] + "\n" + T.partition("\n")[2].replace(",", ";"),
         {},
         "error",
-        "t.csv, line 2: ';' stands between values",
+        "t.csv, line 2: values are separated by ';'",
         "in all lines",
     ),
     "Latin-1": (changed(T, 3, 2, "é").encode("latin-1"), {}, "error", "t.csv, line 3: not UTF-8", "in UTF-8"),
     "UTF-16": (T.encode("utf-16"), {}, "error", "t.csv: the file is not UTF-8 text but UTF-16", "in UTF-8"),
     "empty": ("", {}, "error", "t.csv: the file is empty", "its first line"),
-    "header only": (T.partition("\n")[0] + "\n", {}, "error", "no spectrum below it", ""),
+    "header only": (T.partition("\n")[0] + "\n", {}, "error", "no spectrum below the header", ""),
     "short row": (T.replace("\n", ",\n", 5).replace(",\n", "\n", 4), {}, "error", "t.csv, line 5", "complete the row"),
     "cut row": (T.rsplit(",", 3)[0] + "\n", {}, "error", "t.csv, line 9: 9 values under 12", "complete the row"),
     "shifted row": (
@@ -121,7 +127,7 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 4, column '1100': 'A3' is not a number, and the id is empty",
         "move the row back",
     ),
-    "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header stands here", "take such"),
+    "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header again", "remove such"),
     "words": (changed(T, 7, 0, "n.d."), {}, "error", "t.csv, line 7, column '1100': 'n.d.' is not", "leave the cell"),
     "empty row": (T + "," * 11 + "\n" + T.splitlines()[5] + "\n", {}, "error", "t.csv, line 10: the row is empty", "remove the line"),
     "fill value": (changed(T, 5, 3, "-9999"), {}, "error", "t.csv, line 5: -9999 at 1250 nm", "replace fill values"),
@@ -139,7 +145,7 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         changed(T, 1, 3, "11250"),
         {},
         "error",
-        "t.csv, line 1, column 11250: 11250 stands out of order beside 1200 and 1300",
+        "t.csv, line 1, column 11250: 11250 is out of order beside 1200 and 1300",
         "correct the wavelength",
     ),
     "mistyped last wavelength": (changed(L, 1, 99, "2900"), {}, "warning", "t.csv, column '2900'", "if it is mistyped"),
@@ -154,8 +160,8 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
     "out of range": (table(nm=NM / 10), {"axis_unit": "nm"}, "error", "t.csv, line 1: 110, 115, 120, 125", "--axis-unit"),
     "column numbers": (table(nm=np.arange(12.0)), {}, "error", "t.csv, line 1: the header numbers", "write the wave"),
     "nm for cm-1": (table(nm=np.arange(4000.0, 9000, 400)), {"axis_unit": "nm"}, "warning", "looks like cm-1", "correct"),
-    "cm-1 for nm": (T, {"axis_unit": "cm-1"}, "warning", "t.csv, line 1: the axis is said to be in cm-1", "--axis-unit"),
-    "copies": (T + "\n".join(T.split("\n")[2:4]) + "\n", {}, "warning", "the same values stand in lines 3 and 10", "keep"),
+    "cm-1 for nm": (T, {"axis_unit": "cm-1"}, "warning", "t.csv, line 1: the unit of the axis is cm-1", "--axis-unit"),
+    "copies": (T + "\n".join(T.split("\n")[2:4]) + "\n", {}, "warning", "lines 3 and 10 have the same values", "keep"),
     "repeated ids": (changed(table(ids="id"), 5, 0, "A1"), {}, "warning", "t.csv, line 5, column 'id'", "correct them"),
     "missing id": (changed(table(ids="id"), 5, 0, ""), {}, "warning", "t.csv, line 5, column 'id': 1 row without", "write"),
     "dead": (row(T, 4, lambda x: 0 * x), {}, "warning", "t.csv, line 4: the spectrum is constant", "drop such spectra"),
@@ -164,14 +170,14 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         pd.DataFrame(np.where(spectra() > 0.8, 65535, (spectra() * 6e4).round()), columns=NM).to_csv(index=False),
         {},
         "warning",
-        "hold 65535",
+        "contain 65535",
         "leave such cells empty",
     ),
     "incomplete": (changed(changed(changed(T, 5, 1, ""), 5, 2, ""), 5, 4, ""), {}, "warning", "t.csv, line 5: the spec", "drop"),
-    "empty column": (column(T, 12, "1700", ""), {}, "warning", "t.csv, column '1700': the column is empty", "take"),
-    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "t.csv, column '1700': the column has the", "take"),
+    "empty column": (column(T, 12, "1700", ""), {}, "warning", "t.csv, column '1700': the column is empty", "remove"),
+    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "t.csv, column '1700': the column has the", "remove"),
     "percent": (row(T, 4, lambda x: 100 * x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
-    "turned over": (row(T, 4, lambda x: 10**-x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
+    "inverted": (row(T, 4, lambda x: 10**-x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
     "no last line end": (T[:-1], {}, "warning", "t.csv: the last line has no end", "if the file was cut"),
 }  # fmt: skip
 
@@ -255,7 +261,7 @@ def test_parquet(tmp_path: Path) -> None:
         ("in percent", pd.DataFrame(100 * spectra(), columns=NM).to_csv(index=False), {}),
         ("counts", pd.DataFrame(1e4 * spectra(), columns=NM).to_csv(index=False), {}),
         ("centred", pd.DataFrame(spectra() - spectra().mean(axis=1)[:, None], columns=NM).to_csv(index=False), {}),
-        ("taken for ids: 8 different ones, from 'A1' to 'A8'", table(ids="id"), {}),
+        ("column of ids: 8 distinct values, from 'A1' to 'A8'", table(ids="id"), {}),
         ("4 ids of 4 are in several rows", RIGHT["replicates"][0], {}),
         ("1 of 96 values are missing", changed(T, 5, 3, ""), {}),
     ],
@@ -265,11 +271,11 @@ def test_notes(name: str, text: str, options: dict, tmp_path: Path) -> None:
     assert any(name in str(f) for f in notes), "\n".join(map(str, notes))
 
 
-def test_bands_of_water_tell_absorbance_from_reflectance(tmp_path: Path) -> None:
+def test_water_bands_distinguish_absorbance_and_reflectance(tmp_path: Path) -> None:
     nm = np.arange(1100.0, 2400.0, 10.0)
     rng = np.random.default_rng(0)
     A = 0.3 + rng.uniform(0.2, 0.4, (6, 1)) * sum(np.exp(-(((nm - at) / 60) ** 2)) for at in (1450.0, 1930.0))
-    for values, kind in ((A, "absorbance (bands"), (10**-A, "reflectance or transmittance as a fraction (bands")):
+    for values, kind in ((A, "absorbance (water"), (10**-A, "reflectance or transmittance as a fraction (water")):
         path = write(tmp_path, pd.DataFrame(values, columns=nm).to_csv(index=False))
         assert any(f"look like {kind}" in f.message for f in check_spectra_file(path))
 
@@ -284,7 +290,7 @@ def test_many_faults_are_named_and_counted(tmp_path: Path) -> None:
     assert [f"line {line}, column '1200'" in error for line, error in zip(range(3, 8), errors, strict=False)] == [
         True
     ] * 5
-    assert "25 more cells are no numbers" in errors[5]
+    assert "25 more cells are not numbers" in errors[5]
     assert "line 36: -9999" in errors[6]
     assert len(errors) == 7
     assert [f.severity for f in findings] == sorted(

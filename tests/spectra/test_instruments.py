@@ -276,7 +276,7 @@ def test_folder(folder: Path) -> None:
     assert spectra.wavelengths[0] is spectra.wavelengths[1]
     assert spectra.wavelengths[2] is spectra.wavelengths[5]
     assert not spectra.has_one_axis()
-    assert spectra.notes == ["protein.csv, README.txt, run.log.1: no instrument file, passed over."]
+    assert spectra.notes == ["protein.csv, README.txt, run.log.1: no instrument file, skipped."]
     assert [[len(block) for block in chunk] for chunk in spectra.chunks()] == [[2, 4]]
     assert spectra.sha256() == read_instruments(folder).sha256()
     for path in folder.rglob("*.spc"):
@@ -319,7 +319,7 @@ def test_open_source(folder: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
 def test_embed(suffix: str, folder: Path, tmp_path: Path) -> None:
     target = tmp_path / f"z{suffix}"
-    with pytest.warns(UserWarning, match="passed over"):
+    with pytest.warns(UserWarning, match="skipped"):
         assert embed_file(folder, target, readout="mean") == (6, 96)
     spectra = read_instruments(folder)
     embedder = SpectralEmbedder(readout="mean", adapt=False, align=False)
@@ -357,7 +357,7 @@ def test_embed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (tmp_path / "z.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
-@pytest.mark.filterwarnings("ignore:.*passed over")
+@pytest.mark.filterwarnings("ignore:.*skipped")
 def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(folder), "-o", str(tmp_path / "z.csv"), "--readout", "mean"]) == 0
     assert "6 spectra x 96 columns" in capsys.readouterr().out
