@@ -1,4 +1,4 @@
-"""Checks of tables of spectra: every fault names its place and its remedy, and right tables pass in silence."""
+"""Checks of tables of spectra: errors name place and remedy, valid tables have notes only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = np.arange(1100.0, 2100.0, 10.0)
 
 
 def changed(text: str, line: int, column: int, cell: str, sep: str = ",") -> str:
-    """Return a table with another cell; lines are counted from 1, as editors do, columns from 0."""
+    """Return a table with one cell changed; lines count from 1, columns from 0."""
     lines = text.split("\n")
     cells = lines[line - 1].split(sep)
     cells[column] = cell
@@ -32,7 +32,7 @@ def changed(text: str, line: int, column: int, cell: str, sep: str = ",") -> str
 
 
 def row(text: str, line: int, edit: Callable[[np.ndarray], np.ndarray]) -> str:
-    """Return a table with another spectrum."""
+    """Return a table with one spectrum changed."""
     lines = text.split("\n")
     values = edit(np.array(lines[line - 1].split(","), dtype=float))
     lines[line - 1] = ",".join(f"{v:.6g}" for v in values)
@@ -83,7 +83,7 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "semicolons",
     ),
     "bare decimal commas": (T.replace("0.", "0,"), {}, "error", "t.csv, line 2: 24 values under 12", "semicolons"),
-    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "line 3, column '1200': '1,234.5' has a thousands", "remove"),
+    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "column '1200': '1,234.5' has a thousands", "remove"),
     "thousands in the header": (
         table(sep=";", label="{:,.0f}"),
         {},
@@ -129,7 +129,13 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
     ),
     "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header again", "remove such"),
     "words": (changed(T, 7, 0, "n.d."), {}, "error", "t.csv, line 7, column '1100': 'n.d.' is not", "leave the cell"),
-    "empty row": (T + "," * 11 + "\n" + T.splitlines()[5] + "\n", {}, "error", "t.csv, line 10: the row is empty", "remove the line"),
+    "empty row": (
+        T + "," * 11 + "\n" + T.splitlines()[5] + "\n",
+        {},
+        "error",
+        "t.csv, line 10: the row is empty",
+        "remove the line",
+    ),
     "fill value": (changed(T, 5, 3, "-9999"), {}, "error", "t.csv, line 5: -9999 at 1250 nm", "replace fill values"),
     "absurd": (changed(T, 5, 3, "1e31"), {}, "error", "t.csv, line 5: 1e+31 at 1250 nm", "replace such points"),
     "infinity": (changed(T, 5, 3, "inf"), {}, "error", "t.csv, line 5: inf at 1250 nm", "replace such points"),
@@ -140,7 +146,7 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 5",
         "",
     ),
-    "repeated wavelength": (changed(T, 1, 2, "1150"), {}, "error", "t.csv, line 1: wavelength 1150 occurs more", "merge"),
+    "repeated wavelength": (changed(T, 1, 2, "1150"), {}, "error", "line 1: wavelength 1150 occurs more", "merge"),
     "mistyped wavelength": (
         changed(T, 1, 3, "11250"),
         {},
@@ -157,13 +163,13 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 115: '0.5' in a column without a name",
         "move the row back",
     ),
-    "out of range": (table(nm=NM / 10), {"axis_unit": "nm"}, "error", "t.csv, line 1: 110, 115, 120, 125", "--axis-unit"),
+    "out of range": (table(nm=NM / 10), {"axis_unit": "nm"}, "error", "line 1: 110, 115, 120, 125", "--axis-unit"),
     "column numbers": (table(nm=np.arange(12.0)), {}, "error", "t.csv, line 1: the header numbers", "write the wave"),
-    "nm for cm-1": (table(nm=np.arange(4000.0, 9000, 400)), {"axis_unit": "nm"}, "warning", "looks like cm-1", "correct"),
+    "nm for cm-1": (table(nm=np.arange(4e3, 9e3, 400)), {"axis_unit": "nm"}, "warning", "looks like cm-1", "correct"),
     "cm-1 for nm": (T, {"axis_unit": "cm-1"}, "warning", "t.csv, line 1: the unit of the axis is cm-1", "--axis-unit"),
     "copies": (T + "\n".join(T.split("\n")[2:4]) + "\n", {}, "warning", "lines 3 and 10 have the same values", "keep"),
     "repeated ids": (changed(table(ids="id"), 5, 0, "A1"), {}, "warning", "t.csv, line 5, column 'id'", "correct them"),
-    "missing id": (changed(table(ids="id"), 5, 0, ""), {}, "warning", "t.csv, line 5, column 'id': 1 row without", "write"),
+    "missing id": (changed(table(ids="id"), 5, 0, ""), {}, "warning", "line 5, column 'id': 1 row without", "write"),
     "dead": (row(T, 4, lambda x: 0 * x), {}, "warning", "t.csv, line 4: the spectrum is constant", "drop such spectra"),
     "clipped": (row(L, 4, plateau), {}, "warning", "t.csv, line 4: the spectrum is flat at its largest", "less light"),
     "16 bits": (
@@ -173,9 +179,15 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "contain 65535",
         "leave such cells empty",
     ),
-    "incomplete": (changed(changed(changed(T, 5, 1, ""), 5, 2, ""), 5, 4, ""), {}, "warning", "t.csv, line 5: the spec", "drop"),
+    "incomplete": (
+        changed(changed(changed(T, 5, 1, ""), 5, 2, ""), 5, 4, ""),
+        {},
+        "warning",
+        "t.csv, line 5: the spectrum lacks",
+        "drop",
+    ),
     "empty column": (column(T, 12, "1700", ""), {}, "warning", "t.csv, column '1700': the column is empty", "remove"),
-    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "t.csv, column '1700': the column has the", "remove"),
+    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "column '1700': the column has the", "remove"),
     "percent": (row(T, 4, lambda x: 100 * x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
     "inverted": (row(T, 4, lambda x: 10**-x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
     "no last line end": (T[:-1], {}, "warning", "t.csv: the last line has no end", "if the file was cut"),
@@ -189,7 +201,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_found(name: str, tmp_path: Path) -> None:
+def test_errors_and_warnings_name_place_and_remedy(name: str, tmp_path: Path) -> None:
     content, options, severity, about, remedy = WRONG[name]
     findings = check_spectra_file(write(tmp_path, content), **options)
     chosen = [f for f in findings if f.severity == severity and about in str(f)]
@@ -208,7 +220,7 @@ RIGHT: dict[str, tuple[str | bytes, dict, str]] = {
     "semicolons, decimal commas": (table(sep=";", decimal=",", label="{:.1f}"), {}, "t.csv"),
     "tabs": (table(sep="\t"), {}, "t.csv"),
     "descending cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {}, "t.csv"),
-    "said cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {"axis_unit": "cm-1"}, "t.csv"),
+    "set to cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {"axis_unit": "cm-1"}, "t.csv"),
     "um": (table(nm=NM / 1000), {"axis_unit": "um"}, "t.csv"),
     "BOM": ("\ufeff" + T, {}, "t.csv"),
     "CRLF": (T.replace("\n", "\r\n"), {}, "t.csv"),
@@ -225,12 +237,16 @@ RIGHT: dict[str, tuple[str | bytes, dict, str]] = {
     "one spectrum": ("\n".join(T.split("\n")[:2]) + "\n", {}, "t.csv"),
     "a gap": (table(nm=np.delete(LONG, slice(40, 60))), {}, "t.csv"),
     "percent": (pd.DataFrame((100 * spectra()).round(3), columns=NM).to_csv(index=False), {}, "t.csv"),
-    "replicates": (table(ids="id").replace("A5", "A1").replace("A6", "A2").replace("A7", "A3").replace("A8", "A4"), {}, "t.csv"),
+    "replicates": (
+        table(ids="id").replace("A5", "A1").replace("A6", "A2").replace("A7", "A3").replace("A8", "A4"),
+        {},
+        "t.csv",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_what_is_right_passes(name: str, tmp_path: Path) -> None:
+def test_valid_tables_have_notes_only(name: str, tmp_path: Path) -> None:
     content, options, file = RIGHT[name]
     findings = check_spectra_file(write(tmp_path, content, file), **options)
     assert all(f.severity == "note" for f in findings), "\n".join(map(str, findings))
@@ -310,7 +326,7 @@ BASES = (
 
 @pytest.mark.parametrize("start", range(0, 240, 60))
 def test_errors_are_what_the_reader_refuses(start: int, tmp_path: Path) -> None:
-    """A table that is accepted has no error, one that is refused has at least one, however it is spoiled."""
+    """Accepted tables have no error, refused tables have at least one."""
     outcomes = set()
     for seed in range(start, start + 60):
         path = write(tmp_path, spoiled(BASES[seed % len(BASES)], seed))
@@ -370,7 +386,7 @@ def test_the_column_of_ids(labels: list[str], cells: list[list[str]], ids: str |
     assert id_column(labels, cells, ids) == expected
 
 
-def test_a_named_column_of_ids_must_be_there() -> None:
+def test_a_missing_column_of_ids_is_an_error() -> None:
     with pytest.raises(SpectralInputError, match="no column is named 'ID'; name one of those in the header with --id"):
         id_column(["id", "1100"], [["1", "2"]], "ID")
 

@@ -29,9 +29,9 @@ def write(folder: Path, content: str | bytes, name: str = "y.csv") -> Path:
     [
         ("", "error", "y.csv: the file is empty", "its first line"),
         (Y.replace("A3", "é").encode("latin-1"), "error", "y.csv: the file is not UTF-8 text", "in UTF-8"),
-        (Y.replace("10.9", "<0.5"), "error", "y.csv, line 4, column 'y': '<0.5' is not a number", "leave the cell empty"),
+        (Y.replace("10.9", "<0.5"), "error", "y.csv, line 4, column 'y': '<0.5' is not a number", "leave the cell"),
         (Y.replace("10.9", "n.d."), "error", "y.csv, line 4, column 'y': 'n.d.' is not a number", "leave the cell"),
-        (Y.replace("10.9", '"1,234.5"'), "error", "y.csv, line 4, column 'y': '1,234.5' has a thousands", "remove such"),
+        (Y.replace("10.9", '"1,234.5"'), "error", "y.csv, line 4, column 'y': '1,234.5' has a thousands", "remove"),
         (Y.replace("10.9", '"10,9"'), "error", "y.csv, line 4, column 'y': '10,9' has a decimal comma", "semicolons"),
         (Y.replace("10.9", "10,9"), "error", "y.csv, line 4: 3 values under 2 columns: a decimal comma", "semicolons"),
         (Y + "id,y\n" + Y[5:], "error", "y.csv, line 10, column 'y': 'y' is the header again", "remove such lines"),
@@ -49,7 +49,7 @@ def write(folder: Path, content: str | bytes, name: str = "y.csv") -> Path:
         (Y.replace("10.9", "109"), "warning", "y.csv, line 4, column 'y': 109 is far outside", "decimal point"),
         (Y.replace("10.9", "inf"), "warning", "y.csv, line 4, column 'y': 'inf' is infinite", "leave the cell empty"),
         ("k\nrye\noats\nrye\nrye\n", "warning", "y.csv, line 3, column 'k': 1 class of one sample: oats", "join"),
-        ("k\nrye\nRye\nrye\nRye\n", "warning", "y.csv, column 'k': 'rye' and 'Rye' differ in case", "write classes alike"),
+        ("k\nrye\nRye\nrye\nRye\n", "warning", "y.csv, column 'k': 'rye' and 'Rye' differ in case", "write classes"),
         ("a,k\n1,b 1\n3,b 2\n4,b 3\n", "warning", "y.csv, line 2, column 'k': 3 classes of one sample", "join"),
         (Y.replace("A4", "A3"), "warning", "y.csv, line 6, column 'id': 1 id in several rows: 'A3'", "correct them"),
         ("y\n1.5\n\n2.5\n3.5\n", "warning", "y.csv, line 3: 1 blank line skipped", "write NA"),
@@ -58,7 +58,9 @@ def write(folder: Path, content: str | bytes, name: str = "y.csv") -> Path:
         ("k\nrye\noats\nrye\noats\n", "note", "no column holds numbers", ""),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_found(content: str | bytes, severity: str, about: str, remedy: str, tmp_path: Path) -> None:
+def test_findings_name_place_and_remedy(
+    content: str | bytes, severity: str, about: str, remedy: str, tmp_path: Path
+) -> None:
     findings = check_target_file(write(tmp_path, content))
     chosen = [f for f in findings if f.severity == severity and about in str(f)]
     assert len(chosen) == 1, "\n".join(map(str, findings))
@@ -81,7 +83,7 @@ def test_what_is_odd_is_found(content: str | bytes, severity: str, about: str, r
         "y\n" + "".join(f"{v}\n" for v in np.exp(np.random.default_rng(0).normal(0, 1, 200)).round(3)),
     ],
 )
-def test_what_is_right_passes(content: str, tmp_path: Path) -> None:
+def test_valid_tables_have_notes_only(content: str, tmp_path: Path) -> None:
     findings = check_target_file(write(tmp_path, content))
     assert all(f.severity == "note" for f in findings), "\n".join(map(str, findings))
 
@@ -126,10 +128,22 @@ BACKWARDS = "\n".join([REFERENCE.split("\n")[0], *reversed(REFERENCE.strip().spl
         (SPECTRA, BACKWARDS, "note", "the ids are in another order in each file", ""),
         (SPECTRA, targets(6), "warning", "6 of 8 spectra have a target; without one: A7 and A8", "are left out"),
         (table(6, ids="id"), REFERENCE, "note", "2 reference values without a spectrum: A7 and A8", ""),
-        (SPECTRA, REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"), "warning", "'A7' and 'a07', 'A8' and 'A 8.0'" , "alike"),
+        (
+            SPECTRA,
+            REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"),
+            "warning",
+            "'A7' and 'a07', 'A8' and 'A 8.0'",
+            "alike",
+        ),
         (SPECTRA, REFERENCE.replace("A", "B"), "error", "no id is in both files ('A1' and 'B1'", "write ids alike"),
         (SPECTRA, targets(6).replace("A", "B"), "error", "8 spectra and 6 reference values", "ids alike"),
-        (SPECTRA, BACKWARDS.replace("A2", "A1"), "error", "id 'A1' has other reference values in line 8", "one line of each"),
+        (
+            SPECTRA,
+            BACKWARDS.replace("A2", "A1"),
+            "error",
+            "id 'A1' has other reference values in line 8",
+            "one line of each",
+        ),
         (table(), REFERENCE, "note", "joined by order: 8 rows in each", ""),
         (table(9), REFERENCE, "error", "9 spectra in x.csv, but 8 rows in y.csv", "a column of ids into both"),
         (table() + "\n\n", Y.replace("\n", "\n\n"), "note", "joined by order: 8 rows in each", ""),
