@@ -19,7 +19,7 @@ _LARGEST = 1e30
 #: A value this many times larger than the next smaller one of its spectrum is a fill value.
 _JUMP = 1e3
 #: A spectrum is searched for fill values if its largest value exceeds this multiple of a typical
-#: one.
+#: one, or if a value is below -99 or beyond 9,999.
 _SUSPICIOUS = 30.0
 #: Shorter spectra are not searched for fill values.
 _SHORTEST = 10
@@ -307,7 +307,7 @@ _CONVERSIONS: tuple[tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], 
     (_scaled(1e-3), "the same signal a thousand times as large"),
     (_scaled(1e3), "the same signal a thousandth as large"),
     (lambda x: x[:, ::-1], "the same signal on a reversed axis"),
-    (lambda x: -x, "the same signal with its sign turned"),
+    (lambda x: -x, "the same signal with inverted sign"),
 )
 
 

@@ -250,7 +250,7 @@ def open_table(
     decimal = "." if delimiter == "," else _decimal(path, labels, cells)
     parsed = parse_axis_labels(labels)
     if parsed is None or are_column_numbers(parsed[0]):
-        _refuse_turned(path, labels, cells)
+        _refuse_transposed(path, labels, cells)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         where = path.name if is_parquet else f"{path.name}, line 1"
@@ -303,7 +303,7 @@ def _refuse_other_formats(path: Path) -> None:
             raise SpectralInputError(f"{path.name} is {remedy}.")
 
 
-def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+def _refuse_transposed(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
     """Refuse a table with spectra in columns."""
     columns = {labels[0]: [row[0].strip() for row in cells if row]}
     if path.name.lower().endswith(".parquet"):

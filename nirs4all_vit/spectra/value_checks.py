@@ -28,13 +28,13 @@ _MISSING_ROW, _MISSING_COLUMN = 0.2, 0.5
 _SCALES_APART = 20.0
 #: Spectra are inverted if their correlation with the median spectrum is below the first value, and
 #: the median correlation of the others is at least the second.
-_TURNED, _ALIKE = -0.8, 0.9
+_INVERTED, _ALIKE = -0.8, 0.9
 #: Spectra with a mean below this share of their standard deviation are centred or derivatives.
 _CENTRED = 0.3
 #: Spectra, and points, needed for comparisons between spectra.
 _FEWEST = 5
-#: Message for one odd spectrum, message for several, and remedy.
-_ODD = {
+#: Message for one spectrum, message for several, and remedy.
+_MESSAGES = {
     "dead": (
         "the spectrum is constant and holds no signal",
         "spectra are constant and hold no signal",
@@ -143,11 +143,11 @@ class ValueChecks:
             return []
         rows = self._rows
         twins = [row for group in self._twins.values() for row in group[:MOST_NAMED]]
-        kinds, lonely = self._kinds()
-        named = [*twins, *lonely, *(row for group in rows.values() for row in group[:MOST_NAMED])]
+        kinds, minority = self._kinds()
+        named = [*twins, *minority, *(row for group in rows.values() for row in group[:MOST_NAMED])]
         lines = self.table.lines(named)
         findings = []
-        for what, (one, many, remedy) in _ODD.items():
+        for what, (one, many, remedy) in _MESSAGES.items():
             if rows[what]:
                 text = one if len(rows[what]) == 1 else f"{len(rows[what]):,} {many}: {self._places(rows[what], lines)}"
                 findings.append(Finding("warning", self.table.place(lines[rows[what][0]]), text, remedy))
@@ -161,7 +161,7 @@ class ValueChecks:
             findings.append(Finding("warning", self.table.place(), text, "keep one of each"))
         if columns:
             findings += self._column_findings()
-        return [*findings, *self._kind_findings(kinds, lonely, lines)]
+        return [*findings, *self._kind_findings(kinds, minority, lines)]
 
     def _places(self, rows: Sequence[int], lines: dict[int, int]) -> str:
         noun = "row" if self.table.is_parquet else "line"
@@ -210,10 +210,10 @@ class ValueChecks:
         columns = np.flatnonzero(np.isfinite(thin).any(axis=0))
         thin = thin[:, columns]
         thin = np.where(np.isfinite(thin), thin, np.nanmedian(np.where(np.isfinite(thin), thin, np.nan), axis=0))
-        lonely = _apart(peaks[alive])
-        if not lonely.any():
-            lonely = _turned(thin)
-        return self._kind(thin[~lonely], columns), alive[lonely].tolist()
+        minority = _apart(peaks[alive])
+        if not minority.any():
+            minority = _inverted(thin)
+        return self._kind(thin[~minority], columns), alive[minority].tolist()
 
     def _kind(self, thin: NDArray[np.float64], columns: NDArray[np.intp]) -> str:
         low, high = np.percentile(thin, [1, 99])
@@ -250,16 +250,16 @@ class ValueChecks:
                 votes.add(int(np.sign(step)) if abs(step) > 0.05 * span else 0)
         return votes.pop() if len(votes) == 1 else 0
 
-    def _kind_findings(self, kind: str, lonely: Sequence[int], lines: dict[int, int]) -> list[Finding]:
+    def _kind_findings(self, kind: str, minority: Sequence[int], lines: dict[int, int]) -> list[Finding]:
         findings = []
-        if lonely:
+        if minority:
             about = "in another unit, as percent among fractions, or inverted, as reflectance among absorbance"
             text = f"the spectrum is another kind of signal than the others: {about}"
-            if len(lonely) > 1:
-                places = self._places(lonely, lines)
-                text = f"{len(lonely):,} spectra are another kind of signal than the others ({places}): {about}"
+            if len(minority) > 1:
+                places = self._places(minority, lines)
+                text = f"{len(minority):,} spectra are another kind of signal than the others ({places}): {about}"
             remedy = "convert them to the same unit, or drop them"
-            findings.append(Finding("warning", self.table.place(lines[lonely[0]]), text, remedy))
+            findings.append(Finding("warning", self.table.place(lines[minority[0]]), text, remedy))
         if kind:
             findings.append(Finding("note", self.table.place(), kind))
         return findings
@@ -278,7 +278,7 @@ def _apart(peaks: NDArray[np.float64]) -> NDArray[np.bool_]:
     return small if small.mean() < 0.5 else ~small
 
 
-def _turned(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _inverted(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which spectra have the inverted shape of the others."""
     none = np.zeros(len(thin), dtype=bool)
     if len(thin) < _FEWEST or thin.shape[1] < _FEWEST:
@@ -290,11 +290,11 @@ def _turned(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
     usual = usual - usual.mean()
     size = np.linalg.norm(complete, axis=1) * np.linalg.norm(usual)
     correlation = complete @ usual / np.where(size > 0, size, 1.0)
-    turned = correlation < _TURNED
-    usual_ones = correlation[~turned]
-    if not turned.any() or turned.mean() >= 0.5 or float(np.median(usual_ones)) < _ALIKE:
+    inverted = correlation < _INVERTED
+    others = correlation[~inverted]
+    if not inverted.any() or inverted.mean() >= 0.5 or float(np.median(others)) < _ALIKE:
         return none
-    return turned
+    return inverted
 
 
 def refused_rows(

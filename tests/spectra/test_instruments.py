@@ -1,4 +1,4 @@
-"""Instrument files: of other packages, of real instruments, synthetic; see instruments/README.md."""
+"""Instrument files: of other packages, real instruments, synthetic; see instruments/README.md."""
 
 from __future__ import annotations
 

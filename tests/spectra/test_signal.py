@@ -32,7 +32,7 @@ def snv(spectra: np.ndarray) -> np.ndarray:
         (lambda x: np.gradient(x, axis=1), "a first derivative"),
         (lambda x: np.gradient(np.gradient(x, axis=1), axis=1), "a second derivative"),
         (lambda x: x[:, ::-1], "the same signal on a reversed axis"),
-        (lambda x: -x, "the same signal with its sign turned"),
+        (lambda x: -x, "the same signal with inverted sign"),
         (lambda x: 40_000.0 * 10.0**-x, "level"),
     ],
 )
