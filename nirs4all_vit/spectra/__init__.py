@@ -1,1 +1,1 @@
-"""Spectra as they flow: values, wavelengths in nm, validity; units and axes, tables on disk, checks. Needs numpy only."""
+"""Spectra: values and wavelength axes, tables and instrument files, alignment, checks."""

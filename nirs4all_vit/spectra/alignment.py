@@ -1,4 +1,4 @@
-"""Spectra on other axes, put on the axis of the calibration; points they lack are filled in from what the calibration spectra know."""
+"""Alignment of spectra to the calibration's wavelength axis, with imputation of missing points."""
 
 from __future__ import annotations
 
@@ -13,32 +13,36 @@ from numpy.typing import NDArray
 from ..errors import SpectralAxisError
 from .data import Spectra, spread_rows, take_rows
 
-#: Calibration spectra that the model is made of, components that it keeps, and bytes of its components, at most.
+#: Upper limits of the model: calibration spectra used, components, bytes of the loadings.
 _MAX_SPECTRA, _MAX_COMPONENTS, _MAX_BYTES = 300, 60, 2**19
-#: Rounds of filling and fitting again, where calibration spectra lack points themselves.
+#: Rounds of imputation and refitting if calibration spectra have missing points.
 _ROUNDS = 3
-#: Residuals of neighbouring points are correlated: so many points count as one (research log, section 26).
+#: Residuals of neighbouring points are correlated: this many points count as one observation
+#: (research log, section 26).
 _POINTS_PER_RESIDUAL = 30.0
-#: Rounds in which a spectrum's own residual variance is found.
+#: Iterations of the estimate of a spectrum's own residual variance.
 _ROUNDS_OF_NOISE = 12
-#: Residual variance at least, as a share of the mean variance of a point: rounding.
+#: Lower limit of the residual variance, as a share of the mean variance of a point (rounding).
 _LEAST_RESIDUAL = 1e-7
-#: Points of two axes that are closer than this share of a step are the same point.
+#: Points of two axes coincide if they are closer than this share of a step.
 _SAME = 1e-3
-#: In units of the larger of the fitted step and those beside it: neighbours further apart than this have a gap between them.
+#: Neighbours further apart than this have a gap between them; in units of the fitted step or of the
+#: adjacent steps, whichever is larger.
 _GAP = 2.5
-#: In units of the fitted step: what lies between points further apart was not measured, however even the axis.
+#: Neighbours further apart than this have a gap between them on any axis; in units of the fitted
+#: step.
 _WIDEST = 25.0
-#: In units of the fitted step: an axis with smaller steps is averaged, one with larger steps follows the model between its points.
+#: Axes with smaller steps than the first are averaged; between points further apart than the
+#: second, values follow the model. In units of the fitted step.
 _FINER, _COARSER = 0.67, 1.5
-#: Share of calibration spectra that cover the common axis, where every spectrum has its own.
+#: Share of calibration spectra that reach each end of the common axis, if axes differ.
 _COVERED = 0.9
-#: Axes whose weights are kept for the next call.
-_KEPT_PLANS = 8
+#: Axes whose alignment is cached.
+_CACHED_PLANS = 8
 
 
 class _Resampling(NamedTuple):
-    """How values at some places follow from values at others: four neighbours with a weight each, or means over cells."""
+    """Linear resampling between two axes: weighted neighbours, or means over cells."""
 
     columns: NDArray[np.intp] | None
     weights: NDArray[np.float64] | None
@@ -46,23 +50,25 @@ class _Resampling(NamedTuple):
 
 
 class _Model(NamedTuple):
-    """The calibration's model at the points of another axis, its components turned so that they are orthogonal there."""
+    """Calibration model at the points of another axis, with components orthogonal there."""
 
     mean: NDArray[np.float64]
-    """At the new points (l,)."""
+    """Mean at the new points (l,)."""
     components: NDArray[np.float64]
-    """At the new points (k, l)."""
+    """Components at the new points (k, l)."""
     squares: NDArray[np.float64]
-    """Their squared lengths (k,)."""
+    """Squared lengths of the components (k,)."""
     fitted: NDArray[np.float64]
-    """The same components at the fitted points (k, L)."""
+    """Components at the fitted points (k, L)."""
     noise: float
-    """Residual variance that the scores are weighed against."""
+    """Residual variance, which shrinks the scores."""
 
     def scores(self, deviation: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the conditional mean of the scores (k,) given deviations from the mean at the new points (l,).
+        """Return the conditional mean of the scores (k,).
 
-        A spectrum that the components leave more of than usual, as of another instrument, is believed less.
+        It is conditional on the deviations from the mean at the new points (l,).
+        Scores of a spectrum with a larger residual than usual, as of another instrument, shrink
+        more.
         """
         products = self.components @ deviation
         total = float(deviation @ deviation)
@@ -75,22 +81,22 @@ class _Model(NamedTuple):
 
 
 class _Plan(NamedTuple):
-    """What aligning spectra of one axis takes, worked out once."""
+    """Precomputed alignment of spectra on one axis."""
 
     inside: NDArray[np.bool_]
-    """Points of the new axis within the fitted range, or all of them where values are only interpolated."""
+    """Points of the new axis within the fitted range; all if values are only interpolated."""
     exact: tuple[NDArray[np.intp], NDArray[np.intp]]
-    """Fitted points that were measured as they are, and which points of the new axis they are."""
+    """Fitted points that coincide with points of the new axis, and the indices of the latter."""
     missing: NDArray[np.bool_]
-    """Fitted points beyond the ends or within gaps."""
+    """Fitted points beyond the ends of the new axis or within its gaps."""
     resampling: _Resampling
     model: _Model | None
-    """None where values are only interpolated."""
+    """None if values are only interpolated."""
 
 
 @dataclass(eq=False)
 class Alignment:
-    """An axis, and a low-rank Gaussian model of calibration spectra on it.
+    """Wavelength axis and a low-rank Gaussian model of the calibration spectra on it.
 
     Attributes
     ----------
@@ -99,11 +105,12 @@ class Alignment:
     mean : ndarray of shape (n_wavelengths,), float64
         Mean of the calibration spectra.
     loadings : ndarray of shape (n_components, n_wavelengths), float32
-        Principal components times the deviation of their scores.
+        Principal components, each times the standard deviation of its scores.
     residual : float
-        Variance of what the components leave, at one point.
+        Residual variance at one point.
     dropped : ndarray of float64
-        Wavelengths of `fit` that more than half of the spectra lack; they are not on the axis.
+        Wavelengths, in nm, that are missing in more than half of the calibration spectra; they are
+        not on the axis.
     """
 
     wavelengths: NDArray[np.float64]
@@ -118,26 +125,26 @@ class Alignment:
 
     @classmethod
     def fit(cls, blocks: Sequence[Spectra]) -> tuple[Self, list[Spectra]]:
-        """Learn from calibration spectra, and return them on the axis.
+        """Fit the model to calibration spectra, and return them on the common axis.
 
-        Spectra on one axis stay on it; those with an axis each are put on that of a typical spectrum, within the range that nine
-        in ten cover. Points that are NaN are filled in.
+        Spectra that share an axis stay on it. Spectra on different axes are aligned to the axis of
+        a typical spectrum; nine in ten spectra reach each of its ends. Missing points are imputed.
 
         Parameters
         ----------
         blocks : sequence of Spectra
-            On a 1-D axis each, in nm, ascending; NaN where a point is missing.
+            Each on a 1-D axis in nm, ascending; NaN marks a missing point.
 
         Returns
         -------
         alignment : Alignment
         blocks : list of Spectra
-            One block; the same values, where there is nothing to do.
+            One block; the values are unchanged if axes agree and no point is missing.
 
         Raises
         ------
         SpectralAxisError
-            Axes that have no range in common.
+            The axes have no range in common.
         """
         axis = blocks[0].wavelengths
         shared = all(block.wavelengths is axis or np.array_equal(block.wavelengths, axis) for block in blocks)
@@ -152,7 +159,8 @@ class Alignment:
             axis, dropped = axis[~sparse], axis[sparse]
         else:
             axis = _common_axis(blocks)
-        # Without a model what is missing continues straight; the model of that tells better, and so on.
+        # The first round interpolates missing points linearly; each later one uses the model of the
+        # round before.
         alignment = cls(axis, np.zeros(axis.size), np.empty((0, axis.size), dtype=np.float32), 1.0)
         aligned, filled = alignment.align(blocks)
         alignment = cls._of(axis, aligned.values)
@@ -176,7 +184,7 @@ class Alignment:
         variance = float(np.square(centred).mean())
         if most < 1 or not variance > 0:
             return cls(axis, mean, np.empty((0, n_points), dtype=np.float32), 1.0)
-        # In units of the largest deviation, so that no square overflows or vanishes.
+        # In units of the largest deviation, so that squares neither overflow nor underflow.
         unit = float(np.abs(centred).max())
         squares, vectors = np.linalg.eigh((centred / unit) @ (centred / unit).T)
         squares, vectors = squares[::-1][:most], vectors[:, ::-1][:, :most]
@@ -189,7 +197,7 @@ class Alignment:
         return cls(axis, mean, loadings.astype(np.float32), residual)
 
     def __getstate__(self) -> dict[str, Any]:
-        # What follows from the axis, or can be worked out again, is not pickled.
+        # The cache and the attributes derived from the axis are not pickled.
         return {name: value for name, value in self.__dict__.items() if name not in ("_plans", "_step", "_steps")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -197,23 +205,24 @@ class Alignment:
         self.__post_init__()
 
     def align(self, blocks: Sequence[Spectra]) -> tuple[Spectra, NDArray[np.float64]]:
-        """Put spectra on the axis.
+        """Align spectra to the fitted axis.
 
-        Spectra that are on it and whole pass untouched. Where the new axis is finer, values are averaged over the cells of the
-        fitted one, else interpolated. What is missing follows from the model given the points that are there (the conditional
-        mean), and joins them without a step. A row depends on its spectrum alone.
+        Complete spectra on the fitted axis are returned unchanged. Values are averaged over the
+        cells of the fitted axis if the new axis is finer, else interpolated. Missing points are the
+        conditional mean of the model given the measured points, without a step between the two.
+        Each row depends on its own spectrum only.
 
         Parameters
         ----------
         blocks : sequence of Spectra
-            On a 1-D axis each, in nm, ascending; NaN where a point is missing.
+            Each on a 1-D axis in nm, ascending; NaN marks a missing point.
 
         Returns
         -------
         spectra : Spectra
             All rows, in order.
         filled : ndarray of shape (n_spectra,), float64
-            Share of the fitted axis that was filled in: beyond the ends, and in gaps.
+            Share of the fitted axis that was imputed, beyond the ends and in gaps.
         """
         parts = [self._align(block) for block in blocks]
         values = parts[0][0] if len(parts) == 1 else np.concatenate([part for part, _ in parts])
@@ -228,7 +237,7 @@ class Alignment:
             return self._rows(values, nm)
         aligned = np.empty((len(values), self.wavelengths.size), dtype=values.dtype)
         filled = np.empty(len(values))
-        # Rows that lack the same points go together.
+        # Rows with the same missing points are aligned together.
         patterns, member = np.unique(missing, axis=0, return_inverse=True)
         for k, pattern in enumerate(patterns):
             rows = np.flatnonzero(member.ravel() == k)
@@ -236,14 +245,14 @@ class Alignment:
         return aligned, filled
 
     def is_on_axis(self, nm: NDArray[np.float64]) -> bool:
-        """Tell whether an axis is the fitted one, up to a thousandth of a step."""
+        """Return whether an axis equals the fitted one up to a thousandth of a step."""
         axis = self.wavelengths
         if nm is axis or np.array_equal(nm, axis):
             return True
         return nm.size == axis.size and bool((np.abs(nm - axis) <= _SAME * self._steps).all())
 
     def _rows(self, values: NDArray[Any], nm: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """Align complete spectra (n, l) of one axis; returns them (n, L), and the share of each that was filled (n,)."""
+        """Align complete spectra (n, l) on one axis; return (n, L) and the imputed shares (n,)."""
         plan = self._plan(nm)
         x = values[:, plan.inside].astype(np.float64)
         model = plan.model
@@ -254,7 +263,7 @@ class Alignment:
             places = nm[plan.inside]
             for row, observed in zip(out, x, strict=True):
                 deviation = observed - model.mean
-                # One by one: the sums of a product depend on how many rows it has.
+                # Row by row: rounding in a matrix product depends on its number of rows.
                 scores = model.scores(deviation)
                 deviation -= scores @ model.components
                 residual = _resampled(deviation[np.newaxis], places, plan.resampling)[0]
@@ -269,22 +278,22 @@ class Alignment:
         key = nm.tobytes()
         plan = self._plans.pop(key, None)
         if plan is None:
-            plan = self._made_plan(nm)
+            plan = self._new_plan(nm)
         self._plans[key] = plan
-        while len(self._plans) > _KEPT_PLANS:
+        while len(self._plans) > _CACHED_PLANS:
             self._plans.popitem(last=False)
         return plan
 
     def _widest(self, nm: NDArray[np.float64], behind: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return the distance of the neighbours of each fitted point, on a new axis, beyond which there is a gap between them."""
+        """Return, for each fitted point, the least distance of its new neighbours that is a gap."""
         if nm.size < 3:
             return np.full(self.wavelengths.size, _GAP * self._step)
         steps = np.diff(nm)
-        # An even axis in cm-1 has steps in nm that vary several times, but slowly.
+        # The steps in nm of an even axis in cm-1 vary severalfold, but slowly.
         beside = np.maximum(np.r_[steps[1], steps[:-1]], np.r_[steps[1:], steps[-2]])
         return np.minimum(_GAP * np.maximum(beside, self._step), _WIDEST * self._step)[behind - 1]
 
-    def _made_plan(self, nm: NDArray[np.float64]) -> _Plan:
+    def _new_plan(self, nm: NDArray[np.float64]) -> _Plan:
         axis = self.wavelengths
         near, exact = _nearest(axis, nm, _SAME * self._steps)
         step, own_step = self._step, _typical_step(nm) if nm.size > 1 else np.inf
@@ -321,16 +330,17 @@ class Alignment:
 
 
 def fill_missing(values: NDArray[Any], wavelengths: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return spectra (n, L) with their NaN filled in, and their axis; wavelengths that most of them lack are left out.
+    """Return spectra (n, L) with their NaN imputed, and their axis.
 
-    `wavelengths` (L,) are in nm, ascending.
+    `wavelengths` (L,) are in nm, ascending. Wavelengths missing in more than half of the spectra
+    are left out.
     """
     alignment, (filled,) = Alignment.fit([Spectra(values, wavelengths)])
     return filled.values, alignment.wavelengths
 
 
 def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
-    """Return blocks without points that are NaN: a row that lacks some has a grid of its own."""
+    """Return blocks without NaN; each row with missing points becomes a block on its own axis."""
     whole: list[Spectra] = []
     for block in blocks:
         missing = np.isnan(block.values)
@@ -343,7 +353,7 @@ def whole_blocks(blocks: Sequence[Spectra]) -> list[Spectra]:
 
 
 def _common_axis(blocks: Sequence[Spectra]) -> NDArray[np.float64]:
-    """Return the axis of a typical spectrum within the range that nine in ten of them cover."""
+    """Return the axis of a typical spectrum, cut at the ends that nine in ten spectra reach."""
     axes = [block.wavelengths for block in blocks]
     weights = np.array([len(block) for block in blocks])
     ends = np.array([(axis[0], axis[-1]) for axis in axes])
@@ -351,10 +361,11 @@ def _common_axis(blocks: Sequence[Spectra]) -> NDArray[np.float64]:
     high = _weighted_quantile(ends[:, 1], weights, 1.0 - _COVERED)
     if low > high:
         raise SpectralAxisError(
-            f"the spectra have no range in common: nine in ten begin by {low:g} nm, and one in ten ends by {high:g} nm. Fit on "
-            "spectra of one kind, or set align=False to embed each on its own range."
+            f"the spectra have no range in common: nine in ten begin by {low:g} nm, and one in ten ends by {high:g} "
+            "nm. Fit on spectra of one kind, or set align=False to embed each on its own range."
         )
-    # The one whose number of points in there is in the middle, and that reaches closest to both ends.
+    # The axis with the median number of points in the range; among equals, the closest to both
+    # ends.
     counts = np.array([np.count_nonzero((axis >= low) & (axis <= high)) for axis in axes])
     middle = _weighted_quantile(counts, weights, 0.5)
     short = np.abs(ends - [low, high]).sum(axis=1)
@@ -374,7 +385,7 @@ def _typical_step(axis: NDArray[np.float64]) -> float:
 
 
 def _steps(axis: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the smaller distance to a neighbour of each point."""
+    """Return the distance from each point to its nearest neighbour."""
     if axis.size == 1:
         return np.ones(1)
     gaps = np.diff(axis)
@@ -384,7 +395,7 @@ def _steps(axis: NDArray[np.float64]) -> NDArray[np.float64]:
 def _nearest(
     axis: NDArray[np.float64], nm: NDArray[np.float64], tolerance: NDArray[np.float64]
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
-    """Return the point of another axis that is nearest to each point, and whether it is the same one."""
+    """Return the point of another axis nearest to each point, and whether both coincide."""
     behind = np.searchsorted(nm, axis).clip(0, nm.size - 1)
     before = (behind - 1).clip(0)
     near = np.where(np.abs(nm[before] - axis) < np.abs(nm[behind] - axis), before, behind)
@@ -392,7 +403,7 @@ def _nearest(
 
 
 def _resampling(to: NDArray[np.float64], nm: NDArray[np.float64], finer: bool) -> _Resampling:
-    """Return how values on `to` follow from values on `nm`: cubic between neighbours, or means over cells where `nm` is finer."""
+    """Return the resampling from `nm` to `to`: cubic, or means over cells if `finer`."""
     if finer and to.size > 1:
         middles = (to[1:] + to[:-1]) / 2
         edges = np.r_[to[0] - (middles[0] - to[0]), middles, to[-1] + (to[-1] - middles[-1])]
@@ -400,7 +411,7 @@ def _resampling(to: NDArray[np.float64], nm: NDArray[np.float64], finer: bool) -
     if nm.size < 4:
         return _straight(to, nm)
     first = (np.searchsorted(nm, to, side="right") - 2).clip(0, nm.size - 4)
-    # Nothing is extrapolated: beyond the ends the last value holds.
+    # No extrapolation: the last value holds beyond the ends.
     place = to.clip(nm[0], nm[-1])
     a, b, c, d = (nm[first + k] for k in range(4))
     ab, bc, cd = b - a, c - b, d - c
@@ -415,7 +426,7 @@ def _resampling(to: NDArray[np.float64], nm: NDArray[np.float64], finer: bool) -
         axis=1,
     )
     index = first[:, np.newaxis] + np.arange(4)
-    # A cubic swings where its four points are uneven, as beside a gap: straight there.
+    # A cubic oscillates if its four points are uneven, as beside a gap: linear there.
     uneven = np.maximum(np.maximum(ab, bc), cd) > _GAP * np.minimum(np.minimum(ab, bc), cd)
     if uneven.any():
         line = _straight(to[uneven], nm)
@@ -434,7 +445,7 @@ def _straight(to: NDArray[np.float64], nm: NDArray[np.float64]) -> _Resampling:
 
 
 def _resampled(x: NDArray[np.float64], nm: NDArray[np.float64], how: _Resampling) -> NDArray[np.float64]:
-    """Apply it to rows (n, l); returns (n, L)."""
+    """Resample rows (n, l); return (n, L)."""
     if how.edges is None:
         assert how.columns is not None
         assert how.weights is not None
@@ -442,7 +453,7 @@ def _resampled(x: NDArray[np.float64], nm: NDArray[np.float64], how: _Resampling
         for j in range(1, how.columns.shape[1]):
             out += x[:, how.columns[:, j]] * how.weights[:, j]
         return out
-    # Means of the straight lines between points: differences of their integral.
+    # Cell means of the piecewise linear spectrum: differences of its integral.
     gap = np.diff(nm)
     area = np.zeros(x.shape)
     np.cumsum((x[:, 1:] + x[:, :-1]) * (gap / 2), axis=1, out=area[:, 1:])
@@ -456,7 +467,7 @@ def _resampled(x: NDArray[np.float64], nm: NDArray[np.float64], how: _Resampling
     out = np.diff(integral, axis=1)
     out[:, covered] /= width[covered]
     if not covered.all():
-        # Cells beyond the ends: the value there.
+        # Cells beyond the ends take the end value.
         ends = np.where((edges[1:] + edges[:-1])[~covered] / 2 <= nm[0], 0, nm.size - 1)
         out[:, ~covered] = x[:, ends]
     return out

@@ -1,4 +1,4 @@
-"""Tables as text: cells as they are written, which columns are wavelengths, and which one holds ids."""
+"""Tables as text: cells as written, columns of wavelengths, column of ids."""
 
 from __future__ import annotations
 
@@ -19,36 +19,36 @@ from .data import parse_axis_labels
 from .lines import BoundedLines
 from .tables import open_parquet
 
-#: What a column of ids is called, the surest names first.
+#: Names of columns of ids, the most reliable first.
 ID_NAMES = (
     *("id", "sample_id", "sampleid", "sample", "sample_name", "name", "spectrum", "filename", "file", "label", "code"),
 )
-#: Names that a column of classes has as well.
+#: Names that columns of classes have as well.
 _AMBIGUOUS = ("label", "code")
-#: Reference values are no ids: fewer rows do not tell classes from ids.
+#: Rows needed to distinguish ids from classes in a table of reference values.
 _FEWEST_IDS = 5
 
-#: Rows that a table is judged by, and the characters that they may have.
+#: Upper limits of the sample: rows and characters.
 _SAMPLED_ROWS, _SAMPLED_CHARACTERS = 100, 1 << 20
 
-#: What pandas takes for an empty cell.
+#: Cells that pandas reads as missing.
 MISSING = frozenset(
     ("", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA")
 ) | frozenset(("NULL", "NaN", "None", "n/a", "nan", "null"))
 
-#: Words around a number, which all names of an axis share.
+#: Text around a number, the same in all names of an axis.
 _FRAMED = re.compile(r"^(\D*?)\d+(?:\.\d+)?(\D*)$")
 
-#: Between columns, as files of spectra (first hit) and of reference values (most hits) have it.
+#: Candidate delimiters.
 _DELIMITERS = ",;\t"
 
-#: Errors of a file that ends too soon or is something else.
+#: Exceptions of a truncated or damaged file.
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, csv.Error)
 
 
 @dataclass
 class CellTable:
-    """A table whose cells are text.
+    """Table whose cells are text.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class CellTable:
     header_line : int
         Line of the header; 0 in a Parquet file.
     sample : list of (int, list of str)
-        First rows, with their lines.
+        Line numbers and cells of the first rows.
     """
 
     path: Path
@@ -72,8 +72,10 @@ class CellTable:
     def open(cls, path: str | Path, *, targets: bool = False) -> CellTable:
         """Read the header and the first rows of a ``.csv``, ``.csv.gz`` or ``.parquet``.
 
-        `targets` tells a table of reference values, whose delimiter is found in another way. A `SpectralInputError` names a
-        file that is damaged, empty or in UTF-16. Bytes that are not UTF-8 come out as the replacement character.
+        Set `targets` for a table of reference values: its delimiter is the most frequent candidate
+        in the header. For spectra it is the first of semicolon and tab in the header, else a comma.
+        Invalid UTF-8 becomes the replacement character. A damaged or empty file, or one in UTF-16,
+        raises a `SpectralInputError`.
         """
         table = cls(Path(path))
         if table.is_parquet:
@@ -88,7 +90,7 @@ class CellTable:
                 break
         first = table.sample[0][1] if table.sample else []
         if not targets and len(first) == len(table.labels) + 1 and not first[-1].strip():
-            table.labels.append("")  # a delimiter at the end of each row, but of the header
+            table.labels.append("")  # each row ends with a delimiter, the header does not
         return table
 
     @property
@@ -97,7 +99,7 @@ class CellTable:
         return self.path.name.lower().endswith(".parquet")
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
-        """Yield line (row, in a Parquet file) and cells of each row that is not blank."""
+        """Yield line number (row number in Parquet) and cells of each row that is not blank."""
         if self.is_parquet:
             yield from self._parquet_rows()
             return
@@ -109,7 +111,7 @@ class CellTable:
             for cells in reader:
                 if len(cells) > 1 or (cells and cells[0].strip()):
                     blank.append((self.header_line + reader.line_num, cells))
-                # Rows at the end that hold nothing, as spreadsheets leave them, are none.
+                # Empty rows at the end, as spreadsheets write them, are skipped.
                 if any(cell.strip() for cell in cells):
                     yield from blank
                     blank = []
@@ -122,12 +124,12 @@ class CellTable:
                 yield row, ["" if cell is None else str(cell) for cell in cells]
 
     def column(self, name: str) -> list[tuple[int, str]]:
-        """Return lines and cells of a column, without blanks around them; short rows have an empty cell."""
+        """Return line numbers and stripped cells of a column; short rows give an empty cell."""
         i = self.labels.index(name)
         return [(line, cells[i].strip() if i < len(cells) else "") for line, cells in self.rows()]
 
     def lines(self, rows: Sequence[int]) -> dict[int, int]:
-        """Return the lines of rows, which are counted from 0 without blank ones."""
+        """Return the line numbers of rows, which count from 0 without blank lines."""
         wanted = set(rows)
         if self.is_parquet or not wanted:
             return {row: row + 1 for row in wanted}
@@ -144,7 +146,7 @@ class CellTable:
         return {row: numbers.get(row, row + 1 + self.header_line) for row in wanted}
 
     def place(self, line: int | None = None, column: str | None = None) -> str:
-        """Name the file, and a line (row) or column of it."""
+        """Return the name of the file, with a line (row) or column if given."""
         place = self.path.name
         if line is not None:
             place += f", {'row' if self.is_parquet else 'line'} {line}"
@@ -152,7 +154,7 @@ class CellTable:
 
     @property
     def header_place(self) -> str:
-        """Name the header."""
+        """Place of the header."""
         return self.path.name if self.is_parquet else f"{self.path.name}, line {self.header_line}"
 
 
@@ -161,7 +163,7 @@ def _text(path: Path) -> io.TextIOWrapper:
 
 
 def _header(path: Path, targets: bool) -> tuple[str, list[str], int]:
-    """Return the delimiter, the names of the columns and the line of the header."""
+    """Return the delimiter, the column names and the line of the header."""
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     with opener(path, "rb") as file:
         if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -178,7 +180,7 @@ def _header(path: Path, targets: bool) -> tuple[str, list[str], int]:
 
 
 def number(text: str, decimal: str = ".") -> float | None:
-    """Return the number that a cell holds: NaN if it is empty, None if it is something else."""
+    """Return the number in a cell: NaN if the cell is empty, None if it is not a number."""
     text = text.strip()
     if text in MISSING:
         return float("nan")
@@ -193,7 +195,7 @@ def number(text: str, decimal: str = ".") -> float | None:
 
 
 def has_column(path: Path, name: str | None, *, targets: bool = False) -> bool:
-    """Tell whether a table has a column of that name; False where it cannot be read."""
+    """Return whether a table has a column of that name; False if the table cannot be read."""
     try:
         return name in CellTable.open(path, targets=targets).labels
     except (SpectralInputError, *DAMAGE):
@@ -201,7 +203,11 @@ def has_column(path: Path, name: str | None, *, targets: bool = False) -> bool:
 
 
 def axis_columns(labels: Sequence[str]) -> list[int]:
-    """Return the columns whose names are wavelengths: ``"1100"``, ``"1100 nm"``, or most names alike, as in ``"spc.1100"``."""
+    """Return the indices of columns whose names are wavelengths.
+
+    These are names such as ``"1100"`` or ``"1100 nm"``, or names such as ``"spc.1100"`` if there
+    are more of them.
+    """
     plain = [i for i, label in enumerate(labels) if parse_axis_labels([label]) is not None]
     frames: dict[tuple[str, ...], list[int]] = {}
     for i, label in enumerate(labels):
@@ -215,20 +221,21 @@ def axis_columns(labels: Sequence[str]) -> list[int]:
 
 
 def id_column(labels: Sequence[str], cells: Sequence[Sequence[str]], ids: str | None = None) -> str | None:
-    """Return the name of the column that holds ids of samples or spectra; None if there is none.
+    """Return the name of the column of sample or spectrum ids, or None.
 
-    In this order: `ids`; a column that is no wavelength and is called id, sample_id, sample, name, spectrum, file, label or
-    the like, in upper or lower case and also behind ``meta_``; a first column without a name whose values all differ and are
-    no measurements; the only other column whose values are texts that all differ.
+    It is the first match of: `ids`; a column that is not a wavelength and is named id, sample_id,
+    sample, name, spectrum, file, label or similar, in upper or lower case, with or without
+    ``meta_`` before it; a first column without a name whose values are distinct and not
+    measurements; the only other column of distinct texts.
 
     Parameters
     ----------
     labels : sequence of str
         Header of the table.
     cells : sequence of sequence of str
-        First rows, as `CellTable.sample` has them.
+        Cells of the first rows, as in `CellTable.sample`.
     ids : str, optional
-        Name that the user gives.
+        Name given by the user.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Checks of tables before any work: each finding names the place and the remedy."""
+"""Checks of tables before use; each finding names the place and the remedy."""
 
 from __future__ import annotations
 
@@ -28,31 +28,31 @@ _Refusal = (SpectralInputError, SpectralAxisError)
 def check_spectra_file(
     path: str | Path, *, axis_unit: str = "auto", ids: str | None = None, drop: Sequence[str] = ()
 ) -> list[Finding]:
-    """Check a table of spectra: all that its reader would refuse, and what is odd about axis, rows and values.
+    """Check a table of spectra for errors, and for anomalies of axis, rows and values.
 
     Parameters
     ----------
     path : path
-        A table as `open_table` reads it.
+        Table that `open_table` reads.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
         Unit of the header.
     ids : str, optional
-        Column of ids; without it, the one that `id_column` finds is passed over.
+        Column of ids; by default the one that `id_column` returns. It is not read as spectra.
     drop : sequence of str
-        Columns that are no wavelengths, to be passed over.
+        Columns to ignore, which are not wavelengths.
 
     Returns
     -------
     list of Finding
-        Errors first. There is an error if, and only if, `open_table` or the table that it opens refuses the file with
-        these columns passed over.
+        Errors first. There is an error if, and only if, `open_table` or reading its table fails for
+        this file without these columns.
 
     Raises
     ------
     OSError
         The file cannot be opened.
     MissingPackageError
-        Parquet without pyarrow.
+        The file is Parquet and pyarrow is not installed.
     """
     path = Path(path)
     try:
@@ -91,7 +91,7 @@ def check_files(
     ids: str | None = None,
     drop: Sequence[str] = (),
 ) -> list[Finding]:
-    """Check a table of spectra and, if there is one, a table of reference values: each by itself, and both together.
+    """Check a table of spectra and a table of reference values, if given, separately and together.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def check_files(
 
 
 def _accepted(table: CellTable, opened: SpectralTable, axis_unit: str) -> list[Finding]:
-    """Read all spectra, as the work itself will; tell what is odd about them."""
+    """Read all spectra and return the findings about axis and values."""
     columns = np.arange(opened.n_columns) if opened.kept is None else opened.kept
     written = [table.labels[i] for i in columns]
     names = written if opened.order is None else [written[i] for i in opened.order]
@@ -134,7 +134,7 @@ def _refused(
     drop: Sequence[str],
     axis_unit: str,
 ) -> list[Finding]:
-    """Read all as text, and tell all that is wrong."""
+    """Read the table as text and return all errors."""
     findings: list[Finding] = []
     is_explained = False
     if opened is None:
@@ -160,12 +160,12 @@ def _refused(
         if ids is not None:
             findings += id_findings(table, ids)
     except (*_Refusal, *DAMAGE):
-        pass  # the reader met the same
+        pass  # `error` reports the same
     return findings if is_explained else [*findings, *rows.explain(error)]
 
 
 def _encoding(table: CellTable, error: Exception) -> list[Finding]:
-    """Name the first line that is not UTF-8, where the reader says that one is."""
+    """Return the first line that is not UTF-8 if the reader reported one."""
     if "not UTF-8" not in str(error):
         return []
     rows = [(table.header_line, table.labels)]

@@ -1,7 +1,7 @@
 """Spectra on their wavelength axis: column names, units, order, checks.
 
-Everything below works in nanometres, ascending; this module is where any other axis becomes one.
-It needs numpy only.
+This module converts any axis to ascending nanometres, which the rest of the package uses. It needs
+numpy only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _UNIT_NAMES = {
     "cm^-1": "cm-1",
     "cm⁻¹": "cm-1",
     "1/cm": "cm-1",
-    # As R writes them into names.
+    # As R writes units into names.
     "cm.1": "cm-1",
     "cm..1": "cm-1",
     "um": "um",
@@ -33,19 +33,19 @@ _UNIT_NAMES = {
 }
 _LABEL = re.compile(r"^\s*X?([+-]?(?:\d+(?:\.\d*|,\d+)?|\.\d+)(?:[eE][+-]?\d+)?)[\s.]*(\S*)\s*$")
 
-# A number with the same words before and behind it in all names, and how many names make it an axis.
+# A number with text around it, the same in all names, and the least number of such names.
 _FRAMED = re.compile(r"^(\D*?)(\d+(?:\.\d+)?)(\D*)$")
 _FEWEST_FRAMED = 3
 
-# "9,090" may be nine thousand or nine.
+# "9,090" may be 9090 or 9.09.
 _THOUSANDS = re.compile(r"^\s*X?\d{1,3},\d{3}(?!\d)")
 
-#: "9.091" or "9,091": numbers that can hold a mark of thousands.
+#: "9.091" or "9,091": numbers that may contain a thousands separator.
 GROUPED = re.compile(r"[1-9]\d{0,2}(?:[.,]\d{3})+")
-# Near-infrared axes end here, in um.
+# Upper end of near-infrared axes, in um.
 _LONGEST_NEAR_INFRARED = 3.0
 
-#: What columns of wavelengths are called, and rows below which no column is taken for one.
+#: Names of columns of wavelengths, and the least number of rows of such a column.
 _NAME_OF_AXIS = re.compile(r"wave|lambda|nanomet|^nm$|^wl$|^wn$|cm.?.?1", re.IGNORECASE)
 _SHORTEST_UPRIGHT = 20
 
@@ -53,18 +53,21 @@ _RENAMED = re.compile(r"^(.+)\.(\d+)$")
 
 
 def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] | None:
-    """Read column names such as ``"1100"``, ``"1100,5"``, ``"1100nm"``, ``"9090 cm-1"`` or R's ``"X1100"`` as an axis.
+    """Parse column names such as ``"1100"``, ``"1100,5"`` or ``"9090 cm-1"`` as an axis.
+
+    Names as R writes them (``"X1100"``) are read too, and so are three or more names that differ in
+    a number only (``"spc.1100"``).
 
     Parameters
     ----------
     labels : iterable
-        Column names; numbers are accepted as they are.
+        Column names; numbers are accepted.
 
     Returns
     -------
     (values, unit) or None
-        The numbers and the unit that the labels carry (``"auto"`` if they carry none). None if any
-        label is not a number with, at most, one and the same unit behind it.
+        The numbers and the unit in the labels (``"auto"`` if they have none). None if the labels
+        are not numbers with the same unit, or without one.
     """
     labels = [str(label) for label in labels]
     values, units = [], set()
@@ -81,7 +84,7 @@ def parse_axis_labels(labels: Iterable[Any]) -> tuple[NDArray[np.float64], str] 
 
 
 def _parse_framed(labels: Sequence[str]) -> tuple[NDArray[np.float64], str] | None:
-    """Read names that differ in a number only, such as ``"spc.1100"``, ``"scan_1100_ref"`` or ``"1100 (nm)"``; None for any others."""
+    """Parse names that differ in a number only, such as ``"spc.1100"`` or ``"1100 (nm)"``."""
     matches = [_FRAMED.match(label) for label in labels]
     if len(matches) < _FEWEST_FRAMED or not all(matches):
         return None
@@ -89,24 +92,27 @@ def _parse_framed(labels: Sequence[str]) -> tuple[NDArray[np.float64], str] | No
     if len({(before, behind) for before, _, behind in parts}) > 1:
         return None
     values = np.array([float(number) for _, number, _ in parts])
-    # Numbers of columns, bands or samples are no wavelengths.
+    # Smaller numbers count columns, bands or samples.
     if values.min() < MIN_WAVELENGTH:
         return None
     return values, _UNIT_NAMES.get(parts[0][2].strip(" ()[]_.").lower(), "auto")
 
 
 def check_labels(labels: Iterable[Any]) -> None:
-    """Refuse the column names of a table that was read with another separator than it was written with, or has repeats.
+    """Refuse column names that contain a separator or that pandas renamed as duplicates.
 
-    By a `SpectralAxisError`, where names hold a separator, or where pandas changed one of two that were the same.
+    Raises
+    ------
+    SpectralAxisError
+        The table was read with the wrong separator, or a wavelength occurs twice.
     """
     names = [str(label) for label in labels]
     for separator, written in ((";", ";"), ("\t", "\\t")):
         odd = next((name for name in names if separator in name), None)
         if odd is not None:
             raise SpectralAxisError(
-                f"column {odd[:40]!r} is not one column; the separator is another: pd.read_csv(..., sep='{written}'), and "
-                "decimal=',' if the numbers are written so."
+                f"column {odd[:40]!r} is not one column, because the separator is {separator!r}; use "
+                f"pd.read_csv(..., sep='{written}'), with decimal=',' if the numbers have decimal commas."
             )
     parsed = parse_axis_labels(names)
     if parsed is None or len(names) < 3:
@@ -115,24 +121,26 @@ def check_labels(labels: Iterable[Any]) -> None:
     step = float(np.median(np.abs(np.diff(parsed[0]))))
     for name, value in values.items():
         match = _RENAMED.match(name)
-        # On a fine grid 2496.1 is the next wavelength after 2496; on one of 2 nm it is a second 2496.
+        # On a fine grid 2496.1 is the next wavelength after 2496; on one of 2 nm it is a second
+        # 2496.
         if match and match[1] in values and abs(value - values[match[1]]) < step / 2:
             raise SpectralAxisError(
-                f"columns {match[1]!r} and {name!r}: wavelength {match[1]} occurs twice, and pandas renames what is repeated; "
-                "merge or drop the duplicates."
+                f"columns {match[1]!r} and {name!r}: wavelength {match[1]} occurs twice, and pandas renamed the "
+                "second; merge or drop the duplicates."
             )
 
 
 def are_column_numbers(labels: NDArray[np.float64]) -> bool:
-    """Tell 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them, from an axis."""
+    """Return whether numbers count columns: 0, 1, 2, ... or 1, 2, 3, ..., or every n-th of them."""
     steps = np.diff(labels)
     return bool(labels[0] in (0, 1) and (steps > 0).all() and (steps == steps[:1]).all() and (labels % 1 == 0).all())
 
 
 def is_upright_axis(name: Any, values: Iterable[Any], others: Iterable[Any]) -> bool:
-    """Tell whether wavelengths run down a column, or index, of this name, so that spectra are the columns beside it.
+    """Return whether a column or index holds the wavelengths, so that spectra are columns.
 
-    Where the names of the other columns are wavelengths, numbers down a column are those of samples, unless its name says otherwise.
+    If the names of the other columns are wavelengths, the column must also be named as wavelengths:
+    other numbers are ids of samples.
     """
     if _is_axis([*others], 1) and not _NAME_OF_AXIS.search(str(name)):
         return False
@@ -150,20 +158,26 @@ def _is_axis(labels: Iterable[Any], fewest: int) -> bool:
     return True
 
 
-#: Axis units that are understood, with the factor or reciprocal that turns them into nanometres.
+#: Supported axis units.
 AXIS_UNITS = ("auto", "nm", "cm-1", "um")
 
-#: Wavelengths outside of this range (nm) are taken for a mistake: mid-UV to mid-infrared.
+#: Supported range of wavelengths (nm): mid-UV to mid-infrared.
 MIN_WAVELENGTH, MAX_WAVELENGTH = 200.0, 30_000.0
 
-#: The even grid (nm) that is assumed where nobody knows the wavelengths.
+#: Ends of the even grid (nm) that is assumed if wavelengths are unknown.
 ASSUMED_RANGE = (1000.0, 2500.0)
 
 
 def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str) -> None:
-    """Refuse names such as ``"9.091"`` that can be micrometres or 9,091 cm-1 with a thousands mark, unless the unit is known.
+    """Refuse ambiguous names such as ``"9.091"``.
 
-    By a `SpectralAxisError`. Up to 3 um both readings are the same wavelength.
+    It can be 9.091 um, or 9,091 cm-1 with a thousands separator. Names are accepted if the unit is
+    known, or up to 3 um, where ``"2.500"`` is 2,500 nm either way.
+
+    Raises
+    ------
+    SpectralAxisError
+        All names are ambiguous.
     """
     names = [label for label in labels if isinstance(label, str)]
     if unit != "auto" or guess_axis_unit(axis) != "um" or float(np.max(axis)) <= _LONGEST_NEAR_INFRARED:
@@ -171,15 +185,15 @@ def refuse_thousands(labels: Iterable[Any], axis: NDArray[np.float64], unit: str
     if names and all(GROUPED.fullmatch(name.strip()) for name in names):
         raise SpectralAxisError(
             f"{names[0]!r} can be {names[0]} micrometres, or {names[0].replace('.', '').replace(',', '')} with a "
-            "thousands mark; say axis_unit='um', or write the numbers without marks."
+            "thousands separator; set axis_unit='um', or remove the separators."
         )
 
 
 def guess_axis_unit(axis: NDArray[np.float64]) -> str:
-    """Tell the unit of an axis from its range: micrometres, nanometres or wavenumbers.
+    """Return the unit of an axis (``"um"``, ``"nm"`` or ``"cm-1"``) from its largest value.
 
-    Near-infrared axes do not overlap in practice: they end by 3 um, by 3,000 nm or, in wavenumbers,
-    well above 3,500 cm-1.
+    Ranges of near-infrared axes do not overlap in practice: they end by 3 um or 3,000 nm and, in
+    wavenumbers, well above 3,500 cm-1.
     """
     largest = float(np.max(axis))
     if largest < 100:
@@ -188,7 +202,7 @@ def guess_axis_unit(axis: NDArray[np.float64]) -> str:
 
 
 def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
-    """Convert a wavelength axis to nanometres, in its own order, after checking it.
+    """Check a wavelength axis and convert it to nanometres, in the same order.
 
     Parameters
     ----------
@@ -205,8 +219,8 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
     Raises
     ------
     SpectralAxisError
-        Values that are not numbers, not finite, not positive, duplicated, outside of 200 to 30,000 nm, or one that
-        stands alone among its neighbours; or an unknown unit.
+        Values are not numbers, not finite, not positive, duplicated, outside 200 to 30,000 nm, or
+        one is mistyped; or the unit is unknown.
     """
     if type(axis) is np.ndarray and axis.dtype == np.float64 and axis.ndim == 1:
         return _converted(axis.tobytes(), unit).copy()
@@ -215,7 +229,7 @@ def to_nanometres(axis: ArrayLike, unit: str = "auto") -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def _converted(axis: bytes, unit: str) -> NDArray[np.float64]:
-    """Convert an axis that may come again, as it does with every call of `transform`."""
+    """Convert an axis, cached because each call of `transform` repeats the conversion."""
     return _convert(np.frombuffer(axis), unit)
 
 
@@ -223,7 +237,7 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
     if unit not in AXIS_UNITS:
         raise SpectralAxisError(f"axis_unit={unit!r} is not a known unit; use one of {', '.join(AXIS_UNITS)}.")
     try:
-        values = np.array(axis, dtype=np.float64)  # a copy: the caller may change theirs
+        values = np.array(axis, dtype=np.float64)  # a copy: the caller may modify the original
     except (TypeError, ValueError):
         parsed = parse_axis_labels(np.ravel(np.asarray(axis, dtype=object)))
         if parsed is None:
@@ -246,8 +260,8 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
     if odd is not None:
         beside = " and ".join(f"{values[i]:.10g}" for i in (odd - 1, odd + 1) if 0 <= i < values.size)
         raise SpectralAxisError(
-            f"wavelength {values[odd]:.10g} stands beside {beside}, far from where the axis goes on: a typing error? Correct it, or "
-            "drop its column."
+            f"wavelength {values[odd]:.10g} is out of line with {beside} beside it (a typing error?); "
+            "correct it, or drop its column."
         )
     unique, counts = np.unique(values, return_counts=True)
     if unique.size < values.size:
@@ -255,14 +269,15 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
             f"wavelength {unique[counts > 1][0]:g} occurs more than once; merge or drop the duplicates."
         )
     resolved = guess_axis_unit(values) if unit == "auto" else unit
-    # The first spectrum of a table without a header would pass for micrometres: absorbances of 0.3 to 2.
+    # The first spectrum of a table without a header could pass for micrometres: absorbances of 0.3
+    # to 2.
     if unit == "auto" and resolved == "um" and not is_monotonic(values):
         raise SpectralAxisError(
-            "the axis is neither ascending nor descending and holds no wavelength in nm; a table without a header? "
-            "If these are micrometres, say axis_unit='um'."
+            "the axis is neither ascending nor descending and holds no wavelength in nm (a table without a header?); "
+            "if these are micrometres, set axis_unit='um'."
         )
     nm = {"nm": lambda v: v, "cm-1": lambda v: 1e7 / v, "um": lambda v: 1e3 * v}[resolved](values)
-    # The ends themselves are legal in any unit, whatever the conversion rounds.
+    # The tolerance admits both ends in any unit despite rounding.
     outside = (nm < MIN_WAVELENGTH * (1 - 1e-9)) | (nm > MAX_WAVELENGTH * (1 + 1e-9))
     if outside.any():
         raise SpectralAxisError(
@@ -273,19 +288,19 @@ def _convert(axis: ArrayLike, unit: str) -> NDArray[np.float64]:
 
 
 def assumed_wavelengths(n_wavelengths: int) -> NDArray[np.float64]:
-    """Return the even grid that stands in for unknown wavelengths (nm)."""
+    """Return the even grid (nm) that is assumed if wavelengths are unknown."""
     if n_wavelengths == 1:
         return np.array([sum(ASSUMED_RANGE) / 2])
     return np.linspace(*ASSUMED_RANGE, n_wavelengths)
 
 
 def spread_rows(n: int, most: int) -> NDArray[np.intp]:
-    """Return at most so many of n rows, at even distances from the first to the last."""
+    """Return at most `most` of `n` row indices, evenly spaced from the first to the last."""
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.intp))
 
 
 def take_rows(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra]:
-    """Return some rows of blocks with a 1-D grid each, ascending, counted over all of them."""
+    """Return rows of blocks with a 1-D grid each; `rows` ascend and count over all blocks."""
     ends = np.cumsum([len(block) for block in blocks])
     parts = []
     for block, end in zip(blocks, ends, strict=True):
@@ -296,7 +311,7 @@ def take_rows(blocks: Sequence[Spectra], rows: NDArray[np.intp]) -> list[Spectra
 
 
 def join_metadata(blocks: Sequence[Spectra]) -> NDArray[np.object_] | None:
-    """Return the metadata of blocks one after the other; None where no block has any."""
+    """Concatenate the metadata of blocks; None if no block has any."""
     if all(block.metadata is None for block in blocks):
         return None
     parts = [np.full(len(b), {}, dtype=np.object_) if b.metadata is None else b.metadata for b in blocks]
@@ -309,19 +324,19 @@ def _rows(metadata: NDArray[np.object_] | None, rows: NDArray[np.intp]) -> NDArr
 
 @dataclass(frozen=True)
 class Spectra:
-    """A block of spectra with their wavelengths.
+    """Block of spectra with their wavelengths.
 
     Attributes
     ----------
     values : ndarray of shape (n_spectra, n_wavelengths)
         Absorbance, reflectance or any other signal, float32 or float64.
     wavelengths : ndarray of shape (n_wavelengths,) or (n_spectra, n_wavelengths), float64
-        Wavelengths in nm, ascending; 2-D where every spectrum has a grid of its own. Padding repeats
-        the last wavelength of its row.
+        Wavelengths in nm, ascending; 2-D if each spectrum has its own grid. Padding repeats the
+        last wavelength of the row.
     valid : ndarray of bool, shape (n_spectra, n_wavelengths), or None
-        False on padding; None where every point is real.
+        False on padding; None without padding.
     metadata : ndarray of object, shape (n_spectra,), or None
-        Mapping of field to value of each spectrum, as the encoder takes them; None without metadata.
+        Mapping of field to value for each spectrum; None without metadata.
     """
 
     values: NDArray[Any]
@@ -331,7 +346,7 @@ class Spectra:
 
     @classmethod
     def on_grid(cls, values: NDArray[Any], wavelengths: NDArray[np.float64]) -> Spectra:
-        """Put spectra that share one grid (nm, any order) into ascending order."""
+        """Sort spectra on a common grid (nm, any order) by wavelength."""
         if values.shape[1] != wavelengths.size:
             raise SpectralAxisError(f"{wavelengths.size} wavelengths for spectra of {values.shape[1]} points.")
         if wavelengths.size > 1 and (np.diff(wavelengths) < 0).any():
@@ -341,7 +356,7 @@ class Spectra:
 
     @classmethod
     def pad(cls, blocks: Sequence[Spectra]) -> Spectra:
-        """Stack blocks of different grids into one padded block with a grid per row."""
+        """Stack blocks on different grids into one padded block with a grid per row."""
         length = max(block.wavelengths.size for block in blocks)
         rows = sum(len(block.values) for block in blocks)
         dtype = np.result_type(*(block.values.dtype for block in blocks))

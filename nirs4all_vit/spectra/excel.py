@@ -1,4 +1,4 @@
-"""Excel workbooks of spectra: the first sheet, checked as a CSV is."""
+"""Excel workbooks of spectra: the first sheet, with the checks of a CSV file."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from pathlib import Path
 from ..errors import SpectralInputError, needed_by
 from .tables import SpectralTable, open_table
 
-#: Suffixes that are read; older ones, which a spreadsheet program saves as ``.xlsx``.
+#: Supported suffixes; unsupported suffixes of spreadsheets.
 EXCEL_SUFFIXES, OLD_SUFFIXES = (".xlsx", ".xlsm"), (".xls", ".xlsb", ".ods")
-#: Bytes of an unpacked workbook at most.
+#: Size limit of an unpacked workbook, in bytes.
 _LARGEST = 1 << 29
 
 
 def open_excel(
     path: Path, axis_unit: str = "auto", drop: Sequence[str] = (), *, drop_missing: bool = False
 ) -> SpectralTable:
-    """Open the first sheet of a workbook as a table: header = axis, a row per spectrum.
+    """Open the first sheet of a workbook as a table: axis in the header, one spectrum per row.
 
     Parameters
     ----------
@@ -33,12 +33,13 @@ def open_excel(
     Returns
     -------
     SpectralTable
-        Of a temporary file of the same name, which goes with it.
+        Table in a temporary CSV file of the same name, which is deleted together with the object.
 
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        Not a workbook, an empty sheet, or whatever `open_table` refuses; lines are rows of the sheet.
+        The file is not a workbook, the sheet is empty, or `open_table` refuses it. Lines in
+        messages are rows of the sheet.
     MissingPackageError
         openpyxl is not installed.
     """
@@ -49,9 +50,9 @@ def open_excel(
 
 
 def sheet_as_csv(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
-    """Write the first sheet of a workbook as CSV under the same name; returns the file and the temporary folder that holds it.
+    """Write the first sheet of a workbook as CSV of the same name; return file and folder.
 
-    Errors as of `open_excel`.
+    The folder is temporary. Errors are those of `open_excel`.
     """
     if path.suffix.lower() in OLD_SUFFIXES:
         raise SpectralInputError(f"{path.name}: {path.suffix} is not read; save the sheet as .xlsx or CSV.")
@@ -59,7 +60,7 @@ def sheet_as_csv(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
         import openpyxl  # noqa: F401
     import pandas as pd
 
-    with open(path, "rb"):  # a file that is missing or locked says so itself
+    with open(path, "rb"):  # raise OSError if the file is missing or locked
         pass
     try:
         with zipfile.ZipFile(path) as archive:
@@ -69,14 +70,14 @@ def sheet_as_csv(path: Path) -> tuple[Path, tempfile.TemporaryDirectory[str]]:
         sheet = pd.read_excel(path, header=None, dtype=object, engine="openpyxl")
     except SpectralInputError:
         raise
-    except Exception as error:  # a damaged workbook fails in as many ways as XML and ZIP can
+    except Exception as error:  # a damaged workbook raises any exception of XML or ZIP readers
         raise SpectralInputError(f"{path.name} is damaged or not a workbook; save it again as .xlsx or CSV.") from error
     if sheet.empty:
         raise SpectralInputError(f"{path.name}: the first sheet is empty; its first row must hold the header.")
     folder = tempfile.TemporaryDirectory(prefix="nirs4all_vit-excel-")
-    # Under the same name, so that messages name the workbook.
+    # The same name, so that messages name the workbook.
     copy = Path(folder.name) / path.name
     text = sheet.to_csv(index=False, header=False, lineterminator="\n")
-    # Blank rows are blank lines, which are passed over; the others keep their numbers.
+    # Blank rows become blank lines, so that line numbers equal row numbers.
     copy.write_text(re.sub(r"^,+$", "", text, flags=re.MULTILINE), "utf-8")
     return copy, folder

@@ -1,4 +1,4 @@
-"""What checks of files report: findings with a place and a remedy, and the sentences of readers as findings."""
+"""Findings of file checks: severity, place, message and remedy."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Lines, columns or ids that one finding names; the rest are counted.
+#: Lines, columns or ids named in one finding; the others are counted.
 MOST_NAMED = 5
 
-#: "t.csv, line 3: ...", as readers begin their messages.
+#: Place at the start of readers' messages, such as "t.csv, line 3: ...", after the file name.
 _PLACE = re.compile(r"^((?:, (?:line|row) \d+)?(?:, column (?:'[^']*'|\"[^\"]*\"))?)(?::\s+|\s+)")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """Something odd in a file.
+    """Error, warning or note about a file.
 
     Attributes
     ----------
     severity : {"error", "warning", "note"}
-        An error stops the work; a warning is worth a look; a note tells what was done.
+        ``"error"``: the file is refused; ``"warning"``: the file is read, but should be checked;
+        ``"note"``: information.
     place : str
         File, with line, row or column.
     message : str
-        What is odd: one sentence without a full stop.
+        The problem, in one sentence without a full stop.
     remedy : str
-        What to do: one sentence without a full stop; "" for a note.
+        The action to take, in one sentence without a full stop; empty for a note.
     """
 
     severity: str
@@ -41,7 +42,7 @@ class Finding:
 
 
 def from_reader(path: Path, message: str, severity: str = "error") -> Finding:
-    """Return what a reader of `path` says as a finding: place, sentence, remedy."""
+    """Convert a message of a reader of `path` to a finding with place, message and remedy."""
     place, text = path.name, message
     if message.startswith(path.name):
         text = message[len(path.name) :]
@@ -53,20 +54,20 @@ def from_reader(path: Path, message: str, severity: str = "error") -> Finding:
         text = f"the file {text}"
     for between in ("; ", ". "):
         sentence, mark, remedy = text.partition(between)
-        # Not the semicolon inside of brackets.
+        # Separators within brackets do not count.
         if mark and sentence.count("(") == sentence.count(")"):
             return Finding(severity, place, sentence, remedy[:1].lower() + remedy[1:])
     return Finding(severity, place, text)
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
-    """Return findings without repetitions: errors, warnings, notes, each in the order in which they came."""
+    """Return distinct findings: errors, then warnings, then notes, each in the original order."""
     rank = {"error": 0, "warning": 1, "note": 2}
     return sorted(dict.fromkeys(findings), key=lambda finding: rank[finding.severity])
 
 
 def listed(things: Sequence[Any], count: int | None = None) -> str:
-    """Name up to five things and count the others: ``"3, 7 and 12 more"``."""
+    """Return up to five names and the number of the others: ``"3, 7 and 12 more"``."""
     count = len(things) if count is None else count
     names = [str(thing) for thing in things[:MOST_NAMED]]
     if count > len(names):

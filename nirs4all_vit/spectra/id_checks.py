@@ -1,4 +1,4 @@
-"""Ids of samples: repeated ones, and whether spectra and reference values go together."""
+"""Checks of sample ids: repeated and missing ids, and the match of spectra and reference values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _Ids = list[tuple[int, str]]
 
 
 def id_findings(table: CellTable, column: str) -> list[Finding]:
-    """Tell which column holds the ids, and which ids are repeated or missing."""
+    """Return findings about the column of ids: its range, repeated ids and missing ids."""
     cells = table.column(column)
     place = table.place(column=column)
     lines: dict[str, list[int]] = {}
@@ -23,7 +23,7 @@ def id_findings(table: CellTable, column: str) -> list[Finding]:
     if not lines:
         return [Finding("warning", place, "the column of ids is empty", "write the ids, or drop the column")]
     first, last = next(iter(lines)), next(reversed(lines))
-    text = f"taken for ids: {counted(len(lines), 'different one')}, from {first[:40]!r} to {last[:40]!r}"
+    text = f"column of ids: {counted(len(lines), 'distinct value')}, from {first[:40]!r} to {last[:40]!r}"
     findings = [Finding("note", place, text)]
     if empty:
         noun = "rows" if table.is_parquet else "lines"
@@ -31,7 +31,7 @@ def id_findings(table: CellTable, column: str) -> list[Finding]:
         findings.append(Finding("warning", table.place(empty[0], column), text, "write the ids"))
     twice = {name: where for name, where in lines.items() if len(where) > 1}
     if twice and len(twice) > len(lines) / 2:
-        text = f"{counted(len(twice), 'id')} of {len(lines)} stand in several rows: replicates"
+        text = f"{counted(len(twice), 'id')} of {len(lines)} are in several rows: replicates"
         findings.append(Finding("note", place, text))
     elif twice:
         where = next(iter(twice.values()))
@@ -44,26 +44,28 @@ def id_findings(table: CellTable, column: str) -> list[Finding]:
 
 
 def check_pair(spectra_path: str | Path, targets_path: str | Path, *, ids: str | None = None) -> list[Finding]:
-    """Check that a table of spectra and a table of reference values go together: by ids, else by order.
+    """Check that a table of spectra and a table of reference values match by ids, or else by order.
 
     Parameters
     ----------
     spectra_path, targets_path : path
         ``.csv``, ``.csv.gz`` or ``.parquet``; reference values in ``.csv``.
     ids : str, optional
-        Column of ids, in one file or both; without it, `id_column` finds it in each.
+        Column of ids, in one file or both; by default the one that `id_column` returns for each
+        file.
 
     Returns
     -------
     list of Finding
-        Errors first: counts that differ where rows are joined by order, no id in common, two reference values for an id.
+        Errors first: different numbers of rows if joined by order, no common id, two reference
+        values for one id.
 
     Raises
     ------
     OSError
         A file cannot be opened.
     MissingPackageError
-        Parquet without pyarrow.
+        A file is Parquet and pyarrow is not installed.
     """
     tables: list[CellTable] = []
     columns: list[str | None] = []
@@ -114,7 +116,7 @@ def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str) -> li
         counts = f"{len(spectra_ids):,} spectra and {len(target_ids):,} reference values"
         examples = f"{spectra_ids[0][:40]!r} and {target_ids[0][:40]!r}" if spectra_ids and target_ids else "no rows"
         text = f"no id is in both files ({examples}, {counts})"
-        if findings:  # alike but for case, blanks or zeros: they are joined
+        if findings:  # ids that differ in case, blanks or zeros only are joined
             return findings
         remedy = "write ids alike in both files, or drop the column from one to join by order"
         return [Finding("error", place, text, remedy)]
@@ -131,12 +133,12 @@ def _by_ids(place: str, rows: list[_Ids], targets: CellTable, column: str) -> li
         text = f"{counted(len(alone), 'reference value')} without a spectrum: {listed([name[:40] for name in alone])}"
         findings.append(Finding("note", place, text))
     elif not without and sorted(spectra_ids) == sorted(target_ids):
-        findings.append(Finding("note", place, "the ids stand in another order in each file; rows are joined by id"))
+        findings.append(Finding("note", place, "the ids are in another order in each file; rows are joined by id"))
     return [*findings, *_contradictions(targets, column)]
 
 
 def _similar(place: str, wanted: dict[str, None], present: dict[str, None]) -> list[Finding]:
-    """Find ids that differ in upper and lower case, blanks, leading zeros or a ``.0`` only."""
+    """Return a warning about ids that differ in case, blanks, leading zeros or ``.0`` only."""
     plain = {plain_id(name): name for name in present if name not in wanted}
     pairs = [
         (name, plain[plain_id(name)]) for name in wanted if name and name not in present and plain_id(name) in plain
@@ -149,13 +151,13 @@ def _similar(place: str, wanted: dict[str, None], present: dict[str, None]) -> l
 
 
 def plain_id(name: str) -> str:
-    """Return an id without what spreadsheets change: case, blanks and dashes, leading zeros, ``.0``."""
+    """Return an id in lower case without blanks, dashes, leading zeros and ``.0``."""
     text = re.sub(r"[\s_-]+", "", name.casefold())
     return re.sub(r"(?<![\d.])0+(?=\d)", "", re.sub(r"\.0+$", "", text))
 
 
 def _contradictions(targets: CellTable, column: str) -> list[Finding]:
-    """Find ids with two reference values."""
+    """Return errors for ids with different reference values."""
     at = targets.labels.index(column)
     first: dict[str, tuple[int, list[str]]] = {}
     findings: list[Finding] = []

@@ -1,4 +1,4 @@
-"""Which files are instruments', and reading one: ``nirs4all-formats`` does it, and what it cannot read ends in one sentence."""
+"""Detection and reading of instrument files with ``nirs4all-formats``."""
 
 from __future__ import annotations
 
@@ -15,31 +15,37 @@ _INSTRUMENTS = (
     ".ttt .trt .tat .tit .raw8 .irr8 .abs8 .rfl8 .trm .roh .procspec .jaz"
 )
 _OTHERS = (
-    ".csv .gz .parquet .tsv .npy .npz .xlsx .xlsm .xls .ods .h5 .hdf5 .mat .nc .cdf .rdata .rds .pkl .json .yaml .yml .toml .md "
-    ".rst .py .ipynb .r .m .html .pdf .doc .docx .png .jpg .jpeg .svg .tif .tiff .zip .7z .tar .safetensors .log .db .ini"
+    ".csv .gz .parquet .tsv .npy .npz .xlsx .xlsm .xls .ods .h5 .hdf5 .mat .nc .cdf .rdata .rds .pkl .json .yaml "
+    ".yml .toml .md .rst .py .ipynb .r .m .html .pdf .doc .docx .png .jpg .jpeg .svg .tif .tiff .zip .7z .tar "
+    ".safetensors .log .db .ini"
 )
-#: Suffixes that belong to instruments; those of tables, documents, images and archives. Any other file is asked what it is.
+#: Suffixes of instrument files; suffixes of tables, documents, images and archives. The content of
+#: any other file is probed.
 INSTRUMENT_SUFFIXES, _OTHER_SUFFIXES = frozenset(_INSTRUMENTS.split()), frozenset(_OTHERS.split())
-#: Data that lie beside a header of ENVI, under the same name.
+#: Suffixes of ENVI data files, which have the stem of their header.
 _ENVI_DATA = (".sli", ".img", ".dat", ".bil", ".bip", ".bsq", "")
 _NUMBERED = re.compile(r"\.\d{1,4}")
-#: Formats that hold tables or anything at all.
+#: Formats of tables and of arbitrary content.
 _GENERIC = ("candidate", "delimited", "matrix", "numpy", "parquet", "excel", "hdf5", "netcdf", "matlab", "mzml")
-#: Bytes of a file at most: the reader holds ten times as much in memory.
+#: Size limit of a file, in bytes; the reader needs ten times as much memory.
 _LARGEST_FILE = 1 << 27
 _EXPORT = "export it as JCAMP-DX, SPC or CSV from the instrument software"
 _REMEDIES = {
     **dict.fromkeys(
         (".nir", ".cal", ".da", ".eqa"),
-        "of native Foss and BUCHI files only some are known; export text, CSV or JCAMP-DX from WinISI, ISIscan, Mosaic or NIRCal",
+        "only some native Foss and BUCHI files are supported; export text, CSV or JCAMP-DX from WinISI, ISIscan, "
+        "Mosaic or NIRCal",
     ),
     **dict.fromkeys((".spa", ".spg", ".srs"), "save it as SPC, CSV or JCAMP-DX from OMNIC or RESULT"),
-    ".spc": "save it as SPC of GRAMS (new format), CSV or JCAMP-DX; a .spc of Shimadzu UVProbe is another format: export text",
+    ".spc": (
+        "save it as SPC of GRAMS (new format), CSV or JCAMP-DX; a .spc of Shimadzu UVProbe is another format: "
+        "export text"
+    ),
     ".sp": "save it as JCAMP-DX or ASCII from Spectrum",
     ".asd": "export it as text or JCAMP-DX from RS3 or ViewSpec Pro",
     ".jws": "export it as JCAMP-DX or text from Spectra Manager",
 }
-#: Where formats say it: the name of a field, and names in metadata, the best first.
+#: Metadata fields, each with its names in formats, the most reliable first.
 _FIELDS = {
     "instrument": "instrument_model instrument_type instrument_name instrument ins spectrometer_data_system",
     "serial": "instrument_serial serial_number serial srn",
@@ -50,26 +56,30 @@ _FIELDS = {
 
 
 def is_instrument_path(path: str | os.PathLike[str]) -> bool:
-    """Tell an instrument file, or a folder that holds one, from tables and anything else.
+    """Return whether a path is an instrument file, or a folder that contains one.
 
-    The suffix decides where it belongs to instruments, tables or documents; otherwise the content does, as for OPUS (``.0``, ``.1``).
+    The suffix decides if it is one of instruments, tables or documents. Otherwise the content
+    decides, as for OPUS files (``.0``, ``.1``).
     """
     path = Path(path)
     if path.is_dir():
         try:
             return any(map(is_instrument_file, instrument_folder_files(path)))
-        except PermissionError:  # reading it will say so
+        except PermissionError:  # reading the folder raises it again
             return True
     return is_instrument_file(path)
 
 
 def has_instrument_suffix(path: str | os.PathLike[str]) -> bool:
-    """Tell by the name alone."""
+    """Return whether the suffix is one of instrument files."""
     return Path(path).suffix.lower() in INSTRUMENT_SUFFIXES
 
 
 def instrument_folder_files(folder: Path) -> Iterator[Path]:
-    """Yield the files of a folder and its subfolders, in natural order; hidden ones are left out, and data of ENVI beside their header."""
+    """Yield the files of a folder and its subfolders in natural order.
+
+    Hidden files are skipped, and so are ENVI data files that have a header.
+    """
     for path in sorted(folder.iterdir(), key=_natural):
         if path.name.startswith((".", "__MACOSX")) or path.name.lower() in ("thumbs.db", "desktop.ini"):
             continue
@@ -85,7 +95,7 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def is_instrument_file(path: Path) -> bool:
-    """Tell by the suffix where it belongs to instruments, tables or documents, otherwise by the content."""
+    """Return whether a file is an instrument file, by its suffix or else by its content."""
     suffix = path.suffix.lower()
     if suffix in _OTHER_SUFFIXES:
         return False
@@ -93,21 +103,21 @@ def is_instrument_file(path: Path) -> bool:
         return True
     if not _NUMBERED.fullmatch(suffix) or not path.is_file():
         return False
-    # A damaged file of OPUS must not be passed over in silence; the end of a text file's name can be a number, too.
+    # A damaged OPUS file must not be ignored silently; text files may have numeric suffixes too.
     with open(path, "rb") as file:
         head = file.read(4096)
     return not head or b"\0" in head
 
 
 def _envi_data(header: Path) -> list[Path]:
-    """Return the data that lie beside a header of ENVI, under the same name."""
+    """Return the data files of an ENVI header, which have the same stem."""
     if header.suffix.lower() != ".hdr":
         return []
     return [path for path in map(header.with_suffix, _ENVI_DATA) if path.is_file()]
 
 
 def _probed(path: Path) -> str:
-    """Return the format that a file's content shows, or nothing."""
+    """Return the format of a file's content, or an empty string."""
     import nirs4all_formats
 
     if not path.is_file() or not 0 < path.stat().st_size <= _LARGEST_FILE:
@@ -118,7 +128,10 @@ def _probed(path: Path) -> str:
 
 
 def _guarded(function: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
-    """Return what a function of the reader returns, or why it could not: a panic of it is no Exception."""
+    """Return the result of a reader's function, or the reason why it failed.
+
+    Panics of the reader, written in Rust, are BaseExceptions.
+    """
     try:
         return function(path), ""
     except (KeyboardInterrupt, SystemExit, MemoryError):
@@ -131,10 +144,13 @@ def _guarded(function: Callable[[Path], Any], path: Path) -> tuple[Any, str]:
 
 
 def read_records(path: Path) -> list[Any]:
-    """Read a file; what is wrong with it is one sentence that says what to do."""
+    """Read the records of an instrument file.
+
+    A `SpectralInputError` says in one sentence why a file cannot be read and what to do.
+    """
     import nirs4all_formats
 
-    with open(path, "rb"):  # a file that is missing or locked says so itself
+    with open(path, "rb"):  # raise OSError if the file is missing or locked
         size = sum(part.stat().st_size for part in (path, *_envi_data(path)))
     if not size:
         raise SpectralInputError(f"{path.name} is empty; copy or export it again.")
@@ -152,39 +168,41 @@ def read_records(path: Path) -> list[Any]:
                 reason = "it has fewer points than its header says"
             drift = re.search(r"x_checkpoint_drift.* abs=([\d.eE+-]+)", warning)
             axis = next(iter(record.signals.values())).axis.values
-            # Even steps are all that (X++(Y..Y)) can say; some write uneven ones, and the axis is then a wrong one.
+            # The form (X++(Y..Y)) of JCAMP-DX implies even steps; some software writes uneven ones
+            # with it, which the reader turns into a wrong axis.
             if drift and axis.size > 1 and float(drift[1]) > 1.5 * abs(axis[-1] - axis[0]) / (axis.size - 1):
-                reason = "the x of its lines are not the even steps that its header says, which is not supported"
+                reason = "the x of its lines are not the even steps that its header states, which is not supported"
     if not reason:
         return list(records)
     remedy = _REMEDIES.get(path.suffix.lower(), _EXPORT)
     format_name = _probed(path)
     if not format_name and reason.startswith("unsupported format"):
         raise SpectralInputError(f"{path.name} cannot be read: its content is of no known format; {remedy}.")
-    # Of a format or variant that is not known, a fresh copy is no better.
+    # A fresh copy does not help if the format or variant is not supported.
     doubt = "" if "support" in reason or "implemented" in reason else " (damaged or cut?); copy it again, or"
     raise SpectralInputError(
-        f"{path.name} cannot be read{f' ({format_name})' if format_name else ''}: {reason[:200]}{doubt or ';'} {remedy}."
+        f"{path.name} cannot be read{f' ({format_name})' if format_name else ''}: "
+        f"{reason[:200]}{doubt or ';'} {remedy}."
     )
 
 
 def known_metadata(record: Any) -> dict[str, str]:
-    """Return what is known of a record's instrument, serial number, date, title and resolution, where its format says it."""
+    """Return the available instrument, serial number, date, title and resolution of a record."""
     flat = dict(flat_metadata(record))
     fields = {name: first_of(flat, names) for name, names in _FIELDS.items()}
     return {name: value[:200] for name, value in fields.items() if value}
 
 
 def flat_metadata(record: Any) -> Iterator[tuple[str, Any]]:
-    """Yield names and values of nested metadata, the outermost last: they count more."""
+    """Yield names and values of nested metadata; the outermost come last and take precedence."""
     yield from _flat(record.metadata)
 
 
 def first_of(flat: Mapping[str, Any], names: str) -> str:
-    """Return the first of some entries that says something, as one line of text."""
+    """Return the first non-empty entry of several names, as one line of text."""
     for name in names.split():
         text = " ".join(str(flat.get(name, "")).split())
-        # Numbers of instruments stand for names that nobody knows.
+        # A number instead of the instrument's name is of no use.
         if text and not (name == "instrument" and text.isdigit()):
             return text
     return ""

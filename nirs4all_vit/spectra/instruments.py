@@ -1,4 +1,4 @@
-"""Files of instruments (OPUS, SPC, JCAMP-DX, ASD, ...), read through ``nirs4all-formats`` as absorbance on axes in nm."""
+"""Instrument files (OPUS, SPC, JCAMP-DX, ASD, ...) as absorbance on axes in nm."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from .instrument_files import is_instrument_path as is_instrument_path
 from .instrument_files import read_records as read_records
 from .signal import check_values
 
-#: Points of a spectrum at most.
+#: Upper limit of the points of a spectrum.
 _MOST_POINTS = 50_000
-#: Points of two axes closer than this share of a step are the same: those of an FT instrument differ by its laser.
+#: Axes are the same if their points differ by less than this share of a step: the axis of
+#: an FT instrument depends on its laser.
 _SAME = 1e-3
-#: Reflectance of which the upper twentieth is beyond this is in percent; above it in units of 1, it is no reflectance.
+#: Reflectance with a 95th percentile above this is in percent; beyond it as a fraction, it is not
+#: reflectance.
 _PERCENT = 2.0
-#: Share of points that may not be positive where the logarithm is taken.
+#: Largest share of non-positive points in reflectance or transmittance.
 _MOST_NON_POSITIVE = 0.2
-#: Spectra handed on at a time.
+#: Spectra per chunk.
 _CHUNK = 512
 _CONVERTED = ("reflectance", "transmittance")
 _ABSORBANCE_UNITS = ("a", "abs", "absorbance", "au", "log(1/r)", "log 1/r", "log(1/t)")
@@ -44,20 +46,24 @@ class InstrumentSpectra:
     Attributes
     ----------
     ids : list of str
-        Stem of the file, or its name or path where stems repeat; the record's name where a file holds several. Unique.
+        Unique ids: the stem of the file, or its name or path if stems repeat. In a file with
+        several spectra, the name of the spectrum, or the id of the file with a number.
     wavelengths : list of ndarray, float64
-        One axis per spectrum in nm, ascending; one object where axes are equal up to a thousandth of a step.
+        One axis per spectrum in nm, ascending. Axes that agree up to a thousandth of a step are the
+        same object.
     values : list of ndarray, float64
-        Absorbance; NaN where a point is missing.
+        Absorbance; NaN marks a missing point.
     axis_unit : {"nm", "cm-1", "um"}
-        Unit in the files, the most frequent.
+        Most frequent unit in the files.
     signal : str
-        What the files held: ``"absorbance"``, ``"reflectance"`` or ``"transmittance"``, the most frequent.
+        Most frequent signal in the files: ``"absorbance"``, ``"reflectance"`` or
+        ``"transmittance"``.
     metadata : list of dict
-        Per spectrum, what is known of ``instrument``, ``serial``, ``date``, ``title``, ``resolution``; always ``mode`` (of
-        `values`: ``"absorbance"``), ``measured_as`` (what the file held) and ``format``.
+        Per spectrum: ``mode`` (signal of `values`, ``"absorbance"``), ``measured_as`` (signal in
+        the file) and ``format``; ``instrument``, ``serial``, ``date``, ``title`` and ``resolution``
+        if available.
     notes : list of str
-        What was converted, set to missing or passed over: a sentence each.
+        Conversions, missing points and skipped files, one sentence each.
     sources : list of Path
         Files that were read.
     """
@@ -75,11 +81,11 @@ class InstrumentSpectra:
         return len(self.ids)
 
     def has_one_axis(self) -> bool:
-        """Tell whether all spectra are on the same axis."""
+        """Return whether all spectra are on the same axis."""
         return all(axis is self.wavelengths[0] for axis in self.wavelengths)
 
     def chunks(self) -> Iterator[list[Spectra]]:
-        """Yield lists of blocks, in order: spectra that follow one another on one axis are a block."""
+        """Yield lists of blocks in order; consecutive spectra on one axis form a block."""
         for start in range(0, len(self), _CHUNK):
             blocks: list[tuple[NDArray[np.float64], list[NDArray[np.float64]]]] = []
             chunk = slice(start, start + _CHUNK)
@@ -90,7 +96,7 @@ class InstrumentSpectra:
             yield [Spectra(np.stack(rows), axis) for axis, rows in blocks]
 
     def sha256(self) -> str:
-        """Return one hash of ids, axes and values."""
+        """Return the SHA-256 of ids, axes and values."""
         digest = hashlib.sha256("\n".join(self.ids).encode("utf-8", "surrogateescape"))
         for axis, row in zip(self.wavelengths, self.values, strict=True):
             digest.update(axis.tobytes())
@@ -99,10 +105,11 @@ class InstrumentSpectra:
 
 
 def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
-    """Read an instrument file, or all those of a folder and its subfolders in natural order (2 before 10).
+    """Read an instrument file, or all in a folder and its subfolders.
 
-    Reflectance and transmittance become absorbance, log10(1/R) or log10(1/T). Of several signals in a file absorbance is taken, else
-    reflectance or transmittance. Tables, documents and hidden files of a folder are passed over.
+    Reflectance and transmittance are converted to absorbance, log10(1/R) or log10(1/T). If a file
+    has several signals, absorbance is read, or else reflectance or transmittance. Tables, documents
+    and hidden files in a folder are skipped. The order of files is natural (2 before 10).
 
     Parameters
     ----------
@@ -118,8 +125,8 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
     FileNotFoundError
         No such file.
     SpectralInputError, SpectralAxisError
-        A file that cannot be read, or holds no absorbance, reflectance or transmittance; a folder without instrument files. The
-        message names the file and what to do.
+        A file cannot be read or holds no absorbance, reflectance or transmittance, or a folder has
+        no instrument files. The message names the file and says what to do.
     """
     reading = _Reading(path := Path(path))
     if path.is_dir():
@@ -135,7 +142,7 @@ def read_instruments(path: str | os.PathLike[str]) -> InstrumentSpectra:
             reading.add(file, alone=False)
         if not reading.values:
             raise SpectralInputError(f"{path} holds white references and no sample.")
-        reading.note("no instrument file, passed over", others)
+        reading.note("no instrument file, skipped", others)
     else:
         reading.add(path, alone=True)
     return reading.result()
@@ -150,7 +157,7 @@ class _Signal(NamedTuple):
 
 @dataclass
 class _Reading:
-    """What has been read so far."""
+    """Spectra read so far."""
 
     path: Path
     names: list[tuple[Path, str]] = field(default_factory=list)
@@ -164,12 +171,12 @@ class _Reading:
     axes: dict[int, list[NDArray[np.float64]]] = field(default_factory=dict)
 
     def add(self, file: Path, *, alone: bool) -> None:
-        """Read a file; one that is a white reference is passed over, unless it stands alone."""
+        """Read a file; skip a white reference, or refuse it if it is the only file (`alone`)."""
         records = read_records(file)
         if all("white_reference" in record.quality_flags for record in records):
             if alone:
                 raise SpectralInputError(f"{file.name} is a white reference, not a sample; read the files of samples.")
-            self.note("white reference, passed over", [file.name])
+            self.note("white reference, skipped", [file.name])
             return
         signals = [signal for record in records for signal in self._chosen(file, record)]
         percent = _in_percent(signals)
@@ -186,12 +193,12 @@ class _Reading:
         self.sources.append(file)
 
     def note(self, sentence: str, names: list[str]) -> None:
-        """Note something of some files."""
+        """Record a remark about files."""
         if names:
             self.remarks.setdefault(sentence, []).extend(names)
 
     def _chosen(self, file: Path, record: Any) -> list[_Signal]:
-        """Return the signals of a record that are its spectra: one, or several that are numbered."""
+        """Return the signals of a record to read: one, or several numbered ones."""
         kinds = {name: _kind(name, array, record) for name, array in record.signals.items()}
         kind = next((kind for kind in ("absorbance", *_CONVERTED) if kind in kinds.values()), None)
         if kind is None:
@@ -199,18 +206,18 @@ class _Reading:
             what = f"holds {kinds_held}"
             if kinds_held == "unknown":
                 _check_axis(file, next(iter(record.signals.values())).axis)
-                what = "does not say what its values are"
+                what = "does not name the kind of its values"
             raise SpectralInputError(
-                f"{file.name} {what}; absorbance, reflectance or transmittance is needed: take the ratio to the reference in the "
-                "instrument software, and export that."
+                f"{file.name} {what}; absorbance, reflectance or transmittance is needed: take the ratio to the "
+                "reference in the instrument software, and export that."
             )
         names = [name for name in record.signals if kinds[name] == kind]
         if not all(re.fullmatch(r"signal_\d+", name) for name in names) and len(names) > 1:
             taken = kind if kind in names else min(names, key=lambda name: (len(name), name))
-            self.note(f"of several signals {taken!r} was taken", [file.name])
+            self.note(f"{taken!r} was read, one of several signals", [file.name])
             names = [taken]
         if record.signals[names[0]].signal_type == "unknown" and kind in _CONVERTED:
-            self.note("the file does not say what its values are; they are taken for reflectance", [file.name])
+            self.note("the file does not name the kind of its values; they are read as reflectance", [file.name])
         title = first_of(dict(flat_metadata(record)), "sample_id sample_name title")
         return [
             _Signal(name if len(names) > 1 else title, kind, array, record)
@@ -219,7 +226,10 @@ class _Reading:
         ]
 
     def _axis(self, file: Path, signal: _Signal) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-        """Return the axis in nm, ascending, and the order of the points on it; an axis that is known already is the same object."""
+        """Return the axis in nm, ascending, and the order of its points.
+
+        An axis equal to an earlier one is the same object.
+        """
         axis = signal.array.axis
         about = dict(flat_metadata(signal.record))
         _check_axis(file, axis)
@@ -251,25 +261,25 @@ class _Reading:
         level = values / 100.0 if percent else values
         if _upper(level) > _PERCENT:
             raise SpectralInputError(
-                f"{file.name}: values of {_upper(values):.4g} are no {signal.kind} (counts, or a scale factor?); export "
-                f"{signal.kind} in percent or as a fraction, or absorbance."
+                f"{file.name}: values of {_upper(values):.4g} are not {signal.kind} (counts, or a scale factor?); "
+                f"export {signal.kind} in percent or as a fraction, or absorbance."
             )
         positive = level > 0
         n_lost = int(np.count_nonzero(~positive & ~np.isnan(level)))
         if n_lost > _MOST_NON_POSITIVE * level.size:
             raise SpectralInputError(
-                f"{file.name}: {n_lost} of {level.size} points of the {signal.kind} are not positive and have no logarithm; check "
-                "the dark and the white reference, and measure again."
+                f"{file.name}: {n_lost} of {level.size} points of the {signal.kind} are not positive and have no "
+                "logarithm; check the dark and the white reference, and measure again."
             )
         if n_lost:
-            self.note(f"{signal.kind} that is not positive is a missing point", [file.name])
+            self.note(f"non-positive points of the {signal.kind} are missing points", [file.name])
         scale = "percent" if percent else "fractions"
         letter = signal.kind[0].upper()
         self.note(f"{signal.kind} ({scale}) was converted to absorbance, log10(1/{letter})", [file.name])
         return np.where(positive, -np.log10(np.where(positive, level, 1.0)), np.nan)
 
     def result(self) -> InstrumentSpectra:
-        """Return all, with ids that are unique."""
+        """Return all spectra with unique ids."""
         notes = []
         for sentence, names in self.remarks.items():
             files = list(dict.fromkeys(names))
@@ -282,7 +292,7 @@ class _Reading:
 
     def _ids(self) -> list[str]:
         files = list(dict.fromkeys(file for file, _ in self.names))
-        # The shortest that no other file shares: stem, name, path in the folder.
+        # The shortest unique one of stem, name and path in the folder.
         stems, full = Counter(file.stem for file in files), Counter(file.name for file in files)
         of_file = {
             file: file.stem
@@ -324,7 +334,7 @@ def _rows(array: Any) -> NDArray[np.float64]:
 
 
 def _kind(name: str, array: Any, record: Any) -> str:
-    """Return what a signal is: its type, or what its name and unit say."""
+    """Return the kind of a signal by its type, or else by its name and unit."""
     words = f"{name} {array.role} {array.unit}".lower()
     if "derivative" in words:
         return "derivative"
@@ -332,12 +342,12 @@ def _kind(name: str, array: Any, record: Any) -> str:
         return str(array.signal_type)
     if str(array.unit or "").strip().lower() in _ABSORBANCE_UNITS or "log_reflectance" in words or "log(1/" in words:
         return "absorbance"
-    # Libraries and images of ENVI hold reflectance, as a rule.
+    # ENVI libraries and images usually hold reflectance.
     return "reflectance" if array.unit == "%" or record.provenance.format.startswith("envi-") else "unknown"
 
 
 def _in_percent(signals: list[_Signal]) -> bool:
-    """Tell percent from fractions, for all spectra of a file."""
+    """Return whether the spectra of a file are in percent, not fractions."""
     arrays = [signal.array for signal in signals if signal.kind in _CONVERTED]
     if any(array.unit == "%" for array in arrays):
         return True

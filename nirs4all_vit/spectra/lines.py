@@ -1,4 +1,4 @@
-"""Text files read line by line, in bounded memory."""
+"""Line-by-line reading of text files in bounded memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ..errors import SpectralInputError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Characters of a line, at most: some hundred thousand values.
+#: Size limit of a line in bytes, enough for several hundred thousand values.
 LONGEST_LINE = 1 << 22
 
 
 class BoundedLines(io.RawIOBase):
-    """A file, gzipped (``.gz``) or not, that refuses to go on where a line has no end in sight.
+    """Reader of a file, gzipped (``.gz``) or not, that refuses lines of more than `longest` bytes.
 
-    Parsers hold a line in memory as a whole: one of a gigabyte, or a few kilobytes of gzip that become one, would fill
-    it. A line has at most `longest` bytes.
+    Parsers hold each line in memory; a line of a gigabyte, possibly from a few kilobytes of gzip,
+    would exhaust it.
     """
 
     def __init__(self, path: str | Path, longest: int = LONGEST_LINE) -> None:
@@ -34,16 +34,16 @@ class BoundedLines(io.RawIOBase):
         self._file = opener(self.path, "rb")
 
     def readable(self) -> bool:
-        """Tell that it can be read."""
+        """Return True."""
         return True
 
     def readinto(self, buffer: Any) -> int:
         """Read into a buffer.
 
-        A `SpectralInputError` says that a line is too long, or has a quote without its other half.
+        A `SpectralInputError` is raised if a line is too long or has an unclosed quote.
         """
         content = self._file.read(min(len(buffer), self.longest))
-        # Old files end lines by a carriage return alone.
+        # Old files end lines with a carriage return alone.
         first = min((at for at in (content.find(b"\n"), content.find(b"\r")) if at >= 0), default=len(content))
         end = max(content.rfind(b"\n"), content.rfind(b"\r"))
         if self._run + first > self.longest:
@@ -56,7 +56,7 @@ class BoundedLines(io.RawIOBase):
         return len(content)
 
     def _check_quotes(self, content: bytes) -> None:
-        """A quote that is still open at the end of its line would make the parser swallow all lines that follow."""
+        """Refuse unclosed quotes: the parser would swallow all lines that follow."""
         for i, line in enumerate(content.split(b"\n")):
             if i and self._open:
                 self._line += i - 1
@@ -74,7 +74,7 @@ class BoundedLines(io.RawIOBase):
 
 
 def without_blank_end(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """Yield the parts of a table without the rows at its end that hold nothing, as spreadsheets leave them."""
+    """Yield the parts of a table without empty rows at the end, as spreadsheets write them."""
     import pandas as pd
 
     blank = None
@@ -88,7 +88,7 @@ def without_blank_end(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
 
 
 def warn_if_cut(path: Path) -> None:
-    """Warn of a text file whose last line has no end: cut there, its last value is wrong and nothing else tells."""
+    """Warn of a ``.csv`` file without a final newline, which may be truncated within a value."""
     if not path.name.lower().endswith(".csv") or not path.stat().st_size:
         return
     with open(path, "rb") as file:

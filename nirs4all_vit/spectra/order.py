@@ -1,33 +1,38 @@
-"""Order and spacing of an axis: what tells it from a spectrum that was read as one, and a mistyped wavelength from its neighbours."""
+"""Order and spacing of a wavelength axis: mistyped wavelengths, spectra read as an axis."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-#: Jumps back of an axis of several sensors, or of names sorted as text, at most; and their size in typical steps, at least.
+#: Reversals of an axis, where sensors overlap or names were sorted as text: largest number, and
+#: least size in typical steps.
 _MOST_JUMPS, _JUMP = 3, 2.0
-#: An axis of fewer points has no typical step.
+#: Points needed for a typical step.
 _FEWEST = 5
-#: Points between which the sorted axis is compared, so that rounding does not count, and how much an even axis may vary.
+#: The evenness of a sorted axis is judged over strides of this many points, so that rounding does
+#: not matter; strides may differ by this share from their median.
 _STRIDE, _EVEN = 5, 0.25
-#: Neighbours on either side that a wavelength is compared with, and typical steps from all others at which it needs none.
+#: Neighbours on either side that a wavelength is compared with; distance from all others, in
+#: typical steps, beyond which an end is an error.
 _WINDOW, _FAR_OFF = 5, 100.0
-#: A lone wavelength turns the axis three times; one whose columns are shuffled turns everywhere.
+#: Axes that change direction more often are shuffled; a mistyped wavelength adds three changes at
+#: most.
 _MOST_TURNS = 60
 
 
 def is_monotonic(axis: NDArray[np.float64]) -> bool:
-    """Tell whether an axis ascends or descends throughout."""
+    """Return whether an axis ascends or descends strictly."""
     steps = np.diff(axis)
     return bool((steps > 0).all() or (steps < 0).all())
 
 
 def is_ordered(axis: NDArray[np.float64]) -> bool:
-    """Tell an axis, whatever the order of its columns, from a spectrum that was read as one.
+    """Return whether values (nm) are a wavelength axis in any column order, not a spectrum.
 
-    It ascends or descends, with a few jumps back where sensors overlap or names were sorted as text; or it is even, in nm or in cm-1,
-    once it is sorted. A spectrum turns without a jump, and its sorted values lie at irregular distances.
+    An axis ascends or descends, with up to three reversals where sensors overlap or names were
+    sorted as text; or its sorted values are evenly spaced in nm or in cm-1. A spectrum changes
+    direction in small steps, and its sorted values are unevenly spaced.
     """
     if is_monotonic(axis):
         return True
@@ -47,15 +52,16 @@ def _is_even(axis: NDArray[np.float64]) -> bool:
 
 
 def mistyped(axis: NDArray[np.float64]) -> int | None:
-    """Return the place of a lone wavelength that fits neither order nor spacing of the others; None where there is none.
+    """Return the index of a mistyped wavelength, or None.
 
-    It is further from the others than they are from one another, or stands where the axis lacks a point.
+    A mistyped wavelength is further from the others than their range, or out of order at a place
+    where the axis has a gap.
     """
     if axis.size < 4:
         return None
     order = np.argsort(axis)
     for end in (int(order[-1]), int(order[0])):
-        # An axis that is even in nm is not in cm-1, and the other way round.
+        # An axis that is even in nm is uneven in cm-1, and vice versa.
         if _is_far_off(axis, end) and _is_far_off(1.0 / axis, end):
             return end
     steps = np.diff(axis)
@@ -66,14 +72,14 @@ def mistyped(axis: NDArray[np.float64]) -> int | None:
 
 
 def _is_far_off(axis: NDArray[np.float64], end: int) -> bool:
-    """Tell whether the first or last wavelength lies further from the others than they extend."""
+    """Return whether an end of the axis is further from the other points than their range."""
     rest = np.sort(np.delete(axis, end))
     gap = float(min(abs(axis[end] - rest[0]), abs(axis[end] - rest[-1])))
     return bool(gap > _FAR_OFF * np.median(np.diff(rest)) and gap > np.ptp(rest))
 
 
 def _stands_alone(axis: NDArray[np.float64], place: int) -> bool:
-    """Tell whether the neighbours on both sides go on evenly, but for a hole that this wavelength does not fill."""
+    """Return whether neighbours are even but for a gap that this wavelength does not fill."""
     before, behind = axis[max(0, place - _WINDOW) : place], axis[place + 1 : place + 1 + _WINDOW]
     around = np.r_[np.diff(before), np.diff(behind)]
     step, hole = float(np.median(np.abs(around))), behind[0] - before[-1]
@@ -81,5 +87,6 @@ def _stands_alone(axis: NDArray[np.float64], place: int) -> bool:
         bool((around * hole > 0).all()) and np.abs(around).max() <= 3.0 * step and 1.4 * step <= abs(hole) <= 3.0 * step
     )
     nearest = float(np.partition(np.abs(axis - axis[place]), 1)[1])
-    # At an end there are no more steps. What continues the sorted axis is in its place: names that were sorted as text.
+    # Fewer steps remain at an end. A value that continues the sorted axis is correct, as where
+    # names were sorted as text.
     return len(around) >= _WINDOW - 1 and even and not 0.7 * step <= nearest <= 1.5 * step

@@ -1,4 +1,4 @@
-"""What is wrong with the rows of a table that its reader refuses: all of it, where the reader stops at the first."""
+"""Checks of all rows of a refused table; the reader stops at the first error."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from .cells import CellTable, number
 from .findings import MOST_NAMED, Finding, counted, from_reader
 from .value_checks import ValueChecks, refused_rows
 
-#: Values that are held at a time (8 MB).
+#: Values in memory at a time (8 MB).
 _CHUNK_VALUES = 1_000_000
 
-#: "0,31", and numbers with marks of thousands such as "1.234,5", "1 234" or "1'234".
+#: "0,31", and numbers with thousands separators such as "1.234,5", "1 234" or "1'234".
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _GROUPS = re.compile(r"[+-]?\d{1,3}(?:(?P<mark>[.,' \u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
 
-#: By kind of cell: what it is, and what to do.
+#: Message and remedy by kind of cell.
 _KINDS = {
     "comma": (
-        "has a decimal comma, and commas stand between columns",
+        "has a decimal comma, but commas separate the columns",
         "save the table with semicolons or tabs between columns, or with decimal points",
     ),
     "mixed": ("has another decimal sign than the rest of the table", "write all numbers with the same sign"),
-    "thousands": ("has a mark of thousands", "write numbers without such marks"),
+    "thousands": ("has a thousands separator", "remove such separators"),
     "text": ("is not a number", "correct it, or leave the cell empty: missing points are filled in"),
 }
 
 
 @dataclass
 class RowChecks:
-    """A pass over the rows of a table, as text.
+    """Check of the rows of a table as text.
 
     Attributes
     ----------
     table : CellTable
     columns : sequence of int
-        Those of wavelengths.
+        Indices of the spectral columns.
     ids : int or None
-        That of ids.
+        Index of the column of ids.
     nanometres : ndarray of shape (n_columns,), or None
-        Wavelengths of the columns, None where the axis is wrong.
+        Wavelengths of the columns; None if the axis is invalid.
     """
 
     table: CellTable
@@ -58,7 +58,7 @@ class RowChecks:
     _decimal: str = "."
 
     def run(self) -> list[Finding]:
-        """Read all rows; returns what is wrong with them and odd about their values."""
+        """Read all rows; return their errors and the findings about their values."""
         table, labels = self.table, self.table.labels
         names = [labels[i] for i in self.columns]
         values = ValueChecks(table, names, self.nanometres)
@@ -90,11 +90,11 @@ class RowChecks:
         return "," if commas > sum("." in cell for cell in cells) else "."
 
     def _row(self, line: int, cells: list[str], nameless: Sequence[int]) -> NDArray[np.float64] | None:
-        """Return the values of a row; None if it has another length or is no spectrum at all."""
+        """Return the values of a row; None if its length is wrong, or it is empty or a header."""
         labels = self.table.labels
         if len(cells) != len(labels):
             text = f"{counted(len(cells), 'value')} under {counted(len(labels), 'column')}"
-            remedy = "complete the row, or take it out"
+            remedy = "complete the row, or remove it"
             self._add("rows", line, None, text + ": a cut or shifted row", remedy)
             return None
         written = [cells[i] for i in self.columns]
@@ -102,8 +102,8 @@ class RowChecks:
             self._add("empty", line, None, "the row is empty", "remove the line")
             return None
         if all(written[i].strip().strip('"') == labels[self.columns[i]] for i in range(len(written))):
-            text = "the header stands here again: files were joined into one"
-            self._add("header", line, None, text, "take such lines out, and the targets are in step again")
+            text = "the header again: files were joined into one"
+            self._add("header", line, None, text, "remove such lines, so that spectra and targets match")
             return None
         stray = next((i for i in nameless if cells[i].strip()), None)
         if stray is not None:
@@ -119,7 +119,7 @@ class RowChecks:
         return self._cells(line, cells)
 
     def _cells(self, line: int, cells: list[str]) -> NDArray[np.float64]:
-        """Return the values of a row some of whose cells are empty or no numbers."""
+        """Return the values of a row with cells that are empty or not numbers."""
         row = np.full(len(self.columns), np.nan)
         for j, i in enumerate(self.columns):
             value = number(cells[i], self._decimal)
@@ -127,7 +127,7 @@ class RowChecks:
                 row[j] = value
                 continue
             text = cells[i].strip()
-            if "\ufffd" in text:  # not UTF-8, which has a finding of its own
+            if "\ufffd" in text:  # not UTF-8, reported separately
                 continue
             kind = self._cell_kind(text)
             about, remedy = _KINDS[kind]
@@ -171,7 +171,7 @@ class RowChecks:
         for kind, errors in self._errors.items():
             n_more = self._counts[kind] - len(errors)
             if kind in ("comma", "mixed", "thousands") and n_more:
-                # One fault, made all over the table.
+                # The same mistake throughout the table.
                 first = errors[0]
                 message = f"{first.message} ({self._counts[kind]:,} cells)"
                 findings.append(Finding("error", first.place, message, first.remedy))
@@ -184,12 +184,12 @@ class RowChecks:
                     "header": "lines repeat the header",
                     "nameless": "rows have a value in a column without a name",
                     "values": "spectra have values that no instrument gives, or lack more than half of them",
-                }.get(kind, "cells are no numbers")
+                }.get(kind, "cells are not numbers")
                 findings.append(Finding("error", self.table.place(), f"{n_more:,} more {what}", errors[0].remedy))
         return findings
 
     def explain(self, error: Exception) -> list[Finding]:
-        """Return what the reader says, unless an error names the same line."""
+        """Return the reader's error as a finding, unless an error is about the same line."""
         finding = from_reader(self.table.path, str(error))
         match = re.search(r"(?:line|row) (\d+)", str(error).removeprefix(self.table.path.name))
         same = any(finding.message == other.message for errors in self._errors.values() for other in errors)

@@ -1,4 +1,4 @@
-"""Whether values are spectra at all, and the same kind of signal as those of the calibration: unit, sign, order, fill values."""
+"""Checks of spectral values: fill values, noise, and agreement with the calibration's signal."""
 
 from __future__ import annotations
 
@@ -12,48 +12,54 @@ from numpy.typing import NDArray
 from ..errors import SpectralInputError
 from .data import Spectra
 
-#: What files hold where nothing was measured (deleted channels of OPUS and ASD files, of netCDF, of databases).
+#: Fill values of OPUS, ASD and netCDF files and of databases.
 _FILL_VALUES = (-9999.0, -999.0, -99999.0, -32768.0, 9999.0, 99999.0)
-#: No instrument gives more.
+#: Largest absolute value of a measurement.
 _LARGEST = 1e30
-#: A value this many times larger than the next smaller one of its spectrum does not belong to it.
+#: A value this many times larger than the next smaller one of its spectrum is a fill value.
 _JUMP = 1e3
-#: A spectrum whose largest value is below this multiple of a typical one has no such value.
+#: A spectrum is searched for fill values if its largest value exceeds this multiple of a typical
+#: one, or if a value is below -99 or beyond 9,999.
 _SUSPICIOUS = 30.0
-#: Of fewer points nothing is said about which one does not belong to the rest.
+#: Shorter spectra are not searched for fill values.
 _SHORTEST = 10
-#: Fewer calibration spectra do not tell what is usual.
+#: Calibration spectra, and wavelengths, needed to characterise the signal.
 _FEWEST = 5
-#: How far beyond the calibration spectra a spectrum is another signal: factor of its size, share of negative points, level in
-#: units of the range of levels and of the largest size. None of 95 banks' halves is flagged by the other half.
+#: Limits beyond the calibration spectra: factor of the size, share of negative points, level in
+#: units of the range of levels and of the largest size. Of 95 data banks, no half is flagged by the
+#: other half.
 _SIZE, _NEGATIVE, _LEVEL, _LEVEL_SIZE = 4.0, 0.15, 1.0, 1.0
-#: The same for the correlation with the mean spectrum: so many times as far from 1 as the lowest one, within bounds.
+#: The same for the correlation with the mean spectrum: this many times the distance of the lowest
+#: calibration correlation from 1, within the two bounds.
 _CORRELATION, _CLOSEST, _FURTHEST = 2.0, 0.1, 0.5
-#: Among this many spectra and more a few odd ones have to be so many times as far out.
+#: From this many spectra on, limits for a minority are this many times wider.
 _MANY, _FAR = 5, 3.0
-#: A mean below this share of the standard deviation is zero: a centred spectrum.
+#: A spectrum is centred if its mean is below this share of its standard deviation.
 _CENTRED = 1e-4
-#: A spectrum smaller than this share of the others, and of another shape where that is known, is noise.
+#: A spectrum is noise if its size is below this share of the others' and its correlation with their
+#: mean is below the second value; the size alone decides if axes differ.
 _DEAD, _DEAD_CORRELATION = 0.01, 0.5
-#: Correlations from which a spectrum is said to be a derivative of the calibration's, and below which it is unlike it.
+#: Correlation with a derivative of the mean spectrum that identifies a derivative, and correlation
+#: with the mean spectrum itself below which spectra differ in shape.
 _ALIKE, _UNLIKE = 0.6, 0.5
 
 
 def check_values(values: NDArray[Any], axis: NDArray[np.float64], first_row: int = 0) -> None:
-    """Refuse infinities, fill values and spectra more than half of which is missing; NaN is a missing point.
+    """Refuse infinities, fill values and spectra with more than half of their points missing.
 
     Parameters
     ----------
     values : ndarray of shape (n_spectra, n_wavelengths)
+        NaN marks a missing point.
     axis : ndarray of shape (n_wavelengths,)
-        In nm, in the order of the columns.
+        Wavelengths in nm, in the order of the columns.
     first_row : int
         Number of the first row in messages.
 
     Raises
     ------
     SpectralInputError
-        Names the first such value by row and wavelength.
+        The message names the first such value by row and wavelength.
     """
     magnitude = np.abs(values)
     peak = magnitude.max(axis=1)
@@ -69,15 +75,15 @@ def check_values(values: NDArray[Any], axis: NDArray[np.float64], first_row: int
         column = _fill_value(values[row])
         if column is not None:
             raise SpectralInputError(
-                f"X contains {values[row, column]:g} at row {row + first_row}, {axis[column]:g} nm, where the rest of the "
-                "spectrum is orders of magnitude smaller or of the other sign: a fill value, not a measurement. Replace "
-                "fill values by NaN (missing points are filled in), or drop such spectra.",
+                f"X contains {values[row, column]:g} at row {row + first_row}, {axis[column]:g} nm, where the rest of "
+                "the spectrum is orders of magnitude smaller or of the other sign: a fill value, not a measurement. "
+                "Replace fill values by NaN (missing points are filled in), or drop such spectra.",
                 int(row + first_row),
             )
 
 
 def _require_points(values: NDArray[Any], axis: NDArray[np.float64], first_row: int) -> None:
-    """Refuse infinities and rows more than half of which is missing."""
+    """Refuse infinities and rows with more than half of their points missing."""
     missing = np.isnan(values)
     absurd = ~missing & ~(np.abs(values) <= _LARGEST)
     if absurd.any():
@@ -85,21 +91,22 @@ def _require_points(values: NDArray[Any], axis: NDArray[np.float64], first_row: 
         value = values[row, column]
         kind = f"{value:g}" if np.isfinite(value) else "inf"
         raise SpectralInputError(
-            f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm, which no instrument gives; replace such points by NaN "
-            "(missing points are filled in), or drop such spectra.",
+            f"X contains {kind} at row {row + first_row}, {axis[column]:g} nm, which no instrument gives; replace such "
+            "points by NaN (missing points are filled in), or drop such spectra.",
             int(row + first_row),
         )
     share = missing.mean(axis=1)
     if (share > 0.5).any():
         row = int(np.argmax(share > 0.5))
         raise SpectralInputError(
-            f"X contains NaN at row {row + first_row}: {share[row]:.0%} of its points are missing, more than half; drop such spectra.",
+            f"X contains NaN at row {row + first_row}: {share[row]:.0%} of its points are missing, more than half; "
+            "drop such spectra.",
             row + first_row,
         )
 
 
 def _fill_value(row: NDArray[Any]) -> int | None:
-    """Return a point whose value does not belong to its spectrum, or None."""
+    """Return the index of the first fill value of a spectrum, or None."""
     present = ~np.isnan(row)
     if np.count_nonzero(present) < _SHORTEST:
         return None
@@ -113,7 +120,7 @@ def _fill_value(row: NDArray[Any]) -> int | None:
     rest = row[present]
     for value in _FILL_VALUES:
         columns = np.flatnonzero(row == value)
-        # One that stands alone, or apart from all others in sign.
+        # A usual fill value only counts if all other values differ from it in sign or magnitude.
         others = rest[rest != value]
         if len(columns) and len(others) and (value < 0 <= others.min() or np.abs(others).max() < abs(value) / 10.0):
             return int(columns[0])
@@ -121,30 +128,32 @@ def _fill_value(row: NDArray[Any]) -> int | None:
 
 
 def constant_rows(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Tell which rows have the same value at all wavelengths, (n,)."""
+    """Return which rows have the same value at all wavelengths, (n,)."""
     if values.shape[1] < 2:
         return np.zeros(len(values), dtype=bool)
-    # Missing points say nothing either way; no row lacks all.
+    # fmax and fmin ignore missing points; every row has at least one value.
     return np.asarray(np.fmax.reduce(values, axis=1) == np.fmin.reduce(values, axis=1))
 
 
 def dead_rows(blocks: Sequence[Spectra]) -> NDArray[np.bool_]:
-    """Tell which calibration spectra hold no signal, (n_spectra,): constant ones, and noise at a hundredth of the usual size.
+    """Return which calibration spectra hold no signal: constant spectra and noise.
+
+    Spectra smaller than a hundredth of the median size count as noise. If all spectra share one
+    axis, their correlation with the mean spectrum must also be below 0.5.
 
     Parameters
     ----------
     blocks : sequence of Spectra
-        On a 1-D axis each; NaN where a point is missing.
+        Each on a 1-D axis; NaN marks a missing point.
 
     Returns
     -------
     ndarray of shape (n_spectra,), bool
-        Noise is told from weak spectra by its shape where all spectra share one axis.
     """
     dead = np.concatenate([constant_rows(block.values) for block in blocks])
     if blocks[0].wavelengths.size < _FEWEST or np.count_nonzero(~dead) < _FEWEST:
         return dead
-    # In units of the largest value, so that no square overflows or vanishes.
+    # In units of the largest value, so that squares neither overflow nor underflow.
     unit = max(float(np.nanmax(np.abs(block.values))) for block in blocks) or 1.0
     scaled = [block.values.astype(np.float64) / unit for block in blocks]
     size = np.concatenate([np.nanstd(part, axis=1) for part in scaled])
@@ -162,25 +171,26 @@ def dead_rows(blocks: Sequence[Spectra]) -> NDArray[np.bool_]:
 
 
 def living_rows(blocks: Sequence[Spectra]) -> NDArray[np.intp]:
-    """Return the calibration spectra that statistics are made of: those that hold a signal, or all where fewer than two do."""
+    """Return the indices of spectra with a signal, or of all if fewer than two have one."""
     alive = ~dead_rows(blocks)
     return np.flatnonzero(alive) if np.count_nonzero(alive) > 1 else np.arange(len(alive))
 
 
 @dataclass(frozen=True, eq=False)
 class SignalKind:
-    """What calibration spectra look like as a signal: level, size, sign and shape.
+    """Ranges of level, size, sign and shape of the calibration spectra.
 
     Attributes
     ----------
     mean : ndarray of shape (n_wavelengths,), float64
         Mean spectrum.
     level, size : tuple of (float, float)
-        Least and largest mean and standard deviation of a spectrum.
+        Minimum and maximum of the mean (level) and standard deviation (size) of a spectrum.
+        Constant spectra do not count for the minimum of `size`.
     negative : float
-        Largest share of negative points.
+        Largest share of negative points in a spectrum.
     correlation : float
-        Least correlation with the mean spectrum.
+        Lowest correlation of a spectrum with the mean spectrum.
     centred : bool
         Whether any spectrum has a mean of zero.
     """
@@ -194,7 +204,11 @@ class SignalKind:
 
     @classmethod
     def fit(cls, values: NDArray[Any]) -> Self | None:
-        """Return what complete spectra (n, L) look like; None where too few of them say it."""
+        """Characterise complete spectra (n, L).
+
+        Returns None if there are fewer than 5 spectra or wavelengths, or if all spectra or their
+        mean are constant.
+        """
         if len(values) < _FEWEST or values.shape[1] < _FEWEST:
             return None
         mean = values.mean(axis=0, dtype=np.float64)
@@ -212,10 +226,10 @@ class SignalKind:
         )
 
     def strange(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which of complete spectra (n, L) are another kind of signal; constant ones are not judged.
+        """Return which complete spectra (n, L) are another kind of signal; constant ones never are.
 
-        Where most of them are, or there are few, limits are narrow. A few odd ones among others of the usual kind have to be far
-        out: a unit changes for a whole file, samples vary one by one.
+        Limits are 3 times wider for a minority among 5 or more spectra: a change of unit affects a
+        whole file, whereas samples vary individually.
         """
         odd = self._beyond(values, 1.0)
         if len(values) >= _MANY and odd.any() and odd.mean() < 0.5:
@@ -223,7 +237,7 @@ class SignalKind:
         return odd
 
     def dead(self, values: NDArray[Any]) -> NDArray[np.bool_]:
-        """Tell which of complete spectra (n, L) are noise beside those of the calibration."""
+        """Return which complete spectra (n, L) are noise compared with the calibration spectra."""
         small = np.asarray(values.std(axis=1, dtype=np.float64) < _DEAD * self.size[0])
         if small.any():
             correlation = _numbers(values[small], self.mean)[3]
@@ -245,7 +259,7 @@ class SignalKind:
         return odd & (size > 1e-9 * np.abs(level))
 
     def explanation(self, values: NDArray[Any]) -> str:
-        """Say what strange spectra (n, L) may be, or else how they differ."""
+        """Return the likely kind of strange spectra (n, L), or else their differences."""
         typical = values.mean(axis=0, dtype=np.float64)[np.newaxis]
         level, size, negative, correlation = (float(v[0]) for v in _numbers(typical, self.mean))
         if not self.centred and abs(level) <= 10.0 * _CENTRED * size and correlation > 0.5:
@@ -265,13 +279,14 @@ class SignalKind:
         if np.corrcoef(typical[0], np.gradient(slope))[0, 1] > _ALIKE:
             return "they look like a second derivative"
         return (
-            f"level {level:.3g} (calibration {self.level[0]:.3g} to {self.level[1]:.3g}), standard deviation {size:.3g} "
-            f"({self.size[0]:.3g} to {self.size[1]:.3g}), {negative:.0%} negative points ({self.negative:.0%}), "
-            f"correlation with the mean spectrum {correlation:.2f} ({self.correlation:.2f} and more)"
+            f"level {level:.3g} (calibration {self.level[0]:.3g} to {self.level[1]:.3g}), standard deviation "
+            f"{size:.3g} ({self.size[0]:.3g} to {self.size[1]:.3g}), {negative:.0%} negative points "
+            f"({self.negative:.0%}), correlation with the mean spectrum {correlation:.2f} "
+            f"({self.correlation:.2f} and more)"
         )
 
     def _distance(self, spectrum: NDArray[np.float64]) -> float:
-        """Return how far a spectrum (1, L) is from the middle of the calibration spectra: level, size and shape."""
+        """Return the distance of a spectrum (1, L) from the centre of the calibration spectra."""
         level, size, _, correlation = (float(v[0]) for v in _numbers(spectrum, self.mean))
         far = abs(level - sum(self.level) / 2) / (self.level[1] - self.level[0] + self.size[1])
         return far + abs(float(np.log(size / np.sqrt(self.size[0] * self.size[1])))) + 5.0 * (1.0 - correlation)
@@ -281,7 +296,7 @@ def _scaled(factor: float) -> Callable[[NDArray[np.float64]], NDArray[np.float64
     return lambda x: x * factor
 
 
-#: What brings a signal back to the calibration's kind, and what it is then.
+#: Conversions to the calibration's kind of signal, and the kind that each implies.
 _CONVERSIONS: tuple[tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], str], ...] = (
     (lambda x: -np.log10(x), "reflectance or transmittance, where the calibration has absorbance"),
     (lambda x: 2.0 - np.log10(x), "reflectance or transmittance in percent, where the calibration has absorbance"),
@@ -292,12 +307,12 @@ _CONVERSIONS: tuple[tuple[Callable[[NDArray[np.float64]], NDArray[np.float64]], 
     (_scaled(1e-3), "the same signal a thousand times as large"),
     (_scaled(1e3), "the same signal a thousandth as large"),
     (lambda x: x[:, ::-1], "the same signal on a reversed axis"),
-    (lambda x: -x, "the same signal with its sign turned"),
+    (lambda x: -x, "the same signal with inverted sign"),
 )
 
 
 def _numbers(values: NDArray[Any], mean: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-    """Return level, size, share of negative points and correlation with a mean spectrum of each row."""
+    """Return level, size, share of negative points and correlation with `mean` of each row."""
     X = values.astype(np.float64)
     level = X.mean(axis=1)
     size = X.std(axis=1)

@@ -1,4 +1,4 @@
-"""Files of spectra, opened: axis read, values still on disk."""
+"""Opened files of spectra: the axis is read, the values are read on demand."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from .order import is_ordered
 from .signal import check_values
 from .tables import TABLE_SUFFIXES, SpectralTable, open_table
 
-#: Suffixes that are read.
+#: Supported suffixes.
 SOURCE_SUFFIXES = (*TABLE_SUFFIXES, ".npy")
 
-#: "1,100.5" and "1.100,5": a mark of thousands and another of decimals.
+#: "1,100.5" and "1.100,5": numbers with a thousands separator and a decimal sign.
 _BOTH_MARKS = re.compile(r"\d{1,3}(?:,\d{3})+\.\d+|\d{1,3}(?:\.\d{3})+,\d+")
 
-# Values taken at a time (8 MB), and characters that a file of wavelengths may have.
+# Values read at a time (16 MB), and size limit of a file of wavelengths in characters.
 _CHUNK_VALUES, _LONGEST_AXIS = 2_000_000, 10_000_000
 
 
 @dataclass(frozen=True)
 class SpectralArray:
-    """An opened ``.npy`` file, a row per spectrum with an axis from elsewhere; or what instrument files held.
+    """Spectra of a ``.npy`` file, with an axis from another file, or of instrument files.
 
-    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra, n_wavelengths) are
-    mapped from disk.
+    `wavelengths` (n_wavelengths,) are in nm, in the order of the columns. `values` (n_spectra,
+    n_wavelengths) of a ``.npy`` file are mapped from disk.
     """
 
     path: Path
@@ -43,11 +43,11 @@ class SpectralArray:
 
     @property
     def n_spectra(self) -> int:
-        """Rows of the file."""
+        """Number of spectra."""
         return len(self.values)
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
-        """Yield blocks of checked spectra, float64; NaN where a point is missing."""
+        """Yield blocks of checked spectra, float64; NaN marks a missing point."""
         rows = max(1, _CHUNK_VALUES // self.wavelengths.size)
         for start in range(0, len(self.values), rows):
             values = np.asarray(self.values[start : start + rows], dtype=np.float64)
@@ -75,31 +75,33 @@ def open_source(
     Parameters
     ----------
     path : Path
-        A table (see `open_table`; the first sheet of an Excel workbook, too); ``.npy``, a 2-D array of numbers with a row per
-        spectrum; an instrument file, or a folder of them (`read_instruments`), whose spectra share one axis.
+        Table (see `open_table`) or first sheet of an Excel workbook; ``.npy`` file with a 2-D array
+        of numbers, one spectrum per row; instrument file, or a folder of instrument files
+        (`read_instruments`), with all spectra on one axis.
     axis_unit : {"auto", "nm", "cm-1", "um"}
         Unit of the axis.
     wavelengths : Path, optional
-        File with the axis of a ``.npy``: another ``.npy``, or text with numbers between commas, semicolons, blanks or lines. A comma
-        is a decimal sign where there are as many numbers then as the spectra have points.
+        Axis of a ``.npy`` file: another ``.npy`` file, or text with numbers separated by commas,
+        semicolons, blanks or line breaks. Commas are decimal signs if this gives one number per
+        point of the spectra and reading them as separators does not.
     drop : sequence of str
-        Columns of a table that are no wavelengths.
+        Columns of a table to ignore, which are not wavelengths.
     drop_missing : bool
-        Some of these may be missing.
+        Whether columns in `drop` may be missing.
 
     Raises
     ------
     SpectralInputError
-        Not a file of spectra.
+        The file does not hold spectra.
     SpectralAxisError
-        No axis, or one that does not fit.
+        The axis is missing, invalid or of another length than the spectra.
     """
     if is_instrument_path(path):
         spectra = open_instruments(path, axis_unit, () if drop_missing else drop)
         if not spectra.has_one_axis():
             raise SpectralAxisError(
-                f"{path.name}: the spectra are on {len({id(axis) for axis in spectra.wavelengths})} different axes, and one is "
-                "needed here; read the files of each axis from a folder of their own."
+                f"{path.name}: the spectra are on {len({id(axis) for axis in spectra.wavelengths})} different axes, "
+                "and one is needed here; read the files of each axis from a folder of their own."
             )
         return SpectralArray(path, spectra.wavelengths[0], np.stack(spectra.values))
     if not path.name.lower().endswith(".npy"):
@@ -117,21 +119,21 @@ def open_source(
 
 
 def open_instruments(path: Path, axis_unit: str = "auto", drop: Sequence[str] = ()) -> InstrumentSpectra:
-    """Read instrument files, and warn of what was done to their spectra.
+    """Read instrument files, with a warning for each note about them.
 
     Parameters
     ----------
     path : Path
-        An instrument file, or a folder of them.
+        Instrument file, or a folder of them.
     axis_unit : {"auto", "nm", "cm-1", "um"}
-        What the unit in the files must be.
+        Unit that the files must have; ``"auto"`` accepts any.
     drop : sequence of str
-        Must be empty: there are no columns.
+        Must be empty, because instrument files have no columns.
 
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        As of `read_instruments`; options that do not apply.
+        As in `read_instruments`; also if `drop` or `axis_unit` does not fit the files.
     """
     spectra = read_instruments(path)
     if drop:
@@ -140,7 +142,7 @@ def open_instruments(path: Path, axis_unit: str = "auto", drop: Sequence[str] = 
         )
     if axis_unit not in ("auto", spectra.axis_unit):
         raise SpectralAxisError(
-            f"{path.name}: the axis unit is said to be {axis_unit}, but the files say {spectra.axis_unit}."
+            f"{path.name}: the axis unit is set to {axis_unit}, but the files are in {spectra.axis_unit}."
         )
     for note in spectra.notes:
         warnings.warn(note, stacklevel=3)
@@ -170,7 +172,7 @@ def _read_axis(path: Path, axis_unit: str, n_points: int) -> NDArray[np.float64]
             raise SpectralAxisError(f"{path.name}: {error}") from error
         parsed = parse_axis_labels(words)
         if parsed is None:
-            raise SpectralAxisError(f"{path.name} does not hold wavelengths: numbers and nothing else.")
+            raise SpectralAxisError(f"{path.name} does not hold wavelengths; it must hold numbers and nothing else.")
         axis, written = parsed
         unit = written if axis_unit == "auto" else axis_unit
     try:
@@ -185,9 +187,10 @@ def _read_axis(path: Path, axis_unit: str, n_points: int) -> NDArray[np.float64]
 
 
 def _numbers(text: str, n_points: int) -> list[str]:
-    """Return the numbers of a text, one per point of the spectra, where commas part them or are their decimal sign.
+    """Return the numbers of a text, with commas as separators or as decimal signs.
 
-    By a `SpectralAxisError`, refuse numbers with marks of thousands, and what may be such.
+    Commas are decimal signs if only this gives one number per point of the spectra. Possible
+    thousands separators raise a `SpectralAxisError`.
     """
     words = [word.strip(",") for word in re.split(r"[;\s]+", text) if word.strip(",")]
     listed = [number for word in words for number in word.split(",") if number]
@@ -195,12 +198,12 @@ def _numbers(text: str, n_points: int) -> list[str]:
         words = listed
     marked = next((word for word in words if _BOTH_MARKS.fullmatch(word)), None)
     if marked is not None:
-        raise SpectralAxisError(f"{marked!r} has a mark of thousands; write numbers without such marks.")
+        raise SpectralAxisError(f"{marked!r} has a thousands separator; remove such separators.")
     plain = next((word for word in words if word.isdigit() and len(word) < 4), None)
     grouped = next((word for word in words if GROUPED.fullmatch(word)), None)
     if plain is not None and grouped is not None:
         raise SpectralAxisError(
-            f"{grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+            f"{grouped!r} beside {plain!r} looks like a thousands separator; remove such separators."
         )
     if len(words) != n_points or any(word.count(",") > 1 for word in words):
         return listed

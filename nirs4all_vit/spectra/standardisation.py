@@ -1,4 +1,4 @@
-"""Spectra of a second instrument as the first would have measured them, from samples measured on both."""
+"""Instrument standardisation with transfer standards measured on both instruments."""
 
 from __future__ import annotations
 
@@ -18,41 +18,49 @@ from .resolver import as_table, check_spectra, given_axis
 METHODS = ("ds", "pds", "sst")
 
 
-#: Share of the first instrument's axis that may be filled in.
+#: Largest share of the axis that may be imputed.
 _MOST_FILLED = 0.5
 
 
 class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Turn spectra of a second instrument into spectra of the first, by transfer standards measured on both.
+    """Map spectra of a second instrument to the first, with transfer standards measured on both.
 
-    Direct standardisation (DS), piecewise direct standardisation (PDS) [1]_ and spectral space transformation (SST) [2]_ of chemotools,
-    on the axis of the first instrument. The result goes into whatever was calibrated there.
+    The methods are direct standardisation (DS), piecewise direct standardisation (PDS) [1]_ and
+    spectral space transformation (SST) [2]_ of chemotools, on the axis of the first instrument.
+    Models calibrated on the first instrument accept the result.
 
     Parameters
     ----------
     method : {"pds", "ds", "sst"}, default="pds"
+        Method of standardisation.
     window_length : int, default=5
-        Points of the second instrument that predict one of the first, for PDS; a quarter of the axis at most.
+        Points of the second instrument that predict one point of the first, for PDS; a quarter of
+        the axis at most.
     n_components : int or None, default=None
-        Components of the regressions of PDS (2 by default) or of SST (4); at most one less than there are standards.
+        Number of components of the regressions of PDS (None: 2) or of SST (None: 4); at most the
+        number of standards minus one.
     wavelengths, source_wavelengths : array-like of shape (n_wavelengths,), default=None
-        Axes of the second and of the first instrument, in nm, cm-1 or um by their range; where they are not given, numeric column names. An
-        axis of one instrument serves for the other if it is not told of that one. Told of neither, both have the same.
+        Axes of the second and of the first instrument, in nm, cm-1 or um (detected by range). None
+        uses numeric column names. If only one axis is known, it serves for both instruments; if
+        none is known, both instruments must have the same axis.
 
     Attributes
     ----------
     wavelengths_ : ndarray of shape (n_wavelengths,), float64, or None
-        Axis of the spectra that `transform` returns, in nm, ascending; None where none is known.
+        Axis of the spectra that `transform` returns, in nm, ascending; None if the axes are
+        unknown.
 
     References
     ----------
     .. [1] Wang, Y. et al. (1991). Multivariate instrument standardization. Analytical Chemistry 63.
-    .. [2] Du, W. et al. (2011). Maintaining the predictive abilities of multivariate calibration models by spectral space
-       transformation. Analytica Chimica Acta 690.
+    .. [2] Du, W. et al. (2011). Maintaining the predictive abilities of multivariate calibration
+       models by spectral space transformation. Analytica Chimica Acta 690.
 
     Examples
     --------
-    >>> standardiser = InstrumentStandardiser(wavelengths=nm_b, source_wavelengths=nm_a)  # doctest: +SKIP
+    >>> standardiser = InstrumentStandardiser(  # doctest: +SKIP
+    ...     wavelengths=nm_b, source_wavelengths=nm_a
+    ... )
     >>> standardiser.fit(standards_b, X_source=standards_a)  # doctest: +SKIP
     >>> model.predict(standardiser.transform(X_b))  # doctest: +SKIP
     """
@@ -74,7 +82,7 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
 
     @all_or_nothing
     def fit(self, X: Any, y: Any = None, *, X_source: Any) -> Self:  # noqa: ARG002
-        """Learn how the instruments differ.
+        """Fit the transfer from the second instrument to the first.
 
         Parameters
         ----------
@@ -82,14 +90,16 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
             Transfer standards on the second instrument.
         y : ignored
         X_source : array-like of shape (n_standards, n_source_wavelengths)
-            The same samples, row by row, on the first.
+            The same samples, row by row, on the first instrument.
 
         Raises
         ------
         ValueError
-            An unknown method, or fewer than two standards.
+            Unknown method, `n_components` below 1, or fewer than two standards.
         SpectralInputError
-            Different numbers of standards.
+            Different numbers of standards, or invalid spectra.
+        SpectralAxisError
+            Invalid axes, or axes with too little overlap.
         MissingPackageError
             chemotools is not installed.
         """
@@ -112,7 +122,25 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         return self
 
     def transform(self, X: Any) -> NDArray[np.float64]:
-        """Return spectra as the first instrument would have measured them, (n_samples, n_source_wavelengths)."""
+        """Map spectra to the first instrument.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_wavelengths)
+            Spectra of the second instrument.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_source_wavelengths), float64
+            Spectra on the axis `wavelengths_`.
+
+        Raises
+        ------
+        SpectralInputError
+            Invalid spectra.
+        SpectralAxisError
+            More than half of the first instrument's axis would have to be imputed.
+        """
         check_is_fitted(self, "_alignment")
         return np.asarray(self._step.transform(self._aligned(X)))
 
@@ -149,7 +177,8 @@ class InstrumentStandardiser(ClassNamePrefixFeaturesOutMixin, TransformerMixin, 
         if filled.max() > _MOST_FILLED:
             fitted = self._alignment.wavelengths
             raise SpectralAxisError(
-                f"row {int(np.argmax(filled))} covers {spectra.wavelengths[0]:g} to {spectra.wavelengths[-1]:g} nm, the first instrument "
-                f"{fitted[0]:g} to {fitted[-1]:g} nm: {filled.max():.0%} of it would have to be filled in. Cut both to the range that they share."
+                f"row {int(np.argmax(filled))} covers {spectra.wavelengths[0]:g} to {spectra.wavelengths[-1]:g} nm, "
+                f"the first instrument {fitted[0]:g} to {fitted[-1]:g} nm: {filled.max():.0%} of it would have to be "
+                "filled in. Cut both to the range that they share."
             )
         return aligned.values

@@ -1,4 +1,4 @@
-"""Tables of spectra on disk: CSV or Parquet, header = axis, a row per spectrum."""
+"""Tables of spectra in CSV or Parquet files: axis in the header, one spectrum per row."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ from .signal import check_values
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Suffixes that are read, longest first.
+#: Supported suffixes, longest first.
 TABLE_SUFFIXES = (".csv.gz", ".csv", ".parquet")
 
-#: Lines, and characters, that decimal signs are told from.
+#: Upper limits of the sample that determines the decimal sign: lines and characters.
 _SAMPLED_LINES, _SAMPLED_CHARACTERS = 100, 1 << 20
 #: "0,31": a decimal comma.
 _COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?\D*")
 
-#: How files begin that are no text, and what to do with them.
+#: First bytes of files that are not text, with the remedy.
 _GZIP = b"\x1f\x8b"
 _OTHER_FORMATS = {
     b"PK\x03\x04": "a workbook (.xlsx, .ods) or an archive, not a table of text; save the sheet as CSV in UTF-8",
@@ -42,38 +42,41 @@ _OTHER_FORMATS = {
     b"PAR1": "a Parquet file; let its name end in .parquet",
     _GZIP: "gzipped; let its name end in .csv.gz",
 }
-#: What pandas calls an index without a name.
+#: Prefix of pandas' names for unnamed index columns.
 _INDEX = "__index_level_"
 
-#: Columns beyond which a file is taken for something else: no spectrometer has so many channels.
+#: Largest number of columns; no spectrometer has more channels.
 MOST_WAVELENGTHS = 50_000
 
-#: Values parsed at a time (16 MB as float64), which bounds the memory that a file of any size takes.
+#: Values parsed at a time (16 MB as float64), which bounds the memory for files of any size.
 _CHUNK_VALUES = 2_000_000
 
 
 @dataclass(frozen=True)
 class SpectralTable:
-    """An opened table: its axis is read and checked, its values are not read yet.
+    """Opened table: its axis is read and checked, its values are read on demand.
 
     Attributes
     ----------
     path : Path
         The file.
     wavelengths : ndarray of shape (n_wavelengths,), float64
-        In nm, ascending.
+        Wavelengths in nm, ascending.
     order : ndarray of int, or None
-        Columns of the file in ascending order; None where they already are.
+        Indices that sort the spectral columns by wavelength; None if they are sorted.
     header : ndarray of shape (n_wavelengths,)
-        The axis as it is written, in the order of the file.
+        Axis as written, in the order of the file.
     kept : ndarray of int, or None
-        Columns of the file that are spectra; None for all.
+        Indices of the spectral columns in the file; None for all columns.
     nameless : tuple of int
-        Columns without a name, which hold nothing.
+        Indices of empty columns without a name.
+    n_columns : int
+        Number of columns in the file.
     delimiter, decimal : str
         Of a CSV: ``,`` with decimal points, or ``;`` or a tab with decimal points or commas.
     refused : dict of int to str, or None
-        Spectra that cannot be used, and why, as they are met in reading; they come as NaN. None: the first one is an error.
+        Reasons for invalid spectra, by row; reading adds them, and the spectra become NaN. None:
+        the first invalid spectrum raises an error.
     """
 
     path: Path
@@ -89,17 +92,18 @@ class SpectralTable:
 
     @property
     def n_spectra(self) -> int | None:
-        """Rows of a Parquet file; None where only reading tells."""
+        """Number of rows of a Parquet file; None for a CSV file, whose rows are not counted."""
         return int(open_parquet(self.path).metadata.num_rows) if self.path.name.lower().endswith(".parquet") else None
 
     def chunks(self) -> Iterator[NDArray[np.float64]]:
-        """Yield blocks of checked spectra, float64, in ascending order of wavelength; NaN where a cell is empty.
+        """Yield blocks of checked spectra, float64, by ascending wavelength; NaN for empty cells.
 
         Raises
         ------
         SpectralInputError
-            A row that is too short or too long, a value that is not a number or that no instrument gives, more than half
-            of a spectrum missing; the message names the file and the line, or row and wavelength.
+            A row is too short or too long, a value is not a number or no instrument gives it, more
+            than half of a spectrum is missing, or there are no spectra. The message names the file,
+            the line and, for invalid values, the wavelength.
         """
         done = 0
         frames = _frames(self)
@@ -108,10 +112,10 @@ class SpectralTable:
             done += len(values)
             yield values if self.order is None else values[:, self.order]
         if not done:
-            raise SpectralInputError(f"{self.path.name}: there is a header and no spectrum below it.")
+            raise SpectralInputError(f"{self.path.name}: there is no spectrum below the header.")
 
     def read(self) -> NDArray[np.float64]:
-        """Return all spectra, float64, in ascending order of wavelength."""
+        """Return all spectra, float64, by ascending wavelength."""
         return np.concatenate(list(self.chunks()))
 
     def _checked(self, frame: pd.DataFrame, done: int) -> NDArray[np.float64]:
@@ -147,8 +151,8 @@ class SpectralTable:
         self._check_ragged(done + np.flatnonzero(np.isnan(values[:, -1])))
         for again in np.flatnonzero((values == self.header).all(axis=1)):
             raise SpectralInputError(
-                f"{_place(self.path, done + int(again))}: the header again, not a spectrum (files joined into one?); take such "
-                "lines out, and the targets are in step again."
+                f"{_place(self.path, done + int(again))}: the header again, not a spectrum (files joined into one?); "
+                "remove such lines, so that spectra and targets match."
             )
         columns = self.wavelengths if self.order is None else self.wavelengths[np.argsort(self.order)]
         rows: list[int] = []
@@ -163,13 +167,13 @@ class SpectralTable:
                 self.refused[error.row] = f"{place}: {error}"
                 rows.append(error.row - done)
                 values = values.copy()
-                values[rows[-1]] = np.arange(values.shape[1])  # anything that passes
+                values[rows[-1]] = np.arange(values.shape[1])  # any valid values
         if rows:
             values[rows] = np.nan
         return values
 
     def _check_ragged(self, rows: NDArray[np.intp]) -> None:
-        """Refuse rows that end before their last column: the parser takes what is not there for empty."""
+        """Refuse rows that end before the last column: the parser reads absent cells as empty."""
         if not len(rows) or self.path.name.lower().endswith(".parquet"):
             return
         for place, line in _lines(self.path, rows):
@@ -188,13 +192,13 @@ def open_table(
     Parameters
     ----------
     path : path
-        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab, UTF-8, a BOM is fine) or ``.parquet``.
+        ``.csv``, ``.csv.gz`` (delimiter ``,``, ``;`` or a tab; UTF-8, BOM optional), ``.parquet``.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
-        Unit of the header; ``"auto"`` goes by what the labels carry, then by range.
+        Unit of the header; ``"auto"`` uses the unit in the labels, or else the range.
     drop : sequence of str, or None
-        Columns that are no wavelengths, to be passed over; None: whoever reads the file cannot name any, and errors do not say so.
+        Columns to ignore. With None, messages do not advise to use ``--drop``.
     drop_missing : bool
-        Some of these may be missing.
+        Whether columns in `drop` may be missing.
 
     Returns
     -------
@@ -203,9 +207,9 @@ def open_table(
     Raises
     ------
     SpectralInputError
-        Not a table whose header is numbers.
+        The file is not a table, or its header does not consist of numbers.
     SpectralAxisError
-        A header that cannot be a wavelength axis.
+        The header is not a wavelength axis.
     """
     path = Path(path)
     if has_instrument_suffix(path):
@@ -224,50 +228,48 @@ def open_table(
         labels = [label.strip().strip('"') for label in _split(f"{path.name}, line 1", header, delimiter)]
     if len(labels) > MOST_WAVELENGTHS:
         raise SpectralInputError(
-            f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. A row is "
-            "a spectrum: turn the table if they are columns."
+            f"{path.name}: {len(labels):,} columns; a table of spectra has {MOST_WAVELENGTHS:,} wavelengths at most. "
+            "Each row must be a spectrum: transpose the table if spectra are columns."
         )
-    passed_over = drop or ()
+    ignored = drop or ()
     if drop_missing:
-        passed_over = [name for name in passed_over if name in labels]
+        ignored = [name for name in ignored if name in labels]
     cells = [
         _split(f"{path.name}, line {i}", line, delimiter) for i, line in enumerate(lines[1:], start=2) if line.strip()
     ]
     if cells and not is_parquet:
         if len(cells[0]) == len(labels) + 1 and not cells[0][-1].strip():
-            labels.append("")  # a delimiter at the end of each row, but of the header
+            labels.append("")  # each row ends with a delimiter, the header does not
         if len(cells[0]) != len(labels):
             raise SpectralInputError(f"{path.name}, line 2: {len(cells[0])} values under {len(labels)} columns.")
-    nameless = _nameless(labels, cells, passed_over)
-    n_columns, columns = len(labels), _kept(path, labels, passed_over, nameless)
+    nameless = _nameless(labels, cells, ignored)
+    n_columns, columns = len(labels), _columns(path, labels, ignored, nameless)
     if columns is not None:
         labels = [labels[i] for i in columns]
         cells = [[row[i] for i in columns if i < len(row)] for row in cells]
     decimal = "." if delimiter == "," else _decimal(path, labels, cells)
     parsed = parse_axis_labels(labels)
     if parsed is None or are_column_numbers(parsed[0]):
-        _refuse_turned(path, labels, cells)
+        _refuse_transposed(path, labels, cells)
     if parsed is None:
         odd = next((label for label in labels if parse_axis_labels([label]) is None), labels[0])
         where = path.name if is_parquet else f"{path.name}, line 1"
         remedy = "Take columns of ids or targets out of the file"
         if drop is not None:
-            remedy = f"Name columns of ids or targets to pass them over: --drop {odd[:40]!r}"
+            remedy = f"Name columns of ids or targets to ignore: --drop {odd[:40]!r}"
         between = "" if is_parquet else ", with ',', ';' or a tab between columns"
         raise SpectralInputError(
-            f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else{between}. "
-            f"{remedy}."
+            f"{where}: column {odd[:40]!r} is not a wavelength; the header must hold the axis and nothing else"
+            f"{between}. {remedy}."
         )
     axis, label_unit = parsed
     if axis_unit != "auto" and label_unit not in ("auto", axis_unit):
-        raise SpectralAxisError(
-            f"{path.name}: the axis unit is said to be {axis_unit}, but the header is in {label_unit}."
-        )
+        raise SpectralAxisError(f"{path.name}: the axis unit is set to {axis_unit}, but the header is in {label_unit}.")
     if axis_unit == label_unit == "auto" and guess_axis_unit(axis) == "um":
-        # A table without a header: its first spectrum, where it only rises, would pass for an axis.
+        # Without a header, a first spectrum that only rises could pass for an axis.
         raise SpectralAxisError(
             f"{path.name}: the header is not a wavelength axis in nm or cm-1 (no header at all?); "
-            "if it is in micrometres, say so: axis_unit um, or 1.1um, 1.2um, ... in the header."
+            "if it is in micrometres, set axis_unit um, or write 1.1um, 1.2um, ... into the header."
         )
     try:
         wavelengths = to_nanometres(axis, label_unit if axis_unit == "auto" else axis_unit)
@@ -293,7 +295,7 @@ def open_table(
 
 
 def _refuse_other_formats(path: Path) -> None:
-    """Refuse workbooks and the like under whatever name, whole or cut."""
+    """Refuse workbooks and other formats by their first bytes, whatever the name."""
     with open(path, "rb") as file:
         start = file.read(8)
     for magic, remedy in _OTHER_FORMATS.items():
@@ -301,11 +303,11 @@ def _refuse_other_formats(path: Path) -> None:
             raise SpectralInputError(f"{path.name} is {remedy}.")
 
 
-def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
-    """Refuse a table whose spectra are columns."""
+def _refuse_transposed(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> None:
+    """Refuse a table with spectra in columns."""
     columns = {labels[0]: [row[0].strip() for row in cells if row]}
     if path.name.lower().endswith(".parquet"):
-        # The index of a data frame comes last.
+        # The index of a data frame is the last column.
         names = open_parquet(path).schema_arrow.names
         frame = next(_batches(path, _SAMPLED_LINES, list({names[0], names[-1]})), None)
         columns = {} if frame is None else {str(name): column.tolist() for name, column in frame.items()}
@@ -313,13 +315,13 @@ def _refuse_turned(path: Path, labels: Sequence[str], cells: Sequence[Sequence[s
         if is_upright_axis(name, values, [label for label in labels if label != name]):
             where = "the index" if name.startswith(_INDEX) else f"column {name[:40]!r}"
             raise SpectralInputError(
-                f"{path.name}: wavelengths run down {where}, and spectra are columns; turn the table: a row per spectrum, the "
-                "wavelengths in the header."
+                f"{path.name}: wavelengths run down {where}, and spectra are columns; transpose the table: a row per "
+                "spectrum, the wavelengths in the header."
             )
 
 
 def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Sequence[str]) -> tuple[int, ...]:
-    """Return the columns without name or value, as a delimiter too many makes them."""
+    """Return the columns without name or value, which superfluous delimiters create."""
     if "" in drop:
         return ()
     return tuple(
@@ -328,10 +330,10 @@ def _nameless(labels: Sequence[str], cells: Sequence[Sequence[str]], drop: Seque
 
 
 def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
-    """Tell decimal commas from points, between semicolons or tabs; refuse marks of thousands.
+    """Return the decimal sign of a table with semicolons or tabs; refuse thousands separators.
 
-    "1100,5;1102,5" or "0,31;0,32" is how spreadsheets of half of the world write decimals. One row with "987" and "1,024" in it
-    counts something: who writes three decimals writes them everywhere.
+    Spreadsheets of many locales write "1100,5;1102,5" or "0,31;0,32". "987" and "1,024" in one row
+    are counts with a thousands separator, because numbers with three decimals would all have them.
     """
     for mark in ",.":
         marked = [cell.strip() for row in cells for cell in row if mark in cell]
@@ -342,7 +344,7 @@ def _decimal(path: Path, labels: Sequence[str], cells: Sequence[Sequence[str]]) 
             grouped = next((cell.strip() for cell in row if mark in cell), None)
             if plain is not None and grouped is not None:
                 raise SpectralInputError(
-                    f"{path.name}: {grouped!r} beside {plain!r} looks like a mark of thousands; write numbers without such marks."
+                    f"{path.name}: {grouped!r} beside {plain!r} looks like a thousands separator; remove it."
                 )
     return "," if any(_COMMA.fullmatch(cell.strip()) for row in (labels, *cells) for cell in row) else "."
 
@@ -354,11 +356,12 @@ def _split(where: str, line: str, delimiter: str) -> list[str]:
         raise SpectralInputError(f"{where}: a value longer than any number.") from error
 
 
-def _kept(path: Path, labels: Sequence[str], drop: Sequence[str], nameless: Sequence[int]) -> NDArray[np.intp] | None:
+def _columns(
+    path: Path, labels: Sequence[str], drop: Sequence[str], nameless: Sequence[int]
+) -> NDArray[np.intp] | None:
     missing = [name for name in drop if name not in labels]
     if missing:
         raise SpectralInputError(f"{path.name} has no column {missing[0][:40]!r} to drop.")
-    # The index that pandas writes beside the columns, under a name that nobody gave.
     columns = [
         i for i, label in enumerate(labels) if label not in drop and not label.startswith(_INDEX) and i not in nameless
     ]
@@ -371,7 +374,7 @@ def _frames(table: SpectralTable) -> Iterator[pd.DataFrame]:
     import pandas as pd
 
     rows = max(1, _CHUNK_VALUES // table.n_columns)
-    # A chunk of lines is held in memory: no number takes so many characters.
+    # A chunk of lines is held in memory; no number has this many characters.
     longest = min(LONGEST_LINE, 4096 + 64 * table.n_columns)
     name = table.path.name
     if name.lower().endswith(".parquet"):
@@ -412,7 +415,7 @@ def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
 
     try:
         for batch in open_parquet(path).iter_batches(batch_size=rows, columns=columns):
-            # What pandas noted about its own types is of no use to numbers, and one more thing to be damaged.
+            # pandas' metadata are not needed for numbers, and may be damaged.
             yield _numeric(batch.to_pandas(ignore_metadata=True))
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
@@ -420,7 +423,7 @@ def _batches(path: Path, rows: int, columns: list[str] | None = None) -> Iterato
 
 
 def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make columns of decimals, and those without a single value, float64."""
+    """Convert columns of decimals, and columns without any value, to float64."""
     import pandas as pd
 
     for i, dtype in enumerate(frame.dtypes):
@@ -432,7 +435,7 @@ def _numeric(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _first_lines(path: Path) -> list[str]:
-    """Return the header and some lines below it."""
+    """Return the header and the lines of the sample below it."""
     try:
         with io.TextIOWrapper(io.BufferedReader(BoundedLines(path)), encoding="utf-8-sig") as file:
             lines = [file.readline().rstrip("\r\n")]
@@ -451,13 +454,13 @@ def _first_lines(path: Path) -> list[str]:
 
 
 def open_parquet(path: Path) -> Any:
-    """Open a Parquet file for reading row by row; a `SpectralInputError` says that it is damaged or something else."""
+    """Open a Parquet file; a `SpectralInputError` is raised if it is damaged or not Parquet."""
     with needed_by(f"reading {path.name}", "pyarrow"):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
     try:
-        # Unbuffered: a file of one row group would be held in memory as a whole.
+        # Unbuffered: a file with a single row group would be held in memory as a whole.
         return pq.ParquetFile(path, memory_map=True, pre_buffer=False)
     except FileNotFoundError:
         raise
@@ -467,21 +470,21 @@ def open_parquet(path: Path) -> Any:
 
 
 def _release() -> None:
-    """Give back what pyarrow keeps for its next file."""
+    """Release the memory that pyarrow reserves for its next file."""
     import pyarrow as pa
 
     pa.default_memory_pool().release_unused()
 
 
 def _place(path: Path, row: int) -> str:
-    """Name the line of the file that holds a spectrum."""
+    """Return file name and line of a spectrum."""
     if path.name.lower().endswith(".parquet"):
         return f"{path.name}, row {row + 1}"
     return next((place for place, _ in _lines(path, np.array([row]))), f"{path.name}, line {row + 2}")
 
 
 def _lines(path: Path, rows: NDArray[np.intp]) -> Iterator[tuple[str, str]]:
-    """Yield name and text of the lines that hold spectra, ascending: the parser skips blank lines, an editor does not."""
+    """Yield place and text of lines of spectra; line numbers count blank lines."""
     opener: Any = gzip.open if path.name.lower().endswith(".gz") else open
     wanted, last = set(rows.tolist()), int(rows[-1])
     with opener(path, "rt", encoding="utf-8-sig", errors="replace") as file:

@@ -1,4 +1,4 @@
-"""What is odd about a table of reference values."""
+"""Checks of a table of reference values."""
 
 from __future__ import annotations
 
@@ -17,26 +17,32 @@ from .findings import MOST_NAMED, Finding, by_severity, counted, from_reader, li
 from .id_checks import id_findings
 from .targets import read_target_table
 
-#: A value is an outlier beyond so many scaled median absolute deviations, and so many ranges of the others from them.
+#: An outlier is further from the median than this many scaled median absolute deviations, and
+#: further from the other values than this many times their range.
 _DEVIATIONS, _RANGES = 8.0, 3.0
-#: Numbers that are whole and have so few different values, among so many, look like classes.
+#: Whole numbers with at most this many distinct values in at least this many rows look like
+#: classes.
 _FEW_VALUES, _MANY_ROWS = 8, 40
-#: Share of numbers from which a column of text is one of numbers with text in it.
+#: Share of numbers from which a column counts as numeric with text in it.
 _SOME_NUMBERS = 0.25
-#: Values needed to compare them with one another.
+#: Values needed to compare them with each other.
 _FEWEST = 5
 
-#: "1,234" or "1.234": a number or one with a mark of thousands; "1,234.5": the latter.
+#: "1,234" and "1.234" may have a thousands separator; "1,234.5" has one.
 _GROUPED = re.compile(r"[1-9]\d{0,2}(?:([.,])\d{3})(?:\1\d{3})*")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(?:(?P<mark>[.,' \u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*(?:[.,]\d+)?")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 
-_NOT_A_NUMBER = "correct it, or leave the cell empty: a missing value is passed over"
+_NOT_A_NUMBER = "correct it, or leave the cell empty: missing values are skipped"
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of reference values: `lines` and `cells` of those that are not empty, and their `values`, NaN where text."""
+    """Column of reference values.
+
+    `lines` and `cells` are those of non-empty cells; `values` are the numbers, NaN for text;
+    `missing` are the lines of empty cells.
+    """
 
     name: str
     lines: list[int]
@@ -46,14 +52,14 @@ class _Column:
 
 
 def check_target_file(path: str | Path, *, ids: str | None = None) -> list[Finding]:
-    """Check a table of reference values: all that its reader would refuse, and what is odd about columns and values.
+    """Check a table of reference values for errors, and for anomalies of columns and values.
 
     Parameters
     ----------
     path : path
-        A CSV as `read_target_table` reads it.
+        CSV file that `read_target_table` reads.
     ids : str, optional
-        Column of ids; without it, the one that `id_column` finds is taken for no target.
+        Column of ids, which is not a target; by default the one that `id_column` returns.
 
     Returns
     -------
@@ -83,14 +89,14 @@ def check_target_file(path: str | Path, *, ids: str | None = None) -> list[Findi
             error_ = refusal
     for warning in warned:
         about = from_reader(path, str(warning.message), "warning")
-        findings.append(Finding("warning", about.place, about.message, "take the column out, if it is no target"))
+        findings.append(Finding("warning", about.place, about.message, "remove the column if it is not a target"))
     if error_ is not None and "UTF-8" in str(error_):
         findings.append(from_reader(path, str(error_)))
     severity = "warning" if error_ is None else "error"
     try:
         findings += _all_findings(table, column, severity)
     except (SpectralInputError, *DAMAGE):
-        pass  # the reader met the same
+        pass  # `error_` reports the same
     if error_ is not None:
         refused = from_reader(path, str(error_))
         if not any(_explains(finding, refused) for finding in findings):
@@ -99,7 +105,7 @@ def check_target_file(path: str | Path, *, ids: str | None = None) -> list[Findi
 
 
 def _explains(finding: Finding, refused: Finding) -> bool:
-    """Tell whether an error is about the same line or column as the reader's."""
+    """Return whether a finding is an error about the same line or column as the reader's."""
     if finding.severity != "error":
         return False
     parts = re.findall(r"line \d+|column (?:'[^']*'|\"[^\"]*\")", f"{refused.place} {refused.message}")
@@ -123,7 +129,7 @@ def _all_findings(table: CellTable, ids: str | None, severity: str) -> list[Find
     for column in columns:
         if not column.cells:
             text = "the column is empty in all rows, and left out"
-            findings.append(Finding("warning", table.place(column=column.name), text, "fill it, or take it out"))
+            findings.append(Finding("warning", table.place(column=column.name), text, "fill it, or remove it"))
             continue
         share = float(np.isfinite(column.values).mean())
         n_numeric += share > 0.5
@@ -141,7 +147,7 @@ def _all_findings(table: CellTable, ids: str | None, severity: str) -> list[Find
 
 
 def _lengths(table: CellTable, severity: str) -> list[Finding]:
-    """Find rows of another length than the header."""
+    """Detect rows of another length than the header."""
     findings, count, n = [], 0, len(table.labels)
     first = len(table.sample[0][1]) if table.sample else n
     for line, cells in table.rows():
@@ -151,9 +157,9 @@ def _lengths(table: CellTable, severity: str) -> list[Finding]:
         count += 1
         if count <= MOST_NAMED:
             text = f"{counted(len(cells), 'value')} under {counted(n, 'column')}"
-            remedy = "complete the row, or take out what is too much"
+            remedy = "complete the row, or remove superfluous values"
             if ended:
-                text = f"{table.delimiter!r} stands at the end of this row, but not of the first one"
+                text = f"this row ends with {table.delimiter!r}, but the first one does not"
                 remedy = "end all rows alike"
             elif table.delimiter == "," and len(cells) > n:
                 text, remedy = f"{text}: a decimal comma?", "write decimal points, or semicolons between columns"
@@ -165,7 +171,7 @@ def _lengths(table: CellTable, severity: str) -> list[Finding]:
 
 
 def _columns(table: CellTable, ids: str | None) -> list[_Column]:
-    """Return all columns that may be targets."""
+    """Return all columns but those of ids and metadata."""
     wanted = [i for i, label in enumerate(table.labels) if label != ids and not label.startswith("meta_")]
     lines: dict[int, list[int]] = {i: [] for i in wanted}
     cells: dict[int, list[str]] = {i: [] for i in wanted}
@@ -188,20 +194,20 @@ def _columns(table: CellTable, ids: str | None) -> list[_Column]:
 
 
 def _cells(table: CellTable, column: _Column, share: float, severity: str) -> list[Finding]:
-    """Find text among numbers, decimal commas, and marks of thousands."""
+    """Detect text among numbers, decimal commas and thousands separators."""
     findings = []
     texts = [i for i, value in enumerate(column.values) if np.isnan(value)]
     if share > 0.5 or (share >= _SOME_NUMBERS and texts):
         for i in texts[:MOST_NAMED]:
             about, remedy = "is not a number", _NOT_A_NUMBER
             if column.cells[i] == column.name:
-                about, remedy = "is the header again: files were joined into one", "take such lines out"
+                about, remedy = "is the header again: files were joined into one", "remove such lines"
             elif _THOUSANDS.fullmatch(column.cells[i]):
-                about, remedy = "has a mark of thousands", "write numbers without such marks"
+                about, remedy = "has a thousands separator", "remove such separators"
             place = table.place(column.lines[i], column.name)
             findings.append(Finding(severity, place, f"{column.cells[i][:40]!r} {about}", remedy))
         if len(texts) > MOST_NAMED:
-            text = f"{len(texts) - MOST_NAMED:,} more cells are no numbers"
+            text = f"{len(texts) - MOST_NAMED:,} more cells are not numbers"
             findings.append(Finding(severity, table.place(column=column.name), text, _NOT_A_NUMBER))
     if share <= 0.5:
         return findings
@@ -211,13 +217,13 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
     marked = commas or points
     if plain and marked and not (commas and points) and all(_GROUPED.fullmatch(column.cells[i]) for i in marked):
         text = (
-            f"{column.cells[marked[0]]!r} beside {column.cells[plain[0]]!r} looks like a mark of thousands, and is read as "
-            f"{column.values[marked[0]]:g}"
+            f"{column.cells[marked[0]]!r} beside {column.cells[plain[0]]!r} looks like a thousands separator, and is "
+            f"read as {column.values[marked[0]]:g}"
         )
-        remedy = "write numbers without such marks"
+        remedy = "remove such separators"
         return [*findings, Finding(severity, table.place(column.lines[marked[0]], column.name), text, remedy)]
     if commas and table.delimiter == ",":
-        text = f"{column.cells[commas[0]]!r} has a decimal comma, and commas stand between columns"
+        text = f"{column.cells[commas[0]]!r} has a decimal comma, but commas separate the columns"
         text += f" ({len(commas):,} cells)" if len(commas) > 1 else ""
         remedy = "write decimal points, or the table with semicolons"
         findings.append(Finding(severity, table.place(column.lines[commas[0]], column.name), text, remedy))
@@ -232,7 +238,7 @@ def _cells(table: CellTable, column: _Column, share: float, severity: str) -> li
 
 
 def _numbers(table: CellTable, column: _Column) -> list[Finding]:
-    """Find constant targets, numbers that look like classes, and outliers."""
+    """Detect infinite values, constant targets, numbers that look like classes, and outliers."""
     there = np.flatnonzero(np.isfinite(column.values))
     values = column.values[there]
     place = table.place(column=column.name)
@@ -244,20 +250,21 @@ def _numbers(table: CellTable, column: _Column) -> list[Finding]:
     distinct = np.unique(values)
     if distinct.size == 1 and values.size > 1:
         text = f"all {values.size:,} values are {values[0]:g}"
-        return [*findings, Finding("warning", place, text, "take the column out: there is nothing to calibrate")]
+        return [*findings, Finding("warning", place, text, "remove the column: there is nothing to calibrate")]
     if distinct.size <= _FEW_VALUES and values.size >= _MANY_ROWS and (values % 1 == 0).all():
-        text = f"{distinct.size} different values in {values.size:,} rows ({listed([f'{v:g}' for v in distinct])}) look like classes"
+        names = listed([f"{v:g}" for v in distinct])
+        text = f"{distinct.size} distinct values in {values.size:,} rows ({names}) look like classes"
         findings.append(Finding("note", place, text))
     for i in _outliers(values)[:MOST_NAMED]:
         others = np.delete(values, _outliers(values))
-        text = f"{column.cells[there[i]]} lies far outside of the other values, {others.min():g} to {others.max():g}"
+        text = f"{column.cells[there[i]]} is far outside the other values, {others.min():g} to {others.max():g}"
         remedy = "check it; a decimal point may be misplaced"
         findings.append(Finding("warning", table.place(column.lines[there[i]], column.name), text, remedy))
     return findings
 
 
 def _outliers(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Return the values beyond 8 scaled deviations whose distance from the others is more than 3 times their range."""
+    """Return the indices of outliers (`_DEVIATIONS`, `_RANGES`)."""
     if values.size < _FEWEST:
         return np.empty(0, np.intp)
     centre = float(np.median(values))
@@ -272,14 +279,14 @@ def _outliers(values: NDArray[np.float64]) -> NDArray[np.intp]:
 
 
 def _classes(table: CellTable, column: _Column) -> list[Finding]:
-    """Find classes of one sample, classes that differ in case or blanks only, and text that is no class."""
+    """Detect constant targets, classes of one sample, spelling variants and free text."""
     counts = Counter(column.cells)
     place = table.place(column=column.name)
     if len(counts) == 1 and len(column.cells) > 1:
         text = f"all {len(column.cells):,} values are {column.cells[0][:40]!r}"
-        return [Finding("warning", place, text, "take the column out: there is nothing to calibrate")]
+        return [Finding("warning", place, text, "remove the column: there is nothing to calibrate")]
     if len(counts) == len(column.cells) > _FEWEST:
-        text = "each row has a text of its own: no classes"
+        text = "each row has a different text: no classes"
         remedy = f"name it as the column of ids: --id {column.name[:40]!r}, or call it meta_{column.name[:40]}"
         return [Finding("warning", place, text, remedy)]
     findings = []
@@ -298,10 +305,10 @@ def _classes(table: CellTable, column: _Column) -> list[Finding]:
 
 
 def _blank_lines(table: CellTable) -> list[Finding]:
-    """Find blank lines of a table with one column, which are no missing values."""
+    """Detect blank lines in a table with one column, which are not read as missing values."""
     lines = [line for line, _ in table.rows()]
     blank = sorted(set(range(table.header_line + 1, lines[-1] if lines else 0)) - set(lines))
     if not blank:
         return []
-    text = f"{counted(len(blank), 'blank line')} passed over, not read as a missing value"
-    return [Finding("warning", table.place(blank[0]), text, "write NA where a value is missing")]
+    text = f"{counted(len(blank), 'blank line')} skipped, not read as a missing value"
+    return [Finding("warning", table.place(blank[0]), text, "write NA for a missing value")]

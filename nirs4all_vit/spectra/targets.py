@@ -1,4 +1,4 @@
-"""Tables of reference values on disk: a column per target, a row per spectrum."""
+"""Tables of reference values in CSV files: one column per target, one row per spectrum."""
 
 from __future__ import annotations
 
@@ -16,31 +16,33 @@ from ..errors import SpectralInputError
 if TYPE_CHECKING:
     import pandas as pd
 
-#: A number with marks of thousands and decimals: "22,500.0" or "22.500,0".
+#: A number with thousands separators and decimals: "22,500.0" or "22.500,0".
 _MARKED = r"[+-]?\d{1,3}(?:(?:,\d{3})+\.\d+|(?:\.\d{3})+,\d+)"
 
 
 def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame:
-    """Read a CSV of reference values: numbers, classes, and columns that are no targets.
+    """Read a CSV file of reference values, classes and other columns.
 
     Parameters
     ----------
     path : path
-        UTF-8 with a header; delimiter ``,`` with decimal points, or ``;`` or a tab with points or commas.
+        UTF-8 with a header; delimiter ``,`` with decimal points, or ``;`` or a tab with decimal
+        points or commas.
     ids : sequence of str
-        Columns that are no targets. They are kept as they are written, and so are those named ``meta_...``.
+        Columns that are not targets. They stay as pandas reads them, like columns named
+        ``meta_...``.
 
     Returns
     -------
     DataFrame
-        Columns as strings. Targets without any value are left out, and so are those that only number the rows: a warning
-        names them.
+        Column names are strings. Targets without any value are left out. Targets that only number
+        the rows are left out with a warning.
 
     Raises
     ------
     SpectralInputError
-        A file that is empty or not UTF-8, a row of another length than the header, numbers written as text; the message
-        names the file.
+        The file is empty or not UTF-8, a row has another length than the header, or a number is
+        written as text. The message names the file.
     """
     import pandas as pd
 
@@ -54,14 +56,14 @@ def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame
     separator = max(",;\t", key=text.lstrip().partition("\n")[0].count)
     _check_rows(path, text, separator)
     with warnings.catch_warnings():
-        # A delimiter at the end of each row, which must not make an index of the first column.
+        # With a delimiter at the end of each row, pandas would use the first column as the index.
         warnings.simplefilter("ignore", pd.errors.ParserWarning)
         try:
             table = pd.read_csv(io.StringIO(text), sep=separator, index_col=False)
         except pd.errors.ParserError as error:
             reason = " ".join(str(error).split()).removeprefix("Error tokenizing data. C error: ").rstrip(".")
             raise SpectralInputError(f"{path.name}: {reason}; end all rows alike.") from error
-    # pandas gives a column without a name one of its own.
+    # pandas names unnamed columns "Unnamed: 0", ...
     table = table.set_axis(["" if str(name).startswith("Unnamed: ") else str(name).strip() for name in table], axis=1)
 
     def is_target(name: str) -> bool:
@@ -82,7 +84,7 @@ def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame
 
 
 def _check_rows(path: Path, text: str, separator: str) -> None:
-    """Refuse rows of another length than the header, and names that stand twice."""
+    """Refuse rows of another length than the header, and repeated column names."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
     try:
         header: list[str] = []
@@ -103,7 +105,7 @@ def _check_rows(path: Path, text: str, separator: str) -> None:
 
 
 def _counts_rows(column: pd.Series) -> bool:
-    """Tell whether a column is 0, 1, 2, ... or 1, 2, 3, ...: an index that came along, no target."""
+    """Return whether a column is 0, 1, 2, ... or 1, 2, 3, ...: an index, not a target."""
     import pandas as pd
 
     if not pd.api.types.is_numeric_dtype(column) or len(column) < 3 or column.isna().any():
@@ -113,7 +115,7 @@ def _counts_rows(column: pd.Series) -> bool:
 
 
 def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
-    """Read decimal commas: numbers of half of the world must not pass for names of classes."""
+    """Convert decimal commas, so that such numbers are not read as classes; refuse stray text."""
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):
@@ -122,19 +124,21 @@ def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
     marked = written[written.str.strip().str.fullmatch(_MARKED)]
     if len(marked) > len(written) / 2:
         raise SpectralInputError(
-            f"{where}, column {column.name!r}: {marked.iloc[0]!r} has marks of thousands; write numbers without such marks."
+            f"{where}, column {column.name!r}: {marked.iloc[0]!r} has thousands separators; remove such separators."
         )
     numbers = pd.to_numeric(written.str.replace(",", ".", regex=False), errors="coerce")
     if written.empty or numbers.isna().any():
         stray = written[numbers.isna()]
-        # One "<0.5" or "n.d." would make classes of all the numbers around it.
+        # A single "<0.5" or "n.d." would turn the whole column into classes.
         if len(stray) < len(written) / 2:
             raise SpectralInputError(
-                f"{where}, column {column.name!r}: {stray.iloc[0]!r} is not a number; leave the cell empty, or name the column meta_... if it is no target."
+                f"{where}, column {column.name!r}: {stray.iloc[0]!r} is not a number; leave the cell empty, or name "
+                "the column meta_... if it is not a target."
             )
         return column
     if separator == ",":
         raise SpectralInputError(
-            f"{where}, column {column.name!r}: {written.iloc[0]!r} is text; write numbers with a decimal point, or the table with semicolons."
+            f"{where}, column {column.name!r}: {written.iloc[0]!r} is text; write numbers with a decimal point, or the "
+            "table with semicolons."
         )
     return numbers.reindex(column.index)

@@ -1,4 +1,4 @@
-"""What is odd about the values of spectra: dead, clipped, identical or incomplete ones, and what kind of signal they are."""
+"""Checks of spectral values: dead, clipped, identical or incomplete spectra, and kind of signal."""
 
 from __future__ import annotations
 
@@ -15,28 +15,29 @@ from .data import spread_rows
 from .findings import MOST_NAMED, Finding, counted, listed
 from .signal import check_values
 
-#: Points kept of each spectrum to compare shapes, and spectra of which they are kept, at most.
+#: Points per spectrum for comparisons of shape, and the largest number of spectra compared.
 _THIN, _MOST_SPECTRA = 64, 50_000
-#: A spectrum is clipped where so many points in a row, and this share of them, have its largest value, and no
-#: other run of equal values is a third as long.
+#: A spectrum is clipped if its largest value repeats over at least this many consecutive points and
+#: this share of all points, and the run is more than this many times longer than any other.
 _LONGEST_PLATEAU, _PLATEAU_SHARE, _PLATEAU_TIMES = 8, 0.02, 3
-#: What detectors of 16 bits give where they are saturated.
+#: Value of a saturated 16-bit detector.
 _SATURATED = 65535.0
-#: Missing shares of a spectrum, and of a column, that are reported.
+#: Shares of missing points in a spectrum, and in a column, beyond which they are reported.
 _MISSING_ROW, _MISSING_COLUMN = 0.2, 0.5
-#: Spectra whose sizes are that many times apart are not the same kind of signal.
+#: Spectra whose sizes differ by this factor are different kinds of signal.
 _SCALES_APART = 20.0
-#: Spectra whose correlation with the usual shape is below this are turned over, where that of the others is above the second.
-_TURNED, _ALIKE = -0.8, 0.9
-#: Spectra whose mean is below this share of their standard deviation are centred, or derivatives.
+#: Spectra are inverted if their correlation with the median spectrum is below the first value, and
+#: the median correlation of the others is at least the second.
+_INVERTED, _ALIKE = -0.8, 0.9
+#: Spectra with a mean below this share of their standard deviation are centred or derivatives.
 _CENTRED = 0.3
-#: Spectra needed to compare them with one another.
+#: Spectra, and points, needed for comparisons between spectra.
 _FEWEST = 5
-#: Message for one odd spectrum, message for several, and remedy.
-_ODD = {
+#: Message for one spectrum, message for several, and remedy.
+_MESSAGES = {
     "dead": (
-        "the spectrum is constant and says nothing of its sample",
-        "spectra are constant and say nothing of their samples",
+        "the spectrum is constant and holds no signal",
+        "spectra are constant and hold no signal",
         "drop such spectra, or measure again",
     ),
     "clipped": (
@@ -45,8 +46,8 @@ _ODD = {
         "measure again with less light, or leave out these wavelengths",
     ),
     "saturated": (
-        "the spectrum holds 65535, the end of a counter of 16 bits",
-        "spectra hold 65535, the end of a counter of 16 bits",
+        "the spectrum contains 65535, the maximum of a 16-bit detector",
+        "spectra contain 65535, the maximum of a 16-bit detector",
         "leave such cells empty: missing points are filled in",
     ),
     "incomplete": (
@@ -55,13 +56,13 @@ _ODD = {
         "measure again, or drop such spectra",
     ),
 }
-#: Bands of water (nm) with what stands beside them, which tell absorbance from reflectance.
+#: Water bands and the range beside each (nm), which distinguish absorbance from reflectance.
 _BANDS = (((1900.0, 1960.0), (1780.0, 1840.0)), ((1430.0, 1470.0), (1280.0, 1330.0)))
 
 
 @dataclass
 class ValueChecks:
-    """Statistics of spectra, collected block by block.
+    """Statistics of spectra, computed block by block.
 
     Attributes
     ----------
@@ -69,7 +70,7 @@ class ValueChecks:
     names : sequence of str
         Names of the columns, in the order of the blocks.
     wavelengths : ndarray of shape (n_wavelengths,), or None
-        In nm; None where the axis is not known.
+        In nm; None if the axis is unknown.
     """
 
     table: CellTable
@@ -86,7 +87,7 @@ class ValueChecks:
     _n_missing: int = 0
 
     def add(self, values: NDArray[np.float64]) -> None:
-        """Take a block (n, n_wavelengths), NaN where a point is missing."""
+        """Add a block (n, n_wavelengths); NaN marks a missing point."""
         n, length = values.shape
         missing = np.isnan(values)
         low, high = np.fmin.reduce(values, axis=1), np.fmax.reduce(values, axis=1)
@@ -137,30 +138,30 @@ class ValueChecks:
                 self._twins.setdefault(first, [first]).append(row)
 
     def findings(self, *, columns: bool = True) -> list[Finding]:
-        """Return what was odd; `columns` False leaves out what only all rows together can say."""
+        """Return the findings; with `columns` False, without those that need all rows."""
         if not self.n_rows or self._columns is None:
             return []
         rows = self._rows
         twins = [row for group in self._twins.values() for row in group[:MOST_NAMED]]
-        kinds, lonely = self._kinds()
-        named = [*twins, *lonely, *(row for group in rows.values() for row in group[:MOST_NAMED])]
+        kinds, minority = self._kinds()
+        named = [*twins, *minority, *(row for group in rows.values() for row in group[:MOST_NAMED])]
         lines = self.table.lines(named)
         findings = []
-        for what, (one, many, remedy) in _ODD.items():
+        for what, (one, many, remedy) in _MESSAGES.items():
             if rows[what]:
                 text = one if len(rows[what]) == 1 else f"{len(rows[what]):,} {many}: {self._places(rows[what], lines)}"
                 findings.append(Finding("warning", self.table.place(lines[rows[what][0]]), text, remedy))
         for group in self._twins.values():
-            text = f"the same values stand in {self._places(group, lines)}: identical spectra"
+            text = f"{self._places(group, lines)} have the same values: identical spectra"
             remedy = "keep one of them, or correct the copy"
             findings.append(Finding("warning", self.table.place(lines[group[0]]), text, remedy))
-        untold = self._n_twins - sum(len(group) - 1 for group in self._twins.values())
-        if untold:
-            text = f"{counted(untold, 'more spectrum', 'more spectra')} are copies of others"
+        n_more = self._n_twins - sum(len(group) - 1 for group in self._twins.values())
+        if n_more:
+            text = f"{counted(n_more, 'more spectrum', 'more spectra')} are copies of others"
             findings.append(Finding("warning", self.table.place(), text, "keep one of each"))
         if columns:
             findings += self._column_findings()
-        return [*findings, *self._kind_findings(kinds, lonely, lines)]
+        return [*findings, *self._kind_findings(kinds, minority, lines)]
 
     def _places(self, rows: Sequence[int], lines: dict[int, int]) -> str:
         noun = "row" if self.table.is_parquet else "line"
@@ -174,7 +175,7 @@ class ValueChecks:
         if self.n_rows > 1:
             constant = np.flatnonzero((low == high) & (missing < self.n_rows - 1))
             if constant.size == low.size:
-                constant = constant[:0]  # identical spectra, which have a finding of their own
+                constant = constant[:0]  # identical spectra, reported separately
         else:
             constant = np.empty(0, np.intp)
         scarce = np.flatnonzero((share > _MISSING_COLUMN) & (share < 1.0))
@@ -191,7 +192,7 @@ class ValueChecks:
                 names = listed([self.names[i] for i in columns[:MOST_NAMED]], columns.size)
                 text = one if columns.size == 1 else f"{columns.size} {many}: {names}"
                 place = self.table.place(column=self.names[columns[0]])
-                findings.append(Finding("warning", place, text, "take such columns out"))
+                findings.append(Finding("warning", place, text, "remove such columns"))
         total = self.n_rows * low.size
         if 0 < self._n_missing < total:
             text = f"{self._n_missing:,} of {total:,} values are missing ({self._n_missing / total:.2g} of all)"
@@ -199,7 +200,7 @@ class ValueChecks:
         return findings
 
     def _kinds(self) -> tuple[str, list[int]]:
-        """Return what the signal looks like, and the spectra that are another kind: of another size, or turned over."""
+        """Return the kind of signal, and the rows of spectra of another size or inverted."""
         thin, peaks = np.concatenate(self._thin), np.concatenate(self._peaks)
         varied = np.fmax.reduce(thin, axis=1) > np.fmin.reduce(thin, axis=1)
         alive = np.flatnonzero(np.isfinite(peaks) & (peaks > 0) & varied)
@@ -209,10 +210,10 @@ class ValueChecks:
         columns = np.flatnonzero(np.isfinite(thin).any(axis=0))
         thin = thin[:, columns]
         thin = np.where(np.isfinite(thin), thin, np.nanmedian(np.where(np.isfinite(thin), thin, np.nan), axis=0))
-        lonely = _apart(peaks[alive])
-        if not lonely.any():
-            lonely = _turned(thin)
-        return self._kind(thin[~lonely], columns), alive[lonely].tolist()
+        minority = _apart(peaks[alive])
+        if not minority.any():
+            minority = _inverted(thin)
+        return self._kind(thin[~minority], columns), alive[minority].tolist()
 
     def _kind(self, thin: NDArray[np.float64], columns: NDArray[np.intp]) -> str:
         low, high = np.percentile(thin, [1, 99])
@@ -229,13 +230,13 @@ class ValueChecks:
         if high > 1.3:
             return f"{levels} absorbance"
         if shape > 0:
-            return f"{levels} absorbance (bands of water point upwards)"
+            return f"{levels} absorbance (water bands point upwards)"
         if shape < 0:
-            return f"{levels} reflectance or transmittance as a fraction (bands of water point downwards)"
+            return f"{levels} reflectance or transmittance as a fraction (water bands point downwards)"
         return f"{levels} absorbance, or reflectance as a fraction"
 
     def _band(self, thin: NDArray[np.float64], columns: NDArray[np.intp]) -> int:
-        """Tell whether bands of water point upwards (1) or downwards (-1); 0 where they do not say it."""
+        """Return 1 if water bands point upwards, -1 if downwards, 0 if undecided."""
         if self.wavelengths is None:
             return 0
         nm = self.wavelengths[spread_rows(self.wavelengths.size, _THIN)][columns]
@@ -249,23 +250,23 @@ class ValueChecks:
                 votes.add(int(np.sign(step)) if abs(step) > 0.05 * span else 0)
         return votes.pop() if len(votes) == 1 else 0
 
-    def _kind_findings(self, kind: str, lonely: Sequence[int], lines: dict[int, int]) -> list[Finding]:
+    def _kind_findings(self, kind: str, minority: Sequence[int], lines: dict[int, int]) -> list[Finding]:
         findings = []
-        if lonely:
-            about = "another unit, as percent among fractions, or turned over, as reflectance among absorbance"
+        if minority:
+            about = "in another unit, as percent among fractions, or inverted, as reflectance among absorbance"
             text = f"the spectrum is another kind of signal than the others: {about}"
-            if len(lonely) > 1:
-                places = self._places(lonely, lines)
-                text = f"{len(lonely):,} spectra are another kind of signal than the others ({places}): {about}"
+            if len(minority) > 1:
+                places = self._places(minority, lines)
+                text = f"{len(minority):,} spectra are another kind of signal than the others ({places}): {about}"
             remedy = "convert them to the same unit, or drop them"
-            findings.append(Finding("warning", self.table.place(lines[lonely[0]]), text, remedy))
+            findings.append(Finding("warning", self.table.place(lines[minority[0]]), text, remedy))
         if kind:
             findings.append(Finding("note", self.table.place(), kind))
         return findings
 
 
 def _apart(peaks: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell the spectra whose size is far from that of most."""
+    """Return which spectra differ in size from the majority."""
     order = np.sort(peaks)
     if len(order) < _FEWEST:
         return np.zeros(len(peaks), dtype=bool)
@@ -277,8 +278,8 @@ def _apart(peaks: NDArray[np.float64]) -> NDArray[np.bool_]:
     return small if small.mean() < 0.5 else ~small
 
 
-def _turned(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Tell the spectra whose shape is that of the others, turned over."""
+def _inverted(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which spectra have the inverted shape of the others."""
     none = np.zeros(len(thin), dtype=bool)
     if len(thin) < _FEWEST or thin.shape[1] < _FEWEST:
         return none
@@ -289,26 +290,26 @@ def _turned(thin: NDArray[np.float64]) -> NDArray[np.bool_]:
     usual = usual - usual.mean()
     size = np.linalg.norm(complete, axis=1) * np.linalg.norm(usual)
     correlation = complete @ usual / np.where(size > 0, size, 1.0)
-    turned = correlation < _TURNED
-    usual_ones = correlation[~turned]
-    if not turned.any() or turned.mean() >= 0.5 or float(np.median(usual_ones)) < _ALIKE:
+    inverted = correlation < _INVERTED
+    others = correlation[~inverted]
+    if not inverted.any() or inverted.mean() >= 0.5 or float(np.median(others)) < _ALIKE:
         return none
-    return turned
+    return inverted
 
 
 def refused_rows(
     table: CellTable, values: NDArray[np.float64], lines: Sequence[int], nanometres: NDArray[np.float64] | None
 ) -> list[Finding]:
-    """Return an error for each spectrum that readers refuse: fill values, infinities, half of it missing.
+    """Return an error for each spectrum that `check_values` refuses.
 
     Parameters
     ----------
     table : CellTable
     values : ndarray of shape (n_spectra, n_wavelengths)
     lines : sequence of int
-        Of the spectra.
+        Line numbers of the spectra.
     nanometres : ndarray of shape (n_wavelengths,), or None
-        None where the axis is not known.
+        Wavelengths in nm; None if the axis is unknown.
     """
     axis = np.arange(values.shape[1], dtype=np.float64) if nanometres is None else nanometres
     try:
@@ -327,7 +328,7 @@ def refused_rows(
 
 
 def _without_row(place: str, message: str, located: bool) -> Finding:
-    """Return what `check_values` says with the line in place of the row of the block."""
+    """Convert a message of `check_values` to a finding with the line instead of the row."""
     text = message.rstrip(".")
     missing = re.match(r"X contains NaN at row \d+: (.*)", text)
     if missing:

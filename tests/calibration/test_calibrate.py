@@ -215,7 +215,7 @@ def _first(text: str, change: Any) -> str:
         (_edit("targets", lambda t: t.replace("S003", "S002", 1)), {}, "id 'S002' has other reference values in line 4"),
         (_edit("targets", lambda t: t.replace("S0", "Z0")), {}, "no id is in both files ('S000' and 'Z000'"),
         (_edit("targets", lambda t: _first(t, lambda ls: ls[:8])), {}, "7 samples; 10 are the fewest"),
-        (_with(protein=[f"1,{k:03d}.5" for k in range(48)]), {}, "marks of thousands"),
+        (_with(protein=[f"1,{k:03d}.5" for k in range(48)]), {}, "thousands separators"),
         (_edit("targets", lambda t: t.replace("7.1", "7,1")), {}, "targets.csv"),
         (_edit("spectra", lambda t: t.replace(",", "|")), {}, "'|'"),
         (_with(), {"test_targets": "x.csv"}, "but no test spectra"),

@@ -204,15 +204,15 @@ def test_decimal_commas_of_text_axes(text: str, n_points: int, axis: list, tmp_p
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("1,100.5\n1,101.5\n1,102.5", "'1,100.5' has a mark of thousands"),
-        ("1.100,5\n1.101,5\n1.102,5", "'1.100,5' has a mark of thousands"),
-        ("998\n999\n1,000", "'1,000' beside '998' looks like a mark of thousands"),
-        ("998\n999\n1.000", "'1.000' beside '998' looks like a mark of thousands"),
-        ("9,091\n9,080\n9,070", "can be .* micrometres, or 9091 with a thousands mark"),
-        ("9.091\n9.080\n9.070", "can be .* micrometres, or 9091 with a thousands mark"),
+        ("1,100.5\n1,101.5\n1,102.5", "'1,100.5' has a thousands separator"),
+        ("1.100,5\n1.101,5\n1.102,5", "'1.100,5' has a thousands separator"),
+        ("998\n999\n1,000", "'1,000' beside '998' looks like a thousands separator"),
+        ("998\n999\n1.000", "'1.000' beside '998' looks like a thousands separator"),
+        ("9,091\n9,080\n9,070", "can be .* micrometres, or 9091 with a thousands separator"),
+        ("9.091\n9.080\n9.070", "can be .* micrometres, or 9091 with a thousands separator"),
     ],
 )
-def test_marks_of_thousands_in_text_axes(text: str, message: str, tmp_path: Path) -> None:
+def test_thousands_separators_in_text_axes(text: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "axis.txt").write_text(text, "utf-8")
     np.save(tmp_path / "s.npy", X[:, :3])
     with pytest.raises(SpectralAxisError, match=rf"^axis\.txt: .*{message}"):

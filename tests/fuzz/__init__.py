@@ -1,1 +1,1 @@
-"""Inputs and files that nobody would make by hand; ``make fuzz`` tries ten times as many as CI does."""
+"""Property tests of inputs and files; ``make fuzz`` tries ten times as many cases as CI does."""

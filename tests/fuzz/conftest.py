@@ -1,4 +1,4 @@
-"""How many cases: by default always the same; ``make fuzz`` tries ten times as many, new ones each time."""
+"""Number of cases: the same by default, ten times as many new ones with ``make fuzz``."""
 
 from __future__ import annotations
 

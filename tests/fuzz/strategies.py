@@ -1,4 +1,4 @@
-"""Spectra and axes, legal and not."""
+"""Strategies for valid and invalid spectra and axes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DTYPES = ("float16", "float32", "float64", "int8", "uint16", "int32", "int64", "
 
 @st.composite
 def axes(draw: st.DrawFn, n: int) -> tuple[np.ndarray, str]:
-    """Draw a legal axis of n points, in any unit and order, and the unit."""
+    """Draw a valid axis of n points in any unit and order, and the unit."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     low = draw(st.floats(200.0, 29_000.0))
     high = draw(st.floats(min(low + 20.0, 29_900.0), 30_000.0))
@@ -33,7 +33,7 @@ def axes(draw: st.DrawFn, n: int) -> tuple[np.ndarray, str]:
     nm = nm if len(nm) == n else np.linspace(200.0, 30_000.0, n)
     unit = draw(st.sampled_from(["nm", "cm-1", "um"]))
     axis = {"nm": nm, "cm-1": 1e7 / nm, "um": nm / 1e3}[unit]
-    # Conversions round: stay inside, and distinct.
+    # Conversions round: keep values within the range, and distinct.
     shrunk = np.unique(axis * (1.0 - 1e-9) + 1e-9 * axis.mean())
     axis = shrunk if len(shrunk) == n else axis
     order = draw(st.sampled_from(["ascending", "descending", "shuffled"]))
@@ -43,7 +43,7 @@ def axes(draw: st.DrawFn, n: int) -> tuple[np.ndarray, str]:
 
 @st.composite
 def tables(draw: st.DrawFn, n_rows: int | None = None, n: int | None = None) -> np.ndarray:
-    """Draw finite spectra (n_rows, n) of any size of numbers, type and memory layout."""
+    """Draw finite spectra (n_rows, n) of any magnitude, dtype and memory layout."""
     n_rows = n_rows or draw(st.integers(1, 5))
     n = n or draw(st.one_of(st.integers(1, 8), st.integers(1, MOST_POINTS)))
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -61,7 +61,7 @@ def tables(draw: st.DrawFn, n_rows: int | None = None, n: int | None = None) -> 
         # float16 ends at 65,504; no instrument gives more than 1e30.
         most = 4 if dtype.itemsize == 2 else 28
         X = X * 10.0 ** draw(st.integers(-most, most)) + draw(
-            # A spike on a level that it exceeds a thousand times is a fill value.
+            # A spike a thousand times above its level would be a fill value.
             st.just(0.0) if shape == "spike" else st.sampled_from([0.0, 1.0, -3.0, 1e3])
         )
     else:
@@ -87,8 +87,8 @@ def tables(draw: st.DrawFn, n_rows: int | None = None, n: int | None = None) -> 
 
 
 @st.composite
-def clothed(draw: st.DrawFn, X: np.ndarray, axis: np.ndarray, unit: str) -> tuple[Any, dict[str, Any]]:
-    """Hand over spectra and their axis in one of the ways that users have; returns X and parameters of the embedder."""
+def arguments(draw: st.DrawFn, X: np.ndarray, axis: np.ndarray, unit: str) -> tuple[Any, dict[str, Any]]:
+    """Return spectra and axis in a form that users pass: X and parameters of the embedder."""
     way = draw(st.sampled_from(["array", "lists", "frame", "labels"]))
     if way == "frame":
         return pd.DataFrame(X.astype(X.dtype.newbyteorder("=")), columns=axis), {"axis_unit": unit}
@@ -99,7 +99,7 @@ def clothed(draw: st.DrawFn, X: np.ndarray, axis: np.ndarray, unit: str) -> tupl
 
 @st.composite
 def spoiled(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
-    """Draw spectra or an axis that cannot be; returns X and parameters of the embedder."""
+    """Draw invalid spectra or an invalid axis; return X and parameters of the embedder."""
     n = draw(st.integers(2, 40))
     X = np.ones((3, n)) + np.arange(n)
     nm = np.linspace(1000.0, 2000.0, n)
@@ -110,7 +110,7 @@ def spoiled(draw: st.DrawFn) -> tuple[Any, dict[str, Any]]:
     axis: Any = nm.copy()
     unit = "nm"
     if kind == "value":
-        # A few missing points are legal.
+        # A few missing points are valid.
         X[row, slice(None) if np.isnan(bad) else at] = bad
     elif kind == "wavelength":
         axis[at] = bad

@@ -1,4 +1,4 @@
-"""Files with a bit turned, a piece missing or a claim too large: one typed error each, no execution, bounded memory."""
+"""Damaged and malicious files: one typed error, no code execution, bounded memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ X, NM = shared_grid()
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """A small checkpoint as this release writes it."""
+    """Return the bytes of a small checkpoint, as this release writes it."""
     path = tmp_path_factory.mktemp("sound") / "sound.safetensors"
     old = load_checkpoint(FOLDER / "format-1.safetensors")
     return save_checkpoint(path, old.encoder, name="small", provenance={"seed": 0}).read_bytes()
@@ -37,8 +37,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @contextlib.contextmanager
 def bounded(megabytes: int = 300) -> Iterator[None]:
-    """Fail where memory grows by more."""
-    # The highest mark of the process, forgotten first: earlier tests may have set it.
+    """Fail if peak memory grows by more."""
+    # Reset the peak of the process, which earlier tests may have set.
     Path("/proc/self/clear_refs").write_text("5")
     before = _highest()
     yield
@@ -46,7 +46,7 @@ def bounded(megabytes: int = 300) -> Iterator[None]:
 
 
 def _highest() -> float:
-    """Return the most memory that the process has held since the mark was forgotten, in MB."""
+    """Return the peak memory of the process since the reset, in MB."""
     return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
 
 
@@ -57,7 +57,7 @@ def embed(path: Path) -> np.ndarray:
 
 
 def damaged(data: st.DataObject, content: bytes) -> bytes:
-    """Return a file with something wrong."""
+    """Return a damaged copy of a file."""
     out = bytearray(content)
     kind = data.draw(st.sampled_from(["flip", "cut", "longer", "zeros", "swap", "length", "number"]))
     at = data.draw(st.one_of(st.integers(0, len(out) - 1), st.integers(0, min(4000, len(out) - 1))))
@@ -85,13 +85,13 @@ def damaged(data: st.DataObject, content: bytes) -> bytes:
 
 @FILES
 @given(data=st.data())
-def test_checkpoints_that_changed(data: st.DataObject, sound: bytes, tmp_path: Path) -> None:
+def test_damaged_checkpoints(data: st.DataObject, sound: bytes, tmp_path: Path) -> None:
     path = tmp_path / "damaged.safetensors"
     content = damaged(data, sound)
     path.write_bytes(content)
     with bounded():
         try:
-            found = embed(path)
+            Z = embed(path)
         except CheckpointError as error:
             message = str(error)
         else:
@@ -99,14 +99,14 @@ def test_checkpoints_that_changed(data: st.DataObject, sound: bytes, tmp_path: P
     if message:
         assert "\n" not in message
         return
-    # Whatever still loads says what it said.
+    # A file that still loads gives the same embeddings.
     path.write_bytes(sound)
-    np.testing.assert_array_equal(found, embed(path))
+    np.testing.assert_array_equal(Z, embed(path))
 
 
 @FILES
 @given(data=st.data())
-def test_checkpoints_made_to_harm(data: st.DataObject, sound: bytes, tmp_path: Path) -> None:
+def test_malicious_checkpoints(data: st.DataObject, sound: bytes, tmp_path: Path) -> None:
     path = tmp_path / "made.safetensors"
     path.write_bytes(sound)
     tensors, header = load(sound), dict(load_checkpoint(path).header)
@@ -132,7 +132,7 @@ def test_tables(data: st.DataObject, tmp_path: Path) -> None:
     if path.suffix == ".parquet":
         frame.to_parquet(path)
     else:
-        # gzip notes the time: hypothesis wants the same bytes for the same draws.
+        # gzip stores the time, and hypothesis needs the same bytes for the same draws.
         frame.to_csv(path, index=False, compression={"method": "gzip", "mtime": 1} if path.suffix == ".gz" else None)
     np.testing.assert_array_equal(open_table(path).read(), frame)
     path.write_bytes(damaged(data, path.read_bytes()))
@@ -168,7 +168,10 @@ def test_folders_of_arrays(data: st.DataObject, tmp_path: Path) -> None:
 @FILES
 @given(data=st.data())
 def test_recipes(data: st.DataObject, tmp_path: Path) -> None:
-    recipe = "extends: cpu\noptim: {steps: 100, accumulate: 2}\nobjectives:\n  masked_modeling: {weight: 1.0}\nrun: {name: mine}\n"
+    recipe = (
+        "extends: cpu\noptim: {steps: 100, accumulate: 2}\nobjectives:\n  masked_modeling: {weight: 1.0}\n"
+        "run: {name: mine}\n"
+    )
     path = tmp_path / "mine.yaml"
     path.write_bytes(damaged(data, recipe.encode()))
     with bounded(), contextlib.suppress(ValueError, FileNotFoundError):

@@ -1,4 +1,4 @@
-"""Any finite spectra on any legal axis embed, each row for itself; any others are refused with a sentence."""
+"""Valid spectra embed row by row; invalid ones are refused with a one-line error."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.encoder.readouts import READOUTS
-from tests.fuzz.strategies import axes, clothed, spoiled, tables
+from tests.fuzz.strategies import arguments, axes, spoiled, tables
 from tests.golden.inputs import FOLDER
 
 SMALL = FOLDER / "format-1.safetensors"
@@ -31,16 +31,16 @@ def quiet() -> None:
 def test_legal_spectra(data: st.DataObject) -> None:
     X = data.draw(tables())
     axis, unit = data.draw(axes(X.shape[1]))
-    given_as, parameters = data.draw(clothed(X, axis, unit))
+    given_as, parameters = data.draw(arguments(X, axis, unit))
     parameters["readout"] = data.draw(st.sampled_from(READOUTS))
     before = copy.deepcopy(given_as)
     Z = embed(given_as, **parameters)
     assert Z.dtype == np.float32
     assert Z.shape[0] == len(X)
     assert np.isfinite(Z).all()
-    # The spectra are left alone.
+    # The inputs are unchanged.
     assert np.array_equal(np.asarray(before), np.asarray(given_as))
-    # A row does not depend on its company, nor on their order.
+    # A row does not depend on the other rows or their order.
     row = data.draw(st.integers(0, len(X) - 1))
     alone = embed(given_as[row : row + 1], **parameters)
     close(alone, Z[row : row + 1])
@@ -60,7 +60,7 @@ def test_the_order_of_the_axis_and_its_unit_change_nothing(data: st.DataObject) 
 
 
 @given(data=st.data())
-def test_spectra_on_grids_of_their_own(data: st.DataObject) -> None:
+def test_spectra_on_their_own_grids(data: st.DataObject) -> None:
     blocks = data.draw(st.lists(tables(n_rows=1), min_size=1, max_size=4))
     pairs = [data.draw(axes(block.shape[1])) for block in blocks]
     nm = [{"nm": axis, "cm-1": 1e7 / axis, "um": 1e3 * axis}[unit].clip(200.0, 30_000.0) for axis, unit in pairs]
@@ -76,15 +76,15 @@ def test_spectra_on_grids_of_their_own(data: st.DataObject) -> None:
 
 
 @given(case=spoiled())
-def test_what_cannot_be_is_refused(case: tuple) -> None:
+def test_invalid_inputs_are_refused(case: tuple) -> None:
     X, parameters = case
-    # A TypeError is what scikit-learn wants for what is no number at all.
+    # scikit-learn requires a TypeError for objects that are not numbers.
     with pytest.raises((ValueError, TypeError), match=r"^[^\n]+$"):
         embed(X, **parameters)
 
 
-def close(found: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
-    """Compare embeddings by the length of their difference."""
+def close(Z: np.ndarray, expected: np.ndarray, tolerance: float = 1e-4) -> None:
+    """Assert that embeddings agree by the norm of their difference."""
     np.testing.assert_array_less(
-        np.linalg.norm(found - expected, axis=1), tolerance * (1e-6 + np.linalg.norm(expected, axis=1))
+        np.linalg.norm(Z - expected, axis=1), tolerance * (1e-6 + np.linalg.norm(expected, axis=1))
     )

@@ -1,6 +1,7 @@
-"""Small instrument files, written byte by byte after what is public of their formats.
+"""Writers of small instrument files, after public descriptions of the formats.
 
-Those of `opus` and `asd` were read by `brukeropusreader` 1.3.4 and `specdal` 0.2.1, too, with the same values.
+`brukeropusreader` 1.3.4 and `specdal` 0.2.1 read the files of `opus` and `asd` with the same
+values.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 def sed(nm: np.ndarray, reflectance: np.ndarray, n_channels: int | None = None) -> str:
     """Spectral Evolution: a header of ``Key: value``, then columns; reflectance in percent."""
     header = (
-        "Comment:\nVersion: 2.2 [1.2.6250C]\nFile Name: C:\\leaf.sed\nMeasurement: REFLECTANCE\nDate: 05/12/2023,05/12/2023\n"
-        f"Time: 10:12:13,10:13:00\nInstrument: PSR+3500_SN1536076 [3]\nChannels: {n_channels or nm.size}\nColumns [2]:\nData:\n"
+        "Comment:\nVersion: 2.2 [1.2.6250C]\nFile Name: C:\\leaf.sed\nMeasurement: REFLECTANCE\n"
+        "Date: 05/12/2023,05/12/2023\nTime: 10:12:13,10:13:00\nInstrument: PSR+3500_SN1536076 [3]\n"
+        f"Channels: {n_channels or nm.size}\nColumns [2]:\nData:\n"
     )
     rows = "".join(f"{w:.1f}\t{100 * r:.5f}\n" for w, r in zip(nm, reflectance, strict=True))
     return header + "Wvl\tReflect. %\n" + rows
@@ -33,13 +35,17 @@ def sig(nm: np.ndarray, reflectance: np.ndarray) -> str:
 
 def jcamp(x: np.ndarray, y: np.ndarray, x_units: str, y_units: str, data_type: str = "NEAR INFRARED SPECTRUM") -> str:
     """JCAMP-DX 4.24 with pairs of x and y."""
-    head = f"##TITLE=oat\n##JCAMP-DX=4.24\n##DATA TYPE={data_type}\n##ORIGIN=here\n##OWNER=us\n##XUNITS={x_units}\n##YUNITS={y_units}\n"
+    head = f"##TITLE=oat\n##JCAMP-DX=4.24\n##DATA TYPE={data_type}\n##ORIGIN=here\n##OWNER=us\n"
+    head += f"##XUNITS={x_units}\n##YUNITS={y_units}\n"
     head += f"##XFACTOR=1\n##YFACTOR=1\n##FIRSTX={x[0]:g}\n##LASTX={x[-1]:g}\n##NPOINTS={x.size}\n##XYPOINTS=(XY..XY)\n"
     return head + "".join(f"{a:.6f}, {b:.8g}\n" for a, b in zip(x, y, strict=True)) + "##END=\n"
 
 
 def spc(first: float, last: float, *rows: np.ndarray, x_type: int = 3, y_type: int = 2) -> bytes:
-    """Galactic SPC, new format: header of 512 bytes, 32 per subfile, float32; x 1 = cm-1, 3 = nm; y 2 = A, 129 = R."""
+    """Galactic SPC, new format: header of 512 bytes, 32 per subfile, float32.
+
+    x_type 1 = cm-1, 3 = nm; y_type 2 = absorbance, 129 = reflectance.
+    """
     header = bytearray(512)
     header[:4] = (4 if len(rows) > 1 else 0, 0x4B, 5, 0x80)
     struct.pack_into("<iddi", header, 4, rows[0].size, first, last, len(rows))
@@ -53,7 +59,7 @@ def spc(first: float, last: float, *rows: np.ndarray, x_type: int = 3, y_type: i
 
 
 def asd(nm: np.ndarray, values: np.ndarray, data_type: int = 1) -> bytes:
-    """ASD FieldSpec, revision 1: 484 bytes of header, float32; data type 0 = raw, 1 = reflectance."""
+    """ASD FieldSpec, revision 1: header of 484 bytes, float32; type 0 = raw, 1 = reflectance."""
     header = bytearray(484)
     header[:3] = b"ASD"
     struct.pack_into("<6h", header, 160, 13, 12, 10, 12, 4, 123)  # 12 May 2023, 10:12:13
@@ -65,7 +71,10 @@ def asd(nm: np.ndarray, values: np.ndarray, data_type: int = 1) -> bytes:
 
 
 def opus(first: float, last: float, values: np.ndarray, data: int = 4, derivative: int = 0) -> bytes:
-    """Bruker OPUS: a directory of blocks; 4 = absorbance, 1 = single channel; name, type, length, value of parameters."""
+    """Bruker OPUS: a directory of blocks; parameters as name, type, length, value.
+
+    data 4 = absorbance, 1 = single channel.
+    """
 
     def text(name: str, value: str) -> bytes:
         raw = value.encode() + b"\0"

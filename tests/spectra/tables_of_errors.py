@@ -1,4 +1,4 @@
-"""Tables to check: right ones, and faults that are made in them at random."""
+"""Valid tables, and random errors in them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ NM = np.arange(1100.0, 1700.0, 50.0)
 
 
 def spectra(n: int = 8, nm: np.ndarray = NM, seed: int = 0) -> np.ndarray:
-    """Return absorbances with one band, five decimals."""
+    """Return absorbances with one band, rounded to five decimals."""
     rng = np.random.default_rng(seed)
     level, amount = rng.uniform(0.3, 0.5, (2, n, 1))
     X = level + amount * np.exp(-(((nm - 1450.0) / 80.0) ** 2)) + 0.001 * rng.standard_normal((n, nm.size))
@@ -21,7 +21,7 @@ def spectra(n: int = 8, nm: np.ndarray = NM, seed: int = 0) -> np.ndarray:
 def table(
     n: int = 8, nm: np.ndarray = NM, *, sep: str = ",", decimal: str = ".", ids: str | None = None, label: str = "{:g}"
 ) -> str:
-    """Return a right table as text."""
+    """Return a valid table as text."""
     frame = pd.DataFrame(spectra(n, nm), columns=[label.format(v).replace(".", decimal) for v in nm])
     if ids is not None:
         frame.insert(0, ids, [f"A{i + 1}" for i in range(n)])
@@ -29,7 +29,7 @@ def table(
 
 
 def targets(n: int = 8) -> str:
-    """Return a right table of reference values as text."""
+    """Return a valid table of reference values as text."""
     rng = np.random.default_rng(1)
     frame = pd.DataFrame({"sample": [f"A{i + 1}" for i in range(n)], "protein": rng.normal(12, 1, n).round(2)})
     return frame.assign(kind=["oats", "rye"] * (n // 2) + ["rye"] * (n % 2)).to_csv(index=False)
@@ -119,7 +119,7 @@ FAULTS: tuple[Fault, ...] = (
 
 
 def spoiled(text: str, seed: int) -> bytes:
-    """Return the table with up to three faults, some of which are none."""
+    """Return the table with up to three random changes, which need not be errors."""
     rng = np.random.default_rng(seed)
     lines = text.splitlines()
     for _ in range(int(rng.integers(4))):

@@ -1,4 +1,4 @@
-"""Spectra on other axes, and points they lack."""
+"""Spectra on other axes, and missing points."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NM = np.linspace(1100.0, 2300.0, 241)
 
 
 def material(n: int, nm: np.ndarray = NM, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Spectra of three bands on a baseline (n, L), with noise, and the content of the first (n,)."""
+    """Return noisy spectra of three bands on a baseline (n, L), and the first content (n,)."""
     generator = np.random.default_rng(seed)
     content = generator.uniform(0.2, 1.0, (n, 3))
     bands = np.exp(-(((nm - np.array([1450.0, 1730.0, 2100.0])[:, None]) / np.array([60.0, 40.0, 80.0])[:, None]) ** 2))
@@ -44,7 +44,7 @@ def rms(a: np.ndarray, b: np.ndarray | float = 0.0) -> float:
     return float(np.sqrt(np.mean(np.square(a - b))))
 
 
-def test_spectra_on_the_axis_pass_untouched(fitted) -> None:
+def test_spectra_on_the_axis_are_unchanged(fitted) -> None:
     alignment = fitted[0]
     aligned, filled = alignment.align([Spectra(X_NEW, NM)])
     assert aligned.values is X_NEW
@@ -65,15 +65,15 @@ def test_spectra_on_the_axis_pass_untouched(fitted) -> None:
     ],
     ids=["one point", "5 %", "20 %", "gap", "every second"],
 )
-def test_what_is_missing_is_filled_in(fitted, index: np.ndarray, share: float, largest_error: float) -> None:
+def test_missing_ranges_are_filled_in(fitted, index: np.ndarray, share: float, largest_error: float) -> None:
     aligned, filled = fitted[0].align([Spectra(X_NEW[:, index], NM[index])])
     np.testing.assert_allclose(filled, share)
     assert rms(aligned.values, X_NEW) < largest_error
-    # Points that are there stay as they are.
+    # Measured points are unchanged.
     np.testing.assert_array_equal(aligned.values[:, index], X_NEW[:, index])
 
 
-def test_predictions_hold_where_a_band_is_cut_through(fitted) -> None:
+def test_predictions_hold_if_the_axis_cuts_a_band(fitted) -> None:
     _, embedder, head = fitted
     error = rms(head.predict(embedder.transform(X_NEW)), Y_NEW)
     assert error < 0.05
@@ -114,7 +114,7 @@ def test_a_finer_axis_is_averaged(fitted) -> None:
     smooth = make_smooth(60)
     noise = 5e-3 * np.random.default_rng(0).normal(size=(60, 2401))
     aligned, _ = fitted[0].align([Spectra(smooth(fine) + noise, fine)])
-    # Ten points make one.
+    # Ten points are averaged into one.
     assert rms(aligned.values, smooth(NM)) < 5e-3 / 2.5
 
 
@@ -137,7 +137,7 @@ def test_nan_is_a_missing_point(fitted) -> None:
     holes[np.arange(60)[:, None], np.random.default_rng(0).integers(0, 241, (60, 3))] = np.nan
     plain = head.predict(embedder.transform(X_NEW))
     assert rms(head.predict(embedder.transform(holes)), plain) < 0.02
-    # In fit, too.
+    # The same in fit.
     model = make_pipeline(SpectralEmbedder(wavelengths=NM), RidgeCV(np.logspace(-3, 6, 30)))
     with_holes = X.copy()
     with_holes[np.arange(80)[:, None], np.random.default_rng(1).integers(0, 241, (80, 3))] = np.nan
@@ -147,7 +147,7 @@ def test_nan_is_a_missing_point(fitted) -> None:
     np.testing.assert_array_equal(embedder.transform(np.ma.masked_invalid(holes)), embedder.transform(holes))
 
 
-def test_columns_that_most_spectra_lack_are_left_out() -> None:
+def test_mostly_missing_columns_are_left_out() -> None:
     holes = X.copy()
     holes[:, 60:64] = np.nan
     holes[:50, 64] = np.nan
@@ -156,7 +156,7 @@ def test_columns_that_most_spectra_lack_are_left_out() -> None:
         embedder.fit(holes[:, ::-1])
     assert embedder.alignment_.wavelengths.size == 236
     assert embedder.n_features_in_ == 241
-    # What is measured there later changes nothing.
+    # Later measurements at these wavelengths have no effect.
     filled = np.where(np.isnan(holes), 0.5, holes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -190,7 +190,7 @@ def test_an_even_axis_in_wavenumbers_has_no_gaps() -> None:
     resampled = np.stack([np.interp(grid, nm, row) for row in spectra])
     _, filled = alignment.align([Spectra(resampled, grid)])
     assert filled.max() < 0.002
-    # Four dead channels of it are one.
+    # Four adjacent dead channels are a gap.
     _, filled = alignment.align(
         [Spectra(np.delete(resampled, slice(500, 504), axis=1), np.delete(grid, slice(500, 504)))]
     )
@@ -213,7 +213,7 @@ def test_much_filling_warns_and_too_much_is_refused(fitted) -> None:
         embedder.transform(X_NEW[:, [0, 120, -1]], wavelengths=NM[[0, 120, -1]])
     with pytest.raises(SpectralAxisError, match=r"no wavelength in common. Check the axis and its unit"):
         embedder.transform(X_NEW, wavelengths=NM + 1300)
-    with pytest.warns(SpectralAxisWarning, match="points lie 25 nm apart, 5 nm in the calibration"):
+    with pytest.warns(SpectralAxisWarning, match="points are 25 nm apart, 5 nm in the calibration"):
         embedder.transform(X_NEW[:, ::5], wavelengths=NM[::5])
     strict = SpectralEmbedder(max_filled=0.05, wavelengths=NM).fit(X)
     with pytest.raises(SpectralAxisError, match="more than 5%"):
@@ -261,7 +261,7 @@ def test_pickles_are_small_and_give_the_same(fitted) -> None:
     assert len(pickle.dumps(large)) < 1_000_000
 
 
-def test_novelty_takes_what_the_embedder_takes() -> None:
+def test_novelty_accepts_the_inputs_of_the_embedder() -> None:
     detector = SpectralNovelty(wavelengths=NM).fit(X)
     holes = X_NEW.copy()
     holes[:, 77] = np.nan
@@ -270,7 +270,7 @@ def test_novelty_takes_what_the_embedder_takes() -> None:
     assert detector.bank_scores(holes) == pytest.approx(detector.bank_scores(X_NEW), abs=0.2)
 
 
-def test_fill_missing_leaves_out_what_most_lack() -> None:
+def test_fill_missing_drops_mostly_missing_wavelengths() -> None:
     holes = X.astype(np.float32)
     holes[:, 3] = np.nan
     holes[2, 100:105] = np.nan

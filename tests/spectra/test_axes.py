@@ -1,4 +1,4 @@
-"""Column names and text among numbers: understood, or named with what to do."""
+"""Column names and text among numbers: parsed, or reported with a remedy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from nirs4all_vit.spectra.data import check_labels
         (["1100", "1102", "1102.1", "1104"], "wavelength 1102 occurs twice"),
     ],
 )
-def test_labels_of_a_table_that_was_not_read_as_meant(labels: list, message: str) -> None:
+def test_labels_of_misread_tables_are_refused(labels: list, message: str) -> None:
     with pytest.raises(SpectralAxisError, match=message):
         check_labels(labels)
 
@@ -44,13 +44,13 @@ def _table(labels: list[str], rows: int = 30) -> pd.DataFrame:
         ([f"a{v}b{v}" for v in range(1100, 1200, 2)], "'a1100b1100' are not read as wavelengths.$"),
         (
             [f"s{v}" for v in range(50)],
-            r"Wavelengths run down the index, and spectra are columns; turn the table: X\.T\.$",
+            r"Wavelengths run down the index, and spectra are columns; transpose the table: X\.T\.$",
         ),
         ([str(v) for v in range(50)], "^no wavelengths .* Wavelengths run down the index"),
         (["nm", *(f"s{v}" for v in range(50))], r"Wavelengths run down column 'nm', .* X\.set_index\('nm'\)\.T\.$"),
     ],
 )
-def test_column_names_are_understood_or_named(labels: list[str], hint: str | None, recwarn) -> None:
+def test_column_names_are_parsed_or_reported(labels: list[str], hint: str | None, recwarn) -> None:
     X = _table(labels)
     if labels[0] in ("s0", "0"):
         X.index = np.arange(1100, 1160, 2)
@@ -67,7 +67,7 @@ def test_column_names_are_understood_or_named(labels: list[str], hint: str | Non
 
 
 @pytest.mark.parametrize("call", ["fit", "fit_transform"])
-def test_the_warning_stands_where_it_was_called(call: str) -> None:
+def test_the_warning_names_the_calling_file(call: str) -> None:
     with pytest.warns(UserWarning, match="no wavelengths") as warned:
         getattr(SpectralEmbedder(readout="mean"), call)(np.ones((2, 20)))
     assert warned[0].filename == __file__

@@ -1,4 +1,4 @@
-"""Checks of tables of spectra: every fault names its place and its remedy, and right tables pass in silence."""
+"""Checks of tables of spectra: errors name place and remedy, valid tables have notes only."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = np.arange(1100.0, 2100.0, 10.0)
 
 
 def changed(text: str, line: int, column: int, cell: str, sep: str = ",") -> str:
-    """Return a table with another cell; lines are counted from 1, as editors do, columns from 0."""
+    """Return a table with one cell changed; lines count from 1, columns from 0."""
     lines = text.split("\n")
     cells = lines[line - 1].split(sep)
     cells[column] = cell
@@ -32,7 +32,7 @@ def changed(text: str, line: int, column: int, cell: str, sep: str = ",") -> str
 
 
 def row(text: str, line: int, edit: Callable[[np.ndarray], np.ndarray]) -> str:
-    """Return a table with another spectrum."""
+    """Return a table with one spectrum changed."""
     lines = text.split("\n")
     values = edit(np.array(lines[line - 1].split(","), dtype=float))
     lines[line - 1] = ",".join(f"{v:.6g}" for v in values)
@@ -58,17 +58,23 @@ def plateau(x: np.ndarray) -> np.ndarray:
 T, L = table(), table(nm=LONG)
 
 WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
-    "on its side": (turned(table(ids="nm")), {}, "error", "t.csv, column 'nm'", "a row is a spectrum"),
-    "on its side, no header": (turned(T), {}, "error", "wavelengths stand in the first column", "turn it"),
+    "transposed": (turned(table(ids="nm")), {}, "error", "t.csv, column 'nm'", "each row is a spectrum"),
+    "transposed, no header": (turned(T), {}, "error", "wavelengths are in the first column", "transpose it"),
     "no header": (T.partition("\n")[2], {}, "error", "t.csv, line 1: the first line is a spectrum", "write the wave"),
-    "preamble": ("made by;X\n\n" + T, {}, "error", "t.csv, line 3: the axis stands here", "(lines 1 to 2)"),
-    "blank first line": ("\n" + T, {}, "error", "t.csv, line 2: the header stands here", "remove what is above"),
+    "preamble": ("made by;X\n\n" + T, {}, "error", "t.csv, line 3: the axis is here", "(lines 1 to 2)"),
+    "blank first line": ("\n" + T, {}, "error", "t.csv, line 2: the header is here", "remove the lines above"),
     "targets": (column(T, 12, "protein", "1{}.5"), {}, "error", "t.csv, column 'protein'", "--drop 'protein'"),
     "text": (column(T, 3, "kind", "oats"), {}, "error", "t.csv, column 'kind': the column is not", "--drop 'kind'"),
     "two texts": (column(column(T, 0, "a", "a{}"), 0, "b", "b{}"), {}, "error", "column 'b'", "--id 'b'"),
     "no such id": (T, {"ids": "no"}, "error", "t.csv: no column is named 'no'", "--id"),
     "nothing to drop": (T, {"drop": ["no"]}, "error", "t.csv: the file has no column 'no' to drop", ""),
-    "decimal commas": (re.sub(r"0\.(\d+)", r'"0,\1"', T), {}, "error", "decimal comma, and commas stand between columns (96", "semi"),
+    "decimal commas": (
+        re.sub(r"0\.(\d+)", r'"0,\1"', T),
+        {},
+        "error",
+        "has a decimal comma, but commas separate the columns (96 cells)",
+        "semicolons",
+    ),
     "quoted decimal comma": (
         changed(T, 3, 2, '"0,31"'),
         {},
@@ -77,13 +83,13 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "semicolons",
     ),
     "bare decimal commas": (T.replace("0.", "0,"), {}, "error", "t.csv, line 2: 24 values under 12", "semicolons"),
-    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "line 3, column '1200': '1,234.5' has a mark", "without"),
+    "thousands": (changed(T, 3, 2, '"1,234.5"'), {}, "error", "column '1200': '1,234.5' has a thousands", "remove"),
     "thousands in the header": (
         table(sep=";", label="{:,.0f}"),
         {},
         "error",
-        "t.csv, line 1: '1,100', '1,150', '1,200', '1,250', '1,300' and 7 more have a mark of thousands",
-        "without such marks",
+        "t.csv, line 1: '1,100', '1,150', '1,200', '1,250', '1,300' and 7 more contain thousands separators",
+        "remove such separators",
     ),
     "mixed signs": (
         changed(table(sep=";", decimal=","), 4, 1, "0.31", ";"),
@@ -92,19 +98,19 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 4, column '1150': '0.31' has another decimal sign",
         "the same sign",
     ),
-    "bars": (T.replace(",", "|"), {}, "error", "t.csv, line 1: '|' stand between columns", "save it with"),
-    "blanks": (T.replace(",", " "), {}, "error", "t.csv, line 1: blanks stand between columns", "save it with"),
+    "bars": (T.replace(",", "|"), {}, "error", "t.csv, line 1: columns are separated by '|'", "save it with"),
+    "blanks": (T.replace(",", " "), {}, "error", "t.csv, line 1: columns are separated by blanks", "save it with"),
     "two delimiters": (
         T.partition("\n")[0] + "\n" + T.partition("\n")[2].replace(",", ";"),
         {},
         "error",
-        "t.csv, line 2: ';' stands between values",
+        "t.csv, line 2: values are separated by ';'",
         "in all lines",
     ),
     "Latin-1": (changed(T, 3, 2, "é").encode("latin-1"), {}, "error", "t.csv, line 3: not UTF-8", "in UTF-8"),
     "UTF-16": (T.encode("utf-16"), {}, "error", "t.csv: the file is not UTF-8 text but UTF-16", "in UTF-8"),
     "empty": ("", {}, "error", "t.csv: the file is empty", "its first line"),
-    "header only": (T.partition("\n")[0] + "\n", {}, "error", "no spectrum below it", ""),
+    "header only": (T.partition("\n")[0] + "\n", {}, "error", "no spectrum below the header", ""),
     "short row": (T.replace("\n", ",\n", 5).replace(",\n", "\n", 4), {}, "error", "t.csv, line 5", "complete the row"),
     "cut row": (T.rsplit(",", 3)[0] + "\n", {}, "error", "t.csv, line 9: 9 values under 12", "complete the row"),
     "shifted row": (
@@ -121,9 +127,15 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 4, column '1100': 'A3' is not a number, and the id is empty",
         "move the row back",
     ),
-    "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header stands here", "take such"),
+    "header again": (T + T.replace("0.", "1."), {}, "error", "t.csv, line 10: the header again", "remove such"),
     "words": (changed(T, 7, 0, "n.d."), {}, "error", "t.csv, line 7, column '1100': 'n.d.' is not", "leave the cell"),
-    "empty row": (T + "," * 11 + "\n" + T.splitlines()[5] + "\n", {}, "error", "t.csv, line 10: the row is empty", "remove the line"),
+    "empty row": (
+        T + "," * 11 + "\n" + T.splitlines()[5] + "\n",
+        {},
+        "error",
+        "t.csv, line 10: the row is empty",
+        "remove the line",
+    ),
     "fill value": (changed(T, 5, 3, "-9999"), {}, "error", "t.csv, line 5: -9999 at 1250 nm", "replace fill values"),
     "absurd": (changed(T, 5, 3, "1e31"), {}, "error", "t.csv, line 5: 1e+31 at 1250 nm", "replace such points"),
     "infinity": (changed(T, 5, 3, "inf"), {}, "error", "t.csv, line 5: inf at 1250 nm", "replace such points"),
@@ -134,12 +146,12 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 5",
         "",
     ),
-    "repeated wavelength": (changed(T, 1, 2, "1150"), {}, "error", "t.csv, line 1: wavelength 1150 occurs more", "merge"),
+    "repeated wavelength": (changed(T, 1, 2, "1150"), {}, "error", "line 1: wavelength 1150 occurs more", "merge"),
     "mistyped wavelength": (
         changed(T, 1, 3, "11250"),
         {},
         "error",
-        "t.csv, line 1, column 11250: 11250 stands out of order beside 1200 and 1300",
+        "t.csv, line 1, column 11250: 11250 is out of order beside 1200 and 1300",
         "correct the wavelength",
     ),
     "mistyped last wavelength": (changed(L, 1, 99, "2900"), {}, "warning", "t.csv, column '2900'", "if it is mistyped"),
@@ -151,27 +163,33 @@ WRONG: dict[str, tuple[str | bytes, dict, str, str, str]] = {
         "t.csv, line 115: '0.5' in a column without a name",
         "move the row back",
     ),
-    "out of range": (table(nm=NM / 10), {"axis_unit": "nm"}, "error", "t.csv, line 1: 110, 115, 120, 125", "--axis-unit"),
+    "out of range": (table(nm=NM / 10), {"axis_unit": "nm"}, "error", "line 1: 110, 115, 120, 125", "--axis-unit"),
     "column numbers": (table(nm=np.arange(12.0)), {}, "error", "t.csv, line 1: the header numbers", "write the wave"),
-    "nm for cm-1": (table(nm=np.arange(4000.0, 9000, 400)), {"axis_unit": "nm"}, "warning", "looks like cm-1", "correct"),
-    "cm-1 for nm": (T, {"axis_unit": "cm-1"}, "warning", "t.csv, line 1: the axis is said to be in cm-1", "--axis-unit"),
-    "copies": (T + "\n".join(T.split("\n")[2:4]) + "\n", {}, "warning", "the same values stand in lines 3 and 10", "keep"),
+    "nm for cm-1": (table(nm=np.arange(4e3, 9e3, 400)), {"axis_unit": "nm"}, "warning", "looks like cm-1", "correct"),
+    "cm-1 for nm": (T, {"axis_unit": "cm-1"}, "warning", "t.csv, line 1: the unit of the axis is cm-1", "--axis-unit"),
+    "copies": (T + "\n".join(T.split("\n")[2:4]) + "\n", {}, "warning", "lines 3 and 10 have the same values", "keep"),
     "repeated ids": (changed(table(ids="id"), 5, 0, "A1"), {}, "warning", "t.csv, line 5, column 'id'", "correct them"),
-    "missing id": (changed(table(ids="id"), 5, 0, ""), {}, "warning", "t.csv, line 5, column 'id': 1 row without", "write"),
+    "missing id": (changed(table(ids="id"), 5, 0, ""), {}, "warning", "line 5, column 'id': 1 row without", "write"),
     "dead": (row(T, 4, lambda x: 0 * x), {}, "warning", "t.csv, line 4: the spectrum is constant", "drop such spectra"),
     "clipped": (row(L, 4, plateau), {}, "warning", "t.csv, line 4: the spectrum is flat at its largest", "less light"),
     "16 bits": (
         pd.DataFrame(np.where(spectra() > 0.8, 65535, (spectra() * 6e4).round()), columns=NM).to_csv(index=False),
         {},
         "warning",
-        "hold 65535",
+        "contain 65535",
         "leave such cells empty",
     ),
-    "incomplete": (changed(changed(changed(T, 5, 1, ""), 5, 2, ""), 5, 4, ""), {}, "warning", "t.csv, line 5: the spec", "drop"),
-    "empty column": (column(T, 12, "1700", ""), {}, "warning", "t.csv, column '1700': the column is empty", "take"),
-    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "t.csv, column '1700': the column has the", "take"),
+    "incomplete": (
+        changed(changed(changed(T, 5, 1, ""), 5, 2, ""), 5, 4, ""),
+        {},
+        "warning",
+        "t.csv, line 5: the spectrum lacks",
+        "drop",
+    ),
+    "empty column": (column(T, 12, "1700", ""), {}, "warning", "t.csv, column '1700': the column is empty", "remove"),
+    "constant column": (column(T, 12, "1700", "0.5"), {}, "warning", "column '1700': the column has the", "remove"),
     "percent": (row(T, 4, lambda x: 100 * x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
-    "turned over": (row(T, 4, lambda x: 10**-x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
+    "inverted": (row(T, 4, lambda x: 10**-x), {}, "warning", "t.csv, line 4: the spectrum is another kind", "convert"),
     "no last line end": (T[:-1], {}, "warning", "t.csv: the last line has no end", "if the file was cut"),
 }  # fmt: skip
 
@@ -183,7 +201,7 @@ def write(folder: Path, content: str | bytes, name: str = "t.csv") -> Path:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrong_is_found(name: str, tmp_path: Path) -> None:
+def test_errors_and_warnings_name_place_and_remedy(name: str, tmp_path: Path) -> None:
     content, options, severity, about, remedy = WRONG[name]
     findings = check_spectra_file(write(tmp_path, content), **options)
     chosen = [f for f in findings if f.severity == severity and about in str(f)]
@@ -202,7 +220,7 @@ RIGHT: dict[str, tuple[str | bytes, dict, str]] = {
     "semicolons, decimal commas": (table(sep=";", decimal=",", label="{:.1f}"), {}, "t.csv"),
     "tabs": (table(sep="\t"), {}, "t.csv"),
     "descending cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {}, "t.csv"),
-    "said cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {"axis_unit": "cm-1"}, "t.csv"),
+    "set to cm-1": (table(nm=np.arange(9000.0, 4000.0, -400)), {"axis_unit": "cm-1"}, "t.csv"),
     "um": (table(nm=NM / 1000), {"axis_unit": "um"}, "t.csv"),
     "BOM": ("\ufeff" + T, {}, "t.csv"),
     "CRLF": (T.replace("\n", "\r\n"), {}, "t.csv"),
@@ -219,12 +237,16 @@ RIGHT: dict[str, tuple[str | bytes, dict, str]] = {
     "one spectrum": ("\n".join(T.split("\n")[:2]) + "\n", {}, "t.csv"),
     "a gap": (table(nm=np.delete(LONG, slice(40, 60))), {}, "t.csv"),
     "percent": (pd.DataFrame((100 * spectra()).round(3), columns=NM).to_csv(index=False), {}, "t.csv"),
-    "replicates": (table(ids="id").replace("A5", "A1").replace("A6", "A2").replace("A7", "A3").replace("A8", "A4"), {}, "t.csv"),
+    "replicates": (
+        table(ids="id").replace("A5", "A1").replace("A6", "A2").replace("A7", "A3").replace("A8", "A4"),
+        {},
+        "t.csv",
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", RIGHT)
-def test_what_is_right_passes(name: str, tmp_path: Path) -> None:
+def test_valid_tables_have_notes_only(name: str, tmp_path: Path) -> None:
     content, options, file = RIGHT[name]
     findings = check_spectra_file(write(tmp_path, content, file), **options)
     assert all(f.severity == "note" for f in findings), "\n".join(map(str, findings))
@@ -255,8 +277,8 @@ def test_parquet(tmp_path: Path) -> None:
         ("in percent", pd.DataFrame(100 * spectra(), columns=NM).to_csv(index=False), {}),
         ("counts", pd.DataFrame(1e4 * spectra(), columns=NM).to_csv(index=False), {}),
         ("centred", pd.DataFrame(spectra() - spectra().mean(axis=1)[:, None], columns=NM).to_csv(index=False), {}),
-        ("taken for ids: 8 different ones, from 'A1' to 'A8'", table(ids="id"), {}),
-        ("4 ids of 4 stand in several rows", RIGHT["replicates"][0], {}),
+        ("column of ids: 8 distinct values, from 'A1' to 'A8'", table(ids="id"), {}),
+        ("4 ids of 4 are in several rows", RIGHT["replicates"][0], {}),
         ("1 of 96 values are missing", changed(T, 5, 3, ""), {}),
     ],
 )
@@ -265,11 +287,11 @@ def test_notes(name: str, text: str, options: dict, tmp_path: Path) -> None:
     assert any(name in str(f) for f in notes), "\n".join(map(str, notes))
 
 
-def test_bands_of_water_tell_absorbance_from_reflectance(tmp_path: Path) -> None:
+def test_water_bands_distinguish_absorbance_and_reflectance(tmp_path: Path) -> None:
     nm = np.arange(1100.0, 2400.0, 10.0)
     rng = np.random.default_rng(0)
     A = 0.3 + rng.uniform(0.2, 0.4, (6, 1)) * sum(np.exp(-(((nm - at) / 60) ** 2)) for at in (1450.0, 1930.0))
-    for values, kind in ((A, "absorbance (bands"), (10**-A, "reflectance or transmittance as a fraction (bands")):
+    for values, kind in ((A, "absorbance (water"), (10**-A, "reflectance or transmittance as a fraction (water")):
         path = write(tmp_path, pd.DataFrame(values, columns=nm).to_csv(index=False))
         assert any(f"look like {kind}" in f.message for f in check_spectra_file(path))
 
@@ -284,7 +306,7 @@ def test_many_faults_are_named_and_counted(tmp_path: Path) -> None:
     assert [f"line {line}, column '1200'" in error for line, error in zip(range(3, 8), errors, strict=False)] == [
         True
     ] * 5
-    assert "25 more cells are no numbers" in errors[5]
+    assert "25 more cells are not numbers" in errors[5]
     assert "line 36: -9999" in errors[6]
     assert len(errors) == 7
     assert [f.severity for f in findings] == sorted(
@@ -304,7 +326,7 @@ BASES = (
 
 @pytest.mark.parametrize("start", range(0, 240, 60))
 def test_errors_are_what_the_reader_refuses(start: int, tmp_path: Path) -> None:
-    """A table that is accepted has no error, one that is refused has at least one, however it is spoiled."""
+    """Accepted tables have no error, refused tables have at least one."""
     outcomes = set()
     for seed in range(start, start + 60):
         path = write(tmp_path, spoiled(BASES[seed % len(BASES)], seed))
@@ -364,7 +386,7 @@ def test_the_column_of_ids(labels: list[str], cells: list[list[str]], ids: str |
     assert id_column(labels, cells, ids) == expected
 
 
-def test_a_named_column_of_ids_must_be_there() -> None:
+def test_a_missing_column_of_ids_is_an_error() -> None:
     with pytest.raises(SpectralInputError, match="no column is named 'ID'; name one of those in the header with --id"):
         id_column(["id", "1100"], [["1", "2"]], "ID")
 

@@ -1,4 +1,4 @@
-"""Axes: units, order, and every way in which they can be wrong."""
+"""Axes: units, order, invalid values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_labels_that_are_no_axis(labels: list) -> None:
         ([0.9, 2.5], "um"),
     ],
 )
-def test_unit_is_told_by_range(axis: list, unit: str) -> None:
+def test_unit_is_guessed_from_range(axis: list, unit: str) -> None:
     assert guess_axis_unit(np.array(axis, dtype=float)) == unit
 
 
@@ -133,7 +133,7 @@ def test_the_ends_of_the_legal_range_are_legal_in_any_unit(axis: list[float], un
         (["spc.1100", "spc.1102"], None, None),
     ],
 )
-def test_a_number_in_the_same_words_is_a_wavelength(labels: list, values: list | None, unit: str | None) -> None:
+def test_numbers_within_constant_text_are_wavelengths(labels: list, values: list | None, unit: str | None) -> None:
     parsed = parse_axis_labels(labels)
     if values is None:
         assert parsed is None

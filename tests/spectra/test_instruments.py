@@ -1,4 +1,4 @@
-"""Instrument files: by other packages, by two real instruments (``instruments/README.md``), and synthetic bytes."""
+"""Instrument files: of other packages, real instruments, synthetic; see instruments/README.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def band(nm: np.ndarray) -> np.ndarray:
 
 A = band(NM)
 R = 10.0**-A
-#: Files that hold the same band: suffix, content, what they hold, unit.
+#: Files with the same band, by name: content, signal, unit.
 WRITTEN: dict[str, tuple[Callable[[], bytes | str], str, str]] = {
     "leaf.sed": (lambda: make.sed(NM, R), "reflectance", "nm"),
     "leaf.sig": (lambda: make.sig(NM, R), "reflectance", "nm"),
@@ -42,7 +42,11 @@ WRITTEN: dict[str, tuple[Callable[[], bytes | str], str, str]] = {
     "percent.spc": (lambda: make.spc(NM[0], NM[-1], 100 * R, y_type=128), "transmittance", "nm"),
     "leaf.0": (lambda: make.opus(CM[0], CM[-1], band(1e7 / CM)), "absorbance", "cm-1"),
     "leaf.jdx": (lambda: make.jcamp(NM / 1000, R, "MICROMETERS", "REFLECTANCE"), "reflectance", "um"),
-    "leaf.dpt": (lambda: "".join(f"{v:.5f},{a:.6f}\n" for v, a in zip(CM, band(1e7 / CM), strict=True)), "absorbance", "cm-1"),
+    "leaf.dpt": (
+        lambda: "".join(f"{v:.5f},{a:.6f}\n" for v, a in zip(CM, band(1e7 / CM), strict=True)),
+        "absorbance",
+        "cm-1",
+    ),
 }  # fmt: skip
 
 
@@ -74,8 +78,12 @@ def test_files_of_other_writers() -> None:
     np.testing.assert_allclose(wheat.wavelengths[0], np.sort(1e7 / CM), rtol=1e-6)
     np.testing.assert_allclose(wheat.values[0], band(wheat.wavelengths[0]), atol=1e-4)
     assert wheat.metadata[0] == {
-        "instrument": "Simulated 1", "title": "wheat 1", "mode": "absorbance", "measured_as": "absorbance", "format": "jcamp-dx",
-    }  # fmt: skip
+        "instrument": "Simulated 1",
+        "title": "wheat 1",
+        "mode": "absorbance",
+        "measured_as": "absorbance",
+        "format": "jcamp-dx",
+    }
     several = read_instruments(SAMPLES / "wheat.spc")
     assert several.ids == ["wheat_1", "wheat_2", "wheat_3"]
     assert several.has_one_axis()
@@ -86,13 +94,13 @@ def test_files_of_other_writers() -> None:
         assert library.ids == ["oat", "rye", "wheat"]
         np.testing.assert_allclose(library.values, several.values, atol=1e-6)
         assert library.notes == [
-            f"{name}: the file does not say what its values are; they are taken for reflectance.",
+            f"{name}: the file does not name the kind of its values; they are read as reflectance.",
             f"{name}: reflectance (fractions) was converted to absorbance, log10(1/R).",
         ]
 
 
 def test_files_of_real_instruments() -> None:
-    """What their headers say of them: first value, largest, smallest."""
+    """First, largest and smallest values agree with the headers of the files."""
     visible = read_instruments(SAMPLES / "dupinc1.jdx")
     assert (visible.axis_unit, visible.signal, visible.notes) == ("nm", "absorbance", [])
     np.testing.assert_allclose(visible.wavelengths[0], np.arange(250.0, 470.0, 0.5))
@@ -103,7 +111,8 @@ def test_files_of_real_instruments() -> None:
     assert infrared.wavelengths[0][[0, -1]] == pytest.approx([1e7 / 4400, 1e7 / 450])
     assert infrared.values[0][0] == pytest.approx(-np.log10(0.8225))
     assert infrared.values[0].min() == pytest.approx(-np.log10(0.871))
-    assert infrared.values[0].max() == pytest.approx(-np.log10(0.0002))  # as the package jcamp decodes the file, too
+    # The package jcamp decodes the same value.
+    assert infrared.values[0].max() == pytest.approx(-np.log10(0.0002))
     assert infrared.metadata[0]["instrument"] == "PERKIN-ELMER 1600 FT-IR"
     assert infrared.notes == ["dupdec1.jdx: transmittance (percent) was converted to absorbance, log10(1/T)."]
 
@@ -122,44 +131,62 @@ def test_non_positive_reflectance(tmp_path: Path) -> None:
     lost[[3, 7]] = 0.0, -0.01
     spectra = read_instruments(write(tmp_path / "a.spc", make.spc(NM[0], NM[-1], lost, y_type=129)))
     assert np.flatnonzero(np.isnan(spectra.values[0])).tolist() == [3, 7]
-    assert "a.spc: reflectance that is not positive is a missing point." in spectra.notes
+    assert "a.spc: non-positive points of the reflectance are missing points." in spectra.notes
     lost[: NM.size // 2] = 0.0
     with pytest.raises(SpectralInputError, match=r"b\.spc: 70 of 140 points of the reflectance are not positive"):
         read_instruments(write(tmp_path / "b.spc", make.spc(NM[0], NM[-1], lost, y_type=129)))
 
 
-def test_a_dark_spectrum_is_percent_where_its_file_says_so(tmp_path: Path) -> None:
+def test_the_percent_unit_of_a_file_applies_to_dark_spectra(tmp_path: Path) -> None:
     spectra = read_instruments(write(tmp_path / "dark.sed", make.sed(NM, R / 50)))
     np.testing.assert_allclose(spectra.values[0], A + np.log10(50), atol=1e-3)
 
 
 REFUSED = {
-    "igram.spc": (make.spc(NM[0], NM[-1], A, y_type=1), r"igram\.spc holds interferogram; absorbance, .* is needed: .* export that"),
+    "igram.spc": (
+        make.spc(NM[0], NM[-1], A, y_type=1),
+        r"igram\.spc holds interferogram; absorbance, .* is needed: .* export that",
+    ),
     "counts.spc": (make.spc(NM[0], NM[-1], A, y_type=4), r"holds raw counts; absorbance, reflectance or transmittance"),
     "beam.0": (make.opus(CM[0], CM[-1], A[: CM.size], data=1), r"beam\.0 holds single beam"),
     "slope.0": (make.opus(CM[0], CM[-1], A[: CM.size], derivative=1), r"slope\.0 holds derivative"),
     "raw.asd": (make.asd(NM, 1000 * R, data_type=0), r"raw\.asd holds raw counts"),
-    "scaled.asd": (make.asd(NM, 10_000 * R), r"scaled\.asd: values of 3981 are no reflectance"),
+    "scaled.asd": (make.asd(NM, 10_000 * R), r"scaled\.asd: values of 3981 are not reflectance"),
     "time.spc": (make.spc(0.0, 60.0, A, x_type=5), r"time\.spc: the axis is time \(min\), not wavelength"),
     "shift.spc": (make.spc(300.0, 3000.0, A, x_type=13), r"shift\.spc is a Raman spectrum"),
     "far.spc": (make.spc(20.0, 400.0, A, x_type=1), r"far\.spc: wavelength .* outside of 200 to 30,000 nm"),
     "nmr.jdx": (make.jcamp(NM, A, "HZ", "ARBITRARY UNITS", "NMR SPECTRUM"), r"nmr\.jdx: the axis is"),
-    "silent.jdx": (make.jcamp(NM, A, "NANOMETERS", "ARBITRARY UNITS"), r"silent\.jdx does not say what its values are"),
-    "twice.jdx": (make.jcamp(np.r_[NM[:9], NM[8:-1]], A, "NANOMETERS", "ABSORBANCE"), r"twice\.jdx: wavelength 1180 occurs more than once"),
-    "fill.jdx": (make.jcamp(NM, np.where(NM == 1500, -9999.0, A), "NANOMETERS", "ABSORBANCE"), r"fill\.jdx: X contains -9999 .* 1500 nm"),
+    "silent.jdx": (
+        make.jcamp(NM, A, "NANOMETERS", "ARBITRARY UNITS"),
+        r"silent\.jdx does not name the kind of its values",
+    ),
+    "twice.jdx": (
+        make.jcamp(np.r_[NM[:9], NM[8:-1]], A, "NANOMETERS", "ABSORBANCE"),
+        r"twice\.jdx: wavelength 1180 occurs more than once",
+    ),
+    "fill.jdx": (
+        make.jcamp(NM, np.where(NM == 1500, -9999.0, A), "NANOMETERS", "ABSORBANCE"),
+        r"fill\.jdx: X contains -9999 .* 1500 nm",
+    ),
     "leaf_WR_1.sig": (make.sig(NM, 0 * R + 1), r"leaf_WR_1\.sig is a white reference"),
     "short.sed": (make.sed(NM, R, 2151), r"short\.sed cannot be read \(.*\): it has fewer points than its header says"),
-    "foss.nir": (b"\0\1" * 900, r"foss\.nir cannot be read: its content is of no known format; .* WinISI, ISIscan, Mosaic"),
+    "foss.nir": (
+        b"\0\1" * 900,
+        r"foss\.nir cannot be read: its content is of no known format; .* WinISI, ISIscan, Mosaic",
+    ),
     "foss.cal": (b"\0\1" * 900, r"foss\.cal cannot be read: .* export text, CSV or JCAMP-DX"),
     "thermo.spa": (b"\0\1" * 900, r"thermo\.spa cannot be read: .* from OMNIC"),
-    "shimadzu.spc": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(900), r"shimadzu\.spc cannot be read: .* Shimadzu UVProbe"),
+    "shimadzu.spc": (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(900),
+        r"shimadzu\.spc cannot be read: .* Shimadzu UVProbe",
+    ),
     "old.0": (b"\n\n\x1a\x1a" + bytes(900), r"old\.0 cannot be read"),
     "empty.spa": (b"", r"empty\.spa is empty; copy or export it again"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_spectrum_is_refused(name: str, tmp_path: Path) -> None:
+def test_files_without_usable_spectra_are_refused(name: str, tmp_path: Path) -> None:
     content, message = REFUSED[name]
     path = write(tmp_path / name, content)
     assert is_instrument_path(path)
@@ -167,7 +194,7 @@ def test_what_is_no_spectrum_is_refused(name: str, tmp_path: Path) -> None:
         read_instruments(path)
     assert "\n" not in str(caught.value)
     assert str(tmp_path) not in str(caught.value)
-    # In a folder it does not go under either, but for white references.
+    # A folder with such a file is refused too, unless the file is a white reference.
     write(tmp_path / "good.spc", make.spc(NM[0], NM[-1], A))
     if "_WR_" in name:
         assert read_instruments(tmp_path).ids == ["good"]
@@ -177,7 +204,7 @@ def test_what_is_no_spectrum_is_refused(name: str, tmp_path: Path) -> None:
 
 
 def test_an_uneven_axis_under_an_even_header_is_refused(tmp_path: Path) -> None:
-    """(X++(Y..Y)) has even steps; a writer that puts nm-spaced points under cm-1 makes the axis wrong."""
+    """(X++(Y..Y)) implies even steps; points evenly spaced in nm are uneven in cm-1."""
     x = 1e7 / NM
     head, points = make.jcamp(x, A, "1/CM", "ABSORBANCE").split("##XYPOINTS=(XY..XY)\n")
     lines = "".join(f"{x[i]:.4f} {' '.join(f'{a:.6f}' for a in A[i : i + 7])}\n" for i in range(0, NM.size, 7))
@@ -251,7 +278,7 @@ def test_a_panic_of_the_reader_is_one_sentence(tmp_path: Path, monkeypatch: pyte
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six samples of three formats in a folder with what else lies there."""
+    """Return a folder with six samples in two formats, and other files."""
     for i, name in enumerate(["s10.spc", "s2.spc", "s1.spc"]):
         write(tmp_path / "lab" / name, make.spc(NM[0], NM[-1], A + i / 10))
     write(tmp_path / "lab/b/leaf.0", make.opus(CM[0], CM[-1], band(1e7 / CM)))
@@ -272,11 +299,11 @@ def test_folder(folder: Path) -> None:
     assert [path.relative_to(folder).as_posix() for path in spectra.sources] == [
         "b/leaf.0", "b/leaf.1", "b/s2.spc", "s1.spc", "s2.spc", "s10.spc",
     ]  # fmt: skip
-    # Axes that differ by less than a thousandth of a step are one.
+    # Axes that differ by less than a thousandth of a step are the same object.
     assert spectra.wavelengths[0] is spectra.wavelengths[1]
     assert spectra.wavelengths[2] is spectra.wavelengths[5]
     assert not spectra.has_one_axis()
-    assert spectra.notes == ["protein.csv, README.txt, run.log.1: no instrument file, passed over."]
+    assert spectra.notes == ["protein.csv, README.txt, run.log.1: no instrument file, skipped."]
     assert [[len(block) for block in chunk] for chunk in spectra.chunks()] == [[2, 4]]
     assert spectra.sha256() == read_instruments(folder).sha256()
     for path in folder.rglob("*.spc"):
@@ -287,7 +314,7 @@ def test_folder(folder: Path) -> None:
         read_instruments(folder)
 
 
-def test_text_files_are_told_by_content(tmp_path: Path) -> None:
+def test_text_files_are_recognised_by_content(tmp_path: Path) -> None:
     pairs = "".join(f"{w:g},{a:.5f}\n" for w, a in zip(NM, A, strict=True))
     assert is_instrument_path(write(tmp_path / "leaf.txt", "wavelength,absorbance\n" + pairs))
     np.testing.assert_allclose(read_instruments(tmp_path / "leaf.txt").values[0], A, atol=1e-5)
@@ -305,12 +332,12 @@ def test_open_source(folder: Path) -> None:
     np.testing.assert_allclose(opened.read()[0], A + 0.2, atol=1e-6)
     with (
         pytest.raises(SpectralAxisError, match=r"lab: the spectra are on 2 different axes"),
-        pytest.warns(UserWarning, match="passed"),
+        pytest.warns(UserWarning, match="skipped"),
     ):
         open_source(folder)
     with pytest.raises(SpectralInputError, match=r"s1\.spc has no columns to drop: id"):
         open_source(folder / "s1.spc", drop=["id"])
-    with pytest.raises(SpectralAxisError, match=r"is said to be cm-1, but the files say nm"):
+    with pytest.raises(SpectralAxisError, match=r"is set to cm-1, but the files are in nm"):
         open_source(folder / "s1.spc", "cm-1")
     with pytest.raises(SpectralInputError, match=r"s1\.spc is an instrument file, and a table is needed here"):
         open_table(folder / "s1.spc")
@@ -319,22 +346,22 @@ def test_open_source(folder: Path) -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".npy"])
 def test_embed(suffix: str, folder: Path, tmp_path: Path) -> None:
     target = tmp_path / f"z{suffix}"
-    with pytest.warns(UserWarning, match="passed over"):
+    with pytest.warns(UserWarning, match="skipped"):
         assert embed_file(folder, target, readout="mean") == (6, 96)
     spectra = read_instruments(folder)
     embedder = SpectralEmbedder(readout="mean", adapt=False, align=False)
     expected = embedder.fit_transform(spectra.values, wavelengths=spectra.wavelengths)
     if suffix == ".npy":
-        found = np.load(target)
+        Z = np.load(target)
     else:
         table = pd.read_csv(target) if suffix == ".csv" else pd.read_parquet(target)
         assert table.pop("id").tolist() == spectra.ids
         assert table.columns[0] == "mean0"
-        found = table.to_numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        Z = table.to_numpy()
+    np.testing.assert_allclose(Z, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_embed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_embed_resumes(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nirs4all_vit.embedding import inference
 
     monkeypatch.setattr("nirs4all_vit.spectra.instruments._CHUNK", 2)
@@ -353,11 +380,11 @@ def test_embed_goes_on(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         with pytest.raises(KeyboardInterrupt):
             embed_file(folder, tmp_path / "z.csv", readout="mean")
         embed_file(folder, tmp_path / "z.csv", readout="mean")
-    assert len(calls) == 2 + 2  # of three pieces, one was there
+    assert len(calls) == 2 + 2  # two of three chunks remained
     assert (tmp_path / "z.csv").read_text() == (tmp_path / "whole.csv").read_text()
 
 
-@pytest.mark.filterwarnings("ignore:.*passed over")
+@pytest.mark.filterwarnings("ignore:.*skipped")
 def test_command_line(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["embed", str(folder), "-o", str(tmp_path / "z.csv"), "--readout", "mean"]) == 0
     assert "6 spectra x 96 columns" in capsys.readouterr().out
@@ -382,7 +409,8 @@ def test_bank(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="converted to absorbance"):
         bank = load_x_bank(tmp_path / "bank", ["leaves", "table"], progress=False)
     leaves = bank[0]
-    assert leaves.metadata.categorical | {"instrument": "PSR+3500", "mode": "absorbance", "sample_type": "leaf"} == leaves.metadata.categorical  # fmt: skip
+    fields = leaves.metadata.categorical
+    assert fields | {"instrument": "PSR+3500", "mode": "absorbance", "sample_type": "leaf"} == fields
     assert leaves.metadata.source["measured_as"] == "reflectance"
     np.testing.assert_allclose(leaves.absorbance(), A + np.arange(3)[:, np.newaxis] / 10, atol=1e-4)
     with pytest.raises(SpectralAxisError, match="mixed: the files are on 2 different axes"):

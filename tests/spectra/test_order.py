@@ -1,4 +1,4 @@
-"""Axes in any order, spectra that were read as axes, and mistyped wavelengths."""
+"""Axes in any order, spectra read as axes, and mistyped wavelengths."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_spectra_are_no_axes() -> None:
     [
         (10, 11100.0, "1109 and 1111"),
         (10, 1010.0, "1109 and 1111"),
-        (10, 1170.0, "1109 and 1111"),  # which is there already
+        (10, 1170.0, "1109 and 1111"),  # occurs already
         (1, 1150.5, "1100 and 1102"),
         (98, 1018.0, "1197 and 1199"),
         (0, 11000.0, "1101"),
@@ -67,12 +67,13 @@ def test_mistyped_wavelengths(place: int, value: float, beside: str, kind: str) 
     axis[place] = value
     if kind == "descending":
         axis, beside = axis[::-1].copy(), " and ".join(beside.split(" and ")[::-1])
-    with pytest.raises(SpectralAxisError, match=f"wavelength {value:.10g} stands beside {beside}, .* typing error"):
+    message = f"wavelength {value:.10g} is out of line with {beside} beside it .*typing error"
+    with pytest.raises(SpectralAxisError, match=message):
         to_nanometres(axis)
 
 
 def test_a_mistyped_header_is_the_same_error_everywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    message = "wavelength 11100 stands beside 1109 and 1111"
+    message = "wavelength 11100 is out of line with 1109 and 1111 beside it"
     assert mistyped(np.array([1108.0, 1109.0, 11100.0, 1111.0])) == 2
     header = [f"{11100 if nm == 1110 else nm:g}" for nm in NM]
     frame = pd.DataFrame(make_spectra(NM, 6), columns=header)
@@ -91,7 +92,7 @@ def test_a_mistyped_header_is_the_same_error_everywhere(tmp_path: Path, capsys: 
 
 
 def test_an_even_axis_in_another_unit_has_no_typing_error() -> None:
-    """From 200 nm to 30 um in even steps of nm: in cm-1 the first is far from all others."""
+    """In cm-1, the first of even steps in nm from 200 nm to 30 um is far from all others."""
     nm = np.linspace(200.0, 30_000.0, 12)
     assert mistyped(nm) is None
     assert mistyped(1e7 / nm) is None

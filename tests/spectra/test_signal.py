@@ -1,4 +1,4 @@
-"""Whether values are spectra, and of the calibration's kind."""
+"""Checks of spectral values, and of their kind against the calibration spectra."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def snv(spectra: np.ndarray) -> np.ndarray:
         (lambda x: np.gradient(x, axis=1), "a first derivative"),
         (lambda x: np.gradient(np.gradient(x, axis=1), axis=1), "a second derivative"),
         (lambda x: x[:, ::-1], "the same signal on a reversed axis"),
-        (lambda x: -x, "the same signal with its sign turned"),
+        (lambda x: -x, "the same signal with inverted sign"),
         (lambda x: 40_000.0 * 10.0**-x, "level"),
     ],
 )
-def test_another_kind_of_signal_is_said(convert, meaning: str) -> None:
+def test_another_kind_of_signal_is_reported(convert, meaning: str) -> None:
     embedder = SpectralEmbedder(readout="mean", wavelengths=NM).fit(X)
     with pytest.warns(
         UserWarning, match=f"of 30 spectra, first row 0, are another kind of signal .*{meaning}"
@@ -45,7 +45,7 @@ def test_another_kind_of_signal_is_said(convert, meaning: str) -> None:
     assert len(messages) == 1
 
 
-def test_the_same_kind_is_not() -> None:
+def test_the_same_kind_of_signal_is_not_reported() -> None:
     reflectance = 10.0**-X
     for calibration, new in (
         (X, NEW),
@@ -56,7 +56,7 @@ def test_the_same_kind_is_not() -> None:
         kind = SignalKind.fit(calibration)
         assert kind is not None
         assert not kind.strange(new).any()
-        # Another sample thickness, a drift, another day.
+        # Another sample thickness or day, or a drift.
         assert not kind.strange(1.3 * new).any()
     assert SignalKind.fit(X[:3]) is None
     absorbance = SignalKind.fit(10.0**-X)
@@ -89,7 +89,7 @@ def test_real_signals_are_no_fill_values() -> None:
     saturated[:, 50:60] = 65_535
     dark = counts.copy()
     dark[:, :20] = 0.0
-    # Bands that go to nothing, derivatives, a spike of a cosmic ray, negative absorbances.
+    # Bands that decay to zero, derivatives, a cosmic-ray spike, negative absorbances.
     narrow = np.exp(-(((NM - 1940) / np.array([[40.0], [60.0]])) ** 2))
     spike = X.copy()
     spike[2, 17] = 40.0
@@ -107,7 +107,7 @@ def test_real_signals_are_no_fill_values() -> None:
         check_values(values, NM)
 
 
-def test_infinity_and_rows_that_miss_too_much_are_refused() -> None:
+def test_infinity_and_mostly_missing_rows_are_refused() -> None:
     spoilt = X.copy()
     spoilt[3, 7] = np.inf
     with pytest.raises(SpectralInputError, match=r"inf at row 13, 1149.18 nm"):
@@ -137,7 +137,7 @@ DEAD = {"zero": np.zeros(NM.size), "constant": np.full(NM.size, 0.4), "noise": N
 
 @pytest.mark.parametrize("kind", DEAD)
 def test_a_dead_spectrum_does_not_count_in_fit(kind: str) -> None:
-    """Nor does it in the limits of novelty; it is named, and so it is in transform."""
+    """It does not affect the novelty limits either; warnings name it in fit and transform."""
     settings = {"readout": "mean", "robust": True, "on_outlier": "warn", "wavelengths": NM}
     alone = SpectralEmbedder(**settings).fit(np.delete(X, 7, axis=0))
     spoilt = X.copy()
@@ -160,7 +160,7 @@ def test_a_dead_spectrum_does_not_count_in_fit(kind: str) -> None:
 
 
 def test_a_dead_spectrum_leaves_calibrations_as_they_are() -> None:
-    """One zero among 60 spectra with 1 % of noise used to multiply the error of the ridge."""
+    """Regression: one zero spectrum among 60 multiplied the error of the ridge."""
     rng = np.random.default_rng(1)
     calibration, fresh = make_spectra(NM, 60, 0), make_spectra(NM, 60, 1)
     y, expected = (x[:, 120] - x[:, 60] + 0.3 * x[:, 170] for x in (calibration, fresh))
@@ -177,7 +177,7 @@ def test_a_dead_spectrum_leaves_calibrations_as_they_are() -> None:
     assert errors[1] < 1.5 * errors[0]
 
 
-def test_dead_rows_with_missing_points_and_axes_of_their_own() -> None:
+def test_dead_rows_with_missing_points_and_different_axes() -> None:
     spoilt = X.copy()
     spoilt[7] = NOISE
     spoilt[7:9, 30:40] = np.nan
@@ -188,7 +188,7 @@ def test_dead_rows_with_missing_points_and_axes_of_their_own() -> None:
     assert dead_rows([Spectra(row[np.newaxis], NM) for row in spoilt]).nonzero()[0].tolist() == [7]
 
 
-def test_weak_spectra_are_not_dead_and_sets_of_dead_ones_are_taken() -> None:
+def test_weak_spectra_are_not_dead_and_sets_of_dead_spectra_are_accepted() -> None:
     weak = X.copy()
     weak[3] *= 1e-3
     assert not dead_rows([Spectra(weak, NM)]).any()

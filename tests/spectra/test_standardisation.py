@@ -1,4 +1,4 @@
-"""Spectra of a second instrument by transfer standards."""
+"""Instrument standardisation with transfer standards."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_axes_come_from_headers_too() -> None:
     expected = standardiser.transform(pd.DataFrame(on_second(B, 15, 1), columns=B))
     turned = standardiser.transform(pd.DataFrame(on_second(B, 15, 1), columns=B).iloc[:, ::-1])
     np.testing.assert_allclose(turned, expected)
-    # One axis for both.
+    # One axis for both instruments.
     same = InstrumentStandardiser("pds", wavelengths=A).fit(on_second(A, 20, 0), X_source=STANDARDS)
     both = InstrumentStandardiser("pds", wavelengths=A, source_wavelengths=A).fit(
         on_second(A, 20, 0), X_source=STANDARDS
@@ -59,7 +59,7 @@ def test_missing_points_are_filled_in() -> None:
     assert np.isfinite(moved).all()
 
 
-def test_what_cannot_be_is_said() -> None:
+def test_invalid_arguments_are_refused() -> None:
     with pytest.raises(ValueError, match="n_components=0 must be a positive"):
         InstrumentStandardiser(n_components=0).fit(STANDARDS, X_source=STANDARDS)
     narrow = InstrumentStandardiser("ds", wavelengths=A[:40], source_wavelengths=A)

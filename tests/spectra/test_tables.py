@@ -1,4 +1,4 @@
-"""Tables of spectra: every way a file can be fine, and every way it can be broken."""
+"""Tables of spectra: formats, invalid files, damaged files."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_formats_agree(tmp_path: Path) -> None:
         np.testing.assert_array_equal(table.read(), X, err_msg=name)
 
 
-def test_columns_of_ids_are_passed_over(tmp_path: Path) -> None:
+def test_columns_of_ids_are_ignored(tmp_path: Path) -> None:
     beside = frame().assign(protein=1.5)
     beside.insert(0, "id, local", [f"a,{i}" for i in range(len(X))])
     beside.to_csv(tmp_path / "a.csv", index=False)
@@ -59,7 +59,8 @@ def test_columns_of_ids_are_passed_over(tmp_path: Path) -> None:
             open_table(tmp_path / name)
         with pytest.raises(SpectralInputError, match="has no column 'ID' to drop"):
             open_table(tmp_path / name, drop=["ID"])
-    frame().set_index(pd.Index(range(1, 8))).to_parquet(tmp_path / "d.parquet")  # an index of pandas is a column there
+    # A Parquet file stores the index as a column.
+    frame().set_index(pd.Index(range(1, 8))).to_parquet(tmp_path / "d.parquet")
     np.testing.assert_array_equal(open_table(tmp_path / "d.parquet").read(), X)
     (tmp_path / "e.csv").write_text("1100,id\n1,2\n1,2,3\n")
     with pytest.raises(SpectralInputError, match="line 3"):
@@ -90,12 +91,12 @@ def test_chunks_join_to_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("1100,1200\n1,2,\n3,4,5\n", r"t.csv, line 1: column '' is not a wavelength"),
         (",1100,1200\n0,1,2\n", r"t.csv, line 1: column '' is not a wavelength"),
         ("1100,1200\n1,2\n1100,1200\n1,2\n", r"t.csv, line 3: the header again, not a spectrum"),
-        ('1100\t1200\n"1,024"\t987\n', r"t.csv: '1,024' beside '987' looks like a mark of thousands"),
-        ("1100;1200\n1.024;987\n", r"t.csv: '1.024' beside '987' looks like a mark of thousands"),
+        ('1100\t1200\n"1,024"\t987\n', r"t.csv: '1,024' beside '987' looks like a thousands separator"),
+        ("1100;1200\n1.024;987\n", r"t.csv: '1.024' beside '987' looks like a thousands separator"),
         ("1100,1200\n1,2\n1,2,3\n", r"t.csv: Expected 2 fields in line 3, saw 3"),
         ("1100,1200\n1,2\nTrue,2\n", r"t.csv, line 3: 'True' is not a number"),
         ("1100,1200\nTrue,2\n", r"t.csv, line 2: 'True' is not a number"),
-        ("1100,1200\n", r"t.csv: there is a header and no spectrum below it"),
+        ("1100,1200\n", r"t.csv: there is no spectrum below the header"),
         ("1100;1200\n1,234.5;2\n", r"t.csv, line 2: '1,234.5' is not a number"),
         ("id,1200\n1,2\n", r"t.csv, line 1: column 'id' is not a wavelength"),
         ("", r"t.csv is empty"),
@@ -122,21 +123,21 @@ def test_text_in_a_later_chunk_names_its_line(tmp_path: Path, monkeypatch: pytes
         open_table(path).read()
 
 
-def test_axes_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_axes_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("1100,1300,1200\n1,2,3\n")
     with pytest.raises(SpectralAxisError, match=r"t.csv: the header is not a wavelength axis: it neither ascends"):
         open_table(path)
     path.write_text("1100 nm,1200 nm\n1,2\n")
-    # A spectrum that only rises, where the header should be.
+    # A spectrum that only rises, in place of the header.
     path.write_text("0.301,0.35,0.48\n0.3,0.4,0.5\n")
-    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, say so"):
+    with pytest.raises(SpectralAxisError, match=r"\(no header at all\?\); if it is in micrometres, set axis_unit um"):
         open_table(path)
     np.testing.assert_allclose(open_table(path, "um").wavelengths, [301, 350, 480])
     path.write_text("1.1um,1.2um\n0.3,0.4\n")
     np.testing.assert_allclose(open_table(path).wavelengths, [1100, 1200])
     path.write_text("1100 nm,1200 nm\n1,2\n")
-    with pytest.raises(SpectralAxisError, match=r"said to be cm-1, but the header is in nm"):
+    with pytest.raises(SpectralAxisError, match=r"set to cm-1, but the header is in nm"):
         open_table(path, "cm-1")
 
 
@@ -179,17 +180,18 @@ def test_delimiters_too_many_and_decimal_commas(text: str, tmp_path: Path) -> No
     assert open_table(tmp_path / "t.csv").read().tolist() == [[1, 2], [3, 4]]
 
 
-def test_bombs(tmp_path: Path) -> None:
+def test_huge_lines_are_refused(tmp_path: Path) -> None:
     line = b"1" * (1 << 24)
     header = ",".join(map(str, range(1000, 1100))).encode()
     for name, content in (("header.csv", line), ("row.csv", b"1100,1200\n1,2\n3," + line)):
         (tmp_path / name).write_bytes(content)
-        # Sixteen megabytes in as many kilobytes.
+        # 16 MB in 16 kB.
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content))
         for path in (tmp_path / name, tmp_path / f"{name}.gz"):
             with pytest.raises(SpectralInputError, match=r"line [13]: longer than 4,(194,304|224)"):
                 open_table(path).read()
-    # Lines of two megabytes under two columns, a million of which would be a chunk; a quote that swallows all lines below it.
+    # Lines of 2 MB under two columns, a million of which would be one chunk; an unclosed quote that
+    # would swallow all lines below it.
     for name, content, message in (
         (
             "padded.csv.gz",
@@ -226,7 +228,7 @@ def test_an_empty_cell_is_a_missing_point(tmp_path: Path) -> None:
 
 
 def turned(names: list[str]) -> pd.DataFrame:
-    """A table whose spectra are columns."""
+    """Return a table with spectra in columns."""
     axis = np.arange(1100.0, 1250.0, 5.0)
     columns = pd.DataFrame(make_spectra(axis, len(names)).T, columns=names)
     return pd.concat([pd.Series(axis, name="wavelength"), columns], axis=1)
@@ -236,9 +238,9 @@ def turned(names: list[str]) -> pd.DataFrame:
 @pytest.mark.parametrize(
     "kind", ["t.csv", "t.csv.gz", "t.parquet", "index.parquet", "nameless.csv", "nameless.parquet"]
 )
-def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Path) -> None:
+def test_a_transposed_table_gets_one_hint(names: list[str], kind: str, tmp_path: Path) -> None:
     if kind.startswith("nameless") and names[0] == "1101":
-        names = list("abcd")  # nothing tells that table from one with ids beside its axis
+        names = list("abcd")  # indistinguishable from a table with ids beside its axis
     table, path = turned(names), tmp_path / kind
     if kind.startswith("nameless"):
         table = table.set_index("wavelength").rename_axis(None)
@@ -249,33 +251,36 @@ def test_a_turned_table_gets_one_hint(names: list[str], kind: str, tmp_path: Pat
     else:
         table.to_csv(path, index=kind.startswith("nameless"))
     with pytest.raises(
-        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; turn the table"
-    ) as told:
+        SpectralInputError, match=r"wavelengths run down .*, and spectra are columns; transpose the table"
+    ) as caught:
         open_table(path)
     for other_hint in ("--drop", "no header", "between columns", "micrometres"):
-        assert other_hint not in str(told.value)
+        assert other_hint not in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [list("abcdef"), list("123456"), ["1101", "1102", "1103", "1104"]])
-def test_a_turned_data_frame_gets_one_hint(names: list[str]) -> None:
+def test_a_transposed_data_frame_gets_one_hint(names: list[str]) -> None:
     table = turned(names)
     embedder = SpectralEmbedder(readout="mean")
-    message = r"avelengths run down column 'wavelength', and spectra are columns; turn the table: X.set_index\('wavelength'\).T\."
+    message = (
+        r"avelengths run down column 'wavelength', and spectra are columns; transpose the table: "
+        r"X.set_index\('wavelength'\).T\."
+    )
     if names[0] == "a":
         with pytest.warns(UserWarning, match=message) as caught:
             embedder.fit(table)
-        told = str(caught[0].message)
+        text = str(caught[0].message)
     else:
         with pytest.raises(SpectralAxisError, match=message) as error:
             embedder.fit(table)
-        told = str(error.value)
+        text = str(error.value)
     for other_hint in ("wavelengths=", "drop", "index_col", "not read as"):
-        assert other_hint not in told
+        assert other_hint not in text
     np.testing.assert_array_equal(embedder.fit(table.set_index("wavelength").T).wavelengths_, table["wavelength"])
 
 
 def test_numbers_of_samples_are_no_wavelengths(tmp_path: Path) -> None:
-    """Beside a header that is an axis they are ids."""
+    """They are ids if the header is an axis."""
     table = frame()
     table = pd.concat([table] * 5, ignore_index=True)
     table.insert(0, "sample", np.arange(1000, 1000 + len(table)))
@@ -287,7 +292,7 @@ def test_numbers_of_samples_are_no_wavelengths(tmp_path: Path) -> None:
 
 
 def test_parquet_columns_without_values(tmp_path: Path) -> None:
-    """As empty columns of a CSV: points that all spectra lack."""
+    """Like empty columns of a CSV file, they are missing points of all spectra."""
     path = tmp_path / "t.parquet"
     names = [f"{nm:g}" for nm in NM]
     empty = {
@@ -315,7 +320,7 @@ def test_parquet_columns_without_values(tmp_path: Path) -> None:
 
 
 def workbook() -> bytes:
-    """A workbook, as far as it matters: an archive."""
+    """Return a ZIP archive in place of a workbook."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         archive.writestr("xl/worksheets/sheet1.xml", "<sheet/>" * 1000)
@@ -344,9 +349,9 @@ def test_damaged_ends_are_one_sentence(name: str, ending: str, tmp_path: Path, c
     remedy = {"t.parquet": "fetch it again", "t.csv.gz": "fetch it again"}.get(name, "save the sheet as CSV in UTF-8")
     for content in damaged:
         path.write_bytes(content)
-        with pytest.raises(SpectralInputError, match=rf"{re.escape(name)}.*{remedy}\.$") as told:
+        with pytest.raises(SpectralInputError, match=rf"{re.escape(name)}.*{remedy}\.$") as caught:
             open_table(path).read()
-        assert "\n" not in str(told.value)
+        assert "\n" not in str(caught.value)
         assert main(["embed", str(path), "-o", str(tmp_path / "o.npy")]) == 1
         assert name in capsys.readouterr().err
 

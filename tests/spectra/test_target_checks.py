@@ -29,36 +29,38 @@ def write(folder: Path, content: str | bytes, name: str = "y.csv") -> Path:
     [
         ("", "error", "y.csv: the file is empty", "its first line"),
         (Y.replace("A3", "é").encode("latin-1"), "error", "y.csv: the file is not UTF-8 text", "in UTF-8"),
-        (Y.replace("10.9", "<0.5"), "error", "y.csv, line 4, column 'y': '<0.5' is not a number", "leave the cell empty"),
+        (Y.replace("10.9", "<0.5"), "error", "y.csv, line 4, column 'y': '<0.5' is not a number", "leave the cell"),
         (Y.replace("10.9", "n.d."), "error", "y.csv, line 4, column 'y': 'n.d.' is not a number", "leave the cell"),
-        (Y.replace("10.9", '"1,234.5"'), "error", "y.csv, line 4, column 'y': '1,234.5' has a mark", "without such"),
+        (Y.replace("10.9", '"1,234.5"'), "error", "y.csv, line 4, column 'y': '1,234.5' has a thousands", "remove"),
         (Y.replace("10.9", '"10,9"'), "error", "y.csv, line 4, column 'y': '10,9' has a decimal comma", "semicolons"),
         (Y.replace("10.9", "10,9"), "error", "y.csv, line 4: 3 values under 2 columns: a decimal comma", "semicolons"),
-        (Y + "id,y\n" + Y[5:], "error", "y.csv, line 10, column 'y': 'y' is the header again", "take such lines out"),
+        (Y + "id,y\n" + Y[5:], "error", "y.csv, line 10, column 'y': 'y' is the header again", "remove such lines"),
         (Y + "A8\n", "error", "y.csv, line 10: 1 value under 2 columns", "complete the row"),
-        (Y.replace("12.9\n", "12.9,\n"), "error", "y.csv, line 8: ',' stands at the end of this row", "end all rows"),
+        (Y.replace("12.9\n", "12.9,\n"), "error", "y.csv, line 8: this row ends with ','", "end all rows"),
         ("y,y\n1,2\n", "error", "y.csv: two columns are named 'y'", "rename one"),
         ("id\nA1\nA2\n", "warning", "y.csv, line 1: there is no column of reference values", "write a column"),
         (Y.replace("y\n", "y,z\n", 1).replace(".", ".,", 0), "error", "y.csv, line 2: 2 values under 3", "complete"),
-        ("no,y\n1,5.5\n2,6.5\n3,8.5\n", "warning", "y.csv: 'no' only numbers the rows", "take the column out"),
-        ("y,z\n5.5,\n6.5,\n", "warning", "y.csv, column 'z': the column is empty in all rows", "take it out"),
+        ("no,y\n1,5.5\n2,6.5\n3,8.5\n", "warning", "y.csv: 'no' only numbers the rows", "remove the column"),
+        ("y,z\n5.5,\n6.5,\n", "warning", "y.csv, column 'z': the column is empty in all rows", "remove it"),
         ("y;z\n5,5;7\n6.5;8\n6,7;9\n", "warning", "y.csv, line 3, column 'y': '6.5' has another decimal sign", "same"),
-        ("y;z\n987;7\n1,024;8\n1,100;9\n", "warning", "column 'y': '1,024' beside '987' looks like a mark", "without"),
+        ("y;z\n987;7\n1,024;8\n1,100;9\n", "warning", "column 'y': '1,024' beside '987' looks like a", "separators"),
         ("y\n5.5\n5.5\n5.5\n", "warning", "y.csv, column 'y': all 3 values are 5.5", "nothing to calibrate"),
         ("kind\noats\noats\n", "warning", "y.csv, column 'kind': all 2 values are 'oats'", "nothing to calibrate"),
-        (Y.replace("10.9", "109"), "warning", "y.csv, line 4, column 'y': 109 lies far outside", "decimal point"),
+        (Y.replace("10.9", "109"), "warning", "y.csv, line 4, column 'y': 109 is far outside", "decimal point"),
         (Y.replace("10.9", "inf"), "warning", "y.csv, line 4, column 'y': 'inf' is infinite", "leave the cell empty"),
         ("k\nrye\noats\nrye\nrye\n", "warning", "y.csv, line 3, column 'k': 1 class of one sample: oats", "join"),
-        ("k\nrye\nRye\nrye\nRye\n", "warning", "y.csv, column 'k': 'rye' and 'Rye' differ in case", "write classes alike"),
+        ("k\nrye\nRye\nrye\nRye\n", "warning", "y.csv, column 'k': 'rye' and 'Rye' differ in case", "write classes"),
         ("a,k\n1,b 1\n3,b 2\n4,b 3\n", "warning", "y.csv, line 2, column 'k': 3 classes of one sample", "join"),
         (Y.replace("A4", "A3"), "warning", "y.csv, line 6, column 'id': 1 id in several rows: 'A3'", "correct them"),
-        ("y\n1.5\n\n2.5\n3.5\n", "warning", "y.csv, line 3: 1 blank line passed over", "write NA"),
-        (MANY, "note", "4 different values in 60 rows (0, 1, 2 and 3) look like classes", ""),
+        ("y\n1.5\n\n2.5\n3.5\n", "warning", "y.csv, line 3: 1 blank line skipped", "write NA"),
+        (MANY, "note", "4 distinct values in 60 rows (0, 1, 2 and 3) look like classes", ""),
         (Y.replace("10.9", ""), "note", "y.csv, column 'y': 1 of 8 values are missing (lines 4)", ""),
         ("k\nrye\noats\nrye\noats\n", "note", "no column holds numbers", ""),
     ],
 )  # fmt: skip
-def test_what_is_odd_is_found(content: str | bytes, severity: str, about: str, remedy: str, tmp_path: Path) -> None:
+def test_findings_name_place_and_remedy(
+    content: str | bytes, severity: str, about: str, remedy: str, tmp_path: Path
+) -> None:
     findings = check_target_file(write(tmp_path, content))
     chosen = [f for f in findings if f.severity == severity and about in str(f)]
     assert len(chosen) == 1, "\n".join(map(str, findings))
@@ -81,7 +83,7 @@ def test_what_is_odd_is_found(content: str | bytes, severity: str, about: str, r
         "y\n" + "".join(f"{v}\n" for v in np.exp(np.random.default_rng(0).normal(0, 1, 200)).round(3)),
     ],
 )
-def test_what_is_right_passes(content: str, tmp_path: Path) -> None:
+def test_valid_tables_have_notes_only(content: str, tmp_path: Path) -> None:
     findings = check_target_file(write(tmp_path, content))
     assert all(f.severity == "note" for f in findings), "\n".join(map(str, findings))
 
@@ -123,13 +125,25 @@ BACKWARDS = "\n".join([REFERENCE.split("\n")[0], *reversed(REFERENCE.strip().spl
     ("spectra", "reference", "severity", "message", "remedy"),
     [
         (SPECTRA, REFERENCE, "note", "the 8 rows of both files have the same ids in the same order", ""),
-        (SPECTRA, BACKWARDS, "note", "the ids stand in another order in each file", ""),
+        (SPECTRA, BACKWARDS, "note", "the ids are in another order in each file", ""),
         (SPECTRA, targets(6), "warning", "6 of 8 spectra have a target; without one: A7 and A8", "are left out"),
         (table(6, ids="id"), REFERENCE, "note", "2 reference values without a spectrum: A7 and A8", ""),
-        (SPECTRA, REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"), "warning", "'A7' and 'a07', 'A8' and 'A 8.0'" , "alike"),
+        (
+            SPECTRA,
+            REFERENCE.replace("A7", "a07").replace("A8", "A 8.0"),
+            "warning",
+            "'A7' and 'a07', 'A8' and 'A 8.0'",
+            "alike",
+        ),
         (SPECTRA, REFERENCE.replace("A", "B"), "error", "no id is in both files ('A1' and 'B1'", "write ids alike"),
         (SPECTRA, targets(6).replace("A", "B"), "error", "8 spectra and 6 reference values", "ids alike"),
-        (SPECTRA, BACKWARDS.replace("A2", "A1"), "error", "id 'A1' has other reference values in line 8", "one line of each"),
+        (
+            SPECTRA,
+            BACKWARDS.replace("A2", "A1"),
+            "error",
+            "id 'A1' has other reference values in line 8",
+            "one line of each",
+        ),
         (table(), REFERENCE, "note", "joined by order: 8 rows in each", ""),
         (table(9), REFERENCE, "error", "9 spectra in x.csv, but 8 rows in y.csv", "a column of ids into both"),
         (table() + "\n\n", Y.replace("\n", "\n\n"), "note", "joined by order: 8 rows in each", ""),

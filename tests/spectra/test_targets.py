@@ -1,4 +1,4 @@
-"""Tables of reference values: what is read, what is left out, what is refused."""
+"""Tables of reference values: values, columns left out, errors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_numbers_of_rows_are_no_target(text: str, tmp_path: Path) -> None:
         (b"a\n1\n<2\n3\n4\n", r"column 'a': '<2' is not a number"),
     ],
 )
-def test_what_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
+def test_invalid_tables_are_refused(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_bytes(content)
     with pytest.raises(SpectralInputError, match=message):
         read_target_table(tmp_path / "y.csv")
