@@ -231,7 +231,7 @@ def calibrate(
             importance = [target_importance(model, one, data.spectra.values, nm) for one in wanted]
             step("outliers")
             tested = None if held_back is None else _test(model, held_back)
-            usual = map_samples(model, data.spectra)
+            novelty = map_samples(model, data.spectra)
         step("report")
         findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(messages))]
         findings += [Finding("note", "data", note, "") for note in notes]
@@ -246,8 +246,9 @@ def calibrate(
         )
         folds = model.folds_
         settings = {
-            "head": head, "cross-validation": f"{folds.n_folds} folds x {folds.n_repeats} repetitions", "robust": robust,
-            "coverage": coverage, "seed": 0, "samples": len(data.spectra), "physical samples": len(np.unique(data.groups)),
+            "head": head, "cross-validation": f"{folds.n_folds} folds x {folds.n_repeats} repetitions",
+            "robust": robust, "coverage": coverage, "seed": 0, "samples": len(data.spectra),
+            "physical samples": len(np.unique(data.groups)),
             "test samples": 0 if held_back is None else len(held_back.spectra), "axis unit": data.spectra.axis_unit,
             "wavelengths": nm.size, "range": f"{nm[0]:g} to {nm[-1]:g} nm",
         }  # fmt: skip
@@ -262,8 +263,8 @@ def calibrate(
         }
         title = Path(spectra).stem if isinstance(spectra, (str, Path)) else "Calibration"
         result = CalibrationResult(
-            title, data.spectra.ids, data.groups, data.spectra.values, nm, data.spectra.axis_unit, data.spectra.signal, results,
-            *usual, coverage, tuple(findings), settings, provenance,
+            title, data.spectra.ids, data.groups, data.spectra.values, nm, data.spectra.axis_unit,
+            data.spectra.signal, results, *novelty, coverage, tuple(findings), settings, provenance,
         )  # fmt: skip
         calibration = Calibration(model, result)
         if output is not None:

@@ -271,7 +271,7 @@ def _bridged(means: Tensor, seen: Tensor) -> Tensor:
 
 
 def _mean_square(coefficients: Tensor) -> Tensor:
-    """Return the mean square (B, P, 1) over the n + 1 bins of patches, from coefficients (B, P, n)."""
+    """Return the mean square (B, P, 1) over the n + 1 bins of patches, from their coefficients."""
     return coefficients.square().sum(-1, keepdim=True) / _BINS
 
 

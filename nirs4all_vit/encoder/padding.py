@@ -41,7 +41,7 @@ def padded(x: Tensor | Sequence[Tensor], wavelengths: Any, valid: Tensor | None 
 
 
 def variable_length_collate(batch: Sequence[Any]) -> dict[str, Any]:
-    """Pad spectra of unequal length into one batch: a ``collate_fn`` for `torch.utils.data.DataLoader`.
+    """Pad spectra of unequal length: a ``collate_fn`` for `torch.utils.data.DataLoader`.
 
     Parameters
     ----------

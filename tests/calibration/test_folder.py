@@ -1,4 +1,4 @@
-"""The model folder: the same predictions, nothing that runs, and every changed byte noticed."""
+"""The model folder: same predictions after loading, no executable content, damage is detected."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def test_another_place_and_process(folder: Path, tmp_path: Path) -> None:
 import numpy as np
 from nirs4all_vit import load
 model = load({str(moved)!r})
-np.save({str(tmp_path / "p.npy")!r}, model.predict(np.load({str(tmp_path / "new.npy")!r}), wavelengths=np.load({str(tmp_path / "nm.npy")!r})).astype(str))
+spectra, nm = np.load({str(tmp_path / "new.npy")!r}), np.load({str(tmp_path / "nm.npy")!r})
+np.save({str(tmp_path / "p.npy")!r}, model.predict(spectra, wavelengths=nm).astype(str))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     here = load(folder).predict(NEW, wavelengths=NM)
@@ -79,7 +80,7 @@ def test_weights_of_ones_own_come_along(own_checkpoint: Path, tmp_path: Path) ->
 
 
 def test_every_changed_byte_is_noticed(folder: Path, tmp_path: Path) -> None:
-    """Fifty damaged folders: one sentence each, and never a model."""
+    """Each of fifty damaged folders raises an error of one line."""
     rng = np.random.default_rng(0)
     sound = {name: (folder / name).read_bytes() for name in (MODEL_FILE, ARRAY_FILE)}
     damaged = tmp_path / "damaged"
@@ -109,7 +110,7 @@ def test_a_file_that_is_missing(name: str, folder: Path, tmp_path: Path) -> None
 
 
 def _rewritten(folder: Path, tmp_path: Path, change: Any) -> Path:
-    """Return a copy whose content was changed by somebody who knows how to hash it."""
+    """Return a copy with changed content and the hash of this content."""
     from nirs4all_vit.calibration import folder as module
 
     copied = Path(shutil.copytree(folder, tmp_path / "forged"))
@@ -156,7 +157,7 @@ def test_other_versions_are_said(folder: Path, tmp_path: Path) -> None:
 
 
 def test_arrays_of_other_shapes(folder: Path, tmp_path: Path) -> None:
-    """What decodes may still be nonsense; it must not pass for a model of this folder."""
+    """Content that refers to missing arrays is no model."""
 
     def cut(content: Any, copied: Path) -> None:
         arrays = load_file(copied / ARRAY_FILE)

@@ -79,10 +79,10 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
         figures.append(
             Figure(
                 f"confusion-{number}-{which}",
-                f"Confusion matrix of {columns.target.name}, {part.lower()}: {right:,} of {int(counts.sum()):,} samples "
-                "on the diagonal. The table of classes has recall and precision.",
-                f"{part}: true classes in rows, predicted classes in columns, with the number of samples. Shades are "
-                "shares of the true class.",
+                f"Confusion matrix of {columns.target.name}, {part.lower()}: {right:,} of {int(counts.sum()):,} "
+                "samples on the diagonal. The table of classes has recall and precision.",
+                f"{part}: true classes in rows, predicted classes in columns, with the number of samples. "
+                "Shades are shares of the true class.",
                 [trace],
                 {
                     "xaxis": axis("Predicted class", tickangle=0 if fits else -90, **marks),

@@ -127,7 +127,7 @@ def points_drawn(n_targets: int) -> int:
 
 
 def drawn_rows(rows: NDArray[np.intp], always: Iterable[int], limit: int) -> NDArray[np.intp]:
-    """Return at most `limit` of `rows`, ascending: those in `always` first, then a random choice."""
+    """Return at most `limit` of `rows`, ascending: those in `always`, then a random choice."""
     if len(rows) <= limit:
         return rows
     outliers = np.intersect1d(rows, np.fromiter(always, dtype=np.intp))[:limit]

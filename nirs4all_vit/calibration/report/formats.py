@@ -64,7 +64,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def shortened(text: Any, length: int = 40, tail: int = 0) -> str:
-    """Return a text on one line; a long text is cut to its beginning and the last `tail` letters."""
+    """Return a text on one line; of a long text, its beginning and its last `tail` letters."""
     line = " ".join(str(text).split())
     if len(line) <= length:
         return line

@@ -11,7 +11,8 @@ from ..metrics import ClassificationMetrics, RegressionMetrics
 from ..results import CalibrationResult, Comparison, LearningPoint, Predicted, TargetResult
 from .formats import count, fixed, percent, significant
 
-#: A learning curve is flat if error and deviation change less than this share and twice this share.
+#: A learning curve is flat if its last change is at most this share of the error, and the
+#: deviation at most twice this share.
 _FLAT = 0.03
 
 
