@@ -125,7 +125,7 @@ def test_a_row_does_not_depend_on_its_company(folder: Path) -> None:
 
 @pytest.mark.parametrize("output", ["p.xlsx", "missing/p.csv"])
 def test_where_nothing_can_be_written(output: str, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpectralInputError, match="name a .csv file in an existing folder"):
+    with pytest.raises(SpectralInputError, match=r"name a \.csv file in an existing folder"):
         predict(folder, new_table(tmp_path / "new.csv"), tmp_path / output)
 
 

@@ -112,7 +112,8 @@ def learning_figure(target: TargetResult, number: int) -> Figure | None:
     return Figure(
         f"learning-{number}",
         f"Learning curve of {target.name}: {error} {significant(errors[0])} with "
-        f"{count(curve[0].n_samples, 'sample')}, {significant(errors[-1])} with {count(curve[-1].n_samples, 'sample')}.",
+        f"{count(curve[0].n_samples, 'sample')}, {significant(errors[-1])} with "
+        f"{count(curve[-1].n_samples, 'sample')}.",
         f"{error[:1].upper() + error[1:]} of {target.name} against the number of calibration samples; bars are "
         "standard deviations between folds.",
         [
