@@ -100,7 +100,7 @@ class Calibration:
             }
             save(self.model, new, about)
             self.write_report(new / REPORT_FILE)
-            text = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=_plain)
+            text = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=_json_value)
             (new / METRICS_FILE).write_text(text + "\n", "utf-8")
             self.predictions().to_csv(new / PREDICTIONS_FILE, index=False)
             if n4a:
@@ -197,12 +197,12 @@ def calibrate(
         raise SpectralInputError("test_targets is given, but no test spectra; give these with test.")
     read = {"wavelengths": wavelengths, "axis_unit": axis_unit, "ids": ids, "drop": drop}
     beside = [name for name in (groups, *(names or [])) if name is not None]
-    findings = _checked(spectra, targets, axis_unit, ids, drop, beside)
+    findings = _input_findings(spectra, targets, axis_unit, ids, drop, beside)
     with warnings.catch_warnings():
         # The findings already contain the readers' warnings.
         warnings.simplefilter("ignore", UserWarning)
         data, hashes = _read(spectra, targets, names, groups, read)
-        data, held_back = _with_test(
+        data, held_back = _split_test(
             data,
             test,
             lambda source: _read(source, targets if test_targets is None else test_targets, names, groups, read)[0],
@@ -230,7 +230,7 @@ def calibrate(
             step("wavelengths")
             importance = [target_importance(model, one, data.spectra.values, nm) for one in wanted]
             step("outliers")
-            tested = None if held_back is None else _test(model, held_back)
+            tested = None if held_back is None else _predict_test(model, held_back)
             novelty = map_samples(model, data.spectra)
         step("report")
         findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(messages))]
@@ -361,7 +361,7 @@ def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _checked(
+def _input_findings(
     spectra: Any, targets: Any, axis_unit: str, ids: str | None, drop: Sequence[str], beside: Sequence[str]
 ) -> list[Finding]:
     """Return findings on inputs that are table files; the first error raises SpectralInputError."""
@@ -395,7 +395,7 @@ def _labels(path: Path, *, targets: bool = False) -> list[str]:
         return []
 
 
-def _with_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[Joined, Joined | None]:
+def _split_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[Joined, Joined | None]:
     """Split off the test set: a share of the physical samples, or separate spectra."""
     if test is None:
         return data, None
@@ -420,7 +420,7 @@ def _with_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[
     return data.take(~apart), data.take(apart)
 
 
-def _test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
+def _predict_test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
     """Predict the test set."""
     predicted = model.predict_all(data.spectra.values, wavelengths=data.spectra.wavelengths)
     out = []
@@ -444,5 +444,5 @@ def _unique(messages: Any) -> list[str]:
     return list(dict.fromkeys(str(warning.message) for warning in messages))
 
 
-def _plain(thing: Any) -> Any:
+def _json_value(thing: Any) -> Any:
     return thing.item() if isinstance(thing, np.generic) else str(thing)

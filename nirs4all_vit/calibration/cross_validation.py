@@ -24,7 +24,7 @@ DEFAULT_FOLDS, DEFAULT_REPEATS, _MOST_REPEATED = 5, 3, 1500
 #: Shares of a fold's samples in the learning curve.
 _PARTS = (0.25, 0.5)
 #: Smallest number of physical samples in the learning curve.
-_FEWEST_LEARNED = 10
+_FEWEST_IN_CURVE = 10
 
 Progress = Callable[[str], None]
 
@@ -192,8 +192,8 @@ def cross_validate(
                 _one_fold(one, repeat, k, inside, outside, context)
                 progress("cross-validation")
             if repeat == 0:
-                for inside, outside in split[: _n_learned(len(one.rows), len(split))]:
-                    _learn(one, inside, outside, context)
+                for inside, outside in split[: _n_curve_folds(len(one.rows), len(split))]:
+                    _add_to_learning_curve(one, inside, outside, context)
                     progress("learning curve")
     return results
 
@@ -203,11 +203,11 @@ def n_steps(targets: Sequence[Target], folds: Folds, groups: NDArray[np.intp]) -
     total = 0
     for target in targets:
         n = min(folds.n_folds, len(np.unique(groups[target.rows])))
-        total += n * folds.n_repeats + _n_learned(len(target.rows), n)
+        total += n * folds.n_repeats + _n_curve_folds(len(target.rows), n)
     return total
 
 
-def _n_learned(n_samples: int, n_folds: int) -> int:
+def _n_curve_folds(n_samples: int, n_folds: int) -> int:
     """Return the number of folds for the learning curve: two suffice for large sets."""
     return n_folds if n_samples <= _MOST_REPEATED else min(2, n_folds)
 
@@ -265,15 +265,17 @@ def _one_fold(
         predicted = members.get(of_member.get(name, ""))
         if predicted is None:
             is_pls = name.startswith("PLS")
-            own, unseen = (columns[:, width:], new[:, width:]) if is_pls else (columns[:, :width], new[:, :width])
+            own, own_new = (columns[:, width:], new[:, width:]) if is_pls else (columns[:, :width], new[:, :width])
             fitted = fit_head(other, own, y, codes, own.shape[1])
-            predicted = fitted.predict(unseen)
+            predicted = fitted.predict(own_new)
         if target.classes:
             predicted = np.searchsorted(target.classes, predicted)
         one.others[name][repeat, outside] = np.ravel(predicted)
 
 
-def _learn(one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], context: tuple[Any, ...]) -> None:
+def _add_to_learning_curve(
+    one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], context: tuple[Any, ...]
+) -> None:
     """Add the predictions from parts of a fold's training samples to the learning curve."""
     X, wavelengths, groups, embedder, widths, head_name = context
     target, rows = one.target, one.rows
@@ -282,7 +284,7 @@ def _learn(one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], co
         drawn = _part(groups[rows[inside]], part)
         own = rows[inside[drawn]]
         y = target.values[own]
-        if len(np.unique(groups[own])) < _FEWEST_LEARNED or len(np.unique(y)) < 2:
+        if len(np.unique(groups[own])) < _FEWEST_IN_CURVE or len(np.unique(y)) < 2:
             continue
         if target.classes and np.unique(y, return_counts=True)[1].min() < 2:
             continue

@@ -77,7 +77,7 @@ def save(model: SpectralCalibration, folder: str | os.PathLike[str], about: dict
     }
     content["sha256"] = _hash(content)
     with atomic_path(folder / MODEL_FILE) as target:
-        target.write_text(_written(content), "utf-8")
+        target.write_text(_as_json(content), "utf-8")
 
 
 def load(folder: str | os.PathLike[str]) -> SpectralCalibration:
@@ -144,7 +144,7 @@ def read_content(folder: str | os.PathLike[str]) -> dict[str, Any]:
         raise ModelError(f"{path} has format {content['format']}, newer than this release reads; upgrade nirs4all-vit.")
     try:
         # The text is compared as well: other JSON texts could have the same hash.
-        if content.get("sha256") != _hash(content) or text != _written(content):
+        if content.get("sha256") != _hash(content) or text != _as_json(content):
             raise ModelError(damaged)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(damaged) from error
@@ -217,10 +217,10 @@ def environment() -> dict[str, str]:
     }
 
 
-def _written(content: dict[str, Any]) -> str:
+def _as_json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def _hash(content: dict[str, Any]) -> str:
     bare = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(_written(bare).encode()).hexdigest()
+    return hashlib.sha256(_as_json(bare).encode()).hexdigest()

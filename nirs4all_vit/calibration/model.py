@@ -247,7 +247,7 @@ class SpectralCalibration(BaseEstimator):
         X, wavelengths : as in `SpectralEmbedder.transform`
             Spectra on any axis that overlaps that of the calibration.
         """
-        return self._stacked([self._of(target, columns)[0] for target, columns in self._columns(X, wavelengths)])
+        return self._stacked([self._predicted(target, columns)[0] for target, columns in self._columns(X, wavelengths)])
 
     def predict_interval(
         self, X: Any, coverage: float | None = None, *, wavelengths: Any = None
@@ -372,7 +372,9 @@ class SpectralCalibration(BaseEstimator):
         columns = self.embedder_.transform(X, wavelengths=wavelengths)
         return [(target, read_by(target.head, columns, self.width_)) for target in self.targets_]
 
-    def _of(self, target: CalibratedTarget, columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    def _predicted(
+        self, target: CalibratedTarget, columns: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
         if target.classes:
             return np.asarray(target.head.predict(columns)), None
         return predict_with_deviation(target.head, columns)
@@ -384,7 +386,7 @@ class SpectralCalibration(BaseEstimator):
         if target.classes:
             unknown = np.full(len(columns), np.nan)
             return unknown, unknown
-        centre, scale = self._of(target, columns)
+        centre, scale = self._predicted(target, columns)
         width = conformal_quantile(target.nonconformity, target.n_samples, coverage)
         return centre, np.full(len(centre), width) if scale is None else width * scale
 

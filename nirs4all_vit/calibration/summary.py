@@ -93,7 +93,7 @@ def target_result(
             ratio = tuple(value**2 for value in ratio)  # type: ignore[assignment]
         comparisons.append(Comparison(name or f"Embedding + {head}", metrics, *ratio))
     learning = tuple(
-        LearningPoint(size, *_learned(folds, held_out.target))
+        LearningPoint(size, *_error_and_deviation(folds, held_out.target))
         for size, folds in _merged(held_out.learning)
         if len(folds) > 1  # the deviation needs two folds
     )
@@ -157,7 +157,7 @@ def _classes_left_out(
     return replace(predicted_classes, metrics=_mean_of(each)), errors
 
 
-def _learned(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target) -> tuple[float, float]:
+def _error_and_deviation(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target) -> tuple[float, float]:
     """Return the error and its standard deviation between folds.
 
     RMSE is averaged over folds. The error of classes is that of all folds together, since some

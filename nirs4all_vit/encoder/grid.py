@@ -88,9 +88,9 @@ class Grid:
             return x.expand(-1, n_bins)
         left, offset, gap = self._bin_edges(n_bins)
         area = torch.nn.functional.pad(((x[:, 1:] + x[:, :-1]) * (0.5 * gap)).cumsum(dim=-1), (1, 0))
-        at, following = _picked(x, left), _picked(x, left + 1)
-        slope = (following - at) / _picked(gap, left).clamp_min(1e-12)
-        means = (_picked(area, left) + offset * (at + 0.5 * offset * slope)).diff(dim=-1) * n_bins
+        at, following = _gathered(x, left), _gathered(x, left + 1)
+        slope = (following - at) / _gathered(gap, left).clamp_min(1e-12)
+        means = (_gathered(area, left) + offset * (at + 0.5 * offset * slope)).diff(dim=-1) * n_bins
         # An axis of zero length has nothing to integrate: its points fill all bins.
         flat = (x * self.quadrature).sum(dim=-1, keepdim=True)
         return torch.where(self.relative[..., -1:] > self.relative[..., :1], means, flat)
@@ -106,6 +106,6 @@ class Grid:
         return self._edges[n_bins]
 
 
-def _picked(values: Tensor, index: Tensor) -> Tensor:
+def _gathered(values: Tensor, index: Tensor) -> Tensor:
     """Return values (..., L) at indices (n,) or (B, n)."""
     return values[..., index] if index.dim() == 1 else values.gather(-1, index)

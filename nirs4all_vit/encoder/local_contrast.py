@@ -23,13 +23,13 @@ _VIEWS = (("centred", 0.5), ("centred", 2.0), ("straightened", 1.0))
 #: bank, in units of the spectrum's standard deviation.
 _DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
 #: Ratio of the typical deviations of straightened and centred patches.
-_STRAIGHTENED = 0.4
+_STRAIGHTENED_RATIO = 0.4
 #: Factor on the features; it sets the unit of ridge penalties.
 WEIGHT = 0.2
 #: Rotation of the features in radians per unit of the log standard deviation of the spectrum.
 #: Not learned: pretraining on hidden components has no gain drift of instruments and would
 #: triple it, which does not help real calibrations.
-_TURN = 0.15
+_ROTATION = 0.15
 #: Number of features that the network adds to a patch, and the log of their initial weight.
 _N_LEARNED, _LEARNED_WEIGHT = 16, -1.0
 
@@ -75,7 +75,7 @@ class LocalContrast(nn.Module):
         # Computed from constants: on the CPU even if the module is built on "meta".
         with torch.device("cpu"):
             softness = torch.tensor(
-                [[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS], dtype=torch.float32
+                [[soft * _typical_deviation(kind, k) for k in scales] for kind, soft in _VIEWS], dtype=torch.float32
             )
             self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
@@ -83,7 +83,9 @@ class LocalContrast(nn.Module):
         self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None
         self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
         with torch.device("cpu"):
-            usual = torch.tensor([[_usual(kind, k) for k in scales] for kind, _ in _VIEWS], dtype=torch.float32)
+            usual = torch.tensor(
+                [[_typical_deviation(kind, k) for k in scales] for kind, _ in _VIEWS], dtype=torch.float32
+            )
             self.register_buffer("usual", usual, persistent=False)
             self.register_buffer("order", self._order(), persistent=False)
 
@@ -113,7 +115,7 @@ class LocalContrast(nn.Module):
             means = grid.bin_means(x, self.n_bins)
             if visible is not None:
                 share = self.visible_share(visible, grid)
-                means = _bridged(means / share.clamp_min(1e-3), share > 0.25)
+                means = _interpolated(means / share.clamp_min(1e-3), share > 0.25)
             return self._features(means.float())
 
     def visible_share(self, visible: Tensor, grid: Grid) -> Tensor:
@@ -160,7 +162,7 @@ class LocalContrast(nn.Module):
     @staticmethod
     def angle(log_deviation: Tensor) -> Tensor:
         """Return the angle (B, 1) by which the scale of a spectrum rotates its features."""
-        return _TURN * log_deviation.float()
+        return _ROTATION * log_deviation.float()
 
     def _order(self) -> Tensor:
         """Return the index in the flattened features (P, F) of each column of a row.
@@ -256,7 +258,7 @@ def _patches(n_scales: int, device: torch.device) -> _Patches:
         )
 
 
-def _bridged(means: Tensor, seen: Tensor) -> Tensor:
+def _interpolated(means: Tensor, seen: Tensor) -> Tensor:
     """Interpolate masked bins (B, n) linearly between their visible neighbours."""
     n = means.shape[1]
     place = torch.arange(n, device=means.device).expand_as(means)
@@ -280,9 +282,9 @@ def _contrast(coefficients: Tensor, square: Tensor, softness: Tensor, factor: Te
     return coefficients * (square + softness).rsqrt() * factor
 
 
-def _usual(kind: str, scale: int) -> float:
+def _typical_deviation(kind: str, scale: int) -> float:
     """Return the typical root mean square of a patch."""
-    return _DEVIATIONS[scale] * (_STRAIGHTENED if kind == "straightened" else 1.0)
+    return _DEVIATIONS[scale] * (_STRAIGHTENED_RATIO if kind == "straightened" else 1.0)
 
 
 def _n_patches(scale: int) -> int:

@@ -60,7 +60,7 @@ def test_the_mean_over_repetitions(calibrated: tuple[Calibration, Path]) -> None
     assert not np.array_equal(held_out.centre[0], held_out.centre[1])  # different folds
 
 
-def test_intervals_hold_what_they_say(calibrated: tuple[Calibration, Path]) -> None:
+def test_coverage_of_intervals(calibrated: tuple[Calibration, Path]) -> None:
     for one in calibrated[0].result.targets[:2]:
         part = one.cross_validated
         rows = np.isfinite(part.measured)
@@ -71,7 +71,7 @@ def test_intervals_hold_what_they_say(calibrated: tuple[Calibration, Path]) -> N
         assert 0.75 <= part.coverage <= 1.0
 
 
-def test_nothing_of_a_sample_is_in_its_prediction() -> None:
+def test_a_sample_does_not_affect_its_own_prediction() -> None:
     """A changed reference value changes the predictions of other samples, not its own."""
     X, table = make(30)
     y = table["protein"].to_numpy()
@@ -117,7 +117,7 @@ def test_a_committee_beside_pls_and_ridge() -> None:
     )
 
 
-def test_what_matters_is_where_the_absorber_is() -> None:
+def test_importance_is_highest_at_the_absorber() -> None:
     X, table = make(60)
     calibrated = calibrate(X, table["moisture"], wavelengths=NM, head="ridge", cv="3x1")
     importance = calibrated.result.targets[0].importance
@@ -135,7 +135,7 @@ def test_outliers_are_named() -> None:
     assert calibrated.result.t2[17] > 1 or calibrated.result.q[17] > 1
 
 
-def test_a_table_that_holds_both(tmp_path: Path) -> None:
+def test_one_table_with_spectra_and_targets(tmp_path: Path) -> None:
     X, table = make(30)
     frame = pd.DataFrame(X, columns=[f"{nm:g}" for nm in NM])
     frame.insert(0, "grade", table["grade"])
@@ -148,7 +148,7 @@ def test_a_table_that_holds_both(tmp_path: Path) -> None:
     assert [t.task for t in one.result.targets] == ["regression", "classification"]
 
 
-def test_a_test_set_of_its_own(tmp_path: Path) -> None:
+def test_a_separate_test_set(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     spectra, targets = write(tmp_path / "a", 30)
@@ -274,7 +274,7 @@ def test_wrong_input_is_refused_before_any_work(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spectra.csv", "targets.csv"]
 
 
-def test_a_folder_that_is_taken(calibrated: tuple[Calibration, Path], tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused(calibrated: tuple[Calibration, Path], tmp_path: Path) -> None:
     spectra, targets = write(tmp_path)
     with pytest.raises(SpectralInputError, match="holds a model; name a new folder"):
         calibrate(spectra, targets, calibrated[1])
@@ -284,7 +284,7 @@ def test_a_folder_that_is_taken(calibrated: tuple[Calibration, Path], tmp_path: 
         calibrate(spectra, targets, spectra)
 
 
-def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, table = make(20)
     calibration = calibrate(X, table["protein"], wavelengths=NM, **FAST)
 

@@ -70,7 +70,7 @@ np.save({str(tmp_path / "p.npy")!r}, model.predict(spectra, wavelengths=nm).asty
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), here.astype(str))
 
 
-def test_weights_of_ones_own_come_along(own_checkpoint: Path, tmp_path: Path) -> None:
+def test_own_weights_are_saved_with_the_model(own_checkpoint: Path, tmp_path: Path) -> None:
     model = SpectralCalibration("ridge", cv="2x1", checkpoint=str(own_checkpoint)).fit(
         X, TABLE["protein"], wavelengths=NM
     )
@@ -117,7 +117,7 @@ def _rewritten(folder: Path, tmp_path: Path, change: Any) -> Path:
     content = json.loads((copied / MODEL_FILE).read_text("utf-8"))
     change(content, copied)
     content["sha256"] = module._hash(content)
-    (copied / MODEL_FILE).write_text(module._written(content), "utf-8")
+    (copied / MODEL_FILE).write_text(module._as_json(content), "utf-8")
     return copied
 
 
@@ -150,7 +150,7 @@ def test_other_weights(folder: Path, tmp_path: Path) -> None:
         load(_rewritten(folder, tmp_path, lambda content, _: content["checkpoint"].update(sha256="0" * 64)))
 
 
-def test_other_versions_are_said(folder: Path, tmp_path: Path) -> None:
+def test_other_versions_give_a_warning(folder: Path, tmp_path: Path) -> None:
     forged = _rewritten(folder, tmp_path, lambda content, _: content["versions"].update({"scikit-learn": "1.0"}))
     with pytest.warns(UserWarning, match=r"scikit-learn 1\.0 \(here"):
         load(forged)
@@ -169,7 +169,7 @@ def test_arrays_of_other_shapes(folder: Path, tmp_path: Path) -> None:
         load(_rewritten(folder, tmp_path, cut))
 
 
-def test_what_is_encoded_comes_back() -> None:
+def test_encoding_round_trip() -> None:
     things = {
         "numbers": [1, 2.5, float("nan"), float("-inf"), True, None, "text"],
         "tuple": (1, (2, "3")),
@@ -186,7 +186,7 @@ def test_what_is_encoded_comes_back() -> None:
         encoder.encode(encoder)
 
 
-def test_the_list_of_classes_is_true() -> None:
+def test_listed_classes_exist() -> None:
     from importlib import import_module
 
     for name, module in CLASSES.items():

@@ -28,7 +28,7 @@ def test_regression() -> None:
     assert metrics.rmse**2 == pytest.approx(metrics.bias**2 + metrics.sep**2 * 199 / 200)
 
 
-def test_values_that_were_not_measured_are_left_out() -> None:
+def test_missing_values_are_left_out() -> None:
     y = MEASURED.copy()
     y[:50] = np.nan
     assert regression_metrics(y, PREDICTED) == regression_metrics(MEASURED[50:], PREDICTED[50:])
@@ -44,7 +44,7 @@ def test_classes() -> None:
     assert metrics.error == pytest.approx(1 - metrics.balanced_accuracy)
 
 
-def test_the_interval_of_a_ratio_holds_the_truth() -> None:
+def test_coverage_of_the_interval_of_a_ratio() -> None:
     rng = np.random.default_rng(1)
     n_inside = 0
     for _ in range(100):
@@ -62,7 +62,7 @@ def test_replicates_are_drawn_together() -> None:
     assert tenfold == pytest.approx(alone)
 
 
-def test_methods_that_never_err() -> None:
+def test_ratio_with_zero_errors() -> None:
     none, some = np.zeros(20), np.r_[np.ones(3), np.zeros(17)]
     assert rmse_ratio_interval(none, none, np.arange(20)) == (1.0, 1.0, 1.0)
     assert rmse_ratio_interval(none, some, np.arange(20))[0] == 0.0

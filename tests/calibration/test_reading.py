@@ -145,7 +145,7 @@ def test_groups_of_either_table(side: str) -> None:
     assert list(joined(spectra, targets, groups="lot").groups) == list(names)
 
 
-def test_an_axis_that_would_be_passed_over(tmp_path: Path) -> None:
+def test_wavelengths_with_a_table_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SpectralInputError, match="has its own axis"):
         read_spectra(write(tmp_path, 20)[0], wavelengths=NM)
 
@@ -173,7 +173,7 @@ def test_an_axis_that_would_be_passed_over(tmp_path: Path) -> None:
         (lambda: frame(), lambda: np.zeros((2, 2, 2)), {}, "targets have shape"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_joined(spectra: Any, targets: Any, options: dict[str, str], message: str) -> None:
+def test_join_errors(spectra: Any, targets: Any, options: dict[str, str], message: str) -> None:
     with pytest.raises((SpectralInputError, SpectralAxisError), match=message):
         joined(spectra(), targets(), **options)
 

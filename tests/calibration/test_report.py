@@ -136,7 +136,7 @@ def test_plotly_knows_every_option(kind: tuple[CalibrationResult, Page]) -> None
         go.Figure(data=figure["data"], layout=figure["layout"])
 
 
-def test_the_page_is_well_made(kind: tuple[CalibrationResult, Page]) -> None:
+def test_the_page_is_valid(kind: tuple[CalibrationResult, Page]) -> None:
     page = kind[1]
     assert ("html", {"lang": "en"}) in page.elements
     levels = [int(name[1]) for name in page.headings]
@@ -379,7 +379,7 @@ def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert path.stat().st_size > 1e6
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_parts_are_stated() -> None:
     text = _read(KINDS["bare"]).text
     for sentence in (
         "The checks found no problem.",
@@ -393,7 +393,7 @@ def test_what_is_missing_is_said() -> None:
         assert sentence in text
 
 
-def test_findings_are_sorted_and_the_rest_folds_away() -> None:
+def test_findings_are_sorted_and_collapsed() -> None:
     findings = [Finding("note", f"row {i}", "a value was missing") for i in range(30)]
     findings.append(Finding("error", "row 99", "the spectrum is empty", "remove the row"))
     page = _read(make_result(20, 30, findings=tuple(findings)))

@@ -100,7 +100,7 @@ def test_bands_are_in_order_and_follow_the_axis() -> None:
     assert shown_bands(np.array([600.0]), "nm") == []
 
 
-def test_drawn_rows_hold_what_must_be_drawn() -> None:
+def test_drawn_rows_include_required_rows() -> None:
     rows = np.arange(1000)
     drawn = drawn_rows(rows, [7, 999, 5000], 50)
     assert len(drawn) == len(set(drawn.tolist())) == 50

@@ -98,7 +98,7 @@ def test_the_default_dtype_changes_no_embedding() -> None:
 
 
 @pytest.mark.parametrize("damage", ["statistics", "weights"])
-def test_what_embeds_to_nan_is_refused(damage: str, tmp_path: Path) -> None:
+def test_checkpoints_that_give_nan_are_refused(damage: str, tmp_path: Path) -> None:
     good = load_checkpoint()
     encoder = copy.deepcopy(good.encoder)
     statistics = dict(good.statistics)
@@ -229,6 +229,6 @@ def test_a_setting_that_changed_is_noticed(own_checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("reference", ["nirs-base-v99", "/nowhere/at/all.safetensors", ".", None, 5, "x" * 5000])
-def test_missing_checkpoint_names_what_there_is(reference: object) -> None:
+def test_a_missing_checkpoint_error_names_the_bundled_ones(reference: object) -> None:
     with pytest.raises(CheckpointError, match=f"neither a file nor bundled; bundled: {DEFAULT_CHECKPOINT}"):
         load_checkpoint(reference)

@@ -62,7 +62,7 @@ def test_another_checkpoint_and_read_out(own_checkpoint: Path, tmp_path: Path) -
     np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_errors(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["export", "-o", str(tmp_path / "encoder.pt")]) == 1
     assert "name a .onnx file in a folder that is there" in capsys.readouterr().err
     with pytest.raises(ValueError, match="readout='all' does not exist"):

@@ -62,7 +62,7 @@ def test_bins_are_means() -> None:
 
 
 @torch.no_grad()
-def test_a_hidden_stretch_is_bridged() -> None:
+def test_masked_stretches_are_interpolated() -> None:
     contrast = LocalContrast(2)
     grid, line = (
         Grid.from_wavelengths(1000 * torch.linspace(0, 1, 65, dtype=torch.float64).exp()),
@@ -83,7 +83,7 @@ def test_few_points_are_no_error(wavelengths: list[float]) -> None:
 
 
 @torch.no_grad()
-def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
+def test_gain_rotates_features_and_an_offset_does_not_change_them() -> None:
     encoder = build(n_scales=3)
     grid, x = Grid.from_wavelengths(AXIS), torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     plain, moved, stretched = (encoder(v, grid) for v in (x, x + 5.0, 2.0 * x))
@@ -142,7 +142,7 @@ def test_the_code_is_linear_in_each_patch_and_turned_by_the_scale() -> None:
 
 
 @torch.no_grad()
-def test_cosines_tell_a_patch_whole() -> None:
+def test_cosine_coefficients_preserve_inner_products() -> None:
     """Before training, the transform is orthonormal: inner products equal those of the bins."""
     contrast = LocalContrast(2)
     patches = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(0))
@@ -167,7 +167,7 @@ def test_the_network_sees_shape_and_contrast() -> None:
     torch.testing.assert_close(noise, noise[:1, :1].expand_as(noise), rtol=0, atol=1e-3)
 
 
-def test_sizes_that_local_contrast_cannot_have() -> None:
+def test_invalid_sizes_of_local_contrast() -> None:
     with pytest.raises(ValueError, match="patch_hidden=-1; it must be an integer from 0 to 4096"):
         EncoderConfig(patch_hidden=-1)
     with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 1 to 6"):

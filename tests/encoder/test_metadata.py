@@ -68,7 +68,7 @@ def test_numbers_are_standardised() -> None:
 
 
 @torch.no_grad()
-def test_a_checkpoint_keeps_the_fields_apart(tmp_path: Path) -> None:
+def test_a_checkpoint_preserves_the_order_of_fields(tmp_path: Path) -> None:
     """Headers are sorted by name: two fields with equal numbers of categories must not swap."""
     fields = {"mode": ("absorbance", "reflectance"), "instrument_type": ("portable", "lab")}
     encoder = SpectralPerceiver(EncoderConfig(n_latents=4, d_model=8, n_heads=2, categorical=fields)).eval()

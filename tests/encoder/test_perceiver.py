@@ -63,7 +63,7 @@ def test_unknown_readout(x: torch.Tensor) -> None:
         encoder(x, WL, readout="median")
 
 
-def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
+def test_settings_give_the_textbook_perceiver(x: torch.Tensor) -> None:
     encoder = SpectralPerceiver(
         d_model=128, n_latents=64, n_heads=4, n_cross_layers=2, n_self_layers=3, d_meta=32, dropout=0.1
     ).eval()
@@ -74,7 +74,7 @@ def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
         SpectralPerceiver(EncoderConfig(), d_model=128)
 
 
-def test_the_forward_reads_like_the_figure() -> None:
+def test_forward_is_short_and_independent_of_tokens() -> None:
     """`forward` and `encode` are short; only the tokenizer depends on the kind of tokens."""
     import inspect
 
@@ -159,7 +159,7 @@ def test_gain_and_offset_only_reach_the_statistics(tokens: str, x: torch.Tensor)
 
 
 @torch.no_grad()
-def test_points_count_by_the_width_that_they_stand_for() -> None:
+def test_points_are_weighted_by_width() -> None:
     """Denser sampling of part of a curve does not change the latents."""
     encoder = build(tokens="points")
     even = torch.linspace(1100, 1900, 801, dtype=torch.float64)
@@ -170,7 +170,7 @@ def test_points_count_by_the_width_that_they_stand_for() -> None:
 
 
 @torch.no_grad()
-def test_patches_tell_where_they_lie() -> None:
+def test_patch_tokens_depend_on_position() -> None:
     """The same patches on another range give other tokens, but the same read-out of patches."""
     encoder, x = build(), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     moved = 1.3 * WL
