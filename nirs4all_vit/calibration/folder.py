@@ -176,7 +176,7 @@ def _find_weights(model: SpectralCalibration, folder: Path, about: dict[str, Any
     if sha256 != about["sha256"]:
         raise ModelError(
             f"{folder} was made with weights {about['name']} (SHA-256 {about['sha256'][:12]}), but {reference} has "
-            f"{sha256[:12]}; install the release that wrote the folder."
+            f"{sha256[:12]}; restore the folder, or install the release that wrote it."
         )
     model.checkpoint = reference
     model.embedder_.set_params(checkpoint=reference, cache=False, device="auto")

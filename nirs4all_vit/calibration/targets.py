@@ -109,7 +109,8 @@ def _target(name: str, column: Any, task: str) -> Target:
         values = target_values(column, classes=True)
         names, counts = np.unique(values[values != ""], return_counts=True)
         if len(names) < 2:
-            raise SpectralInputError(f"target {name!r} has {len(names)} classes; a calibration needs at least two.")
+            noun = "class" if len(names) == 1 else "classes"
+            raise SpectralInputError(f"target {name!r} has {len(names)} {noun}; a calibration needs at least two.")
         if counts.min() < 2:
             raise SpectralInputError(
                 f"class {str(names[counts.argmin()])!r} of target {name!r} has one sample, fewer than two; drop it, or "

@@ -244,7 +244,7 @@ def _first(text: str, change: Any) -> str:
             "no target is named 'starch'; the targets are protein, moisture, grade",
         ),
         (_with(protein=5.0), {"target": "protein"}, "is 5 in all samples"),
-        (_with(grade="low"), {"target": "grade"}, "has 1 classes; a calibration needs at least two"),
+        (_with(grade="low"), {"target": "grade"}, "has 1 class; a calibration needs at least two"),
         (
             _with(grade=["odd", *["low", "high"] * 23, "low"]),
             {"target": "grade"},
