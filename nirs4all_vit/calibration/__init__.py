@@ -1,4 +1,4 @@
-"""From files to a decision: calibrate, predict, and a report."""
+"""Calibration from files: model, predictions and report."""
 
 from __future__ import annotations
 

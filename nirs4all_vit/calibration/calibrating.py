@@ -1,4 +1,4 @@
-"""From spectra and reference values to a model, figures of merit and a report."""
+"""Calibration of spectra and reference values: model, figures of merit and report."""
 
 from __future__ import annotations
 
@@ -36,60 +36,61 @@ from .targets import as_targets, target_values
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Columns beside the targets that tell of samples: nobody calibrates them, unless named.
+#: Columns that describe samples; they are calibrated only if named as targets.
 _ABOUT_SAMPLES = frozenset(
     ("group", "groups", "batch", "lot", "replicate", "rep", "set", "split", "fold", "date", "operator", "instrument")
 )
-#: What the folder holds beside the model.
+#: Files of the folder beside the model.
 REPORT_FILE, METRICS_FILE, PREDICTIONS_FILE = "report.html", "metrics.json", "predictions.csv"
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """A calibration with everything that is known of it.
+    """A fitted calibration with its results.
 
     Attributes
     ----------
     model : SpectralCalibration
-        Fitted on all samples but those of the test set.
+        Fitted on all samples except those of the test set.
     result : CalibrationResult
-        Cross-validation, test, comparison with PLS, outliers, findings.
+        Cross-validation, test set, comparison with PLS, outliers and findings.
     """
 
     model: SpectralCalibration
     result: CalibrationResult
 
     def metrics(self) -> dict[str, Any]:
-        """Return all figures of merit, as ``metrics.json`` has them."""
+        """Return all figures of merit, as in ``metrics.json``."""
         return metrics_of(self.result)
 
     def predictions(self) -> pd.DataFrame:
-        """Return measured and predicted values of all samples, as ``predictions.csv`` has them."""
+        """Return measured and predicted values of all samples, as in ``predictions.csv``."""
         return predictions_of(self.result)
 
     def write_report(self, path: str | os.PathLike[str]) -> None:
-        """Write the report, one HTML file that needs no network."""
+        """Write the report as one HTML file; it needs no network."""
         from .report import write_report
 
         write_report(self.result, Path(path))
 
     def save(self, folder: str | os.PathLike[str], *, n4a: bool = False) -> Path:
-        """Write model, report, metrics and predictions into a new folder; returns it.
+        """Write model, report, metrics and predictions into a new folder, and return its path.
 
         Parameters
         ----------
         folder : path
+            Folder that does not exist or is empty.
         n4a : bool
-            Write a bundle for ``nirs4all.predict``, too.
+            Also write a bundle for ``nirs4all.predict``.
 
         Raises
         ------
         SpectralInputError
-            The folder is there and not empty.
+            The folder is not empty or cannot be written, or spectra lack points and `n4a` is True.
         """
         folder = require_new_folder(folder)
         folder.parent.mkdir(parents=True, exist_ok=True)
-        # Written beside it and renamed: nobody finds half of one.
+        # Written to a temporary folder and renamed: the folder is never incomplete.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.tmp-") as temporary:
             new = Path(temporary) / "model"
             about = {
@@ -99,7 +100,7 @@ class Calibration:
             }
             save(self.model, new, about)
             self.write_report(new / REPORT_FILE)
-            text = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=_plain)
+            text = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=_json_value)
             (new / METRICS_FILE).write_text(text + "\n", "utf-8")
             self.predictions().to_csv(new / PREDICTIONS_FILE, index=False)
             if n4a:
@@ -135,34 +136,40 @@ def calibrate(
     n4a: bool = False,
     progress: bool = False,
 ) -> Calibration:
-    """Calibrate targets on spectra, cross-validate beside PLS and ridge, and write a model folder with a report.
+    """Calibrate targets on spectra, cross-validate with PLS as reference, and write a model folder.
 
     Parameters
     ----------
     spectra : path, data frame or array-like of shape (n_spectra, n_wavelengths)
-        A table (header: the axis; a row per spectrum), a ``.npy``, an instrument's file, or a folder of such files.
-    targets : path, data frame, Series or array-like of shape (n_spectra,) or (n_spectra, n_targets), optional
-        Reference values. Joined by id where both have ids, else by order. Without it, `target` names columns of `spectra`.
+        A table with the wavelengths as header and a row per spectrum, a ``.npy`` file, an
+        instrument file, or a folder of instrument files.
+    targets : path, data frame, Series or array-like, optional
+        Reference values, (n_spectra,) or (n_spectra, n_targets), joined by id if both tables have
+        ids, else by order. Without them, `target` names columns of `spectra`.
     output : path, optional
         New folder for model, report, metrics and predictions.
     target : str or sequence of str, optional
-        Columns of `targets` to calibrate; all but ids and groups by default.
+        Columns of `targets` to calibrate. Default: all except ids, groups, ``meta_...`` columns
+        and columns that describe samples, such as ``batch`` or ``date``.
     ids : str, optional
-        Column of ids, of either table; by default the usual names are looked for.
+        Column of sample ids in either table; by default, common names are recognised.
     groups : str, optional
-        Column that names the physical sample: replicates are never split. Spectra that share an id are replicates, too.
+        Column that names the physical sample; replicates of a sample stay in the same fold. By
+        default, spectra that share an id are replicates.
     test : float, path, data frame or array-like, optional
-        Share of the physical samples, drawn with a fixed seed, or spectra, that take no part in calibration and cross-validation.
+        Test set, excluded from calibration and cross-validation: a share of the physical samples,
+        drawn with a fixed seed, or spectra.
     test_targets : as `targets`, optional
-        Reference values of the test spectra, where those are given; by default `targets`, by id.
+        Reference values of the spectra in `test`; by default `targets`, joined by id.
     wavelengths : array-like of shape (n_wavelengths,) or path, optional
-        Axis of an array or of a ``.npy``.
+        Wavelengths of an array or of a ``.npy`` file.
     axis_unit : {"auto", "nm", "cm-1", "um"}
+        Unit of the wavelengths.
     drop : sequence of str
-        Columns of `spectra` to pass over.
+        Columns of `spectra` to ignore.
     head, task, cv, robust, coverage, checkpoint : as in `SpectralCalibration`
     n4a : bool
-        Write ``model.n4a``, too, which ``nirs4all.predict`` reads.
+        Also write ``model.n4a``, which ``nirs4all.predict`` reads.
     progress : bool
         Show a progress bar on stderr.
 
@@ -173,28 +180,29 @@ def calibrate(
     Raises
     ------
     SpectralInputError, SpectralAxisError, CheckpointError, OSError
-        Before any work, with one sentence on what is wrong and what to do.
+        An input or an option cannot be used; the message states the problem and the remedy. Files
+        and options are checked before the cross-validation.
 
     Examples
     --------
     >>> import nirs4all_vit
-    >>> found = nirs4all_vit.calibrate("spectra.csv", "protein.csv", "wheat/")  # doctest: +SKIP
-    >>> found.metrics()["targets"]["protein"]["cross_validation"]["rmse"]  # doctest: +SKIP
+    >>> wheat = nirs4all_vit.calibrate("spectra.csv", "protein.csv", "wheat/")  # doctest: +SKIP
+    >>> wheat.metrics()["targets"]["protein"]["cross_validation"]["rmse"]  # doctest: +SKIP
     """
     started = time.monotonic()
     if output is not None:
         require_new_folder(output)
     names = None if target is None else [target] if isinstance(target, str) else list(target)
     if test is None and test_targets is not None:
-        raise SpectralInputError("reference values of a test set are given, but no test spectra; give them with test.")
+        raise SpectralInputError("test_targets is given, but no test spectra; give these with test.")
     read = {"wavelengths": wavelengths, "axis_unit": axis_unit, "ids": ids, "drop": drop}
     beside = [name for name in (groups, *(names or [])) if name is not None]
-    findings = _checked(spectra, targets, axis_unit, ids, drop, beside)
+    findings = _input_findings(spectra, targets, axis_unit, ids, drop, beside)
     with warnings.catch_warnings():
-        # What readers warn of is among the findings.
+        # The findings already contain the readers' warnings.
         warnings.simplefilter("ignore", UserWarning)
         data, hashes = _read(spectra, targets, names, groups, read)
-        data, held_back = _with_test(
+        data, held_back = _split_test(
             data,
             test,
             lambda source: _read(source, targets if test_targets is None else test_targets, names, groups, read)[0],
@@ -203,7 +211,7 @@ def calibrate(
     wanted = as_targets(data.table, task)
     table = data.table
     nm = data.spectra.wavelengths
-    # Later axes may be in any unit, if this one cannot be taken for another.
+    # New axes may be in any unit, unless these nanometres could be mistaken for another unit.
     unit = "auto" if guess_axis_unit(nm) == "nm" else "nm"
     model = SpectralCalibration(
         head, task=task, robust=robust, cv=cv, coverage=coverage, axis_unit=unit, checkpoint=checkpoint
@@ -222,8 +230,8 @@ def calibrate(
             step("wavelengths")
             importance = [target_importance(model, one, data.spectra.values, nm) for one in wanted]
             step("outliers")
-            tested = None if held_back is None else _test(model, held_back)
-            usual = map_samples(model, data.spectra)
+            tested = None if held_back is None else _predict_test(model, held_back)
+            novelty = map_samples(model, data.spectra)
         step("report")
         findings = [*findings, *(Finding("warning", "spectra", text.rstrip("."), "") for text in _unique(messages))]
         findings += [Finding("note", "data", note, "") for note in notes]
@@ -238,8 +246,9 @@ def calibrate(
         )
         folds = model.folds_
         settings = {
-            "head": head, "cross-validation": f"{folds.n_folds} folds x {folds.n_repeats} repetitions", "robust": robust,
-            "coverage": coverage, "seed": 0, "samples": len(data.spectra), "physical samples": len(np.unique(data.groups)),
+            "head": head, "cross-validation": f"{folds.n_folds} folds x {folds.n_repeats} repetitions",
+            "robust": robust, "coverage": coverage, "seed": 0, "samples": len(data.spectra),
+            "physical samples": len(np.unique(data.groups)),
             "test samples": 0 if held_back is None else len(held_back.spectra), "axis unit": data.spectra.axis_unit,
             "wavelengths": nm.size, "range": f"{nm[0]:g} to {nm[-1]:g} nm",
         }  # fmt: skip
@@ -254,8 +263,8 @@ def calibrate(
         }
         title = Path(spectra).stem if isinstance(spectra, (str, Path)) else "Calibration"
         result = CalibrationResult(
-            title, data.spectra.ids, data.groups, data.spectra.values, nm, data.spectra.axis_unit, data.spectra.signal, results,
-            *usual, coverage, tuple(findings), settings, provenance,
+            title, data.spectra.ids, data.groups, data.spectra.values, nm, data.spectra.axis_unit,
+            data.spectra.signal, results, *novelty, coverage, tuple(findings), settings, provenance,
         )  # fmt: skip
         calibration = Calibration(model, result)
         if output is not None:
@@ -264,7 +273,7 @@ def calibrate(
 
 
 def require_new_folder(folder: str | os.PathLike[str]) -> Path:
-    """Return the path of a folder that is not there, or empty; else a `SpectralInputError`."""
+    """Return the path of a new or empty folder that can be written; else SpectralInputError."""
     path = Path(folder)
     if path.is_file():
         raise SpectralInputError(f"{path} is a file; name a new folder.")
@@ -277,7 +286,7 @@ def require_new_folder(folder: str | os.PathLike[str]) -> Path:
             pass
     except OSError as error:
         raise SpectralInputError(
-            f"nothing can be written into {ancestor} ({error.strerror}); name a folder elsewhere."
+            f"{ancestor} cannot be written to ({error.strerror}); name a folder elsewhere."
         ) from error
     return path
 
@@ -285,12 +294,12 @@ def require_new_folder(folder: str | os.PathLike[str]) -> Path:
 def _read(
     spectra: Any, targets: Any, names: list[str] | None, groups: str | None, options: dict[str, Any]
 ) -> tuple[Joined, dict[str, str]]:
-    """Read both sides and join them; rows without any value are left out."""
+    """Read and join spectra and reference values; rows without any reference value are dropped."""
     columns = [groups] if groups is not None else []
     if targets is None:
         if not names:
             raise SpectralInputError(
-                "no reference values: give a table of them, or name columns of the spectra with target."
+                "no reference values are given: give a table of them, or name columns of the spectra with target."
             )
         read = read_spectra(spectra, **options, others=[*columns, *names])
         table, hashes = _own_columns(read, names), dict[str, str]()
@@ -300,45 +309,50 @@ def _read(
         table, column, hashes = read_targets(targets, ids=options["ids"], keep=columns)
         joined = join(read, table, column, groups)
         no_targets = {column, groups, *(name for name in table if str(name).startswith("meta_"))}
-        there = [str(name) for name in table if name not in no_targets]
+        candidates = [str(name) for name in table if name not in no_targets]
         if names is None:
-            about = [name for name in there if name.lower() in _ABOUT_SAMPLES]
-            there = [name for name in there if name not in about]
-            if about and there:
-                words = ", ".join(map(repr, about))
-                note = f"{words} tells of the samples and was not taken for a target; name it with target or groups if it is one"
+            about = [name for name in candidates if name.lower() in _ABOUT_SAMPLES]
+            candidates = [name for name in candidates if name not in about]
+            if about and candidates:
+                note = (
+                    f"columns not calibrated, since they describe samples: {', '.join(map(repr, about))}; to use one, "
+                    "name it with target or groups"
+                )
                 joined = replace(joined, notes=(*joined.notes, note))
-        missing = [name for name in names or () if name not in there]
+        missing = [name for name in names or () if name not in candidates]
         if missing:
-            raise SpectralInputError(f"no target {missing[0]!r}; there are {', '.join(there)}.")
-        joined = replace(joined, table=joined.table[names or there])
+            raise SpectralInputError(f"no target is named {missing[0]!r}; the targets are {', '.join(candidates)}.")
+        joined = replace(joined, table=joined.table[names or candidates])
     if not joined.table.shape[1]:
-        raise SpectralInputError("the table of reference values has no column of targets.")
-    some = joined.table.notna().any(axis=1).to_numpy()
-    if not some.any():
-        raise SpectralInputError("no spectrum has a reference value.")
-    if not some.all():
-        joined = _left_out(joined, ~some, "without reference values")
-    dead = constant_rows(joined.spectra.values)
-    if dead.any():
-        joined = _left_out(joined, dead, "that are constant, and say nothing of their samples,")
+        raise SpectralInputError("the table of reference values has no target column; add one.")
+    measured = joined.table.notna().any(axis=1).to_numpy()
+    if not measured.any():
+        raise SpectralInputError("no spectrum has a reference value; add values, or compare the ids of both tables.")
+    if not measured.all():
+        joined = _left_out(joined, ~measured, "without reference values")
+    constant = constant_rows(joined.spectra.values)
+    if constant.any():
+        joined = _left_out(joined, constant, "that are constant")
     return joined, {**read.hashes, **hashes}
 
 
 def _left_out(joined: Joined, rows: NDArray[np.bool_], why: str) -> Joined:
-    """Take rows out, and note which."""
+    """Remove rows, and add a note that names them."""
     names = ", ".join(joined.spectra.ids[rows][:5]) + (", ..." if np.count_nonzero(rows) > 5 else "")
     note = f"{np.count_nonzero(rows)} spectra {why} were left out: {names}"
     return replace(joined.take(~rows), notes=(*joined.notes, note))
 
 
 def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
-    """Return targets that stand beside the spectra; numbers are read as such."""
+    """Return target columns of the table of spectra; a column of numbers becomes numeric."""
     import pandas as pd
 
     missing = [name for name in names if name not in read.others]
     if missing:
-        raise SpectralInputError(f"the spectra have no column {missing[0]!r}.")
+        raise SpectralInputError(
+            f"the spectra have no column {missing[0]!r}; name a column of the table, or give a table of reference "
+            "values."
+        )
     table = pd.DataFrame({name: pd.Series(read.others[name]).replace("", np.nan) for name in names})
     for name in names:
         numbers = pd.to_numeric(table[name], errors="coerce")
@@ -347,19 +361,19 @@ def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
     return table
 
 
-def _checked(
+def _input_findings(
     spectra: Any, targets: Any, axis_unit: str, ids: str | None, drop: Sequence[str], beside: Sequence[str]
 ) -> list[Finding]:
-    """Check the tables, where they are tables in files; a `SpectralInputError` has the first error, with place and remedy."""
+    """Return findings on inputs that are table files; the first error raises SpectralInputError."""
     suffixes = (".csv", ".csv.gz", ".parquet")
     findings: list[Finding] = []
     is_table = isinstance(spectra, (str, Path)) and str(spectra).lower().endswith(suffixes)
     if is_table:
         labels = _labels(Path(spectra))
         own = [name for name in labels if name in beside or name.startswith("meta_")]
-        # A column of ids may be in the other table.
-        there = ids if ids in labels or targets is None else None
-        findings += check_spectra_file(spectra, axis_unit=axis_unit, ids=there, drop=[*drop, *own])
+        # The column of ids may be in the other table.
+        own_ids = ids if ids in labels or targets is None else None
+        findings += check_spectra_file(spectra, axis_unit=axis_unit, ids=own_ids, drop=[*drop, *own])
     if isinstance(targets, (str, Path)) and str(targets).lower().endswith(suffixes):
         findings += check_target_file(
             targets, ids=ids if is_table and ids in _labels(Path(targets), targets=True) else None
@@ -374,15 +388,15 @@ def _checked(
 
 
 def _labels(path: Path, *, targets: bool = False) -> list[str]:
-    """Return the header of a table, or nothing where it cannot be read."""
+    """Return the header of a table; an empty list if it cannot be read."""
     try:
         return CellTable.open(path, targets=targets).labels
     except (SpectralInputError, *DAMAGE):
         return []
 
 
-def _with_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[Joined, Joined | None]:
-    """Set a test set apart: a share of the physical samples, or spectra of their own."""
+def _split_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[Joined, Joined | None]:
+    """Split off the test set: a share of the physical samples, or separate spectra."""
     if test is None:
         return data, None
     if not isinstance(test, (int, float)):
@@ -393,20 +407,20 @@ def _with_test(data: Joined, test: Any, read: Callable[[Any], Joined]) -> tuple[
             else ()
         )
         if len(shared):
-            # One table of reference values serves both, and so may one of spectra.
+            # The test spectra may be a part of the calibration table.
             data = data.take(~np.isin(data.spectra.ids, shared))
-            note = f"{len(shared)} samples of the test set are in the calibration spectra, too, and were taken out of these"
+            note = f"{len(shared)} samples of the test set were also in the calibration set and were removed from it"
             data = replace(data, notes=(*data.notes, note))
         return data, held_back
     if not 0 < test < 1:
-        raise SpectralInputError(f"test={test}: a share must lie between 0 and 1.")
+        raise SpectralInputError(f"test={test} must lie between 0 and 1: it is a share of the samples.")
     samples = np.unique(data.groups)
     drawn = np.random.default_rng(0).permutation(samples)[: max(1, round(test * len(samples)))]
     apart = np.isin(data.groups, drawn)
     return data.take(~apart), data.take(apart)
 
 
-def _test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
+def _predict_test(model: SpectralCalibration, data: Joined) -> list[Predicted]:
     """Predict the test set."""
     predicted = model.predict_all(data.spectra.values, wavelengths=data.spectra.wavelengths)
     out = []
@@ -430,5 +444,5 @@ def _unique(messages: Any) -> list[str]:
     return list(dict.fromkeys(str(warning.message) for warning in messages))
 
 
-def _plain(thing: Any) -> Any:
+def _json_value(thing: Any) -> Any:
     return thing.item() if isinstance(thing, np.generic) else str(thing)

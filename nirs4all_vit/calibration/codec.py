@@ -1,4 +1,4 @@
-"""Fitted estimators as JSON and arrays: what is read back builds objects of known classes, and runs nothing."""
+"""Fitted estimators as JSON and arrays: decoding builds objects of listed classes, runs no code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _SKLEARN = "sklearn"
-#: Classes that may stand in a file, by name, with the module that defines them. No other code is ever imported for a file.
+#: Classes that a file may contain, with the modules that define them. Decoding imports no others.
 CLASSES: dict[str, str] = {
     "SpectralCalibration": "nirs4all_vit.calibration.model",
     "CalibratedTarget": "nirs4all_vit.calibration.model",
@@ -57,40 +57,37 @@ CLASSES: dict[str, str] = {
     "_BinaryGaussianProcessClassifierLaplace": f"{_SKLEARN}.gaussian_process._gpc",
     "OneVsRestClassifier": f"{_SKLEARN}.multiclass",
 }
-#: What a search or a training leaves behind and no prediction needs.
+#: Attributes of a search or a training that predictions do not need.
 _LEFT_OUT = frozenset(
     {
-        "cv_results_", "_checked_cv_orig", "scorer_", "multimetric_", "refit_time_", "_sklearn_version", "_rng", "rng", "_random_state", "_optimizer",
-        "loss_curve_", "_plans", "_step", "_steps", "_no_improvement_count",
+        "cv_results_", "_checked_cv_orig", "scorer_", "multimetric_", "refit_time_", "_sklearn_version", "_rng", "rng",
+        "_random_state", "_optimizer", "loss_curve_", "_plans", "_step", "_steps", "_no_improvement_count",
     }
 )  # fmt: skip
-#: Numbers that arrays may hold.
+#: Kinds of dtypes that arrays may have: float, int, unsigned int, bool.
 _KINDS = "fiub"
 
 
 class UnknownContent(TypeError):
-    """Something that cannot be written, or that a file must not hold; the text names it."""
+    """Content that cannot be written or must not be read; the message names it."""
 
 
 class Encoder:
-    """Turns objects into JSON and arrays.
+    """Encoder of objects as JSON and arrays.
 
     Attributes
     ----------
     arrays : dict of str to ndarray
-        What `encode` has met so far, by name.
+        Arrays encoded so far, by name.
     """
 
     def __init__(self) -> None:
         self.arrays: dict[str, NDArray[Any]] = {}
         self._names: dict[int, str] = {}
-        self._kept: list[Any] = []
+        self._references: list[Any] = []
 
     def encode(self, thing: Any) -> Any:
-        """Return what `json.dumps` takes.
-
-        An `UnknownContent` names a class that is not known.
-        """
+        """Return an object for `json.dumps`; a class that is not listed raises UnknownContent."""
         if thing is None or isinstance(thing, (bool, str)):
             return thing
         if isinstance(thing, np.generic):
@@ -119,7 +116,7 @@ class Encoder:
         if name is None:
             name = self._names[id(array)] = f"array{len(self.arrays):04d}"
             self.arrays[name] = np.ascontiguousarray(array).reshape(array.shape)
-            self._kept.append(array)  # or another array might get its id
+            self._references.append(array)  # while it exists, no other array can get its id
         return {"$": "array", "name": name}
 
     def _object(self, thing: Any) -> Any:
@@ -132,18 +129,19 @@ class Encoder:
 
 
 def decode(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
-    """Return what `Encoder.encode` was given.
+    """Return the object that `Encoder.encode` encoded.
 
     Parameters
     ----------
     node
-        As `json.loads` returns it.
+        Result of `json.loads`.
     arrays : mapping of str to ndarray
+        Arrays of the `Encoder`, by name.
 
     Raises
     ------
     UnknownContent
-        A class that is not on the list, or anything else that no `Encoder` writes.
+        A class that is not listed, or any other content that `Encoder` does not write.
     """
     if node is None or isinstance(node, (bool, int, float, str)):
         return node
@@ -181,13 +179,13 @@ def _object(node: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:
     kind = _class(node["class"])
     state = {}
     for key, value in node["state"].items():
-        # Data only: a method of the class is never replaced.
+        # Data only: no method of the class is replaced.
         if not key.isidentifier() or key.startswith("__") or callable(getattr(kind, key, None)):
             raise UnknownContent(f"an attribute {key!r}")
         state[key] = decode(value, arrays)
-    # joblib's caches are pickles; nothing here may point to one.
+    # joblib caches are pickles; a model must not refer to one.
     if state.get("memory") is not None:
-        raise UnknownContent("a memory of pickles")
+        raise UnknownContent("a joblib cache")
     thing = object.__new__(kind)
     if isinstance(getattr(kind, "__setstate__", None), type(_object)) and kind.__module__.startswith(
         "nirs4all_vit.spectra"

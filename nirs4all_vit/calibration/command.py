@@ -21,48 +21,52 @@ def add_commands(commands: Any) -> None:
         "targets",
         type=Path,
         nargs="?",
-        help="CSV of reference values; without it --target names columns of the spectra",
+        help="CSV of reference values; without it, --target names columns of the table of spectra",
     )
     calibrate.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="new folder")
     calibrate.add_argument(
         "--target", action="append", metavar="NAME", help="column to calibrate; repeatable (default: all)"
     )
-    calibrate.add_argument("--group", metavar="COLUMN", help="physical sample: replicates are never split")
     calibrate.add_argument(
-        "--test", metavar="FILE|SHARE", help="spectra that are only predicted, or a share of the samples, such as 0.2"
+        "--group", metavar="COLUMN", help="physical sample; replicates of a sample stay in the same fold"
     )
     calibrate.add_argument(
-        "--test-targets", type=Path, metavar="FILE", help="their reference values (default: TARGETS, by id)"
+        "--test", metavar="FILE|SHARE", help="test set: spectra, or a share of the samples, such as 0.2"
+    )
+    calibrate.add_argument(
+        "--test-targets", type=Path, metavar="FILE", help="reference values of --test (default: TARGETS, by id)"
     )
     calibrate.add_argument("--head", default="committee", help="default: committee")
     calibrate.add_argument("--task", choices=("auto", "regression", "classification"), default="auto")
     calibrate.add_argument(
-        "--cv", default="auto", metavar="FOLDSxREPEATS", help="default: 5x3, 5x1 from 1,500 samples on"
+        "--cv", default="auto", metavar="FOLDSxREPEATS", help="default: 5x3; 5x1 with more than 1,500 samples"
     )
     calibrate.add_argument(
-        "--robust", action="store_true", help="for other instruments or years: ignore drift, scatter and shift"
+        "--robust",
+        action="store_true",
+        help="for other instruments or years: down-weight directions sensitive to drift, scatter and shift",
     )
     calibrate.add_argument(
-        "--coverage", type=float, default=0.9, help="share of true values in intervals (default: 0.9)"
+        "--coverage", type=float, default=0.9, help="coverage of the prediction intervals (default: 0.9)"
     )
-    calibrate.add_argument("--n4a", action="store_true", help="also write model.n4a, which nirs4all predicts with")
+    calibrate.add_argument("--n4a", action="store_true", help="also write model.n4a for nirs4all.predict")
     _add_reading(calibrate)
     calibrate.set_defaults(run=_calibrate)
 
     predict = commands.add_parser(
-        "predict", help="predict spectra by a model folder: values, intervals, what is unusual"
+        "predict", help="predict spectra with a model folder: values, intervals, unusual spectra"
     )
-    predict.add_argument("model", type=Path, help="folder that calibrate has made")
+    predict.add_argument("model", type=Path, help="model folder written by calibrate")
     predict.add_argument("spectra", type=Path, help="table, .npy, instrument file, or a folder of instrument files")
     predict.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="target: .csv")
     predict.add_argument(
-        "--coverage", type=float, help="share of true values in intervals (default: the calibration's)"
+        "--coverage", type=float, help="coverage of the prediction intervals (default: that of the calibration)"
     )
     _add_reading(predict)
     predict.set_defaults(run=_predict)
 
-    adapt = commands.add_parser("adapt", help="adapt a model folder to a second instrument, by its spectra alone")
-    adapt.add_argument("model", type=Path, help="folder that calibrate has made")
+    adapt = commands.add_parser("adapt", help="adapt a model folder to a second instrument, from its spectra only")
+    adapt.add_argument("model", type=Path, help="model folder written by calibrate")
     adapt.add_argument("spectra", type=Path, help="spectra of the second instrument, without reference values")
     adapt.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL", help="new folder")
     _add_reading(adapt)
@@ -70,8 +74,8 @@ def add_commands(commands: Any) -> None:
 
 
 def _add_reading(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--id", metavar="COLUMN", help="column of sample ids (default: by the usual names)")
-    parser.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="pass over a column; repeatable")
+    parser.add_argument("--id", metavar="COLUMN", help="column of sample ids (default: common names are recognised)")
+    parser.add_argument("--drop", action="append", default=[], metavar="COLUMN", help="ignore a column; repeatable")
     parser.add_argument("--axis-unit", choices=AXIS_UNITS, default="auto", help="unit of the axis (default: by range)")
     parser.add_argument("--wavelengths", type=Path, metavar="FILE", help="axis of .npy spectra: .npy or text")
 
@@ -139,7 +143,8 @@ def _adapt(options: argparse.Namespace) -> int:
     print(f"{options.output}: {'adapted' if changed else 'unchanged'}")
     if changed:
         print(
-            "note: errors and intervals are those of the calibration's instrument; check some reference values of the second one.",
+            "note: error estimates and intervals are those of the first instrument; "
+            "check them with reference values of the second.",
             file=sys.stderr,
         )
     return 0

@@ -1,4 +1,4 @@
-"""Grouped, repeated cross-validation of heads beside PLS, on one embedding a fold."""
+"""Grouped, repeated cross-validation of a head and of PLS, with one embedding per fold."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..heads.committee import SpectralCommittee
 from .heads import baselines, class_scores, fit_head, new_head, predict_with_deviation, read_by
 from .targets import Target
 
-#: Folds and repetitions with up to so many samples; of more, folds alone tell as much.
+#: Default folds and repetitions; larger sets than the third number need no repetitions.
 DEFAULT_FOLDS, DEFAULT_REPEATS, _MOST_REPEATED = 5, 3, 1500
-#: Parts of a fold's samples that the learning curve is measured at.
+#: Shares of a fold's samples in the learning curve.
 _PARTS = (0.25, 0.5)
-#: Fewer samples than this are no calibration.
-_FEWEST_LEARNED = 10
+#: Smallest number of physical samples in the learning curve.
+_FEWEST_IN_CURVE = 10
 
 Progress = Callable[[str], None]
 
@@ -35,16 +35,16 @@ def unseen(step: str) -> None:
 
 @dataclass(frozen=True)
 class Folds:
-    """Number of folds and of repetitions, each with other folds."""
+    """Number of folds, and of repetitions with different folds."""
 
     n_folds: int = DEFAULT_FOLDS
     n_repeats: int = DEFAULT_REPEATS
 
     @classmethod
     def parse(cls, text: str, n_samples: int) -> Folds:
-        """Read ``"5x3"``, ``"10"`` or ``"auto"``: 5x3 with up to 1,500 samples, 5x1 of more.
+        """Parse ``"5x3"``, ``"10"`` or ``"auto"``: 5x3 for up to 1,500 samples, 5x1 for more.
 
-        A `SpectralInputError` says what is wrong.
+        Any other text raises SpectralInputError.
         """
         if text == "auto":
             return cls(DEFAULT_FOLDS, DEFAULT_REPEATS if n_samples <= _MOST_REPEATED else 1)
@@ -53,23 +53,26 @@ class Folds:
             raise SpectralInputError(f"cv={text!r} is not understood; write folds and repetitions, such as 5x3.")
         folds, repeats = int(match[1]), int(match[2] or 1)
         if folds < 2 or repeats < 1:
-            raise SpectralInputError(f"cv={text!r}: at least two folds and one repetition.")
+            raise SpectralInputError(f"cv={text!r} needs at least two folds and one repetition, such as 5x3.")
         return cls(folds, repeats)
 
     def split(
         self, target: Target, groups: NDArray[np.intp], repeat: int
     ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-        """Yield the rows inside and outside of each fold, counted among those with a value; replicates stay together."""
+        """Yield training and test rows of each fold, as indices into `Target.rows`.
+
+        Replicates stay in the same fold.
+        """
         rows = target.rows
         codes = groups[rows]
         n_groups = len(np.unique(codes))
         n = min(self.n_folds, n_groups)
         if n < 2:
             raise SpectralInputError(
-                f"target {target.name!r}: all its values are of one physical sample; two are the fewest."
+                f"target {target.name!r} has values of one physical sample; cross-validation needs at least two."
             )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # classes with fewer members than folds
+            warnings.simplefilter("ignore", UserWarning)  # classes with fewer samples than folds
             if target.classes:
                 y = target.values[rows]
                 kind = StratifiedKFold if n_groups == len(rows) else StratifiedGroupKFold
@@ -82,7 +85,7 @@ class Folds:
 
 @dataclass(eq=False)
 class HeldOut:
-    """What models that had not seen a sample said of it.
+    """Cross-validated predictions of one target.
 
     Attributes
     ----------
@@ -90,16 +93,17 @@ class HeldOut:
     rows : ndarray of shape (m,)
         Samples with a value.
     centre : ndarray of shape (n_repeats, m)
-        Predicted values; for classes their numbers.
+        Predicted values, or indices of the predicted classes.
     scale : ndarray of shape (n_repeats, m), or None
-        Standard deviations, of a head that knows them.
+        Predicted standard deviations; None for heads without them.
     scores : ndarray of shape (n_repeats, m, n_classes), or None
+        Class scores; None for regression.
     fold : ndarray of shape (m,)
         Fold of each sample in the first repetition.
     others : dict of str to ndarray of shape (n_repeats, m)
-        The same of other methods.
+        `centre` of the other methods, by name.
     learning : dict of int to list of (measured, predicted)
-        Of folds, by number of samples.
+        Learning curve: results per fold, by number of training samples.
     """
 
     target: Target
@@ -113,15 +117,15 @@ class HeldOut:
 
     @property
     def measured(self) -> NDArray[np.float64]:
-        """Values, or numbers of classes, (m,)."""
+        """Reference values, or indices of the classes, (m,)."""
         values = self.target.values[self.rows]
         return np.searchsorted(self.target.classes, values).astype(np.float64) if self.target.classes else values
 
     def nonconformity(self) -> NDArray[np.float64]:
-        """Return how far each value is from its prediction, the mean over repetitions, (m,).
+        """Return the nonconformity of each sample, averaged over repetitions, (m,).
 
-        Absolute errors in units of the standard deviation where there is one; for classes by how much the score of another class
-        exceeds that of the true one.
+        Regression: absolute error, divided by `scale` unless None. Classification: highest score
+        of the other classes minus the score of the true class.
         """
         y = self.measured
         if self.scores is not None:
@@ -147,26 +151,31 @@ def cross_validate(
     folds: Folds,
     progress: Progress = unseen,
 ) -> list[HeldOut]:
-    """Predict each sample by models that have not seen it.
+    """Predict each sample with models fitted without it.
 
     Parameters
     ----------
     X : ndarray of shape (n_samples, n_wavelengths)
-        NaN where a point is missing.
+        Spectra; NaN where a point is missing.
     wavelengths : ndarray of shape (n_wavelengths,)
         In nm, ascending.
     targets : sequence of Target
     groups : ndarray of shape (n_samples,)
         Number of the physical sample of each spectrum.
     embedder : SpectralEmbedder
-        Unfitted; it appends the spectra to the embedding.
+        Unfitted, with ``append_spectra=True``.
     widths : tuple of int
-        Of the blocks of the embedding.
+        Columns of each block of the embedding.
     head : str
         Name of the head.
     folds : Folds
     progress : callable
-        Called with the name of each step that is done; `n_steps` says how many there are.
+        Called with the name of each finished step; `n_steps` returns the number of calls.
+
+    Returns
+    -------
+    list of HeldOut
+        One per target.
     """
     results = []
     for target in targets:
@@ -183,23 +192,23 @@ def cross_validate(
                 _one_fold(one, repeat, k, inside, outside, context)
                 progress("cross-validation")
             if repeat == 0:
-                for inside, outside in split[: _n_learned(len(one.rows), len(split))]:
-                    _learn(one, inside, outside, context)
+                for inside, outside in split[: _n_curve_folds(len(one.rows), len(split))]:
+                    _add_to_learning_curve(one, inside, outside, context)
                     progress("learning curve")
     return results
 
 
 def n_steps(targets: Sequence[Target], folds: Folds, groups: NDArray[np.intp]) -> int:
-    """Return how often `cross_validate` calls ``progress``."""
+    """Return the number of calls of ``progress`` by `cross_validate`."""
     total = 0
     for target in targets:
         n = min(folds.n_folds, len(np.unique(groups[target.rows])))
-        total += n * folds.n_repeats + _n_learned(len(target.rows), n)
+        total += n * folds.n_repeats + _n_curve_folds(len(target.rows), n)
     return total
 
 
-def _n_learned(n_samples: int, n_folds: int) -> int:
-    """Return the folds that the learning curve is measured in: of large sets two tell enough."""
+def _n_curve_folds(n_samples: int, n_folds: int) -> int:
+    """Return the number of folds for the learning curve: two suffice for large sets."""
     return n_folds if n_samples <= _MOST_REPEATED else min(2, n_folds)
 
 
@@ -210,10 +219,13 @@ def _embedded(
     outside: NDArray[np.intp],
     embedder: SpectralEmbedder,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """Fit an embedder on some rows; returns their columns, those of others, and how many are the embedding's."""
+    """Fit an embedder on the rows `inside`.
+
+    Returns the columns of the rows inside and outside, and the width of the embedding.
+    """
     own = clone(embedder)
     with warnings.catch_warnings():
-        # The whole set was looked at before, by the user, too.
+        # The fit on all samples gives the same warnings.
         warnings.simplefilter("ignore", SpectralAxisWarning)
         warnings.filterwarnings("ignore", message=r"row \d+ is constant|\d+ of \d+ spectra")
         columns = own.fit_transform(X[inside], wavelengths=wavelengths)
@@ -237,7 +249,7 @@ def _one_fold(
         assert one.scores is not None
         columns_of_head = np.searchsorted(target.classes, head.classes_)
         scores = class_scores(head, read)
-        one.scores[repeat, outside] = scores.min() - 1.0  # a class that the fold has not seen
+        one.scores[repeat, outside] = scores.min() - 1.0  # for classes without training samples
         one.scores[repeat][np.ix_(outside, columns_of_head)] = scores
         one.centre[repeat, outside] = columns_of_head[scores.argmax(axis=1)]
     else:
@@ -253,30 +265,33 @@ def _one_fold(
         predicted = members.get(of_member.get(name, ""))
         if predicted is None:
             is_pls = name.startswith("PLS")
-            own, unseen = (columns[:, width:], new[:, width:]) if is_pls else (columns[:, :width], new[:, :width])
+            own, own_new = (columns[:, width:], new[:, width:]) if is_pls else (columns[:, :width], new[:, :width])
             fitted = fit_head(other, own, y, codes, own.shape[1])
-            predicted = fitted.predict(unseen)
+            predicted = fitted.predict(own_new)
         if target.classes:
             predicted = np.searchsorted(target.classes, predicted)
         one.others[name][repeat, outside] = np.ravel(predicted)
 
 
-def _learn(one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], context: tuple[Any, ...]) -> None:
-    """Measure the error with parts of a fold's samples."""
+def _add_to_learning_curve(
+    one: HeldOut, inside: NDArray[np.intp], outside: NDArray[np.intp], context: tuple[Any, ...]
+) -> None:
+    """Add the predictions from parts of a fold's training samples to the learning curve."""
     X, wavelengths, groups, embedder, widths, head_name = context
     target, rows = one.target, one.rows
     truth = target.values[rows[outside]]
     for part in _PARTS:
-        some = _part(groups[rows[inside]], part)
-        y = target.values[rows[inside[some]]]
-        if len(np.unique(groups[rows[inside[some]]])) < _FEWEST_LEARNED or len(np.unique(y)) < 2:
+        drawn = _part(groups[rows[inside]], part)
+        own = rows[inside[drawn]]
+        y = target.values[own]
+        if len(np.unique(groups[own])) < _FEWEST_IN_CURVE or len(np.unique(y)) < 2:
             continue
         if target.classes and np.unique(y, return_counts=True)[1].min() < 2:
             continue
-        columns, new, width = _embedded(X, wavelengths, rows[inside[some]], rows[outside], embedder)
+        columns, new, width = _embedded(X, wavelengths, own, rows[outside], embedder)
         head = fit_head(new_head(head_name, target.task, widths), columns, y, None, width)
         predicted = np.ravel(head.predict(read_by(head, new, width)))
-        one.learning.setdefault(len(some), []).append((truth, predicted))
+        one.learning.setdefault(len(drawn), []).append((truth, predicted))
     whole = one.centre[0, outside]
     predicted = np.asarray(target.classes)[whole.astype(int)] if target.classes else whole
     one.learning.setdefault(len(inside), []).append((truth, predicted))

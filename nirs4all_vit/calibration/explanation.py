@@ -1,4 +1,4 @@
-"""Which wavelengths a calibration uses."""
+"""Importance of wavelengths in a calibration."""
 
 from __future__ import annotations
 
@@ -14,24 +14,25 @@ from ..spectra.data import spread_rows
 from .model import SpectralCalibration
 from .targets import Target
 
-#: Spectra that are explained, and samples that the ridge is fitted on, at most.
+#: Largest number of spectra explained, and of samples in the fit of the ridge.
 _MOST_EXPLAINED, _MOST_FITTED = 60, 1000
-#: Width of a band, in nm: narrower structure cannot be read as chemistry.
+#: Width of a band in nm: narrower structure has no chemical interpretation.
 _WIDTH = 40.0
 
 
 def target_importance(
     model: SpectralCalibration, target: Target, X: NDArray[np.float64], nm: NDArray[np.float64]
 ) -> NDArray[np.float64] | None:
-    """Return how much the band around each wavelength adds to the output, (n_wavelengths,); None of fewer than 20 wavelengths.
+    """Return the contribution of the band around each wavelength to the output, (n_wavelengths,).
 
-    Explained is a ridge on the same embedding: it is linear, so that derivatives through the encoder are exact and take a
-    second. A committee has it as a member.
+    The result is None with fewer than 20 wavelengths. It is computed for a ridge on the same
+    embedding, a member of the committee: a ridge is linear, so the gradient method is exact for it
+    and takes about a second.
     """
     if nm.size < 20:
         return None
     rows = target.rows[spread_rows(len(target.rows), _MOST_FITTED)]
-    # The same embedder without the spectra behind the embedding.
+    # The same embedder without the appended spectra.
     embedder = clone(model.embedder_).set_params(append_spectra=False)
     columns = embedder.fit_transform(X[rows], wavelengths=nm)
     ridge: Any = GroupRidgeClassifier(ALPHAS) if target.classes else GroupRidge(ALPHAS)

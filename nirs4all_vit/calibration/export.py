@@ -1,4 +1,4 @@
-"""What a calibration found out, as JSON and as a table."""
+"""Results of a calibration as JSON and as a table."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def metrics_of(result: CalibrationResult) -> dict[str, Any]:
-    """Return all figures of merit as plain numbers."""
+    """Return all figures of merit as JSON types."""
     targets = {}
     for one in result.targets:
         row: dict[str, Any] = {
@@ -43,7 +43,7 @@ def metrics_of(result: CalibrationResult) -> dict[str, Any]:
 
 
 def predictions_of(result: CalibrationResult) -> pd.DataFrame:
-    """Return a row per sample: cross-validated samples first, then those of the test set."""
+    """Return a row per sample: first the cross-validated samples, then the test set."""
     import pandas as pd
 
     parts = [("cross-validation", [one.cross_validated for one in result.targets])]
@@ -65,7 +65,7 @@ def predictions_of(result: CalibrationResult) -> pd.DataFrame:
 
 
 def _finite(thing: Any) -> Any:
-    """Return None for numbers that JSON does not have."""
+    """Replace NaN and infinity, which JSON does not have, by None."""
     if isinstance(thing, dict):
         return {key: _finite(value) for key, value in thing.items()}
     if isinstance(thing, (list, tuple)):

@@ -1,4 +1,4 @@
-"""The model folder: JSON and safetensors with hashes, and nothing that could run."""
+"""The model folder: JSON and safetensors files with hashes, without executable content."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ..version import __version__
 from .codec import Encoder, UnknownContent, decode
 from .model import SpectralCalibration
 
-#: Version of the layout that this release writes, and the newest that it reads.
+#: Format that this release writes, and the newest that it reads.
 FORMAT_VERSION = 1
 MODEL_FILE, ARRAY_FILE, WEIGHT_FILE = "model.json", "model.safetensors", "encoder.safetensors"
-#: Bytes of model.json, at most.
-_LONGEST = 1 << 28
-#: What is not saved: results of cross-validation, which metrics.json and predictions.csv hold.
+#: Largest size of model.json in bytes.
+_MAX_BYTES = 1 << 28
+#: Attributes that are not saved: metrics.json and predictions.csv have the cross-validation.
 _NOT_SAVED = ("cross_validation_", "folds_")
 
 
@@ -35,15 +35,16 @@ def save(model: SpectralCalibration, folder: str | os.PathLike[str], about: dict
     Parameters
     ----------
     model : SpectralCalibration
+        Fitted.
     folder : path
-        Made where it is missing. Its ``model.json`` and ``model.safetensors`` are replaced.
+        Created if missing. Its ``model.json`` and ``model.safetensors`` are replaced.
     about : dict, optional
-        What is to be remembered beside the model: settings, hashes of the data.
+        Additional information as JSON types, such as settings and hashes of the data.
 
     Raises
     ------
     TypeError
-        The model holds something that cannot be written, such as a head of the user's own.
+        The model contains an object that cannot be written, such as a user's own head.
     """
     from safetensors.numpy import save_file
 
@@ -59,7 +60,7 @@ def save(model: SpectralCalibration, folder: str | os.PathLike[str], about: dict
     try:
         graph = encoder.encode(bare)
     except UnknownContent as error:
-        raise TypeError(f"the model holds {error}, which a model folder cannot; choose another head.") from error
+        raise TypeError(f"the model holds {error}, which cannot be saved in a folder; choose another head.") from error
     with atomic_path(folder / ARRAY_FILE) as target:
         save_file(encoder.arrays, target)
     if not is_bundled:
@@ -76,25 +77,31 @@ def save(model: SpectralCalibration, folder: str | os.PathLike[str], about: dict
     }
     content["sha256"] = _hash(content)
     with atomic_path(folder / MODEL_FILE) as target:
-        target.write_text(_written(content), "utf-8")
+        target.write_text(_as_json(content), "utf-8")
 
 
 def load(folder: str | os.PathLike[str]) -> SpectralCalibration:
-    """Read a calibration that `calibrate` or `save` has written; no code in the folder is run.
+    """Read a calibration written by `calibrate` or `save`; no code from the folder is run.
 
     Parameters
     ----------
     folder : path
+        Model folder.
 
     Returns
     -------
     SpectralCalibration
-        Fitted. It predicts what the one that was saved does.
+        Fitted; its predictions equal those of the saved calibration.
 
     Raises
     ------
     ModelError
-        The folder is missing, damaged, altered, of a newer format, or made with weights that are not here.
+        The folder is missing, damaged, altered or of a newer format, or its weights are missing.
+
+    Warns
+    -----
+    UserWarning
+        The folder was written with another version of scikit-learn or major version of numpy.
     """
     folder = Path(folder)
     content = read_content(folder)
@@ -102,9 +109,11 @@ def load(folder: str | os.PathLike[str]) -> SpectralCalibration:
     try:
         model = decode(content["model"], arrays)
     except (UnknownContent, RecursionError) as error:
-        raise ModelError(f"{folder / MODEL_FILE} is no model of this package: it holds {error}.") from error
+        raise ModelError(
+            f"{folder / MODEL_FILE} is no model of this package: it holds {error}. Calibrate again."
+        ) from error
     if not isinstance(model, SpectralCalibration) or not hasattr(model, "targets_"):
-        raise ModelError(f"{folder / MODEL_FILE} holds no calibration.")
+        raise ModelError(f"{folder / MODEL_FILE} holds no calibration; calibrate again.")
     _find_weights(model, folder, content["checkpoint"])
     if content["versions"] != _versions():
         _check_versions(folder, content["versions"])
@@ -112,15 +121,17 @@ def load(folder: str | os.PathLike[str]) -> SpectralCalibration:
 
 
 def read_content(folder: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what ``model.json`` holds, its hash checked; errors as in `load`."""
+    """Return the content of ``model.json`` after verifying its hash; errors as in `load`."""
     folder = Path(folder)
     path = folder / MODEL_FILE
     if not path.is_file():
         raise ModelError(
-            f"{folder} is no model folder: it has no {MODEL_FILE}. `nirs4all-vit calibrate -o {folder}` makes one."
+            f"{folder} is no model folder: it has no {MODEL_FILE}. `nirs4all-vit calibrate` writes model folders."
         )
-    if path.stat().st_size > _LONGEST:
-        raise ModelError(f"{path} has {path.stat().st_size:,} bytes; it is no model of this package.")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ModelError(
+            f"{path} has {path.stat().st_size:,} bytes, more than {_MAX_BYTES:,}: it is no model of this package."
+        )
     damaged = f"{path} is damaged or was changed; restore it from a copy, or calibrate again."
     try:
         text = path.read_text("utf-8")
@@ -132,8 +143,8 @@ def read_content(folder: str | os.PathLike[str]) -> dict[str, Any]:
     if content["format"] > FORMAT_VERSION:
         raise ModelError(f"{path} has format {content['format']}, newer than this release reads; upgrade nirs4all-vit.")
     try:
-        # Byte for byte: nothing in the file may differ from what was hashed.
-        if content.get("sha256") != _hash(content) or text != _written(content):
+        # The text is compared as well: other JSON texts could have the same hash.
+        if content.get("sha256") != _hash(content) or text != _as_json(content):
             raise ModelError(damaged)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelError(damaged) from error
@@ -156,15 +167,16 @@ def _read_arrays(folder: Path, sha256: str) -> dict[str, Any]:
 
 
 def _find_weights(model: SpectralCalibration, folder: Path, about: dict[str, Any]) -> None:
-    """Point the model at the weights that it was made with, wherever the folder lies now."""
+    """Set the model's checkpoint to the weights that it was fitted with; folders can be moved."""
     reference = str(about["name"]) if about["bundled"] else str(folder / WEIGHT_FILE)
     try:
         sha256 = load_checkpoint(reference).sha256
     except (CheckpointError, OSError) as error:
-        raise ModelError(f"{folder}: the weights {about['name']} are not here: {error}") from error
+        raise ModelError(f"{folder}: its weights {about['name']} cannot be loaded: {error}") from error
     if sha256 != about["sha256"]:
         raise ModelError(
-            f"{folder} was made with weights {about['name']} ({about['sha256'][:12]}); {reference} holds others."
+            f"{folder} was made with weights {about['name']} (SHA-256 {about['sha256'][:12]}), but {reference} has "
+            f"{sha256[:12]}; restore the folder, or install the release that wrote it."
         )
     model.checkpoint = reference
     model.embedder_.set_params(checkpoint=reference, cache=False, device="auto")
@@ -176,21 +188,21 @@ def _check_versions(folder: Path, versions: dict[str, Any]) -> None:
     here = _versions()
     changed = [f"{name} {versions.get(name)} (here {here[name]})" for name in here if versions.get(name) != here[name]]
     warnings.warn(
-        f"{folder} was made with {', '.join(changed)}: predictions may differ in the last digits.",
+        f"{folder} was written with {', '.join(changed)}: predictions may differ in the last digits.",
         UserWarning,
         stacklevel=3,
     )
 
 
 def _versions() -> dict[str, str]:
-    """Return the versions that the meaning of a state depends on."""
+    """Return the versions of the packages that define the saved attributes."""
     import sklearn
 
     return {"scikit-learn": sklearn.__version__, "numpy": np.__version__.partition(".")[0]}
 
 
 def environment() -> dict[str, str]:
-    """Return the versions of what made a calibration."""
+    """Return the versions of Python and of the packages, for the provenance."""
     import scipy
     import sklearn
     import torch
@@ -205,10 +217,10 @@ def environment() -> dict[str, str]:
     }
 
 
-def _written(content: dict[str, Any]) -> str:
+def _as_json(content: dict[str, Any]) -> str:
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")) + "\n"
 
 
 def _hash(content: dict[str, Any]) -> str:
     bare = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(_written(bare).encode()).hexdigest()
+    return hashlib.sha256(_as_json(bare).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The heads that a calibration compares, fitted on one embedding with the spectra behind it."""
+"""Heads that a calibration compares, fitted on an embedding with appended spectra."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..heads.targetwise import accepted
 from ..heads.views import PREPROCESSINGS
 from ..spectra.data import spread_rows
 
-#: Heads that a model folder can hold.
+#: Heads that can be saved in a model folder.
 SAVED_HEADS = ("committee", "ridge", "pls", "plsda", "krr", "gp", "mlp", "logistic")
-#: Samples that PLS-DA is tuned on, at most, and the folds.
+#: Largest number of samples, and number of folds, for tuning PLS-DA.
 _MAX_SEARCHED, _N_FOLDS = 1000, 3
 
 
 def check_head_name(name: str, tasks: set[str]) -> None:
-    """Refuse a head that a model folder cannot hold, or that is not for all of the targets' tasks."""
+    """Refuse a head that cannot be saved or does not suit all tasks."""
     for task in sorted(tasks):
         suitable = [one for one in head_names(task) if one in SAVED_HEADS]
         if name not in suitable:
@@ -33,32 +33,32 @@ def check_head_name(name: str, tasks: set[str]) -> None:
 
 
 def new_head(name: str, task: str, widths: tuple[int, ...]) -> Any:
-    """Return an unfitted head; a committee is told how wide the blocks of the embedding are."""
+    """Return an unfitted head; a committee gets the widths of the embedding's blocks."""
     head = make_head(name, task)
     return clone(head).set_params(widths=widths) if isinstance(head, SpectralCommittee) else head
 
 
 def reads_spectra(head: Any) -> bool:
-    """Tell heads that read the spectra behind the embedding from those that do not."""
+    """Return whether a head uses the appended spectra beside the embedding."""
     return isinstance(head, SpectralCommittee)
 
 
 def fit_head(head: Any, columns: NDArray[Any], y: NDArray[Any], groups: Any, width: int) -> Any:
-    """Fit a head on the columns that it reads: an embedding of `width` columns, and perhaps the spectra behind it.
+    """Fit a head on the columns that it uses, with groups unless each group has a single row.
 
-    Groups of one row each are none.
+    The first `width` columns are the embedding, the others the appended spectra.
     """
     replicates = groups if groups is not None and len(np.unique(groups)) < len(groups) else None
     return head.fit(read_by(head, columns, width), y, **accepted(head, groups=replicates))
 
 
 def read_by(head: Any, columns: NDArray[Any], width: int) -> NDArray[Any]:
-    """Return the columns that a head reads."""
+    """Return the columns that a head uses."""
     return columns if reads_spectra(head) else columns[:, :width]
 
 
 def predict_with_deviation(head: Any, columns: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64] | None]:
-    """Return predictions, and their standard deviations from a head that knows them."""
+    """Return predictions and their standard deviations; None for heads without deviations."""
     if not isinstance(head, SpectralCommittee):
         return np.ravel(head.predict(columns)).astype(np.float64), None
     centre, deviation = head.predict(columns, return_std=True)
@@ -66,7 +66,7 @@ def predict_with_deviation(head: Any, columns: NDArray[Any]) -> tuple[NDArray[np
 
 
 def class_scores(head: Any, columns: NDArray[Any]) -> NDArray[np.float64]:
-    """Return a score for each class, (n_samples, n_classes); the largest is the prediction."""
+    """Return a score per class, (n_samples, n_classes); the class with the highest is predicted."""
     if hasattr(head, "decision_function"):
         scores = np.asarray(head.decision_function(columns), dtype=np.float64)
         return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
@@ -74,11 +74,14 @@ def class_scores(head: Any, columns: NDArray[Any]) -> NDArray[np.float64]:
 
 
 class PreprocessedPLSDA(ClassifierMixin, BaseEstimator):
-    """PLS-DA on the best of five preprocessings of spectra, chosen with the number of components by cross-validation.
+    """PLS-DA on spectra with the best of five preprocessings.
+
+    Cross-validation selects the preprocessing and the number of components by balanced accuracy.
 
     Parameters
     ----------
     max_components : int, default=20
+        Largest number of components.
 
     Attributes
     ----------
@@ -105,7 +108,7 @@ class PreprocessedPLSDA(ClassifierMixin, BaseEstimator):
         for name, convert in PREPROCESSINGS.items() if folds else ():
             features = convert(X[rows])
             if not np.ptp(features, axis=0).any():
-                continue  # nothing is left, as of one wavelength by SNV
+                continue  # the preprocessing removes all variation, as SNV does for one wavelength
             recalls = np.zeros(limit)
             for inside, outside in folds:
                 truth = codes[rows][outside]
@@ -118,14 +121,17 @@ class PreprocessedPLSDA(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Any) -> Any:
-        """Return the likeliest class of each sample."""
+        """Return the predicted class of each sample, (n_samples,)."""
         return self.plsda_.predict(PREPROCESSINGS[self.preprocessing_](X))
 
 
 def _class_path(
     X: NDArray[np.float64], codes: NDArray[np.intp], X_new: NDArray[np.float64], n_components: int
 ) -> NDArray[np.intp]:
-    """Return the classes of `X_new` by PLS-DA with 1, 2, ... components, (n_components, n_new), from one fit: components are nested."""
+    """Return classes of `X_new` by PLS-DA with 1, 2, ... components, (n_components, n_new).
+
+    One fit suffices: components are nested.
+    """
     members = np.eye(int(codes.max()) + 1)[codes]
     if not np.ptp(X, axis=0).any() or not np.ptp(members, axis=0).any():
         return np.full((n_components, len(X_new)), members.mean(axis=0).argmax())
@@ -138,10 +144,10 @@ def _class_path(
 
 
 def baselines(head_name: str, task: str, widths: tuple[int, ...]) -> dict[str, Any]:
-    """Return what the chosen head is compared with, by the names that readers know."""
+    """Return the methods that the head is compared with, by their names in the report."""
     pls = {"PLS, best of five preprocessings": PreprocessedPLS()}
     plsda = {"PLS-DA, best of five preprocessings": PreprocessedPLSDA()}
-    # For classes the committee is ridge.
+    # The committee for classification is a ridge.
     ridge = (
         {}
         if head_name == "ridge" or task == "classification"

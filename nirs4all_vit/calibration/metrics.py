@@ -1,4 +1,4 @@
-"""Figures of merit of a calibration, as chemometricians report them."""
+"""Figures of merit of a calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Resamplings of the samples that a confidence interval rests on.
+#: Bootstrap samples for a confidence interval.
 _N_BOOTSTRAPS = 2000
 
 
@@ -19,19 +19,19 @@ class RegressionMetrics:
     Attributes
     ----------
     n : int
-        Values that are compared.
+        Number of pairs of measured and predicted values.
     rmse : float
         Root mean squared error: RMSECV in cross-validation, RMSEP on a test set.
     r2 : float
-        Coefficient of determination, 1 - SS(residual) / SS(total); NaN where the values do not vary.
+        Coefficient of determination, 1 - SS(residual) / SS(total); NaN for constant values.
     bias : float
-        Mean of predicted minus measured.
+        Mean of predicted minus measured values.
     sep : float
-        Standard error of prediction: the standard deviation of the residuals, bias removed.
+        Standard error of prediction: standard deviation of the residuals, corrected for bias.
     rpd : float
-        Standard deviation of the measured values over the SEP.
+        Standard deviation of the measured values divided by the SEP.
     rpiq : float
-        Interquartile range of the measured values over the RMSE.
+        Interquartile range of the measured values divided by the RMSE.
     slope : float
         Slope of measured against predicted values; 1 is ideal.
     """
@@ -53,11 +53,13 @@ class ClassificationMetrics:
     Attributes
     ----------
     n : int
+        Number of samples.
     accuracy : float
+        Share of samples whose predicted class is the true one.
     balanced_accuracy : float
-        Mean of the recalls of all classes.
+        Mean recall over the classes.
     f1 : float
-        Mean of the F1 scores of all classes.
+        Mean F1 score over the classes.
     error : float
         1 - balanced accuracy.
     """
@@ -70,10 +72,10 @@ class ClassificationMetrics:
 
 
 def regression_metrics(measured: ArrayLike, predicted: ArrayLike) -> RegressionMetrics:
-    """Compare predicted with measured values, each (n_samples,); pairs with a NaN are left out."""
+    """Compare predicted with measured values, each (n_samples,); NaN and infinity are left out."""
     y, p = np.asarray(measured, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
-    there = np.isfinite(y) & np.isfinite(p)
-    y, p = y[there], p[there]
+    finite = np.isfinite(y) & np.isfinite(p)
+    y, p = y[finite], p[finite]
     n = len(y)
     if not n:
         nan = float("nan")
@@ -111,33 +113,33 @@ def classification_metrics(measured: ArrayLike, predicted: ArrayLike) -> Classif
 def rmse_ratio_interval(
     errors: NDArray[np.float64], reference: NDArray[np.float64], groups: NDArray[np.intp], confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """Return the ratio of two root mean squared errors with a bootstrap confidence interval over samples.
+    """Return the ratio of two root mean squared errors, with a bootstrap confidence interval.
 
     Parameters
     ----------
     errors, reference : ndarray of shape (n_samples,)
         Squared errors of two methods on the same samples, averaged over repetitions.
     groups : ndarray of shape (n_samples,)
-        Number of the physical sample of each row: replicates are drawn together.
+        Number of the physical sample of each row; replicates are resampled together.
     confidence : float
-        Between 0 and 1.
+        Level of the interval, between 0 and 1.
 
     Returns
     -------
     ratio, lower, upper : float
-        1 where neither method errs, infinity where only the first does.
+        1 if both errors are zero, infinity if only that of the second method is.
     """
     codes = np.unique(groups, return_inverse=True)[1]
     ours, theirs = np.bincount(codes, errors), np.bincount(codes, reference)
     counts = np.random.default_rng(0).multinomial(len(ours), np.full(len(ours), 1.0 / len(ours)), _N_BOOTSTRAPS)
     ratios = _root_ratio(counts @ ours, counts @ theirs)
-    # Quantiles that are values: between infinities there is nothing to interpolate.
+    # Quantiles without interpolation, which fails between infinities.
     low, high = np.quantile(ratios, [(1 - confidence) / 2, (1 + confidence) / 2], method="inverted_cdf")
     return float(_root_ratio(ours.sum(), theirs.sum())), float(low), float(high)
 
 
 def _root_ratio(ours: Any, theirs: Any) -> NDArray[np.float64]:
-    """Return the root of a ratio of sums of squares: 1 where neither errs, infinity where only the first does."""
+    """Return the root of a ratio of sums of squares: 1 for 0 / 0, infinity for x / 0."""
     ours, theirs = np.asarray(ours), np.asarray(theirs)
-    never = np.where(ours > 0, np.inf, 1.0)
-    return np.sqrt(np.divide(ours, theirs, out=never, where=theirs > 0))
+    without_reference = np.where(ours > 0, np.inf, 1.0)
+    return np.sqrt(np.divide(ours, theirs, out=without_reference, where=theirs > 0))

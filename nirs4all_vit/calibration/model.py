@@ -1,4 +1,4 @@
-"""A fitted calibration: one embedder, a head for each target, intervals, and what is unlike the calibration samples."""
+"""The calibration estimator: one embedder, a head per target, intervals and novelty limits."""
 
 from __future__ import annotations
 
@@ -26,31 +26,30 @@ from .cross_validation import Folds, HeldOut, Progress, cross_validate, n_steps,
 from .heads import check_head_name, class_scores, fit_head, new_head, predict_with_deviation, read_by
 from .targets import Target, as_targets
 
-#: In units of the scaled median absolute deviation of logarithms: calibration samples further out stand apart. Of new samples of
-#: 28 families of the bank, 1.1 % do.
-_STANDS_APART = 3.5
-#: Samples up to which linear algebra is faster on one thread.
-_MOST_ON_ONE_THREAD = 600
-#: Samples that tell what is usual, at least.
-_FEWEST_USUAL = 10
+#: Limits of T2 and Q, in scaled median absolute deviations above the median of the logarithms.
+#: 1.1 % of new samples of 28 families of the bank exceed them.
+_LIMIT_DEVIATIONS = 3.5
+#: Smallest number of physical samples for novelty limits.
+_FEWEST_FOR_LIMITS = 10
 
 
 @dataclass(eq=False)
 class CalibratedTarget:
-    """What belongs to one target of a fitted calibration.
+    """Fitted head and residuals of one target.
 
     Attributes
     ----------
     name : str
     classes : tuple of str
-        Empty for numbers.
+        Empty for regression.
     head : estimator
+        Fitted.
     nonconformity : ndarray of shape (n_measured,)
-        Of the calibration samples, in cross-validation (see `HeldOut.nonconformity`).
+        Nonconformity of the calibration samples in cross-validation (`HeldOut.nonconformity`).
     n_samples : int
-        Physical samples with a value.
+        Number of physical samples with a value.
     range : tuple of two float
-        Least and greatest calibration value; NaN for classes.
+        Smallest and largest reference value; NaN for classes.
     """
 
     name: str
@@ -62,37 +61,43 @@ class CalibratedTarget:
 
 
 class SpectralCalibration(BaseEstimator):
-    """Calibrate targets on spectra, and know how good the calibration is.
+    """Calibration of one or more targets on spectra, with cross-validation and intervals.
 
-    One `SpectralEmbedder` serves all targets; each target has its own head, fitted on the samples that it was measured on. Prediction
-    intervals come from a grouped, repeated cross-validation. `nirs4all_vit.calibrate` does the same from files, and writes a report.
+    All targets share one `SpectralEmbedder`. Each target has its own head, fitted on the samples
+    with a reference value. Prediction intervals come from a grouped, repeated cross-validation.
+    `nirs4all_vit.calibrate` reads files, fits this estimator and writes a report.
 
     Parameters
     ----------
-    head : {"committee", "ridge", "pls", "plsda", "krr", "gp", "mlp", "logistic"}, default="committee"
-        A head of `make_head`.
+    head : str, default="committee"
+        Head of `make_head`: ``"committee"``, ``"ridge"``, ``"pls"``, ``"plsda"``, ``"krr"``,
+        ``"gp"``, ``"mlp"`` or ``"logistic"``.
     task : {"auto", "regression", "classification"}, default="auto"
-        ``"auto"``: numbers are regression targets, texts are classes.
+        ``"auto"``: numbers are regression targets, text and truth values are classes.
     robust : bool, default=False
-        Down-weight directions sensitive to baseline drift, scatter and wavelength shift, as in `SpectralEmbedder`.
+        Down-weight directions sensitive to baseline drift, scatter and wavelength shift, as in
+        `SpectralEmbedder`.
     cv : str, default="auto"
-        Folds and repetitions, such as ``"5x3"``; ``"auto"`` is 5x3 with up to 1,500 samples and 5x1 of more.
+        Folds and repetitions, such as ``"5x3"``; ``"auto"`` is 5x3 for up to 1,500 samples and 5x1
+        for more.
     coverage : float, default=0.9
-        Share of true values that prediction intervals are to hold.
+        Nominal coverage of prediction intervals, between 0 and 1.
     axis_unit : {"auto", "nm", "cm-1", "um"}, default="auto"
-        Unit of every axis given to this object.
+        Unit of all wavelengths passed to this object.
     checkpoint : str or path, default="nirs-base-v2"
         As in `SpectralEmbedder`.
 
     Attributes
     ----------
     embedder_ : SpectralEmbedder
+        Fitted on all samples.
     targets_ : list of CalibratedTarget
+        One per target.
     target_names_ : list of str
     novelty_ : SpectralNovelty, or None
-        None of fewer than ten samples, and after `adapt_to`.
+        None with fewer than ten physical samples, and after `adapt_to` has found a shift.
     cross_validation_ : list of HeldOut
-        One for each target; not saved.
+        One per target; not saved.
 
     Examples
     --------
@@ -137,18 +142,18 @@ class SpectralCalibration(BaseEstimator):
         X : array-like of shape (n_samples, n_wavelengths) or data frame
             Spectra on one axis; NaN is a missing point.
         y : array-like of shape (n_samples,) or (n_samples, n_targets), or data frame
-            Numbers or names of classes; NaN or None where a value was not measured.
+            Reference values or names of classes; NaN or None where a value was not measured.
         wavelengths : array-like of shape (n_wavelengths,), optional
-            Axis of the spectra, unless column names are.
+            Wavelengths of the spectra; by default, the column names of `X`.
         groups : array-like of shape (n_samples,), optional
-            Physical sample of each spectrum: replicates are never split.
+            Physical sample of each spectrum; replicates of a sample stay in the same fold.
         progress : callable
-            Called with the name of each step that is done; `n_steps` says how many there are.
+            Called with the name of each finished step; `n_steps` returns the number of calls.
 
         Raises
         ------
         SpectralInputError
-            Targets or parameters that cannot be calibrated on, and as in `SpectralEmbedder.fit`.
+            A target or a parameter cannot be used; and as in `SpectralEmbedder.fit`.
         SpectralAxisError, CheckpointError
             As in `SpectralEmbedder.fit`.
         """
@@ -159,7 +164,7 @@ class SpectralCalibration(BaseEstimator):
             raise SpectralInputError(f"coverage={self.coverage} must lie between 0 and 1.")
         located = SpectralEmbedder(self.checkpoint, axis_unit=self.axis_unit).locate(X, wavelengths, fitting=True)
         if len(located) != 1:
-            raise SpectralInputError("spectra have axes of their own; a calibration takes spectra on one axis.")
+            raise SpectralInputError("the spectra are on different axes; resample them onto one axis.")
         spectra, nm = located[0].values.astype(np.float64, copy=False), located[0].wavelengths
         if len(spectra) != len(targets[0].values):
             raise SpectralInputError(
@@ -174,7 +179,7 @@ class SpectralCalibration(BaseEstimator):
             raise SpectralInputError(f"{len(spectra)} spectra, but {len(codes)} groups; they must agree.")
         folds = Folds.parse(self.cv, len(spectra))
         checkpoint = load_checkpoint(self.checkpoint)
-        # An encoder of points has no local contrast.
+        # Encoders of points do not have the read-out "contrast".
         readout = checkpoint.encoder.readouts()[0]
         widths = checkpoint.encoder.block_widths(readout)
         embedder = SpectralEmbedder(
@@ -198,7 +203,7 @@ class SpectralCalibration(BaseEstimator):
         return self
 
     def n_steps(self, y: Any, groups: Any = None) -> int:
-        """Return how often `fit` calls ``progress``."""
+        """Return the number of calls of ``progress`` by `fit`."""
         targets = as_targets(y, self.task)
         n = len(targets[0].values)
         codes = np.arange(n) if groups is None else np.unique(np.asarray(groups).astype(str), return_inverse=True)[1]
@@ -230,19 +235,19 @@ class SpectralCalibration(BaseEstimator):
         self.embedder_, self.targets_ = embedder.set_params(cache=False, axis_unit=self.axis_unit), fitted
         self.target_names_ = [target.name for target in targets]
         self.width_, self.n_features_in_ = width, spectra.shape[1]
-        self.novelty_ = _usual(spectra, nm, codes, self.checkpoint)
+        self.novelty_ = _novelty(spectra, nm, codes, self.checkpoint)
         if self.novelty_ is not None:
             self.novelty_.set_params(axis_unit=self.axis_unit)
 
     def predict(self, X: Any, *, wavelengths: Any = None) -> NDArray[Any]:
-        """Predict, (n_samples,) of one target, else (n_samples, n_targets).
+        """Predict (n_samples,) for one target, (n_samples, n_targets) for several.
 
         Parameters
         ----------
         X, wavelengths : as in `SpectralEmbedder.transform`
-            Spectra on any axis that shares a range with the calibration's.
+            Spectra on any axis that overlaps that of the calibration.
         """
-        return self._tidy([self._of(target, columns)[0] for target, columns in self._columns(X, wavelengths)])
+        return self._stacked([self._predicted(target, columns)[0] for target, columns in self._columns(X, wavelengths)])
 
     def predict_interval(
         self, X: Any, coverage: float | None = None, *, wavelengths: Any = None
@@ -253,12 +258,12 @@ class SpectralCalibration(BaseEstimator):
         ----------
         X, wavelengths : as in `predict`
         coverage : float, optional
-            Share of true values that they are to hold; by default that of the constructor.
+            Nominal coverage, between 0 and 1; by default, that of the constructor.
 
         Returns
         -------
         ndarray of shape (n_samples, 2), or (n_samples, n_targets, 2)
-            Lower and upper bounds; NaN for targets of classes.
+            Lower and upper bounds; NaN for classification targets.
         """
         share = self._coverage(coverage)
         bounds = []
@@ -268,7 +273,7 @@ class SpectralCalibration(BaseEstimator):
         return bounds[0] if len(bounds) == 1 else np.stack(bounds, axis=1)
 
     def predict_all(self, X: Any, coverage: float | None = None, *, wavelengths: Any = None) -> list[dict[str, Any]]:
-        """Return for each target its ``predicted`` values and, of numbers, ``lower`` and ``upper``; of classes those ``possible``.
+        """Return predictions with intervals or sets of possible classes.
 
         Parameters
         ----------
@@ -277,6 +282,8 @@ class SpectralCalibration(BaseEstimator):
         Returns
         -------
         list of dict of str to ndarray of shape (n_samples,)
+            One per target: ``predicted``, and ``lower`` and ``upper`` for regression, or
+            ``possible`` (classes joined by ``|``) for classification.
         """
         share = self._coverage(coverage)
         out: list[dict[str, Any]] = []
@@ -291,7 +298,7 @@ class SpectralCalibration(BaseEstimator):
         return out
 
     def score(self, X: Any, y: Any, *, wavelengths: Any = None) -> float:
-        """Return R2, or the accuracy of classes; the mean over several targets."""
+        """Return R2 (regression) or accuracy (classification), averaged over the targets."""
         import pandas as pd
 
         truth = as_columns(y)
@@ -309,10 +316,10 @@ class SpectralCalibration(BaseEstimator):
 
     @all_or_nothing
     def adapt_to(self, X: Any, *, wavelengths: Any = None) -> Self:
-        """Bring predictions of a second instrument to the calibration's, by spectra without reference values.
+        """Adapt the predictions to a second instrument, from its spectra without reference values.
 
-        Parameters and warnings as in `SpectralEmbedder.adapt_to`. What is unusual on the second instrument is not known: `novelty_` is
-        None from now on.
+        Parameters and warnings are those of `SpectralEmbedder.adapt_to`. If a shift is found,
+        `novelty_` becomes None: its limits do not apply to the second instrument.
         """
         check_is_fitted(self)
         self.embedder_ = copy.copy(self.embedder_).adapt_to(X, wavelengths=wavelengths)
@@ -321,12 +328,19 @@ class SpectralCalibration(BaseEstimator):
         return self
 
     def filled(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return the share of the calibration's axis that has to be filled in for each spectrum, (n_samples,)."""
+        """Return the share of the calibration's axis that each spectrum lacks, (n_samples,)."""
         check_is_fitted(self)
         return self.embedder_.alignment_.align(self.embedder_.locate(X, wavelengths))[1]
 
     def other_signals(self, X: Any, *, wavelengths: Any = None) -> tuple[NDArray[np.bool_], str]:
-        """Tell which spectra are another kind of signal than the calibration's, (n_samples,), and what they look like; as `transform` warns."""
+        """Return which spectra differ in kind of signal from the calibration, as `transform` warns.
+
+        Returns
+        -------
+        different : ndarray of shape (n_samples,), bool
+        explanation : str
+            What these spectra look like; "" without any.
+        """
         check_is_fitted(self)
         values = self.embedder_.alignment_.align(self.embedder_.locate(X, wavelengths))[0].values
         kind = self.embedder_.signal_
@@ -334,13 +348,16 @@ class SpectralCalibration(BaseEstimator):
         return strange, kind.explanation(values[strange]) if kind is not None and strange.any() else ""
 
     def measure_novelty(self, X: Any, *, wavelengths: Any = None) -> NDArray[np.float64]:
-        """Return Hotelling's T2 and Q residuals over their limits, (n_samples, 2): above 1 is unlike the calibration; NaN if not known."""
+        """Return Hotelling's T2 and Q residuals divided by their limits, (n_samples, 2).
+
+        Above 1, a spectrum is unlike the calibration set. Without `novelty_`, all values are NaN.
+        """
         check_is_fitted(self)
         if self.novelty_ is None:
             n = sum(map(len, self.embedder_.locate(X, wavelengths)))
             return np.full((n, 2), np.nan)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # `predict` says the same
+            warnings.simplefilter("ignore")  # `predict` gives the same warnings
             measured = self.novelty_.t2_and_q(X, wavelengths=wavelengths)
         return measured.T / np.array([self.novelty_.t2_limit_, self.novelty_.q_limit_])
 
@@ -355,7 +372,9 @@ class SpectralCalibration(BaseEstimator):
         columns = self.embedder_.transform(X, wavelengths=wavelengths)
         return [(target, read_by(target.head, columns, self.width_)) for target in self.targets_]
 
-    def _of(self, target: CalibratedTarget, columns: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
+    def _predicted(
+        self, target: CalibratedTarget, columns: NDArray[Any]
+    ) -> tuple[NDArray[Any], NDArray[np.float64] | None]:
         if target.classes:
             return np.asarray(target.head.predict(columns)), None
         return predict_with_deviation(target.head, columns)
@@ -363,15 +382,15 @@ class SpectralCalibration(BaseEstimator):
     def _interval(
         self, target: CalibratedTarget, columns: NDArray[Any], coverage: float
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return predictions and half of the width of their intervals; NaN for classes."""
+        """Return predictions and half-widths of their intervals; NaN for classes."""
         if target.classes:
             unknown = np.full(len(columns), np.nan)
             return unknown, unknown
-        centre, scale = self._of(target, columns)
+        centre, scale = self._predicted(target, columns)
         width = conformal_quantile(target.nonconformity, target.n_samples, coverage)
         return centre, np.full(len(centre), width) if scale is None else width * scale
 
-    def _tidy(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
+    def _stacked(self, parts: list[NDArray[Any]]) -> NDArray[Any]:
         if len(parts) == 1:
             return parts[0]
         same = len({part.dtype.kind for part in parts}) == 1
@@ -391,31 +410,34 @@ def as_columns(y: Any) -> NDArray[Any]:
 
 
 def possible_classes(target: CalibratedTarget, scores: NDArray[np.float64], coverage: float) -> NDArray[Any]:
-    """Return the classes that a sample may have at a coverage, joined by ``|``, (n_samples,)."""
+    """Return the conformal sets of classes at a coverage, joined by ``|``, (n_samples,)."""
     limit = conformal_quantile(target.nonconformity, target.n_samples, coverage)
     return join_possible(np.asarray(target.head.classes_).astype(str), scores, limit)
 
 
 def join_possible(classes: NDArray[Any], scores: NDArray[np.float64], limit: float) -> NDArray[Any]:
-    """Return the classes that no other exceeds by more than a limit; the most likely one is always among them."""
+    """Return the classes whose score is at most `limit` below the best other, joined by ``|``.
+
+    The class with the highest score is always included.
+    """
     n = scores.shape[1]
     excess = np.stack([np.delete(scores, k, axis=1).max(axis=1) - scores[:, k] for k in range(n)], axis=1)
-    may = excess <= limit
-    may[np.arange(len(scores)), scores.argmax(axis=1)] = True
-    return np.array(["|".join(classes[row]) for row in may], dtype=object)
+    possible = excess <= limit
+    possible[np.arange(len(scores)), scores.argmax(axis=1)] = True
+    return np.array(["|".join(classes[row]) for row in possible], dtype=object)
 
 
-def _usual(
+def _novelty(
     spectra: NDArray[np.float64], nm: NDArray[np.float64], codes: NDArray[np.intp], checkpoint: Any
 ) -> SpectralNovelty | None:
-    """Learn what is usual; limits are where calibration samples left out stand apart from all others."""
-    if len(np.unique(codes)) < _FEWEST_USUAL:
+    """Fit a novelty detector, with limits from the held-out T2 and Q of the calibration samples."""
+    if len(np.unique(codes)) < _FEWEST_FOR_LIMITS:
         return None
     detector = SpectralNovelty(checkpoint, axis_unit="nm").fit(spectra, wavelengths=nm, groups=codes)
     logarithms = np.log(np.maximum(detector.limits_.held_out, 1e-300))
     middle = np.median(logarithms, axis=1, keepdims=True)
     spread = 1.4826 * np.median(np.abs(logarithms - middle), axis=1)
-    t2, q = np.exp(middle[:, 0] + _STANDS_APART * np.maximum(spread, 0.1))
+    t2, q = np.exp(middle[:, 0] + _LIMIT_DEVIATIONS * np.maximum(spread, 0.1))
     detector.limits_ = replace(detector.limits_, t2_limit=float(t2), q_limit=float(q))
     detector.t2_limit_, detector.q_limit_ = float(t2), float(q)
     return detector

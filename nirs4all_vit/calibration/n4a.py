@@ -1,4 +1,4 @@
-"""The calibration as a ``.n4a`` bundle, which nirs4all predicts with."""
+"""Export of a calibration as a ``.n4a`` bundle for nirs4all."""
 
 from __future__ import annotations
 
@@ -27,32 +27,37 @@ def write_n4a(
     targets: list[Target],
     folder: Path,
 ) -> list[Path]:
-    """Let nirs4all fit the same embedder and heads on the same samples, and export what it makes.
+    """Fit the same embedder and heads with nirs4all on the same samples, and export the bundles.
 
     Parameters
     ----------
     model : SpectralCalibration
         Fitted.
     X, nm : ndarray of shape (n_samples, n_wavelengths), (n_wavelengths,)
-        Calibration spectra, complete, and their wavelengths in nm.
+        Calibration spectra without missing points, and their wavelengths in nm.
     targets : list of Target
     folder : Path
-        Gets ``model.n4a``, or ``model-NAME.n4a`` for each of several targets.
+        Folder for ``model.n4a``, or for one ``model-NAME.n4a`` per target if there are several.
 
     Returns
     -------
     list of Path
+        The bundles.
 
     Raises
     ------
     SpectralInputError
-        Spectra that lack points: nirs4all takes none.
+        Spectra lack points: nirs4all needs complete spectra.
     """
     import nirs4all
     from nirs4all.data import SpectroDataset
 
     if np.isnan(X).any():
-        raise SpectralInputError("--n4a needs complete spectra: nirs4all takes none that lack points.")
+        rows = np.flatnonzero(np.isnan(X).any(axis=1))
+        raise SpectralInputError(
+            f"--n4a needs complete spectra, but {len(rows)} lack points (first: row {rows[0]}); "
+            "leave these out, or calibrate without --n4a."
+        )
     written = []
     for target, fitted in zip(targets, model.targets_, strict=True):
         rows = target.rows
@@ -60,7 +65,7 @@ def write_n4a(
         dataset = SpectroDataset(target.name)
         dataset.add_samples(X[rows], {"partition": "train"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
         dataset.add_targets(y)
-        # What it is tested on does not matter here.
+        # nirs4all needs a test partition; its scores are not used.
         dataset.add_samples(X[rows[:2]], {"partition": "test"}, headers=[f"{v:.6f}" for v in nm], header_unit="nm")
         dataset.add_targets(y[:2])
         folds = (StratifiedKFold if target.classes else KFold)(2, shuffle=True, random_state=0)
@@ -68,7 +73,7 @@ def write_n4a(
         if not getattr(fitted.head, "widths", None):
             embedder.set_params(append_spectra=False)
         name = "model.n4a" if len(targets) == 1 else f"model-{re.sub(r'[^A-Za-z0-9_.-]+', '_', target.name)}.n4a"
-        # nirs4all writes its workspace where it runs.
+        # nirs4all writes its workspace into the current folder.
         with tempfile.TemporaryDirectory() as workspace, chdir(workspace), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             result: Any = nirs4all.run(

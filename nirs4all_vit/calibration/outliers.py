@@ -1,4 +1,4 @@
-"""Calibration samples that stand apart, and the map of all of them."""
+"""Outliers of the calibration set, doubtful reference values, and scores of all samples."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from .cross_validation import HeldOut
 from .model import SpectralCalibration
 from .reading import Joined, SpectraSet
 
-#: In units of the scaled median absolute deviation of the residuals: reference values further from their predictions are doubtful.
+#: Limit for residuals of reference values, in scaled median absolute deviations.
 _DOUBTFUL = 6.0
-#: Samples that a finding names.
+#: Largest number of samples that a finding names.
 _NAMED = 5
-#: Samples that the map of scores is made from, at most.
+#: Largest number of samples in the fit of the principal components.
 _MAX_MAPPED = 2000
 
 
 def map_samples(
     model: SpectralCalibration, spectra: SpectraSet
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], tuple[float, float], dict[int, str]]:
-    """Return T2 and Q over their limits, scores with the share that each explains, and the outliers in words."""
+    """Return T2 and Q divided by their limits, PCA scores, explained variance, and outliers.
+
+    Outliers map the row to the reason, in words.
+    """
     nm, X = spectra.wavelengths, spectra.values
     columns = model.embedder_.transform(X, wavelengths=nm)[:, : model.width_]
     pca = PCA(2, svd_solver="randomized", random_state=0).fit(columns[spread_rows(len(X), _MAX_MAPPED)])
@@ -36,7 +39,7 @@ def map_samples(
         return unknown, unknown, scores, (explained[0], explained[1]), {}
     limits = model.novelty_.limits_
     ratios = np.full((2, len(X)), np.nan)
-    # Spectra that were looked at are judged by a model without them.
+    # Rows of the detector's cross-validation get their held-out values instead.
     if len(limits.rows) < len(X):
         ratios[:] = model.measure_novelty(X, wavelengths=nm).T
     ratios[:, limits.rows] = limits.held_out / np.array([[limits.t2_limit], [limits.q_limit]])
@@ -45,7 +48,7 @@ def map_samples(
 
 
 def novelty_reason(t2: float, q: float) -> str:
-    """Say in words why a spectrum is unlike the calibration; "" where it is not."""
+    """Return in words why a spectrum is unlike the calibration set; "" if it is not."""
     reasons = []
     if t2 > 1:
         reasons.append(f"far from the centre of the calibration (T2 {t2:.1f} times its limit)")
@@ -55,7 +58,7 @@ def novelty_reason(t2: float, q: float) -> str:
 
 
 def doubtful_values(data: Joined, held_out: Sequence[HeldOut]) -> list[Finding]:
-    """Return a finding for each target whose measured values stand far from what the other samples predict."""
+    """Return a finding per target with reference values far from cross-validated predictions."""
     findings = []
     for one in held_out:
         if one.target.classes:
@@ -67,14 +70,13 @@ def doubtful_values(data: Joined, held_out: Sequence[HeldOut]) -> list[Finding]:
         far = far[np.argsort(-away[far])]
         if len(far):
             names = [
-                f"{data.spectra.ids[one.rows[k]]} (measured {one.measured[k]:.4g}, predicted {one.centre[:, k].mean():.4g})"
+                f"{data.spectra.ids[one.rows[k]]} "
+                f"(measured {one.measured[k]:.4g}, predicted {one.centre[:, k].mean():.4g})"
                 for k in far[:_NAMED]
             ]
             more = f" and {len(far) - _NAMED} more" if len(far) > _NAMED else ""
-            plural = "s" if len(far) > 1 else ""
-            text = (
-                f"{len(far)} reference value{plural} far from what the other samples predict: {', '.join(names)}{more}"
-            )
+            noun = "reference values are" if len(far) > 1 else "reference value is"
+            text = f"{len(far)} {noun} far from the cross-validated prediction: {', '.join(names)}{more}"
             findings.append(
                 Finding("warning", f"target {one.target.name}", text, "check for typing errors and mixed-up samples")
             )
@@ -82,11 +84,11 @@ def doubtful_values(data: Joined, held_out: Sequence[HeldOut]) -> list[Finding]:
 
 
 def unusual_tests(model: SpectralCalibration, data: Joined) -> list[Finding]:
-    """Return a finding that names the spectra of a test set that are unlike those of the calibration."""
+    """Return a finding that names the test spectra unlike the calibration set, if any."""
     ratios = model.measure_novelty(data.spectra.values, wavelengths=data.spectra.wavelengths)
     far = np.flatnonzero((ratios > 1).any(axis=1))
     if not len(far):
         return []
     names = ", ".join(map(str, data.spectra.ids[far[:_NAMED]])) + (", ..." if len(far) > _NAMED else "")
-    text = f"{len(far)} of {len(ratios)} spectra are unlike those of the calibration (T2 or Q): {names}"
-    return [Finding("warning", "test set", text, "judge the figures of the test set with and without them")]
+    text = f"{len(far)} of {len(ratios)} spectra are unlike the calibration set (T2 or Q): {names}"
+    return [Finding("warning", "test set", text, "compare the figures of merit with and without them")]

@@ -1,4 +1,4 @@
-"""Predictions of new spectra as a table: values, intervals, what is unusual and what was filled in."""
+"""Predictions of new spectra as a table, and adaptation to a second instrument."""
 
 from __future__ import annotations
 
@@ -32,36 +32,41 @@ def predict(
     ids: str | None = None,
     drop: Sequence[str] = (),
 ) -> pd.DataFrame:
-    """Predict new spectra by a saved calibration.
+    """Predict new spectra with a calibration.
 
     Parameters
     ----------
     model : SpectralCalibration, or path of a model folder
     spectra : path, data frame or array-like of shape (n_spectra, n_wavelengths)
-        On any axis that shares a range with the calibration's; read as by `calibrate`.
+        Spectra on any axis that overlaps that of the calibration; same kinds of input as in
+        `calibrate`.
     output : path, optional
-        A ``.csv`` to write.
+        ``.csv`` file to write.
     coverage : float, optional
-        Share of true values that intervals are to hold; by default that of the calibration.
+        Nominal coverage of the intervals; by default, that of the calibration.
     wavelengths, axis_unit, ids, drop : as in `calibrate`
 
     Returns
     -------
     DataFrame
-        A row per spectrum, in the order of the input: ``id``; for each target its prediction, and ``NAME lower`` and ``NAME upper``, or of
-        classes ``NAME possible``; ``unusual`` (bool), the ``reason``, and ``filled``, the share of the calibration's range that the spectrum lacks.
+        A row per spectrum, in the order of the input. Columns: ``id``; per target its name
+        (prediction), with ``NAME lower`` and ``NAME upper`` (regression) or ``NAME possible``
+        (classification); ``unusual`` (bool), its ``reason``, and ``filled``, the share of the
+        calibration's range that the spectrum lacks. Spectra that cannot be used have NaN and a
+        reason.
 
     Raises
     ------
     ModelError
-        As `load`.
+        As in `load`.
     SpectralInputError, SpectralAxisError, OSError
-        As `calibrate`; spectra that share too little of the range with the calibration's.
+        As in `calibrate`; no spectrum can be used, or the spectra overlap the axis of the
+        calibration too little.
     """
     if output is not None:
         output = Path(output)
         if output.suffix.lower() != ".csv" or not output.absolute().parent.is_dir():
-            raise SpectralInputError(f"{output}: name a .csv file in a folder that is there.")
+            raise SpectralInputError(f"{output} cannot be written: name a .csv file in an existing folder.")
     fitted = model if isinstance(model, SpectralCalibration) else load(model)
     read = read_spectra(
         spectra,
@@ -72,7 +77,7 @@ def predict(
         others=fitted.target_names_,
         lenient=True,
     )
-    # Such spectra say nothing of their samples, and so does a number for them.
+    # A constant spectrum has no information on its sample: no value is predicted.
     unusable = dict.fromkeys(np.flatnonzero(constant_rows(read.values)).tolist(), "the spectrum is constant")
     unusable |= read.refused
     sound = np.setdiff1d(np.arange(len(read)), list(unusable))
@@ -90,7 +95,7 @@ def predict(
 
 
 def _predicted(fitted: SpectralCalibration, read: SpectraSet, coverage: float | None) -> pd.DataFrame:
-    """Return the table of spectra that can be predicted."""
+    """Return the table of predictions for usable spectra."""
     import pandas as pd
 
     nm = read.wavelengths
@@ -110,10 +115,10 @@ def _predicted(fitted: SpectralCalibration, read: SpectraSet, coverage: float | 
         )
         text = f"{target.name} is outside of its calibrated range ({low:.4g} to {high:.4g})"
         outside.append([text if one else "" for one in beyond])
-    strange, kind = fitted.other_signals(read.values, wavelengths=nm)
+    different, kind = fitted.other_signals(read.values, wavelengths=nm)
     reasons = []
     for row, (t2, q) in enumerate(fitted.measure_novelty(read.values, wavelengths=nm)):
-        signal = f"another kind of signal than the calibration's: {kind}" if strange[row] else ""
+        signal = f"another kind of signal than in the calibration set: {kind}" if different[row] else ""
         own = [signal, novelty_reason(t2, q), *(column[row] for column in outside)]
         reasons.append("; ".join(reason for reason in own if reason))
     table["unusual"], table["reason"] = [bool(reason) for reason in reasons], reasons
@@ -124,16 +129,17 @@ def _predicted(fitted: SpectralCalibration, read: SpectraSet, coverage: float | 
 def adapt(
     model: str | os.PathLike[str], spectra: Any, output: str | os.PathLike[str], **options: Any
 ) -> SpectralCalibration:
-    """Adapt a saved calibration to a second instrument, by its spectra without reference values, and save it in a new folder.
+    """Adapt a saved calibration to a second instrument, and save it in a new folder.
 
     Parameters
     ----------
     model : path
         Model folder.
     spectra : path, data frame or array-like of shape (n_spectra, n_wavelengths)
-        Of the second instrument: five or more, thirty are better. They need not be of the calibration's samples.
+        Spectra of the second instrument, without reference values: at least five, better thirty.
+        They need not be of the calibration samples.
     output : path
-        New folder.
+        New folder for the adapted model.
     **options
         ``wavelengths``, ``axis_unit``, ``ids`` and ``drop``, as in `calibrate`.
 
@@ -144,12 +150,12 @@ def adapt(
     Raises
     ------
     ModelError, SpectralInputError, SpectralAxisError, OSError
-        As `predict`.
+        As in `predict`; `output` is not a new folder.
 
     Warns
     -----
     UserWarning
-        The spectra do not differ from the calibration's beyond what samples do: nothing is changed.
+        The spectra differ from those of the calibration no more than samples do: no change.
     """
     from .calibrating import require_new_folder
 

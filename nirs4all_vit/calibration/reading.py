@@ -1,4 +1,4 @@
-"""Spectra and reference values from files, data frames or arrays, joined row by row."""
+"""Reading and joining of spectra and reference values from files, data frames or arrays."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from ..spectra.targets import read_target_table
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Per cent of reflectance or transmittance: no absorbance is so large throughout a spectrum.
+#: Limits for values in per cent: positive, with this smallest median and largest value. The median
+#: of absorbance is lower.
 _LEAST_PERCENT, _MOST_PERCENT = 5.0, 150.0
-#: Ids that a message names.
+#: Largest number of ids that a message names.
 _NAMED = 5
 
 
@@ -42,22 +43,23 @@ class SpectraSet:
     wavelengths : ndarray of shape (n_wavelengths,), float64
         In nm, ascending.
     ids : ndarray of shape (n_spectra,), str
-        Those of the file; numbers of rows from 1 where it has none.
+        Ids of the source; without any, the row numbers from 1.
     has_ids : bool
+        Whether the source has ids.
     axis_unit : {"nm", "cm-1", "um"}
-        Unit of the file.
+        Unit of the axis in the source.
     signal : str
-        What the values are, such as "absorbance"; "" where nobody knows.
+        Kind of signal, such as "absorbance"; "" if unknown.
     others : dict of str to ndarray of shape (n_spectra,)
-        Columns of the file that are no wavelengths, as text.
+        Columns of the source that are not wavelengths, as text.
     notes : tuple of str
-        What was done, in sentences.
+        Conversions and other steps, for the report.
     instruments : tuple of str
-        Names of the instruments, where the files tell them.
+        Names of the instruments, if the files have them.
     hashes : dict of str to str
-        SHA-256 of the files.
+        SHA-256 of the files, by file name.
     index : ndarray of shape (n_spectra,), str, or None
-        Labels of the rows of a data frame.
+        Row labels of a data frame.
     refused : dict of int to str
         Rows that cannot be used, and why; all of their points are NaN.
     """
@@ -100,32 +102,35 @@ def read_spectra(
     Parameters
     ----------
     source : path, data frame, or array-like of shape (n_spectra, n_wavelengths)
-        A table, a ``.npy``, an instrument's file or a folder of such files.
+        A table, a ``.npy`` file, an instrument file or a folder of instrument files.
     wavelengths : array-like of shape (n_wavelengths,) or path, optional
-        Axis of an array or a ``.npy``.
+        Wavelengths of an array or a ``.npy`` file.
     axis_unit : {"auto", "nm", "cm-1", "um"}
     ids : str, optional
-        Column of ids; without it the usual names are looked for.
+        Column of ids; by default, common names are recognised.
     drop : sequence of str
-        Columns of a table that are passed over.
+        Columns of a table to ignore.
     others : sequence of str
-        Columns that are kept as text, where a table has them: targets and groups.
+        Columns to return as text if the table has them: targets and groups.
     lenient : bool
-        Spectra of a table that cannot be used are in `SpectraSet.refused`, instead of an error for the whole table.
+        Return spectra of a table file that cannot be used in `SpectraSet.refused` instead of
+        raising an error.
 
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        As `nirs4all_vit.spectra.sources.open_source`.
+        As in `nirs4all_vit.spectra.sources.open_source`.
     OSError
-        The file is not there.
+        The file does not exist.
     """
     if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.exists():
-            raise FileNotFoundError(f"{path} is not there.")
+            raise FileNotFoundError(f"{path} does not exist.")
         if wavelengths is not None and path.suffix.lower() != ".npy":
-            raise SpectralInputError(f"{path.name} has an axis of its own; an axis beside it is for .npy files.")
+            raise SpectralInputError(
+                f"{path.name} has its own axis; leave out the wavelengths, which are for .npy files."
+            )
         if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
             sheet, folder = sheet_as_csv(path)
             with folder:
@@ -143,7 +148,7 @@ def read_spectra(
         if values.ndim != 2 or not values.size:
             raise SpectralInputError(f"spectra have shape {values.shape}; give (n_spectra, n_wavelengths).")
         if wavelengths is None:
-            raise SpectralAxisError("an array holds no axis; give wavelengths=.")
+            raise SpectralAxisError("an array has no wavelengths; give wavelengths=.")
         read = _on_axis(values, np.asarray(wavelengths), axis_unit)
     return _as_absorbance(read)
 
@@ -158,7 +163,7 @@ def _on_axis(values: NDArray[np.float64], axis: Any, axis_unit: str, ids: NDArra
 
 
 def _unit(axis: Any, axis_unit: str) -> str:
-    """Tell the unit that an axis is written in."""
+    """Return the unit in which an axis is written."""
     if axis_unit != "auto":
         return axis_unit
     parsed = parse_axis_labels(np.ravel(np.asarray(axis, dtype=object)))
@@ -185,9 +190,9 @@ def _of_file(
     table = CellTable.open(path)
     column = id_column(table.labels, [cells for _, cells in table.sample], ids)
     beside = [name for name in table.labels if name in others or name.startswith("meta_")]
-    passed = [*dict.fromkeys([*beside, *([] if column is None else [column]), *drop])]
+    no_spectra = [*dict.fromkeys([*beside, *([] if column is None else [column]), *drop])]
     refused: dict[int, str] = {}
-    opened = replace(open_table(path, axis_unit, passed), refused=refused if lenient else None)
+    opened = replace(open_table(path, axis_unit, no_spectra), refused=refused if lenient else None)
     columns = {name: np.array([cell for _, cell in table.column(name)], dtype=object) for name in beside}
     names = None if column is None else np.array([cell for _, cell in table.column(column)], dtype=str)
     labels = [table.labels[i] for i in axis_columns(table.labels)]
@@ -211,8 +216,8 @@ def _of_frame(
     )
     column = id_column(labels, cells, ids) if cells else None
     beside = [name for name in labels if name in others or name.startswith("meta_")]
-    passed = {*beside, *drop, *([] if column is None else [column])}
-    spectra = frame[[name for name in labels if name not in passed]]
+    no_spectra = {*beside, *drop, *([] if column is None else [column])}
+    spectra = frame[[name for name in labels if name not in no_spectra]]
     axis = list(spectra.columns) if wavelengths is None else wavelengths
     if wavelengths is None:
         odd = [name for name in spectra.columns if parse_axis_labels([name]) is None]
@@ -223,7 +228,7 @@ def _of_frame(
     try:
         values = spectra.to_numpy(dtype=np.float64, na_value=np.nan)
     except (TypeError, ValueError) as error:
-        raise SpectralInputError(f"spectra hold text: {error}; drop such columns.") from error
+        raise SpectralInputError(f"the spectra contain text ({error}); name such columns in drop.") from error
     names = None
     if column is not None:
         names = frame[column].astype(str).to_numpy(dtype=str)
@@ -237,7 +242,7 @@ def _of_frame(
 
 
 def _of_instruments(path: Path) -> SpectraSet:
-    """Read files of instruments; those with axes of their own are put on that of a typical spectrum."""
+    """Read instrument files; spectra on different axes are resampled onto a common one."""
     files = read_instruments(path)
     blocks = [Spectra(value[np.newaxis], axis) for value, axis in zip(files.values, files.wavelengths, strict=True)]
     notes = list(files.notes)
@@ -247,7 +252,7 @@ def _of_instruments(path: Path) -> SpectraSet:
     else:
         alignment, aligned = Alignment.fit(blocks)
         values, nm = aligned[0].values, alignment.wavelengths
-        notes.append(f"the spectra have axes of their own, and were put on one from {nm[0]:g} to {nm[-1]:g} nm")
+        notes.append(f"the spectra have different axes and were resampled onto one from {nm[0]:g} to {nm[-1]:g} nm")
     hashes = {source.name: file_sha256(source) for source in files.sources if source.is_file()}
     return SpectraSet(
         values,
@@ -264,13 +269,13 @@ def _of_instruments(path: Path) -> SpectraSet:
 
 
 def _as_absorbance(read: SpectraSet) -> SpectraSet:
-    """Turn per cent of reflectance or transmittance into absorbance."""
+    """Convert values that are per cent of reflectance or transmittance to absorbance."""
     finite = read.values[np.isfinite(read.values)]
     if not finite.size or finite.min() <= 0 or finite.max() > _MOST_PERCENT or np.median(finite) < _LEAST_PERCENT:
         return read
     note = (
-        f"values from {finite.min():.3g} to {finite.max():.3g} were taken for per cent of reflectance or transmittance R, and "
-        "converted to absorbance, log10(100 / R)"
+        f"values from {finite.min():.3g} to {finite.max():.3g} were read as per cent of reflectance or transmittance R "
+        "and converted to absorbance, log10(100 / R)"
     )
     return replace(read, values=2.0 - np.log10(read.values), signal="absorbance", notes=(*read.notes, note))
 
@@ -283,11 +288,11 @@ class Joined:
     ----------
     spectra : SpectraSet
     table : DataFrame
-        Columns of reference values, a row per spectrum; NaN where there is none.
+        Columns of reference values, a row per spectrum; NaN for missing values.
     groups : ndarray of shape (n_spectra,), str
         Physical sample of each spectrum.
     notes : tuple of str
-        How they were joined.
+        Steps of the join, for the report.
     """
 
     spectra: SpectraSet
@@ -312,23 +317,25 @@ def read_targets(
     ----------
     source : path, data frame, Series or array-like
     ids : str, optional
-        Column of ids; without it the usual names are looked for.
+        Column of ids; by default, common names are recognised.
     keep : sequence of str
-        Columns that are no targets and stay as they are written.
+        Columns that are not targets and remain text.
 
     Returns
     -------
     table : DataFrame
+        Without a column of ids, a data frame keeps its index.
     column : str or None
-        The column of ids. Without one a data frame keeps its index.
+        Column of ids.
     hashes : dict of str to str
+        SHA-256 of the file, by file name.
     """
     import pandas as pd
 
     if isinstance(source, (str, Path)):
         path = Path(source)
         if not path.exists():
-            raise FileNotFoundError(f"{path} is not there.")
+            raise FileNotFoundError(f"{path} does not exist.")
         if path.suffix.lower() in (*EXCEL_SUFFIXES, *OLD_SUFFIXES):
             sheet, folder = sheet_as_csv(path)
             with folder:
@@ -357,18 +364,20 @@ def _targets_of_file(path: Path, ids: str | None, keep: Sequence[str]) -> tuple[
     table = read_target_table(path, [*keep, *([] if column is None else [column])])
     if column is not None:
         names = [cell for _, cell in cells.column(column)]
-        table = table.iloc[: len(names)].copy()  # spreadsheets leave rows at the end that hold nothing
+        table = table.iloc[: len(names)].copy()  # spreadsheets append empty rows
         table[column] = names
     return table, column
 
 
 def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: str | None) -> Joined:
-    """Join spectra and reference values: by id where both have ids, else by order.
+    """Join spectra and reference values by id if both have ids, else by order.
+
+    Two data frames with the same row labels are joined by these.
 
     Raises
     ------
     SpectralInputError
-        Counts that differ, no id in common, or two values for one id; the message has the counts.
+        The numbers of rows differ, no id is in both, or an id has several rows of values.
     """
     import pandas as pd
 
@@ -392,17 +401,18 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
                     rows = np.array([plain.get(plain_id(name), -1) for name in own])
                     if (rows >= 0).any():
                         notes.append("ids were compared without case, blanks, leading zeros and .0")
-            n_known = np.count_nonzero(rows >= 0)
-            if not n_known:
+            n_joined = np.count_nonzero(rows >= 0)
+            if not n_joined:
                 raise SpectralInputError(
-                    f"no id of the {len(own)} spectra (such as {own.iloc[0]!r}) is among the {len(names)} of the reference values "
-                    f"(such as {names.iloc[0]!r}); write ids alike in both files, or drop the column from one to join by order."
+                    f"no id of the {len(own)} spectra (such as {own.iloc[0]!r}) is among the {len(names)} ids of the "
+                    f"reference values (such as {names.iloc[0]!r}); write ids alike in both files, or remove the "
+                    "column from one to join by order."
                 )
             without = own[rows < 0].unique()
             notes.append(
-                f"{n_known} of {len(own)} spectra have reference values by id"
+                f"{n_joined} of {len(own)} spectra have reference values by id"
                 + (
-                    f"; without are {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}"
+                    f"; none for {', '.join(without[:_NAMED])}{', ...' if len(without) > _NAMED else ''}"
                     if len(without)
                     else ""
                 )
@@ -418,15 +428,16 @@ def join(spectra: SpectraSet, table: pd.DataFrame, column: str | None, groups: s
             table = table.iloc[: len(spectra)]
         if len(table) != len(spectra):
             raise SpectralInputError(
-                f"{len(spectra)} spectra, but {len(table)} rows of reference values; complete them, or give both files a column of ids."
+                f"{len(spectra)} spectra, but {len(table)} rows of reference values; add the missing rows, or add a "
+                "column of ids to both files."
             )
         if not notes:
-            notes.append(f"{len(spectra)} spectra and reference values were joined by their order")
+            notes.append(f"{len(spectra)} spectra and reference values were joined by order")
     return Joined(spectra, table, _groups(spectra, table, groups), tuple(notes))
 
 
 def _by_index(spectra: SpectraSet, table: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Bring reference values into the order of the spectra, where both have the same labels; returns them without labels."""
+    """Return reference values without labels, sorted like the spectra if both share row labels."""
     labels = table.index.astype(str)
     if (
         spectra.index is not None
@@ -434,13 +445,13 @@ def _by_index(spectra: SpectraSet, table: pd.DataFrame, notes: list[str]) -> pd.
         and labels.is_unique
         and np.isin(spectra.index, labels).all()
     ):
-        notes.append(f"{len(spectra)} spectra and reference values were joined by the labels of their rows")
+        notes.append(f"{len(spectra)} spectra and reference values were joined by row labels")
         table = table.set_axis(labels, axis=0).loc[spectra.index]
     return table.reset_index(drop=True)
 
 
 def _groups(spectra: SpectraSet, table: pd.DataFrame, groups: str | None) -> NDArray[Any]:
-    """Return the physical sample of each spectrum: a column, or ids that several spectra share."""
+    """Return the physical sample of each spectrum: a column, the ids, or one sample per row."""
     if groups is None:
         return spectra.ids.astype(str) if spectra.has_ids else np.array([f"row {k + 1}" for k in range(len(spectra))])
     if groups in table:
@@ -448,5 +459,5 @@ def _groups(spectra: SpectraSet, table: pd.DataFrame, groups: str | None) -> NDA
     if groups in spectra.others:
         return spectra.others[groups].astype(str)
     raise SpectralInputError(
-        f"no column is named {groups!r}; groups are a column of the spectra or of the reference values."
+        f"no column is named {groups!r}; for groups, name a column of the spectra or of the reference values."
     )

@@ -1,4 +1,4 @@
-"""What a calibration found out: the numbers behind metrics.json, predictions.csv and the report."""
+"""Results of a calibration, the source of metrics.json, predictions.csv and the report."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ Metrics = RegressionMetrics | ClassificationMetrics
 
 @dataclass(frozen=True, eq=False)
 class Predicted:
-    """Measured and predicted values of some samples.
+    """Measured and predicted values of one target.
 
     Attributes
     ----------
     ids : ndarray of shape (n_samples,), str
     measured : ndarray of shape (n_samples,)
-        float64, NaN where a value was not measured; or str, "" where a class is not known.
+        float64, NaN where a value was not measured; or str, "" for a missing class.
     predicted : ndarray of shape (n_samples,)
-        float64 or str. In cross-validation the mean (the most frequent class) over the repetitions, each by a model that has not seen the sample.
+        float64 or str. In cross-validation, mean (or most frequent class) of the held-out
+        predictions over the repetitions.
     lower, upper : ndarray of shape (n_samples,) or None
         Prediction interval; None for classes.
     possible : ndarray of shape (n_samples,), str, or None
-        For classes: those that the sample may have at the asked coverage, separated by ``|``.
+        Conformal set of classes at the nominal coverage, joined by ``|``; None for regression.
     metrics : RegressionMetrics or ClassificationMetrics
     coverage : float
-        Share of samples whose interval (or set of classes) holds the measured value.
+        Share of samples whose interval (or set of classes) contains the measured value.
     """
 
     ids: NDArray[Any]
@@ -46,15 +47,16 @@ class Predicted:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method in the same cross-validation.
+    """Cross-validation results of one method, on the same folds.
 
     Attributes
     ----------
     name : str
-        As a reader knows it, such as "PLS, best of five preprocessings".
+        Name in the report, such as "PLS, best of five preprocessings".
     metrics : RegressionMetrics or ClassificationMetrics
     ratio, lower, upper : float
-        Error (RMSE, or 1 - balanced accuracy) over that of PLS (PLS-DA), and its 95 % confidence interval; 1 for PLS itself.
+        Error (RMSE, or 1 - balanced accuracy) divided by that of PLS (PLS-DA), with its 95 %
+        confidence interval; 1 for PLS itself.
     """
 
     name: str
@@ -66,7 +68,16 @@ class Comparison:
 
 @dataclass(frozen=True, eq=False)
 class LearningPoint:
-    """Error with a part of the samples: RMSECV, or 1 - balanced accuracy."""
+    """Error with fewer training samples: RMSECV, or 1 - balanced accuracy.
+
+    Attributes
+    ----------
+    n_samples : int
+        Number of training samples.
+    error : float
+    deviation : float
+        Standard deviation of the error between folds.
+    """
 
     n_samples: int
     error: float
@@ -75,24 +86,24 @@ class LearningPoint:
 
 @dataclass(frozen=True, eq=False)
 class TargetResult:
-    """Everything about one target.
+    """Results of one target.
 
     Attributes
     ----------
     name : str
     task : {"regression", "classification"}
     classes : tuple of str
-        Empty for numbers.
+        Empty for regression.
     cross_validated : Predicted
-        All samples, in the order of the input.
+        All calibration samples, in the order of the input.
     test : Predicted or None
-        Samples that took no part in calibration or cross-validation.
+        Test set; None without one.
     comparisons : tuple of Comparison
-        The head that was chosen first; then ridge, PLS.
+        The chosen head first, then ridge and PLS.
     learning_curve : tuple of LearningPoint
-        Ascending; the last one with all samples of a fold. May be empty.
+        Ascending; the last has all training samples of a fold. May be empty.
     importance : ndarray of shape (n_wavelengths,) or None
-        Smoothed; what a band contributes to the output, at `CalibrationResult.wavelengths`.
+        Smoothed contribution of the band around each `CalibrationResult.wavelengths` to the output.
     """
 
     name: str
@@ -107,37 +118,37 @@ class TargetResult:
 
 @dataclass(frozen=True, eq=False)
 class CalibrationResult:
-    """A whole calibration.
+    """Results of a calibration.
 
     Attributes
     ----------
     title : str
     ids, groups : ndarray of shape (n_samples,), str
-        Of the calibration samples; `groups` names physical samples, and equals `ids` without replicates.
+        Ids and physical samples of the calibration spectra.
     spectra : ndarray of shape (n_samples, n_wavelengths), float64
         NaN where a point is missing.
     wavelengths : ndarray of shape (n_wavelengths,), float64
         In nm, ascending.
     axis_unit : {"nm", "cm-1", "um"}
-        Unit of the input, in which pictures are drawn.
+        Unit of the input and of the figures.
     signal : str
-        What the spectra hold, such as "absorbance"; "" where unknown.
+        Kind of signal, such as "absorbance"; "" if unknown.
     targets : tuple of TargetResult
     t2, q : ndarray of shape (n_samples,)
-        Hotelling's T2 and Q residual of each sample, over their limits: above 1 is an outlier. NaN where they were not measured (fewer
-        than ten samples).
+        Hotelling's T2 and Q residual of each sample, divided by their limits; above 1, the sample
+        is an outlier. NaN with fewer than ten physical samples.
     scores : ndarray of shape (n_samples, 2)
         First two principal components of the embeddings.
     explained : tuple of two float
-        Share of the variance that each explains.
+        Share of the variance that each component explains.
     outliers : dict of int to str
-        Rows that stand apart, and why, in words.
+        Rows of outliers, with the reason in words.
     coverage : float
-        That intervals were asked to hold.
+        Nominal coverage of the intervals.
     findings : tuple of Finding
-        Of the table checks.
+        Findings on the input tables and on the calibration.
     settings : dict
-        Options, seeds, number of folds and repetitions.
+        Options, seed, number of folds and repetitions.
     provenance : dict
         Versions, hashes of the input files and of the checkpoint, date, duration.
     """

@@ -1,4 +1,4 @@
-"""What cross-validation and test found, as figures of merit, intervals and comparisons."""
+"""Figures of merit, intervals and comparisons from cross-validation and test set."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def compared(
     upper: Any,
     possible: Any,
 ) -> Predicted:
-    """Compare predicted with measured values of some samples, each (n_samples,)."""
+    """Compare predicted with measured values, each (n_samples,)."""
     if target.classes:
         both = (measured != "") & (predicted.astype(str) != "")
         metrics: Any = classification_metrics(measured[both], predicted[both].astype(str))
@@ -57,7 +57,7 @@ def target_result(
     coverage: float,
     head: str,
 ) -> TargetResult:
-    """Summarise what was found on one target."""
+    """Return the results of one target."""
     n, rows = len(data.spectra), held_out.rows
     others = held_out.others
     codes = np.unique(data.groups[rows], return_inverse=True)[1]
@@ -89,12 +89,13 @@ def target_result(
             metrics = _mean_metrics(held_out.measured, predicted)
         ratio = (1.0, 1.0, 1.0) if name == reference else rmse_ratio_interval(errors[name], errors[reference], codes)
         if target.classes and name != reference:
-            ratio = tuple(value**2 for value in ratio)  # type: ignore[assignment] # shares of errors, not their roots
+            # Shares of errors: without the root.
+            ratio = tuple(value**2 for value in ratio)  # type: ignore[assignment]
         comparisons.append(Comparison(name or f"Embedding + {head}", metrics, *ratio))
     learning = tuple(
-        LearningPoint(size, *_learned(folds, held_out.target))
+        LearningPoint(size, *_error_and_deviation(folds, held_out.target))
         for size, folds in _merged(held_out.learning)
-        if len(folds) > 1  # one fold says nothing of the deviation
+        if len(folds) > 1  # the deviation needs two folds
     )
     return TargetResult(
         target.name,
@@ -109,7 +110,7 @@ def target_result(
 
 
 def _mean_metrics(measured: NDArray[Any], predicted: NDArray[np.float64]) -> Any:
-    """Return the mean figures of merit over repetitions."""
+    """Return the figures of merit, averaged over repetitions."""
     return _mean_of([regression_metrics(measured, one) for one in predicted])
 
 
@@ -120,7 +121,7 @@ def _mean_of(each: Sequence[Any]) -> Any:
 
 
 def _left_out_intervals(held_out: HeldOut, codes: NDArray[np.intp], coverage: float) -> tuple[Any, Any]:
-    """Return intervals of calibration samples, each from the residuals of the other folds."""
+    """Return lower and upper bounds of calibration samples, each from residuals of other folds."""
     centre = held_out.centre.mean(axis=0)
     scale = np.ones(len(centre)) if held_out.scale is None else held_out.scale.mean(axis=0)
     residuals = held_out.nonconformity()
@@ -139,7 +140,7 @@ def _classes_left_out(
     n, rows = len(data.spectra), held_out.rows
     words = np.asarray(target.classes)
     votes = np.stack([(held_out.centre == k).sum(axis=0) for k in range(len(words))], axis=1)
-    # The most frequent class; of equally frequent ones that with the larger score.
+    # The most frequent class; ties go to the higher score.
     scores = held_out.scores.mean(axis=0)
     chosen = (votes + 1e-9 * scores.argsort(axis=1).argsort(axis=1)).argmax(axis=1)
     predicted, possible = np.full(n, "", dtype=object), np.full(n, "", dtype=object)
@@ -156,10 +157,11 @@ def _classes_left_out(
     return replace(predicted_classes, metrics=_mean_of(each)), errors
 
 
-def _learned(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target) -> tuple[float, float]:
-    """Return the error over all folds and the standard deviation between them.
+def _error_and_deviation(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target) -> tuple[float, float]:
+    """Return the error and its standard deviation between folds.
 
-    Classes are judged over all folds together: rare ones are not in each.
+    RMSE is averaged over folds. The error of classes is that of all folds together, since some
+    folds lack rare classes.
     """
     if target.classes:
         each = [classification_metrics(*fold).error for fold in folds]
@@ -170,7 +172,7 @@ def _learned(folds: Sequence[tuple[NDArray[Any], NDArray[Any]]], target: Target)
 
 
 def _merged(learning: dict[int, list[Any]]) -> list[tuple[int, list[Any]]]:
-    """Join sizes that differ by a sample or two, as folds do."""
+    """Merge points whose numbers of samples differ by at most 10 %, as those of folds do."""
     merged: list[tuple[list[int], list[Any]]] = []
     for size in sorted(learning):
         if merged and size <= 1.1 * merged[-1][0][0]:

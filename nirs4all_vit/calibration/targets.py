@@ -1,4 +1,4 @@
-"""Targets of a calibration: a column of numbers or of classes each."""
+"""Targets of a calibration: columns of numbers or of classes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import SpectralInputError
 
-#: Measured samples that a cross-validation takes, at least.
+#: Smallest number of samples with a value for a cross-validation.
 FEWEST_SAMPLES = 10
 TASKS = ("auto", "regression", "classification")
 
@@ -23,9 +23,9 @@ class Target:
     ----------
     name : str
     values : ndarray of shape (n_samples,)
-        float64, NaN where a value was not measured; or str, "" where a class is not known.
+        float64, NaN where a value was not measured; or str, "" for a missing class.
     classes : tuple of str
-        Empty for numbers.
+        Empty for regression.
     """
 
     name: str
@@ -39,23 +39,23 @@ class Target:
 
     @property
     def rows(self) -> NDArray[np.intp]:
-        """Samples whose value is known."""
+        """Rows with a value, (n_measured,)."""
         return np.flatnonzero(self.values != "" if self.classes else np.isfinite(self.values))
 
     def take(self, rows: NDArray[np.intp]) -> Target:
-        """Return the same target of some samples."""
+        """Return the target of the given samples."""
         return Target(self.name, self.values[rows], self.classes)
 
 
 def as_targets(y: Any, task: str = "auto") -> list[Target]:
-    """Read targets.
+    """Return the columns of reference values as targets.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,) or (n_samples, n_targets), Series or data frame
-        A column of numbers is a regression target, a column of texts or truth values one of classes.
+        A column of numbers is a regression target; a column of text or truth values has classes.
     task : {"auto", "regression", "classification"}
-        ``"classification"`` makes classes of numbers.
+        ``"classification"`` reads numbers as classes.
 
     Returns
     -------
@@ -64,8 +64,8 @@ def as_targets(y: Any, task: str = "auto") -> list[Target]:
     Raises
     ------
     SpectralInputError
-        A task that does not go with the values, infinities, fewer than ten samples of a target, or classes that cannot be told apart
-        in cross-validation.
+        The task does not suit the values, or a target is infinite, constant, has fewer than ten
+        samples, a class with one sample, or too many classes.
     """
     import pandas as pd
 
@@ -91,47 +91,53 @@ def _target(name: str, column: Any, task: str) -> Target:
     numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
     if task == "regression" and not numeric:
         raise SpectralInputError(
-            f"target {name!r} holds text such as {str(column.dropna().iloc[0])[:40]!r}, no numbers."
+            f"target {name!r} holds text such as {str(column.dropna().iloc[0])[:40]!r}, no numbers; set task to "
+            "'classification', or drop it."
         )
     if numeric and task != "classification":
         values = target_values(column, classes=False)
         if np.isinf(values).any():
             raise SpectralInputError(
-                f"target {name!r} holds infinity at row {int(np.flatnonzero(np.isinf(values))[0])}."
+                f"target {name!r} holds infinity in row {int(np.flatnonzero(np.isinf(values))[0])}; correct it."
             )
         target = Target(name, values)
         if len(target.rows) >= 2 and not np.ptp(values[target.rows]):
             raise SpectralInputError(
-                f"target {name!r} is {values[target.rows[0]]:g} in all samples; there is nothing to calibrate."
+                f"target {name!r} is {values[target.rows[0]]:g} in all samples and cannot be calibrated; leave it out."
             )
     else:
         values = target_values(column, classes=True)
         names, counts = np.unique(values[values != ""], return_counts=True)
         if len(names) < 2:
-            raise SpectralInputError(f"target {name!r} holds {len(names)} class; two are the fewest.")
+            noun = "class" if len(names) == 1 else "classes"
+            raise SpectralInputError(f"target {name!r} has {len(names)} {noun}; a calibration needs at least two.")
         if counts.min() < 2:
             raise SpectralInputError(
-                f"class {str(names[counts.argmin()])!r} of target {name!r} has one sample; two are the fewest. Drop it, or join it to another."
+                f"class {str(names[counts.argmin()])!r} of target {name!r} has one sample, fewer than two; drop it, or "
+                "merge it with another class."
             )
         if len(names) > len(values) / 2:
             raise SpectralInputError(
-                f"target {name!r} has {len(names)} classes for {len(values)} samples: ids, not classes? Name the targets with target=."
+                f"target {name!r} has {len(names)} classes for {len(values)} samples; if these are ids, name the "
+                "targets with target=."
             )
         target = Target(name, values, tuple(map(str, names)))
     if len(target.rows) < FEWEST_SAMPLES:
         raise SpectralInputError(
-            f"target {name!r} was measured on {len(target.rows)} samples; {FEWEST_SAMPLES} are the fewest that a cross-validation takes."
+            f"target {name!r} was measured on {len(target.rows)} samples; cross-validation needs at least "
+            f"{FEWEST_SAMPLES}."
         )
     return target
 
 
 def target_values(column: Any, *, classes: bool) -> NDArray[Any]:
-    """Return a column of a table as `Target.values` are: numbers, or names of classes."""
+    """Return a column of a table in the form of `Target.values`: numbers, or names of classes."""
     if not classes:
         return np.asarray(column.to_numpy(dtype=np.float64, na_value=np.nan))
-    return np.array(["" if no else _class_name(value) for value, no in zip(column, column.isna(), strict=True)])
+    missing = column.isna()
+    return np.array(["" if absent else _class_name(value) for value, absent in zip(column, missing, strict=True)])
 
 
 def _class_name(value: Any) -> str:
-    """Write 1.0 as 1: a column of class numbers with a gap is one of floats."""
+    """Return the name of a class; 1.0 is "1", since missing values make class numbers floats."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip()

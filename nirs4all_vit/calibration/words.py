@@ -1,4 +1,4 @@
-"""A calibration's figures of merit in sentences and lines."""
+"""Figures of merit of a calibration as lines of text."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from .metrics import RegressionMetrics
 from .report.words import against_pls
 from .results import CalibrationResult
 
-#: Classes that a line names.
+#: Largest number of classes that a line names.
 _NAMED = 6
 
 
 def summary_lines(result: CalibrationResult) -> list[str]:
-    """Return a line or two for each target."""
+    """Return the figures of merit of each target, and its comparison with PLS, as lines of text."""
     lines = []
     for one in result.targets:
         parts = [("cross-validation", one.cross_validated)] + ([("test", one.test)] if one.test is not None else [])
@@ -19,7 +19,10 @@ def summary_lines(result: CalibrationResult) -> list[str]:
             m = part.metrics
             if isinstance(m, RegressionMetrics):
                 error = "RMSECV" if name == "cross-validation" else "RMSEP"
-                figures = f"{error} {m.rmse:.4g}, R2 {m.r2:.3f}, bias {m.bias:.3g}, SEP {m.sep:.4g}, RPD {m.rpd:.2f}, RPIQ {m.rpiq:.2f}"
+                figures = (
+                    f"{error} {m.rmse:.4g}, R2 {m.r2:.3f}, bias {m.bias:.3g}, SEP {m.sep:.4g}, RPD {m.rpd:.2f}, "
+                    f"RPIQ {m.rpiq:.2f}"
+                )
             else:
                 figures = f"accuracy {m.accuracy:.3f}, balanced accuracy {m.balanced_accuracy:.3f}, F1 {m.f1:.3f}"
             what = ""

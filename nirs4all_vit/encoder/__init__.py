@@ -1,4 +1,7 @@
-"""The Spectral Perceiver in pure torch, its checkpoints and its ONNX graph; knows no scikit-learn and no nirs4all."""
+"""The Spectral Perceiver in torch, its checkpoints and its ONNX export.
+
+This part uses neither scikit-learn nor nirs4all.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..lazy import lazy_names
 
-# Checkpoints are found, and read-outs named, without torch.
+# Lazy: finding a checkpoint and listing the read-outs need no torch.
 __all__, __getattr__, __dir__ = lazy_names(
     __name__,
     {

@@ -17,7 +17,7 @@ class CrossAttention(nn.Module):
     n_heads : int
         Attention heads.
     dropout : float, default=0
-        Share of attention weights and of updates that is dropped in training.
+        Fraction of attention weights and of updates dropped in training.
     """
 
     def __init__(self, d_model: int, n_heads: int, dropout: float = 0.0) -> None:
@@ -29,7 +29,10 @@ class CrossAttention(nn.Module):
         self.output = nn.Linear(d_model, d_model)
 
     def forward(self, latents: Tensor, tokens: Tensor, bias: Tensor | None = None) -> Tensor:
-        """Return the update of latents (B, M, D) that have read tokens (B, N, D); `bias` (..., N) is added to the logits."""
+        """Return the update (B, M, D) of latents (B, M, D) that attend to tokens (B, N, D).
+
+        `bias` (..., N) is added to the logits.
+        """
         key, value = self.key_value(self.norm_tokens(tokens)).chunk(2, dim=-1)
         query = self.query(self.norm_latents(latents))
         if bias is not None:
@@ -48,9 +51,9 @@ class LatentBlock(nn.Module):
     n_heads : int
         Attention heads.
     mlp_ratio : int
-        Hidden width over `d_model`.
+        Hidden width divided by `d_model`.
     dropout : float, default=0
-        Share of attention weights and of updates that is dropped in training.
+        Fraction of attention weights and of updates dropped in training.
     """
 
     def __init__(self, d_model: int, n_heads: int, mlp_ratio: int, dropout: float = 0.0) -> None:
@@ -77,15 +80,15 @@ class LatentBlock(nn.Module):
 def attended(
     query: Tensor, key: Tensor, value: Tensor, n_heads: int, bias: Tensor | None = None, rate: float = 0.0
 ) -> Tensor:
-    """Return what queries (B, M, D) read of keys and values (B, N, D), (B, M, D).
+    """Return the attention output (B, M, D) of queries (B, M, D) over keys and values (B, N, D).
 
-    `bias` (B, 1, 1, N) is added to the logits; `rate` is the share of attention weights that is dropped.
+    `bias` (B, 1, 1, N) is added to the logits; `rate` is the fraction of attention weights dropped.
     """
     query, key, value = (part.unflatten(-1, (n_heads, -1)).transpose(1, 2) for part in (query, key, value))
     bias = None if bias is None else bias.to(query.dtype)
     with torch.autocast(query.device.type, enabled=False):
-        # On a processor the products themselves are twice as fast in bfloat16 as the fused attention in any precision, and
-        # with dropout there is no fused attention.
+        # On the CPU, plain products in bfloat16 are twice as fast as fused attention in any
+        # precision, and fused attention has no dropout.
         if query.is_cpu and (rate or query.dtype in (torch.bfloat16, torch.float16)):
             logits = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
             weights = (logits if bias is None else logits + bias).softmax(dim=-1)
@@ -96,13 +99,13 @@ def attended(
 
 
 def dropped(values: Tensor, rate: float) -> Tensor:
-    """Drop a share of values, and scale the others up."""
+    """Set a fraction `rate` of the values to zero and scale up the others (dropout)."""
     if not rate:
         return values
     if not values.is_cpu:
         return F.dropout(values, rate)
-    # Fifteen bits of a random number for each value: torch's own mask takes five times as long on a processor.
+    # Each value gets 15 random bits: on the CPU, torch's own mask takes five times as long.
     n = values.numel()
     bits = torch.empty((n + 3) // 4, dtype=torch.int64).random_().view(torch.int16)[:n].bitwise_and_(0x7FFF)
-    shown = bits >= round(rate * 0x8000)
-    return values * (shown.view(values.shape).to(values.dtype) / (1.0 - rate))
+    mask = bits >= round(rate * 0x8000)
+    return values * (mask.view(values.shape).to(values.dtype) / (1.0 - rate))

@@ -1,4 +1,4 @@
-"""Checkpoints: one safetensors file with configuration and provenance in its header. Never pickle."""
+"""Checkpoints: one safetensors file with configuration and provenance in its header, no pickle."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from .perceiver import SpectralPerceiver
 
-#: Version of the file layout that this release writes and the newest that it reads.
+#: File format that this release writes, and the newest that it reads.
 FORMAT_VERSION = 1
 _HEADER_KEY = "nirs4all_vit"
 _ENCODER_PREFIX = "encoder."
-#: Entry of the header that holds the hash of all else.
+#: Header entry with the hash of the rest of the file.
 _CONTENT = "content_sha256"
 
 
@@ -35,13 +35,13 @@ class BundledWeights:
     Attributes
     ----------
     name : str
-        What users write, ``SpectralEmbedder(checkpoint=name)``.
+        Name for ``SpectralEmbedder(checkpoint=name)``.
     file : str
         File in ``nirs4all_vit/weights/``.
     sha256 : str
-        Its hash; a damaged installation is noticed at first use.
+        SHA-256 of the file, verified when it is loaded.
     licence : str
-        Terms of the weights.
+        Licence of the weights.
     """
 
     name: str
@@ -66,7 +66,7 @@ BUNDLED = {
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """An encoder with what is known of its making.
+    """An encoder with its provenance.
 
     Attributes
     ----------
@@ -76,11 +76,11 @@ class Checkpoint:
         ``name``, ``licence``, ``encoder`` (configuration) and ``provenance`` (recipe, seed, commit,
         bank hash, families seen).
     statistics : dict of str to Tensor
-        Of the pretraining bank: what `SpectralNovelty.bank_scores` knows.
+        Statistics of the pretraining bank, used by `SpectralNovelty.bank_scores`.
     path : Path or None
-        File it was read from.
+        File that the checkpoint was read from.
     sha256 : str
-        Of the file; the empty string for one that was never written.
+        SHA-256 of that file; the empty string without a file.
     """
 
     encoder: SpectralPerceiver
@@ -96,12 +96,12 @@ class Checkpoint:
 
 
 def find_checkpoint(reference: str | os.PathLike[str]) -> Path:
-    """Return the file of a bundled name or of a path.
+    """Return the path of a checkpoint, given by bundled name or by path.
 
     Raises
     ------
     CheckpointError
-        Neither a bundled name nor a file.
+        The reference is neither a bundled name nor a file.
     """
     bundled = BUNDLED.get(str(reference))
     try:
@@ -124,7 +124,7 @@ def _bundled_path(file: str) -> Path:
 def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> Checkpoint:
     """Load a checkpoint by bundled name or path.
 
-    The same file is read once per process; every caller shares one frozen encoder.
+    A file is read once per process; all callers share one frozen encoder.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def load_checkpoint(reference: str | os.PathLike[str] = DEFAULT_CHECKPOINT) -> C
     Raises
     ------
     CheckpointError
-        Missing, damaged, not one of ours, or of a newer format.
+        The file is missing or damaged, is not a nirs4all_vit checkpoint, or has a newer format.
     """
     path = find_checkpoint(reference).resolve()
     checkpoint = _load(path, stamp(path))
@@ -155,7 +155,7 @@ def _load(path: Path, _stamp: tuple[int, ...]) -> Checkpoint:
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = _read_header(path, file.metadata())
-            # Copied out of the memory map: a file that is overwritten in place would kill the process.
+            # Copied out of the memory map: overwriting the file in place would kill the process.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 - not a mapping
             _require_whole(path, header, tensors)
     except (SafetensorError, OSError) as error:
@@ -163,7 +163,7 @@ def _load(path: Path, _stamp: tuple[int, ...]) -> Checkpoint:
     encoder_tensors = {k.removeprefix(_ENCODER_PREFIX): v for k, v in tensors.items() if k.startswith(_ENCODER_PREFIX)}
     try:
         config = EncoderConfig.from_dict(header["encoder"])
-        # Built on "meta": allocates nothing and draws no random number, whatever the file declares.
+        # Built on "meta": no memory is allocated and no random number drawn, whatever the header.
         with torch.device("meta"):
             encoder = SpectralPerceiver(config)
         expected = {name: tensor.shape for name, tensor in encoder.state_dict().items()}
@@ -184,7 +184,7 @@ def _load(path: Path, _stamp: tuple[int, ...]) -> Checkpoint:
 
 
 def _require_finite_embedding(path: Path, encoder: SpectralPerceiver) -> None:
-    """Refuse weights that are finite and embed a plain spectrum to NaN or infinity."""
+    """Refuse finite weights that encode an ordinary spectrum to NaN or infinity."""
     import torch
 
     from .grid import Grid
@@ -195,7 +195,7 @@ def _require_finite_embedding(path: Path, encoder: SpectralPerceiver) -> None:
         grid = Grid.from_wavelengths(1000.0 + 1000.0 * places)
         sound = all(torch.isfinite(encoder(spectra, grid, readout=name)).all() for name in encoder.readouts())
     if not sound:
-        raise CheckpointError(f"{path.name} embeds a plain spectrum to NaN or infinity: its weights are of no use.")
+        raise CheckpointError(f"{path.name} encodes a test spectrum to NaN or infinity; use another checkpoint.")
 
 
 def save_checkpoint(
@@ -207,22 +207,22 @@ def save_checkpoint(
     statistics: Mapping[str, Tensor] | None = None,
     licence: str = "BSD-3-Clause",
 ) -> Path:
-    """Write an encoder with its provenance, atomically.
+    """Write an encoder with its provenance; the write is atomic.
 
     Parameters
     ----------
     path : path
-        Target, ``.safetensors``; replaced in one step if it exists.
+        ``.safetensors`` file to write or replace.
     encoder : SpectralPerceiver
-        Weights and configuration to keep.
+        Encoder whose weights and configuration are written.
     name : str
         Name and version.
     provenance : mapping
-        Recipe, seed, commit, bank hash, families seen: anything JSON can hold.
+        Recipe, seed, commit, bank hash and families seen, as JSON types.
     statistics : mapping of str to Tensor, optional
         Pretraining statistics of the embeddings.
     licence : str
-        Terms of the weights.
+        Licence of the weights.
 
     Returns
     -------
@@ -237,7 +237,7 @@ def save_checkpoint(
         "encoder": encoder.config.to_dict(),
         "provenance": dict(provenance),
     }
-    # Cloned: content-keyed layers share one wavelength encoding, which the format does not do.
+    # Cloned: safetensors refuses tensors that share memory.
     tensors = {_ENCODER_PREFIX + k: v.detach().cpu().contiguous().clone() for k, v in encoder.state_dict().items()}
     tensors |= {f"statistics.{k}": v.detach().cpu().contiguous() for k, v in (statistics or {}).items()}
     header[_CONTENT] = _content_sha256(header, tensors)
@@ -255,7 +255,7 @@ def _read_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, An
         version = int(header["format_version"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"{path.name} is not a nirs4all_vit checkpoint: its header says nothing of it."
+            f"{path.name} is not a nirs4all_vit checkpoint: its header has no {_HEADER_KEY!r} entry with a version."
         ) from error
     if version > FORMAT_VERSION:
         raise CheckpointError(
@@ -265,7 +265,7 @@ def _read_header(path: Path, metadata: Mapping[str, str] | None) -> dict[str, An
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of tensors: names, types, shapes and bytes."""
+    """Return the SHA-256 of the tensors' names, types, shapes and bytes."""
     import torch
 
     digest = hashlib.sha256()
@@ -277,15 +277,15 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _content_sha256(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
-    """Return a hash of all that a checkpoint says, but for this hash."""
+    """Return the SHA-256 of a checkpoint's header (without this entry) and tensors."""
     text = json.dumps({k: v for k, v in header.items() if k != _CONTENT}, sort_keys=True)
     return hashlib.sha256(f"{text}\n{tensors_sha256(tensors)}".encode()).hexdigest()
 
 
 def _require_whole(path: Path, header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
-    """Refuse a file of which a bit has changed since it was written; the first ones of format 1 do not tell."""
+    """Refuse a file whose content differs from its hash; early files of format 1 have no hash."""
     if _CONTENT in header and header[_CONTENT] != _content_sha256(header, tensors):
-        raise CheckpointError(f"{path.name} is damaged: its content is not what was written; fetch it again.")
+        raise CheckpointError(f"{path.name} is damaged: its content does not match its hash; fetch it again.")
 
 
 def _shape(tensors: Mapping[str, Tensor], name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The encoder's hyper-parameters, as they are written into a checkpoint's header."""
+"""Hyper-parameters of the encoder, stored in a checkpoint's header."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ class EncoderConfig:
     Attributes
     ----------
     tokens : {"patches", "points"}
-        What the latents read: patches of the spectrum at several scales (local contrast), or its points,
-        ``[x, PE(wavelength)]``, as the textbook's Perceiver does.
+        Tokens that the latents attend to: patches of the spectrum at several scales (local
+        contrast), or its points, ``[x, PE(wavelength)]``, as in the textbook Perceiver.
     n_latents : int
-        Latents that read the tokens, beside a CLS latent (M).
+        Number of latents (M), not counting the CLS latent.
     d_model : int
         Width of latents and tokens.
     n_heads : int
         Attention heads.
     n_cross_layers : int
-        Cross-attention layers; those after the first read the tokens again between the blocks.
+        Cross-attention layers; those after the first stand between the self-attention blocks.
     n_self_layers : int
         Self-attention blocks over the latents.
     mlp_ratio : int
-        Width of a block's hidden layer over `d_model`.
+        Width of a block's hidden layer divided by `d_model`.
     dropout : float
-        Share of attention weights and updates that is dropped in training.
+        Fraction of attention weights and updates dropped in training.
     d_meta : int
-        Width in which metadata are embedded.
+        Width of the metadata embedding.
     axis_scale : {"log", "linear"}
-        Scale on which wavelengths are encoded.
+        Scale of the wavelength axis in the positional encoding.
     normalisation : {"standard", "robust"}
         Per-spectrum normalisation: mean and standard deviation, or median and MAD.
     n_frequencies : int
         Frequencies of the wavelength encoding.
     n_scales : int
-        Scales of patches, from half of the range down.
+        Number of patch scales; the coarsest patches are half of the range long.
     patch_hidden : int
-        Units per hidden layer of the network that all patches share; none with 0.
+        Units per hidden layer of the network that all patches share; 0 for no network.
     readout_scale : float
-        Factor on the read-outs ``contrast`` and ``compact``, set after pretraining so that a ridge penalty near 1
-        suits them.
+        Factor on the read-outs ``contrast`` and ``compact``, set after pretraining so that a
+        ridge penalty near 1 suits them.
     categorical : dict of str to tuple of str
-        Metadata fields with their known categories; anything else is UNKNOWN.
+        Categorical metadata fields with their categories; any other value is UNKNOWN.
     numeric : tuple of str
         Numeric metadata fields.
     """
@@ -84,22 +84,22 @@ class EncoderConfig:
             raise ValueError(f"d_model={self.d_model} must be a multiple of n_heads={self.n_heads}.")
         if self.n_cross_layers > self.n_self_layers:
             raise ValueError(
-                f"n_cross_layers={self.n_cross_layers} exceeds n_self_layers={self.n_self_layers}; every cross-attention "
-                "layer is followed by a block."
+                f"n_cross_layers={self.n_cross_layers} exceeds n_self_layers={self.n_self_layers}; every "
+                "cross-attention layer needs a self-attention block after it."
             )
         if not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise ValueError(f"dropout={self.dropout!r} must be a share, at least 0 and below 1.")
+            raise ValueError(f"dropout={self.dropout!r}; it must be at least 0 and below 1.")
         self._require_integer("n_scales", 1, 6)
         self._require_integer("patch_hidden", 0, 4096)
         if not isinstance(self.readout_scale, (int, float)) or not 0 < self.readout_scale <= 1e6:
-            raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive, 1e6 at most.")
+            raise ValueError(f"readout_scale={self.readout_scale!r}; it must be positive and at most 1e6.")
         if not isinstance(self.categorical, dict) or not all(
             map(_are_names, (self.categorical, *self.categorical.values()))
         ):
             raise ValueError(f"categorical={self.categorical!r}; it must map names to names of categories.")
         if not _are_names(self.numeric):
             raise ValueError(f"numeric={self.numeric!r}; it must be a list of names.")
-        # The order of the fields is that of a checkpoint's header, which is sorted by name: weights are kept by their number.
+        # Sorted as in a checkpoint's header: the weights of a field are stored under its number.
         object.__setattr__(self, "categorical", {k: tuple(v) for k, v in sorted(self.categorical.items())})
         object.__setattr__(self, "numeric", tuple(self.numeric))
 
@@ -109,12 +109,12 @@ class EncoderConfig:
             raise ValueError(f"{name}={value!r}; it must be an integer from {least} to {most}.")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the configuration as plain JSON types."""
+        """Return the configuration as JSON types."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
-        """Build a configuration, refusing keys that this version does not know."""
+        """Build a configuration; keys that are not fields raise ValueError."""
         if not isinstance(values, dict):
             raise TypeError(f"encoder settings must be a mapping, not {type(values).__name__}")
         unknown = set(values) - {f.name for f in fields(cls)}

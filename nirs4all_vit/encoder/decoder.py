@@ -10,12 +10,14 @@ from .perceiver import SpectralPerceiver
 
 
 class MaskedSpectrumDecoder(nn.Module):
-    """Predict what tokens say from where they lie and from the latents (MAE decoder): points, or the contents of patches.
+    """Predict the content of tokens from their positions and the latents (MAE decoder).
+
+    The tokens are points, or patches of local contrast, as in the encoder.
 
     Parameters
     ----------
     encoder : SpectralPerceiver
-        Whose latents are decoded.
+        Encoder whose latents are decoded.
 
     References
     ----------
@@ -34,10 +36,13 @@ class MaskedSpectrumDecoder(nn.Module):
         )
 
     def forward(self, encoder: SpectralPerceiver, latents: Tensor, grid: Grid, chosen: Tensor | None = None) -> Tensor:
-        """Decode latents (B, M, D) at the places of the grid's tokens into (B, N, n_target), or of some (B, K), into (B, K, n_target)."""
+        """Decode latents (B, M, D) at the positions of the grid's tokens into (B, N, n_target).
+
+        `chosen` (B, K) are the indices of the tokens to decode, into (B, K, n_target).
+        """
         tokenizer = encoder.tokenizer
         if chosen is not None and grid.log_wavelength.dim() == 1:
-            query = self.query(tokenizer.place(grid))[chosen]  # once for all spectra
+            query = self.query(tokenizer.place(grid))[chosen]  # one projection for all spectra
         else:
             query = self.query(tokenizer.place(grid, chosen))
         query = query.expand(len(latents), *query.shape[-2:])

@@ -1,4 +1,4 @@
-"""The encoder as an ONNX graph, for machines without torch."""
+"""Export of the encoder as an ONNX graph, for machines without torch."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def export_onnx(
     checkpoint: str | os.PathLike[str] = DEFAULT_CHECKPOINT,
     readout: str = DEFAULT_READOUT,
 ) -> Path:
-    """Write an encoder as an ONNX graph that takes spectra on any grid.
+    """Write an encoder as an ONNX graph that takes spectra on any wavelength grid.
 
-    The graph has two inputs, ``spectra`` (n_spectra, n_wavelengths) in float32 and ``wavelengths`` (n_wavelengths,) in
-    nm, float64, in any order, at least three of them; and one output, ``embedding`` (n_spectra, n_columns), float32. The numbers are
-    those of ``SpectralEmbedder(adapt=False)`` to 1e-4. Its metadata name the checkpoint, its SHA-256, licence and read-out.
+    The graph has two inputs: ``spectra`` (n_spectra, n_wavelengths), float32, and ``wavelengths``
+    (n_wavelengths,), float64, in nm and in any order, at least three of them. Its output is
+    ``embedding`` (n_spectra, n_columns), float32, equal to that of
+    ``SpectralEmbedder(adapt=False)`` within 1e-4. The metadata of the graph give the checkpoint's
+    name, SHA-256 and licence, and the read-out.
 
     Parameters
     ----------
@@ -55,9 +57,9 @@ def export_onnx(
     Raises
     ------
     MissingPackageError
-        onnx or onnxscript is missing.
+        onnx or onnxscript is not installed.
     ValueError
-        No such read-out.
+        `readout` is not one of ``READOUTS``.
     """
     with needed_by("writing ONNX", "nirs4all-vit[onnx]"):
         import onnx  # noqa: F401
@@ -73,7 +75,7 @@ def export_onnx(
         torch.linspace(1000.0, 2000.0, 64, dtype=torch.float64),
     )
     with torch.inference_mode():
-        model(*example)  # constants that are made once must not be made while tracing
+        model(*example)  # caches constants, which must not be created while tracing
     n_wavelengths = torch.export.Dim("n_wavelengths", min=3)
     with _quiet(), torch.no_grad():
         program = torch.onnx.export(
@@ -122,10 +124,10 @@ def _embedding(encoder: SpectralPerceiver, readout: str) -> nn.Module:
 
 
 def _searchsorted(places: Any, values: Any, right: bool = True, **_: Any) -> Any:
-    """Translate searchsorted of one sorted sequence, which ONNX has not: how many places lie at or before each value."""
+    """Translate searchsorted, which ONNX lacks: count the positions at or before each value."""
     from onnxscript import ir, opset20
 
-    op: Any = opset20  # its stubs are those of older sets
+    op: Any = opset20  # its type stubs are those of older opsets
     last, first = (op.Constant(value=ir.tensor(np.array([axis], dtype=np.int64))) for axis in (-1, 0))
     compare = op.LessOrEqual if right else op.Less
     before = compare(op.Unsqueeze(places, first), op.Unsqueeze(values, last))
@@ -133,7 +135,7 @@ def _searchsorted(places: Any, values: Any, right: bool = True, **_: Any) -> Any
 
 
 def _asinh(x: Any) -> Any:
-    """Translate asinh, another one that onnxruntime has in single precision only."""
+    """Translate asinh, which onnxruntime has in single precision only."""
     from onnxscript import ir
     from onnxscript import opset20 as op
 
@@ -144,7 +146,7 @@ def _asinh(x: Any) -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's talk of its own stages and of packages that nobody needs to itself."""
+    """Silence the exporter's progress messages and warnings about optional packages."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     try:

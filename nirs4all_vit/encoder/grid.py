@@ -1,4 +1,4 @@
-"""A wavelength grid as the encoder sees it: coordinates, quadrature weights, means over bins."""
+"""Wavelength grid of the encoder: coordinates, quadrature weights, means over bins."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class _Edges(NamedTuple):
-    """Where the edges of equal bins lie between the points of a grid: the point to the left of each, and the distance from it."""
+    """Edges of equal bins: the grid point left of each, the distance from it, the points' gaps."""
 
     left: Tensor
     offset: Tensor
@@ -19,14 +19,14 @@ class _Edges(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Coordinates of the points of one grid (L,) or of a grid per spectrum (B, L).
+    """Coordinates of the points of one grid (L,), or of one grid per spectrum (B, L).
 
     Attributes
     ----------
     log_wavelength : Tensor of shape (..., L)
         ln(wavelength / 1000 nm).
     relative : Tensor of shape (..., L)
-        Position within the spectrum's own range on the same logarithmic axis, 0 to 1.
+        Position within the range of the grid, 0 to 1, on the same logarithmic axis.
     span : Tensor of shape (..., 1)
         Length of the range in ln(wavelength), at least 1e-6.
     quadrature : Tensor of shape (..., L)
@@ -44,7 +44,7 @@ class Grid:
 
     @classmethod
     def from_wavelengths(cls, wavelengths: Tensor, valid: Tensor | None = None) -> Grid:
-        """Build from ascending wavelengths in nm, padded (if at all) by repeating the last one."""
+        """Build from ascending wavelengths in nm (..., L); padding repeats the last wavelength."""
         u = (wavelengths.double() / 1000.0).log()
         gap = u.diff(dim=-1)
         edge = torch.zeros_like(u[..., :1])
@@ -53,7 +53,7 @@ class Grid:
         if valid is not None:
             quadrature = quadrature * valid
         total = quadrature.sum(-1, keepdim=True)
-        # A single channel has no width to integrate over: it counts as one.
+        # A single channel has no width to integrate over: its weight is one.
         first = torch.zeros_like(u)
         first[..., 0] = 1.0
         quadrature = torch.where(total > 0, quadrature, first)
@@ -70,8 +70,8 @@ class Grid:
     def bin_means(self, x: Tensor, n_bins: int) -> Tensor:
         """Return the means of spectra over equal bins of the range, in ln(wavelength).
 
-        A spectrum is taken as straight between its points, so that any sampling fills all bins: a mean is the difference
-        of two integrals up to the edges of its bin.
+        A spectrum is interpolated linearly between its points, so that any sampling fills all
+        bins. The mean is the difference of the integrals up to the two edges of the bin.
 
         Parameters
         ----------
@@ -88,16 +88,16 @@ class Grid:
             return x.expand(-1, n_bins)
         left, offset, gap = self._bin_edges(n_bins)
         area = torch.nn.functional.pad(((x[:, 1:] + x[:, :-1]) * (0.5 * gap)).cumsum(dim=-1), (1, 0))
-        at, following = _picked(x, left), _picked(x, left + 1)
-        slope = (following - at) / _picked(gap, left).clamp_min(1e-12)
-        means = (_picked(area, left) + offset * (at + 0.5 * offset * slope)).diff(dim=-1) * n_bins
-        # An axis without extent has nothing to integrate: its points fill all bins.
+        at, following = _gathered(x, left), _gathered(x, left + 1)
+        slope = (following - at) / _gathered(gap, left).clamp_min(1e-12)
+        means = (_gathered(area, left) + offset * (at + 0.5 * offset * slope)).diff(dim=-1) * n_bins
+        # An axis of zero length has nothing to integrate: its points fill all bins.
         flat = (x * self.quadrature).sum(dim=-1, keepdim=True)
         return torch.where(self.relative[..., -1:] > self.relative[..., :1], means, flat)
 
     def _bin_edges(self, n_bins: int) -> _Edges:
         if n_bins not in self._edges:
-            # Others may ask for gradients on a grid that was met in inference first.
+            # A grid first used in inference mode may be used with gradients later.
             with torch.inference_mode(False):
                 u = self.relative.double()
                 t = torch.linspace(0.0, 1.0, n_bins + 1, dtype=u.dtype, device=u.device).expand(*u.shape[:-1], -1)
@@ -106,6 +106,6 @@ class Grid:
         return self._edges[n_bins]
 
 
-def _picked(values: Tensor, index: Tensor) -> Tensor:
-    """Return values (..., L) at places (n,) or (B, n)."""
+def _gathered(values: Tensor, index: Tensor) -> Tensor:
+    """Return values (..., L) at indices (n,) or (B, n)."""
     return values[..., index] if index.dim() == 1 else values.gather(-1, index)

@@ -1,4 +1,4 @@
-"""Local contrast at several scales: what derivatives and scatter corrections show, without choosing one."""
+"""Local contrast at several scales, in place of a derivative or a scatter correction."""
 
 from __future__ import annotations
 
@@ -12,26 +12,30 @@ from torch.nn import functional
 from .grid import Grid
 from .patch_network import PatchNetwork
 
-#: Bins of a patch; the next patch begins half a patch further.
+#: Bins of a patch, and of the step to the next patch.
 _BINS, _STRIDE = 16, 8
 #: Cosine coefficients of a patch.
 N_COEFFICIENTS = _BINS - 1
-#: Patches per scale are centred, or also rid of their slope; softness in units of a patch's usual deviation.
+#: Views of a patch, less its mean ("centred") or mean and slope ("straightened"), with their
+#: softness in units of the typical standard deviation of a patch.
 _VIEWS = (("centred", 0.5), ("centred", 2.0), ("straightened", 1.0))
-#: Usual deviation of a patch that is 1, 1/2, 1/4, ... of the range long, in deviations of the spectrum: the bank's.
+#: Typical standard deviation of patches 1, 1/2, 1/4, ... of the range long in the pretraining
+#: bank, in units of the spectrum's standard deviation.
 _DEVIATIONS = (0.927, 0.655, 0.374, 0.190, 0.096, 0.047, 0.024, 0.012)
-_STRAIGHTENED = 0.4
-#: Factor on the features; it fixes the unit in which ridge penalties are told.
+#: Ratio of the typical deviations of straightened and centred patches.
+_STRAIGHTENED_RATIO = 0.4
+#: Factor on the features; it sets the unit of ridge penalties.
 WEIGHT = 0.2
-#: How fast the logarithm of a spectrum's deviation turns the features, in radians. Not learned: hidden components, which
-#: know no instrument whose gain wanders, ask for three times as much, real calibrations do not.
-_TURN = 0.15
-#: Features of a patch that the network adds, and the logarithm of their weight before training.
+#: Rotation of the features in radians per unit of the log standard deviation of the spectrum.
+#: Not learned: pretraining on hidden components has no gain drift of instruments and would
+#: triple it, which does not help real calibrations.
+_ROTATION = 0.15
+#: Number of features that the network adds to a patch, and the log of their initial weight.
 _N_LEARNED, _LEARNED_WEIGHT = 16, -1.0
 
 
 def _cosines() -> Tensor:
-    """Orthonormal cosines (n_bins, n_bins - 1) on the bins of a patch; the constant is left out."""
+    """Return orthonormal cosines (n_bins, n_bins - 1) on the bins of a patch, less the constant."""
     place, order = torch.arange(_BINS, dtype=torch.float64) + 0.5, torch.arange(1, _BINS, dtype=torch.float64)
     return (place[:, None] * order * torch.pi / _BINS).cos() * (2.0 / _BINS) ** 0.5
 
@@ -39,25 +43,25 @@ def _cosines() -> Tensor:
 class LocalContrast(nn.Module):
     """Patches of the spectrum at dyadic scales, each relative to its own level and contrast.
 
-    The spectrum's range is cut into equal bins of ln(wavelength), 16 to a patch; the patches of scale k are 2^-k of
-    the range long and overlap by half. A patch loses its mean (or mean and slope) and is divided by
-    ``sqrt(variance + softness^2)``: strong bands saturate, weak ones stay linear. Whatever scatter and a smooth
-    baseline do to a whole spectrum they do alike to a patch, and leave little in it.
+    The range of the spectrum is cut into equal bins of ln(wavelength), 16 per patch. The patches of
+    scale k are 2^-k of the range long and overlap by half. The mean of a patch (or its mean and
+    slope) is subtracted, and the rest is divided by ``sqrt(variance + softness^2)``: strong bands
+    saturate, weak ones stay linear. This removes most of scatter and of a smooth baseline.
 
-    The scale of the spectrum, which the division takes out, comes back as an angle: each feature stands twice,
-    times cosine and sine of a multiple of the logarithm of the spectrum's deviation. Inner products of features
-    then fade with the difference in scale.
+    The scale of the spectrum, which the division removes, is encoded as an angle: each feature is
+    multiplied by the cosine and by the sine of a multiple of the log standard deviation of the
+    spectrum. Inner products of features then decrease with the difference in scale.
 
-    A patch is told by its cosine coefficients, each with a learned weight per scale and view: what is smooth is
-    worth more at fine scales, where detail is noise. Beside them stand the outputs of a network that all patches
-    share, where there is one.
+    The features of a patch are its cosine coefficients, each with a learned weight per scale and
+    view: smooth shapes matter more at fine scales, where detail is noise. A network that all
+    patches share adds its outputs if `n_hidden` is positive.
 
     Parameters
     ----------
     n_scales : int
-        Scales, from half of the range down.
+        Number of scales; the coarsest patches are half of the range long.
     n_hidden : int, default=0
-        Units per hidden layer of the network; 0: none.
+        Units per hidden layer of the network; 0 for no network.
     """
 
     usual: Tensor
@@ -68,18 +72,20 @@ class LocalContrast(nn.Module):
         self.n_scales = n_scales
         self.n_bins = _BINS << n_scales
         scales = range(1, n_scales + 1)
-        with torch.device("cpu"):  # as the windows of `PositionKeyedAttention`
+        # Computed from constants: on the CPU even if the module is built on "meta".
+        with torch.device("cpu"):
             softness = torch.tensor(
-                [[soft * _usual(kind, k) for k in scales] for kind, soft in _VIEWS], dtype=torch.float32
+                [[soft * _typical_deviation(kind, k) for k in scales] for kind, soft in _VIEWS], dtype=torch.float32
             )
             self.log_softness = nn.Parameter(softness.log())
         self.log_weight = nn.Parameter(torch.zeros(len(_VIEWS), n_scales))
         self.log_coefficients = nn.Parameter(torch.zeros(len(_VIEWS), n_scales, _BINS - 1))
         self.network = PatchNetwork(_BINS - 1, n_scales, n_hidden, _N_LEARNED) if n_hidden else None
         self.log_learned = nn.Parameter(torch.full((n_scales,), _LEARNED_WEIGHT)) if n_hidden else None
-        # Constants, on the CPU even where all else is built on "meta".
         with torch.device("cpu"):
-            usual = torch.tensor([[_usual(kind, k) for k in scales] for kind, _ in _VIEWS], dtype=torch.float32)
+            usual = torch.tensor(
+                [[_typical_deviation(kind, k) for k in scales] for kind, _ in _VIEWS], dtype=torch.float32
+            )
             self.register_buffer("usual", usual, persistent=False)
             self.register_buffer("order", self._order(), persistent=False)
 
@@ -90,7 +96,7 @@ class LocalContrast(nn.Module):
 
     @property
     def n_features(self) -> int:
-        """Number of features of a patch (F)."""
+        """Number of features per patch (F)."""
         return len(_VIEWS) * (_BINS - 1) + (_N_LEARNED if self.network else 0)
 
     def forward(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
@@ -101,19 +107,19 @@ class LocalContrast(nn.Module):
         x : Tensor of shape (B, L)
             Normalised spectra, zero where not valid or not visible.
         grid : Grid
-            Their axis.
+            Wavelength grid of the spectra.
         visible : bool Tensor of shape (B, L), optional
-            Points that may be seen; between them a hidden stretch is taken as straight.
+            Points that are not masked; masked stretches are interpolated linearly.
         """
         with torch.autocast(x.device.type, enabled=False):
             means = grid.bin_means(x, self.n_bins)
             if visible is not None:
                 share = self.visible_share(visible, grid)
-                means = _bridged(means / share.clamp_min(1e-3), share > 0.25)
+                means = _interpolated(means / share.clamp_min(1e-3), share > 0.25)
             return self._features(means.float())
 
     def visible_share(self, visible: Tensor, grid: Grid) -> Tensor:
-        """Return the share of each bin that may be seen, (B, n_bins)."""
+        """Return the visible fraction of each bin, (B, n_bins)."""
         return grid.bin_means(visible.double(), self.n_bins)
 
     def over_patches(self, bins: Tensor) -> Tensor:
@@ -125,7 +131,10 @@ class LocalContrast(nn.Module):
         return torch.cat(parts, dim=1)
 
     def places(self, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-        """Return centre and width of each patch as shares of the range, and the number of its scale, each (P,)."""
+        """Return the centre, the width and the scale of each patch, each (P,).
+
+        Centres and widths are fractions of the range; scales are counted from the coarsest, 0.
+        """
         width = torch.tensor([0.5 ** (k + 1) for k in self.scales()], dtype=torch.float32, device=device)
         number = torch.tensor(
             [i for k in range(self.n_scales, 0, -1) for i in range(_n_patches(k))], dtype=torch.float32, device=device
@@ -133,17 +142,17 @@ class LocalContrast(nn.Module):
         return width * (0.5 + number * (_STRIDE / _BINS)), width, torch.tensor(self.scales(), device=device)
 
     def scales(self) -> list[int]:
-        """Return the number of each patch's scale, counted from the coarsest."""
+        """Return the scale of each patch, counted from the coarsest, 0."""
         return [k - 1 for k in range(self.n_scales, 0, -1) for _ in range(_n_patches(k))]
 
     def turned(self, features: Tensor, log_deviation: Tensor) -> Tensor:
-        """Return the features as one row of fixed width, (B, 2 P F), turned by the scale of the spectrum.
+        """Return features as one row per spectrum, (B, 2 P F), rotated by the spectrum's scale.
 
         Parameters
         ----------
         features : Tensor of shape (B, P, F)
         log_deviation : Tensor of shape (B, 1)
-            Logarithm of the deviation that the spectra were divided by.
+            Logarithm of the standard deviation that the spectra were divided by.
         """
         row = features.flatten(1).index_select(1, self.order)
         angle = self.angle(log_deviation)
@@ -152,22 +161,25 @@ class LocalContrast(nn.Module):
 
     @staticmethod
     def angle(log_deviation: Tensor) -> Tensor:
-        """Return the angle (B, 1) that the scale of a spectrum turns its features by."""
-        return _TURN * log_deviation.float()
+        """Return the angle (B, 1) by which the scale of a spectrum rotates its features."""
+        return _ROTATION * log_deviation.float()
 
     def _order(self) -> Tensor:
-        """Return the place of each number of a row among the features of all patches: a scale's patches stand together, view after view."""
+        """Return the index in the flattened features (P, F) of each column of a row.
+
+        Columns are ordered by scale, then by view, then by patch.
+        """
         place = torch.arange(self.n_patches * self.n_features).reshape(self.n_patches, self.n_features)
         by_scale = place.split([_n_patches(k) for k in range(self.n_scales, 0, -1)])
         widths = [_BINS - 1] * len(_VIEWS) + ([_N_LEARNED] if self.network else [])
         return torch.cat([view.flatten() for part in by_scale for view in part.split(widths, dim=1)])
 
     def unweighted(self, features: Tensor) -> Tensor:
-        """Return features at a mean square near one, whatever the number of patches of their scale."""
+        """Return features without the weight of their scale: their mean square is near one."""
         return features / _patches(self.n_scales, features.device).weight
 
     def _features(self, means: Tensor) -> Tensor:
-        """Return features of spectra given as means of bins."""
+        """Return features (B, P, F) of spectra given as bin means (B, n_bins)."""
         patches = _patches(self.n_scales, means.device)
         centred = (means @ patches.columns).unflatten(1, (-1, _BINS - 1))
         straightened = centred @ patches.straightening
@@ -184,7 +196,10 @@ class LocalContrast(nn.Module):
         return torch.cat(features, dim=2)
 
     def _settings(self, scale: Tensor) -> tuple[Tensor, Tensor]:
-        """Return for each view the square of the softness (V, P, 1) of patches of scales (P,), and factors (V, P, n) that keep one of the usual contrast at a mean square near one."""
+        """Return squared softness (V, P, 1) and factors (V, P, n) per view for patch scales (P,).
+
+        The factors give a patch of typical contrast a mean square near one.
+        """
         softness = self.log_softness.exp()
         factor = (1.0 + (softness / self.usual).square()).sqrt() * self.log_weight.exp()
         factor = factor.unsqueeze(-1) * self.log_coefficients.exp()
@@ -192,22 +207,22 @@ class LocalContrast(nn.Module):
 
 
 class _Patches(NamedTuple):
-    """What all spectra's patches (P) share, finest scale first.
+    """Constants of the patches (P), the same for all spectra, finest scale first.
 
     Attributes
     ----------
     columns : Tensor of shape (n_bins, P * n)
-        Turn means of bins into cosine coefficients.
+        Map from bin means to cosine coefficients.
     straightening : Tensor of shape (n, n)
-        Takes the slope out of coefficients.
+        Projection that removes the slope from coefficients.
     scale : int Tensor of shape (P,)
-        Number of each patch's scale.
+        Scale of each patch, counted from the coarsest, 0.
     usual : Tensor of shape (P, 1)
-        Usual root mean square of a patch of that scale.
+        Typical root mean square of a patch of that scale.
     weight : Tensor of shape (P, 1)
-        Makes all scales weigh the same.
+        Factor that gives all scales the same total weight.
     counts : list of int
-        Patches of each scale.
+        Number of patches of each scale.
     """
 
     columns: Tensor
@@ -220,7 +235,7 @@ class _Patches(NamedTuple):
 
 @lru_cache(maxsize=8)
 def _patches(n_scales: int, device: torch.device) -> _Patches:
-    # Not of whatever device or mode the first caller is in: the result is everybody's.
+    # Cached for all callers: independent of the first caller's default device and inference mode.
     with torch.inference_mode(False), torch.device("cpu"):
         cosines = _cosines()
         slope = functional.normalize(torch.linspace(-1.0, 1.0, _BINS, dtype=torch.float64), dim=0) @ cosines
@@ -243,13 +258,13 @@ def _patches(n_scales: int, device: torch.device) -> _Patches:
         )
 
 
-def _bridged(means: Tensor, seen: Tensor) -> Tensor:
-    """Replace bins (B, n) that are not seen by the straight line between their seen neighbours."""
+def _interpolated(means: Tensor, seen: Tensor) -> Tensor:
+    """Interpolate masked bins (B, n) linearly between their visible neighbours."""
     n = means.shape[1]
     place = torch.arange(n, device=means.device).expand_as(means)
     before = torch.where(seen, place, -1).cummax(dim=1).values
     behind = torch.where(seen, place, n).flip(1).cummin(dim=1).values.flip(1)
-    # Beyond the first and the last seen bin its own value; zeros where nothing is seen.
+    # Bins before the first or after the last visible bin take its value; all stay 0 without any.
     left = torch.where(before < 0, behind, before).clamp(0, n - 1)
     right = torch.where(behind >= n, before, behind).clamp(0, n - 1)
     share = (place - left) / (right - left).clamp_min(1)
@@ -258,18 +273,18 @@ def _bridged(means: Tensor, seen: Tensor) -> Tensor:
 
 
 def _mean_square(coefficients: Tensor) -> Tensor:
-    """Return (B, P, 1) of patches (B, P, n); what they are coefficients of has one number more."""
+    """Return the mean square (B, P, 1) over the n + 1 bins of patches, from their coefficients."""
     return coefficients.square().sum(-1, keepdim=True) / _BINS
 
 
 def _contrast(coefficients: Tensor, square: Tensor, softness: Tensor, factor: Tensor) -> Tensor:
-    """Divide patches (B, P, n) of mean squares (B, P, 1) by their contrast; `softness` is a square."""
+    """Divide patches (B, P, n) by their contrast; `square` and `softness` are squared (B, P, 1)."""
     return coefficients * (square + softness).rsqrt() * factor
 
 
-def _usual(kind: str, scale: int) -> float:
-    """Return the usual root mean square of a patch."""
-    return _DEVIATIONS[scale] * (_STRAIGHTENED if kind == "straightened" else 1.0)
+def _typical_deviation(kind: str, scale: int) -> float:
+    """Return the typical root mean square of a patch."""
+    return _DEVIATIONS[scale] * (_STRAIGHTENED_RATIO if kind == "straightened" else 1.0)
 
 
 def _n_patches(scale: int) -> int:

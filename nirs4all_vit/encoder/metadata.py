@@ -1,4 +1,4 @@
-"""Optional metadata, embedded and added to the latents; never required."""
+"""Embedding of optional metadata, added to the latents."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from torch import Tensor, nn
 
 from .fields import UNKNOWN, value_and_mask
 
-#: Standard deviations beyond which a numeric value is no more unusual.
-_FARTHEST = 5.0
+#: Numeric values are clipped at this number of standard deviations.
+_CLIP = 5.0
 
 
 class MetadataEmbedding(nn.Module):
     """Embed sparse metadata dictionaries.
 
-    Categorical fields look a vector up, UNKNOWN where missing or new; numeric fields enter as
-    (value, mask), standardised by `standardise` and clipped at 5 standard deviations. The projection starts at zero, so that metadata can only be learned to matter.
+    Each category has a vector; missing and new categories share that of UNKNOWN. Numeric fields
+    enter as (value, mask), standardised by `standardise` and clipped at 5 standard deviations. The
+    output projection starts at zero: before training, metadata have no effect.
 
     Parameters
     ----------
     categorical : mapping of str to sequence of str
-        Fields and their known categories.
+        Categorical fields and their categories.
     numeric : sequence of str
         Numeric fields.
     d_model : int
@@ -63,12 +64,12 @@ class MetadataEmbedding(nn.Module):
             pairs = [[value_and_mask(row.get(name)) for name in self.numeric] for row in metadata]
             numbers = torch.tensor(pairs, dtype=torch.float32, device=device)
             mask = numbers[..., 1]
-            value = ((numbers[..., 0] - self.centre) / self.spread).clamp(-_FARTHEST, _FARTHEST) * mask
+            value = ((numbers[..., 0] - self.centre) / self.spread).clamp(-_CLIP, _CLIP) * mask
             total = total + self.values(torch.stack([value, mask], dim=-1).flatten(1))
         return self.output(total)
 
     def standardise(self, metadata: Sequence[Mapping[str, Any]]) -> None:
-        """Learn mean and standard deviation of the numeric fields from dictionaries, one per dataset."""
+        """Set mean and standard deviation of the numeric fields from one dictionary per dataset."""
         for k, name in enumerate(self.numeric):
             numbers = [value for value, mask in (value_and_mask(row.get(name)) for row in metadata) if mask]
             if numbers:

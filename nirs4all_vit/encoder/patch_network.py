@@ -1,4 +1,4 @@
-"""A small network that every patch of every scale goes through."""
+"""Small network shared by all patches of all scales."""
 
 from __future__ import annotations
 
@@ -6,22 +6,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-#: Contrast below this share of the usual one is not divided out: it is noise.
+#: Contrast below this fraction of the typical one is noise; the division is limited there.
 _FLOOR = 0.05
 
 
 class PatchNetwork(nn.Module):
-    """Nonlinear features of a patch: what its shape and its contrast say together.
+    """Nonlinear features of a patch, computed from its shape and its contrast.
 
-    Two hidden layers, the second beside a skip connection, shared by all patches; each scale adds a vector of its
-    own to the first. The patch comes as cosine coefficients divided by its contrast, and as the contrast.
+    The network has two hidden layers, the second with a skip connection. All patches share it; each
+    scale adds its own vector to the first layer. The inputs are the cosine coefficients of a patch
+    divided by its contrast, and the contrast relative to the typical one.
 
     Parameters
     ----------
     n_coefficients : int
         Cosine coefficients of a patch.
     n_scales : int
-        Scales.
+        Number of scales.
     n_hidden : int
         Units per hidden layer.
     n_features : int
@@ -42,17 +43,17 @@ class PatchNetwork(nn.Module):
         Parameters
         ----------
         coefficients : Tensor of shape (B, P, n_coefficients)
-            Of centred patches.
+            Cosine coefficients of centred patches.
         square : Tensor of shape (B, P, 1)
-            Mean square of each.
+            Mean square of each patch.
         usual : Tensor of shape (P, 1)
-            Usual root mean square of a patch of that scale.
+            Typical root mean square of a patch of that scale.
         scale : int Tensor of shape (P,)
-            Number of each patch's scale.
+            Scale of each patch, counted from the coarsest, 0.
         """
         contrast = (square + (_FLOOR * usual) ** 2).sqrt()
         ratio = contrast / usual
         inputs = torch.cat([coefficients / contrast, ratio.log(), ratio.clamp(max=5.0)], dim=-1)
-        # In place: half of the time goes into memory.
+        # In place: memory traffic takes half of the time.
         hidden = functional.gelu(self.first(inputs).add_(self.scale[scale]))
         return self.last(functional.gelu(self.second(self.norm(hidden))).add_(hidden))

@@ -1,4 +1,4 @@
-"""The Spectral Perceiver: any spectrum to a fixed set of latents."""
+"""The Spectral Perceiver: encodes any spectrum into a fixed number of latents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .padding import padded
 from .readouts import DEFAULT_READOUT, READOUTS
 from .tokens import make_tokenizer
 
-#: Columns of the compact read-out per latent, where the tokens have no code of their own.
+#: Columns of the compact read-out per latent, for tokens without their own code (points).
 _PER_LATENT = 8
 
 
@@ -30,13 +30,14 @@ class SpectralPerceiver(nn.Module):
     config : EncoderConfig, optional
         Shape of the network.
     **settings
-        Fields of `EncoderConfig`, instead of `config`. They describe the textbook's Perceiver, ``tokens="points"``, unless
-        they say otherwise: ``SpectralPerceiver(d_model=128, n_latents=64, n_cross_layers=2, n_self_layers=3)``.
+        Fields of `EncoderConfig`, instead of `config`. With settings, `tokens` defaults to
+        ``"points"``, the textbook Perceiver:
+        ``SpectralPerceiver(d_model=128, n_latents=64, n_cross_layers=2, n_self_layers=3)``.
 
     Notes
     -----
-    Spectra that share a grid go through as one matrix; spectra on different grids go through padded, with a validity mask.
-    Both give the same numbers.
+    Spectra that share a grid are encoded as one matrix; spectra on different grids are padded, with
+    a validity mask. Both give the same numbers.
 
     References
     ----------
@@ -83,19 +84,20 @@ class SpectralPerceiver(nn.Module):
         *,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Tensor:
-        """Encode spectra and read them out, with no more work than the read-out needs.
+        """Encode spectra into a read-out; layers that the read-out does not need are skipped.
 
         Parameters
         ----------
         x : Tensor of shape (B, L), or sequence of B tensors of shape (L_i,)
             Spectra; a sequence may mix lengths and grids.
         wavelengths : Tensor of shape (L,) or (B, L), sequence of B tensors of shape (L_i,), or Grid
-            Their axes in nm, ascending.
+            Wavelengths of the spectra in nm, ascending.
         valid : bool Tensor of shape (B, L), optional
-            False on padding, where spectra are padded already.
+            False on padding, if the spectra are already padded.
         readout : {"contrast", "compact", "mean", "cls"}
+            Read-out to return.
         metadata : sequence of mappings, optional
-            One dictionary per spectrum, each as sparse as it likes.
+            One dictionary per spectrum; any field may be missing.
 
         Returns
         -------
@@ -104,7 +106,8 @@ class SpectralPerceiver(nn.Module):
         Raises
         ------
         ValueError
-            Spectra and axes of different number or length; `valid` of another shape than the spectra, or beside a list.
+            Spectra and axes differ in number or length; `valid` and the spectra differ in shape, or
+            `valid` is given with a list; the encoder does not have the read-out.
         """
         x, grid = padded(x, wavelengths, valid)
         width = self.width(readout)
@@ -121,17 +124,18 @@ class SpectralPerceiver(nn.Module):
         n_visible: int | None = None,
         metadata: Sequence[Mapping[str, Any]] | None = None,
     ) -> Tensor:
-        """Return the latents (B, 1 + M, D) that have read spectra (B, L), layer-normalised, the CLS latent first.
+        """Return layer-normalised latents (B, 1 + M, D) of spectra (B, L), the CLS latent first.
 
-        `visible`, a bool Tensor (B, L), tells the points that may be seen (masked modelling); `n_visible`, how many of each
-        spectrum are read at most, the first of them. Without it the processor has to ask a GPU for the number.
+        `visible` (B, L) is False for masked points (masked modelling). `n_visible` is the largest
+        number of visible points read from a spectrum, the first ones; without it, the CPU waits
+        for a GPU to count them.
         """
         x, statistics = self.normalisation(x, grid, visible)
         tokens, bias = self.tokenizer(self.tokenizer.content(x, grid, visible), grid, visible, n_visible)
         latents = self.latents + self.statistics(statistics).unsqueeze(1)
         if self.metadata is not None:
             latents = latents + self.metadata(metadata or [{}] * len(x)).unsqueeze(1)
-        # Cross-attention layer j stands before block j * n_self_layers / n_cross_layers.
+        # Cross-attention layer j precedes block j * n_self_layers // n_cross_layers.
         readers = {j * len(self.blocks) // len(self.cross): layer for j, layer in enumerate(self.cross)}
         for i, block in enumerate(self.blocks):
             if i in readers:
@@ -143,13 +147,16 @@ class SpectralPerceiver(nn.Module):
         return self.norm(latents)
 
     def direct(self, x: Tensor, grid: Grid, readout: str) -> Tensor:
-        """Return a read-out of the tokens themselves, ``contrast`` or ``compact`` of patches, (B, width)."""
+        """Return a read-out of patches (B, width) without latents: ``contrast`` or ``compact``."""
         x, statistics = self.normalisation(x, grid)
         content = self.tokenizer.content(x, grid)
         return self.config.readout_scale * self.tokenizer.read_out(content, statistics, readout)
 
     def read_out(self, latents: Tensor, readout: str) -> Tensor:
-        """Turn latents (B, 1 + M, D) into one row per spectrum: ``mean``, ``cls``, or ``compact`` of points."""
+        """Return a read-out (B, width) of latents (B, 1 + M, D): ``mean``, ``cls``, ``compact``.
+
+        ``compact`` is computed from latents only for points.
+        """
         if readout == "mean":
             return latents[:, 1:].mean(dim=1)
         if readout == "cls":
@@ -163,7 +170,7 @@ class SpectralPerceiver(nn.Module):
         Raises
         ------
         ValueError
-            No such read-out, or one that these tokens do not have.
+            The read-out does not exist, or this encoder does not have it.
         """
         if readout not in READOUTS:
             raise ValueError(f"readout={readout!r} does not exist; use one of {', '.join(READOUTS)}.")
@@ -174,7 +181,10 @@ class SpectralPerceiver(nn.Module):
         return latent if width is None else width
 
     def block_widths(self, readout: str) -> tuple[int, ...]:
-        """Return the columns of each scale of ``contrast``, in the order of the columns; all columns of another read-out are one block."""
+        """Return the number of columns of each scale of ``contrast``, in column order.
+
+        Any other read-out is one block.
+        """
         if readout != "contrast" or self.tokenizer.width("contrast") is None:
             return (self.width(readout),)
         scales = self.tokenizer.contrast.scales()
@@ -182,7 +192,7 @@ class SpectralPerceiver(nn.Module):
         return tuple(per_patch * scales.count(k) for k in dict.fromkeys(scales))
 
     def reads_metadata(self, readout: str) -> bool:
-        """Tell whether a read-out depends on metadata: this encoder has fields, and it is read from the latents."""
+        """Return whether a read-out uses metadata: it uses latents, and the encoder has fields."""
         return self.metadata is not None and self.tokenizer.width(readout) is None
 
     def readouts(self) -> tuple[str, ...]:
@@ -191,6 +201,6 @@ class SpectralPerceiver(nn.Module):
 
 
 def _normal(*shape: int, divisor: float) -> nn.Parameter:
-    """Draw initial values. Not on "meta", for weights from a file: a draw there loads torch's tracer, a second or two."""
+    """Draw initial values, unless on "meta": drawing there takes 1-2 s to load torch's tracer."""
     values = torch.empty(shape)
     return nn.Parameter(values if values.is_meta else torch.randn(shape) / divisor)

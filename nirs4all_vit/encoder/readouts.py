@@ -1,6 +1,6 @@
-"""Names that the encoder, the embedder and the command line share; nothing heavy is imported for them."""
+"""Names of the read-outs, shared by encoder, embedder and command line; imports nothing heavy."""
 
-#: Read-outs of the encoder, each one row of fixed width per spectrum.
+#: Read-outs of the encoder; each is one row of fixed width per spectrum.
 READOUTS = ("contrast", "compact", "mean", "cls")
-#: What is read out where nothing is said.
+#: Default read-out.
 DEFAULT_READOUT = "contrast"

@@ -1,4 +1,4 @@
-"""What the latents read of a spectrum: tokens that say what is there, and where it lies."""
+"""Tokens of a spectrum, which the latents attend to: content and position of points or patches."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from .grid import Grid
 from .local_contrast import N_COEFFICIENTS, WEIGHT, LocalContrast
 from .positional import WavelengthPositionalEncoding
 
-#: Columns of the compact code by scale, coarsest first: 512 in all with four scales.
+#: Columns of the compact code per patch, by scale, coarsest first; 512 in total with four scales.
 _CODE = (11, 7, 8, 10, 4, 2)
 
 
 class Tokenizer(nn.Module):
-    """Common part of the two kinds of tokens.
+    """Base class of the two kinds of tokens.
 
     Attributes
     ----------
     n_content : int
-        Numbers that a token says.
+        Content values per token.
     n_place : int
-        Numbers that tell where it lies.
+        Position values per token.
     n_target : int
-        Numbers of a token that masked modelling predicts.
+        Values per token that masked modelling predicts.
     """
 
     n_content: int
@@ -38,26 +38,26 @@ class Tokenizer(nn.Module):
         self.encoding = WavelengthPositionalEncoding(2 * config.n_frequencies, config.axis_scale == "log")
 
     def width(self, readout: str) -> int | None:
-        """Return the columns of a read-out that needs no latents; None for others."""
+        """Return the number of columns of a read-out that needs no latents; None for others."""
         raise NotImplementedError
 
     def content(self, x: Tensor, grid: Grid, visible: Tensor | None = None) -> Tensor:
-        """Return what tokens say of normalised spectra (B, L), as (B, N, n_content)."""
+        """Return the content (B, N, n_content) of the tokens of normalised spectra (B, L)."""
         raise NotImplementedError
 
     def place(self, grid: Grid, chosen: Tensor | None = None) -> Tensor:
-        """Return where tokens lie, (N, n_place), or (B, N, n_place) where each spectrum has its grid.
+        """Return positions of tokens (N, n_place), or (B, N, n_place) with a grid per spectrum.
 
-        `chosen` (B, K) are numbers of tokens, of which alone it is asked: (B, K, n_place).
+        With indices of tokens `chosen` (B, K), return the positions of these (B, K, n_place).
         """
         raise NotImplementedError
 
     def forward(
         self, content: Tensor, grid: Grid, visible: Tensor | None = None, n_visible: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        """Return tokens (B, N, D), and what is added to the logits of those that attend to them, (..., N) or None.
+        """Return tokens (B, N, D) and their bias of the attention logits, (..., N) or None.
 
-        Of points that are hidden there may be no tokens at all, and of those that are not, `n_visible` at most.
+        Masked points may have no tokens; visible points have at most `n_visible` per spectrum.
         """
         raise NotImplementedError
 
@@ -66,16 +66,16 @@ class Tokenizer(nn.Module):
         raise NotImplementedError
 
     def target(self, content: Tensor) -> Tensor:
-        """Return what masked modelling predicts of tokens, (B, N, n_target)."""
+        """Return the values that masked modelling predicts, (B, N, n_target)."""
         raise NotImplementedError
 
     def hidden(self, grid: Grid, visible: Tensor) -> Tensor:
-        """Tell the tokens that masked modelling has hidden, (B, N)."""
+        """Return which tokens are masked, bool (B, N)."""
         raise NotImplementedError
 
 
 class PointTokens(Tokenizer):
-    """A token per point: its value, its place in the range, its encoded wavelength."""
+    """One token per point: its value, its position in the range, its encoded wavelength."""
 
     n_content, n_target = 1, 1
 
@@ -99,11 +99,11 @@ class PointTokens(Tokenizer):
     def forward(
         self, content: Tensor, grid: Grid, visible: Tensor | None = None, n_visible: int | None = None
     ) -> tuple[Tensor, Tensor | None]:
-        # The quadrature weight as an additive bias: a region counts by its width, not its density.
+        # The quadrature weight as an additive bias: a region is weighted by width, not by density.
         bias = grid.quadrature.clamp_min(1e-12).log().expand(content.shape[:2])
         shown, chosen = grid.valid, None
         if visible is not None:
-            # Two points of three are hidden: only the others are worth a token.
+            # Two of three points are masked: tokens of the visible ones save time.
             chosen, shown = packed(visible if grid.valid is None else visible & grid.valid, n_visible)
             content, bias = take_tokens(content, chosen), take_tokens(bias, chosen)
         place = self.place(grid, chosen)
@@ -118,11 +118,13 @@ class PointTokens(Tokenizer):
 
 
 class PatchTokens(Tokenizer):
-    """A token per patch of local contrast: its features, its centre and width in ln(wavelength), its scale.
+    """One token per patch of local contrast.
 
-    Two read-outs need no latents: ``contrast``, all features, and ``compact``, a linear code of each patch in a few columns
-    (`fit_code`). Both are turned by the scale of the spectrum: a code that does not tell it errs up to seven times as much where
-    the amount of light is the answer (research log, section 25).
+    A token has the features of the patch, its centre and width in ln(wavelength), and its scale.
+    Two read-outs need no latents: ``contrast``, all features, and ``compact``, a linear code of
+    each patch in a few columns (`fit_code`). The scale of the spectrum rotates both: without it,
+    the error is up to seven times as large for analytes that depend on the amount of light
+    (research log, section 25).
     """
 
     code: Tensor
@@ -133,14 +135,15 @@ class PatchTokens(Tokenizer):
         super().__init__(config)
         self.contrast = LocalContrast(config.n_scales, config.patch_hidden)
         self.n_content, self.n_target = self.contrast.n_features, N_COEFFICIENTS
-        # Encoded centre, logarithms of the width and of the range.
+        # Encoded centre, logarithms of the width and of the range, one indicator per scale.
         self.n_place = self.encoding.d_model + 2 + config.n_scales
         self.project = nn.Linear(self.n_content + self.n_place, config.d_model)
         code = torch.empty(self.contrast.n_patches, self.n_content, max(_CODE))
-        # Columns that count of a code with as many for each patch; on the CPU even where all else is built on "meta".
+        # Indices of the used columns: `code` has max(_CODE) per patch, coarse and fine alike. Both
+        # constants are on the CPU even if the module is built on "meta".
         columns = [i * max(_CODE) + j for i, k in enumerate(self.contrast.scales()) for j in range(_CODE[k])]
         self.register_buffer("columns", torch.tensor(columns, device="cpu"), persistent=False)
-        # An eighth of a turn, one column this way and the next that way, from patch to patch the other way round.
+        # Phases of plus and minus pi / 4, alternating between columns and between patches.
         sides = [1 - 2 * ((i + j) % 2) for i, k in enumerate(self.contrast.scales()) for j in range(_CODE[k])]
         phase = torch.tensor(sides, dtype=torch.float32, device="cpu") * (-torch.pi / 4)
         self.register_buffer("phase", phase, persistent=False)
@@ -172,21 +175,21 @@ class PatchTokens(Tokenizer):
         content: Tensor,
         grid: Grid,
         visible: Tensor | None = None,
-        n_visible: int | None = None,  # noqa: ARG002 - a patch is a token however much of it is seen
+        n_visible: int | None = None,  # noqa: ARG002 - each patch is a token, masked or not
     ) -> tuple[Tensor, Tensor | None]:
         place = self.place(grid)
         place = place.expand(len(content), *place.shape[-2:])
         tokens = self.project(torch.cat([self.contrast.unweighted(content), place], dim=-1))
         if visible is None:
             return tokens, None
-        # A patch counts by what may be seen of it.
+        # A patch is weighted by its visible fraction.
         return tokens, self._share(grid, visible).clamp_min(1e-4).log().float()
 
     def read_out(self, content: Tensor, statistics: Tensor, readout: str) -> Tensor:
         if readout == "contrast":
             return self.contrast.turned(content, statistics[:, 1:])
         coded = torch.einsum("bpf,pfk->bpk", content, self.code).flatten(1)[:, self.columns]
-        # As `contrast` has each feature times cosine and sine, the code has half of its columns turned either way.
+        # Half of the columns are rotated each way, in place of the cosine and sine of `contrast`.
         return coded * (2.0**0.5 * (self.contrast.angle(statistics[:, 1:]) - self.phase).cos())
 
     def target(self, content: Tensor) -> Tensor:
@@ -200,19 +203,21 @@ class PatchTokens(Tokenizer):
 
 
 def packed(shown: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
-    """Return the numbers of the tokens that are shown, and which of these are no padding.
+    """Return the indices of the visible tokens of each row, padded to equal length.
 
     Parameters
     ----------
     shown : bool Tensor of shape (B, N)
+        True for visible tokens.
     longest : int, optional
-        Most tokens of a row; the others are left out. By default the largest number in a row.
+        Largest number of tokens of a row (K), the first ones; by default that of the longest row.
 
     Returns
     -------
     chosen : int64 Tensor of shape (B, K)
-        In their order; K is `longest`.
-    there : bool Tensor of shape (B, K)
+        Indices in ascending order, then padding.
+    valid : bool Tensor of shape (B, K)
+        False on padding.
     """
     counts = shown.sum(dim=1, keepdim=True)
     longest = int(counts.max()) if longest is None else longest
@@ -221,16 +226,16 @@ def packed(shown: Tensor, longest: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def take_tokens(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return values (B, N) or (B, N, C) at the tokens that `packed` has chosen, (B, K) or (B, K, C)."""
+    """Return values (B, N) or (B, N, C) at the indices from `packed`, (B, K) or (B, K, C)."""
     index = chosen if values.dim() == 2 else chosen.unsqueeze(-1).expand(-1, -1, values.shape[-1])
     return values.gather(1, index)
 
 
 def of_tokens(values: Tensor, chosen: Tensor) -> Tensor:
-    """Return values of an axis that all spectra share, (N,), or of one each, (B, N), at chosen tokens, (B, K)."""
+    """Return values of a shared axis (N,), or an axis per spectrum (B, N), at indices (B, K)."""
     return values[chosen] if values.dim() == 1 else values.gather(1, chosen)
 
 
 def make_tokenizer(config: EncoderConfig) -> Any:
-    """Return the tokenizer that a configuration asks for."""
+    """Return the tokenizer of a configuration."""
     return {"patches": PatchTokens, "points": PointTokens}[config.tokens](config)

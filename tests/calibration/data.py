@@ -12,7 +12,7 @@ NM = np.linspace(1100.0, 2500.0, 71)
 
 
 def make(n: int = 48, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
-    """Spectra of four absorbers, and a table of reference values: two numbers and classes."""
+    """Return spectra of four absorbers, and reference values: two numbers and one of classes."""
     rng = np.random.default_rng(seed)
     bands = np.exp(-0.5 * ((NM - np.array([[1210.0], [1450.0], [1940.0], [2180.0]])) / 50.0) ** 2)
     amounts = rng.uniform(0.1, 1.0, (n, 4))
@@ -30,7 +30,10 @@ def make(n: int = 48, seed: int = 0) -> tuple[np.ndarray, pd.DataFrame]:
 
 
 def write(folder: Path, n: int = 48, seed: int = 0, **changes: Any) -> tuple[Path, Path]:
-    """Write ``spectra.csv`` (with ids) and ``targets.csv``; `changes` replace columns of the latter, None drops one."""
+    """Write ``spectra.csv`` (with ids) and ``targets.csv``.
+
+    `changes` replace columns of the targets; None drops a column.
+    """
     X, table = make(n, seed)
     spectra = pd.DataFrame(X, columns=[f"{nm:g}" for nm in NM])
     spectra.insert(0, "sample", table["sample"])

@@ -1,4 +1,4 @@
-"""Results of made-up calibrations, for tests of what is made of them."""
+"""Results of synthetic calibrations, for tests of the report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FINDINGS = (
 def make_spectra(
     n: int, nm: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return absorbance spectra and the amounts behind their bands."""
+    """Return absorbance spectra and the concentrations of their bands."""
     shapes = np.stack([np.exp(-0.5 * ((nm - centre) / width) ** 2) for centre, width in _BANDS])
     amounts = rng.gamma(6.0, 0.05, (n, len(shapes)))
     baseline = rng.normal(0.35, 0.05, (n, 1)) + rng.normal(0.00008, 0.00003, (n, 1)) * (nm - 1000)
@@ -49,7 +49,7 @@ def regression_target(
     n_test: int = 0,
     **options: Any,
 ) -> TargetResult:
-    """Return a numeric target with intervals that hold 90 % of the values."""
+    """Return a regression target with intervals of about 90 % coverage."""
 
     def part(measured: NDArray[np.float64], names: NDArray[Any], scale: float) -> Predicted:
         spread = error * scale * (0.8 + 0.4 * rng.random(len(measured)))
@@ -91,7 +91,7 @@ def class_target(
     n_test: int = 0,
     **options: Any,
 ) -> TargetResult:
-    """Return a target of classes with sets of possible ones."""
+    """Return a classification target with sets of possible classes."""
     labels = np.array(classes)
 
     def part(size: int, names: NDArray[Any], wrong: float) -> Predicted:
@@ -141,7 +141,10 @@ def make_result(
     seed: int = 0,
     **options: Any,
 ) -> CalibrationResult:
-    """Return a calibration: numeric `targets`, and one of classes where `classes` are given; `missing` is a share."""
+    """Return results of regression `targets`, and of a classification target with `classes`.
+
+    `missing` is the share of missing reference values.
+    """
     rng = np.random.default_rng(seed)
     nm = np.linspace(1000.0, 2498.0, n_wavelengths) if n_wavelengths > 1 else np.array([1450.0])
     spectra, amounts = make_spectra(n, nm, rng)
@@ -149,16 +152,18 @@ def make_result(
     names[: len(ids or ())] = list(ids or ())[:n]
     odd = rng.choice(n, min(n_outliers, n), replace=False)
     spectra[odd] += rng.normal(0, 0.12, (len(odd), 1)) + 0.25 * np.exp(-0.5 * ((nm - 1940) / 60) ** 2)
-    made: list[TargetResult] = []
+    results: list[TargetResult] = []
     for k, name in enumerate(targets):
         values = 8 + 14 * amounts[:, k % 8] + rng.normal(0, 0.2, n)
         values[rng.random(n) < missing] = np.nan
         importance = (
             np.exp(-0.5 * ((nm - _BANDS[k % 8][0]) / 40) ** 2) + 0.4 * np.exp(-0.5 * ((nm - 2180) / 40) ** 2) + 0.03
         )
-        made.append(regression_target(name, values, 0.45 + 0.1 * k, rng, names, n_test=n_test, importance=importance))
+        results.append(
+            regression_target(name, values, 0.45 + 0.1 * k, rng, names, n_test=n_test, importance=importance)
+        )
     if classes:
-        made.append(class_target("Variety", classes, n, rng, names, n_test=n_test))
+        results.append(class_target("Variety", classes, n, rng, names, n_test=n_test))
     t2, q = rng.gamma(3, 0.13, n), rng.gamma(4, 0.1, n)
     t2[odd], q[odd] = rng.uniform(1.1, 3.2, len(odd)), rng.uniform(0.6, 4.5, len(odd))
     scores = rng.normal(0, 1, (n, 2)) * [3.0, 1.2]
@@ -171,7 +176,7 @@ def make_result(
         "wavelengths": nm,
         "axis_unit": unit,
         "signal": "absorbance",
-        "targets": tuple(made),
+        "targets": tuple(results),
         "t2": t2,
         "q": q,
         "scores": scores,

@@ -1,4 +1,4 @@
-"""From two files to a folder: figures of merit that can be recomputed, and inputs that are refused before any work."""
+"""`calibrate`: figures of merit that match the predictions, and early errors for wrong input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FAST: dict[str, Any] = {"head": "ridge", "cv": "3x2"}
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Calibration, Path]:
+def calibrated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Calibration, Path]:
     folder = tmp_path_factory.mktemp("wheat")
     spectra, targets = write(folder)
     table = pd.read_csv(targets)
@@ -28,14 +28,14 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Calibration, Path]:
     return calibrate(spectra, targets, folder / "model", test=0.25, **FAST), folder / "model"
 
 
-def test_the_folder(found: tuple[Calibration, Path]) -> None:
-    names = sorted(path.name for path in found[1].iterdir())
+def test_the_folder(calibrated: tuple[Calibration, Path]) -> None:
+    names = sorted(path.name for path in calibrated[1].iterdir())
     assert names == ["metrics.json", "model.json", "model.safetensors", "predictions.csv", "report.html"]
 
 
-def test_figures_of_merit_follow_from_the_predictions(found: tuple[Calibration, Path]) -> None:
-    metrics = json.loads((found[1] / "metrics.json").read_text("utf-8"))
-    table = pd.read_csv(found[1] / "predictions.csv")
+def test_figures_of_merit_follow_from_the_predictions(calibrated: tuple[Calibration, Path]) -> None:
+    metrics = json.loads((calibrated[1] / "metrics.json").read_text("utf-8"))
+    table = pd.read_csv(calibrated[1] / "predictions.csv")
     assert list(metrics["targets"]) == ["protein", "moisture", "grade"]
     test = table[table["set"] == "test"]
     assert len(test) == 12
@@ -53,26 +53,26 @@ def test_figures_of_merit_follow_from_the_predictions(found: tuple[Calibration, 
     assert metrics["settings"]["cross-validation"] == "3 folds x 2 repetitions"
 
 
-def test_the_mean_over_repetitions(found: tuple[Calibration, Path]) -> None:
-    held_out = found[0].model.cross_validation_[0]
+def test_the_mean_over_repetitions(calibrated: tuple[Calibration, Path]) -> None:
+    held_out = calibrated[0].model.cross_validation_[0]
     each = [np.sqrt(np.mean((one - held_out.measured) ** 2)) for one in held_out.centre]
-    assert found[0].metrics()["targets"]["protein"]["cross_validation"]["rmse"] == pytest.approx(np.mean(each))
-    assert not np.array_equal(held_out.centre[0], held_out.centre[1])  # other folds
+    assert calibrated[0].metrics()["targets"]["protein"]["cross_validation"]["rmse"] == pytest.approx(np.mean(each))
+    assert not np.array_equal(held_out.centre[0], held_out.centre[1])  # different folds
 
 
-def test_intervals_hold_what_they_say(found: tuple[Calibration, Path]) -> None:
-    for one in found[0].result.targets[:2]:
+def test_coverage_of_intervals(calibrated: tuple[Calibration, Path]) -> None:
+    for one in calibrated[0].result.targets[:2]:
         part = one.cross_validated
-        known = np.isfinite(part.measured)
+        rows = np.isfinite(part.measured)
         assert part.lower is not None
         assert part.upper is not None
-        inside = (part.lower[known] <= part.measured[known]) & (part.measured[known] <= part.upper[known])
+        inside = (part.lower[rows] <= part.measured[rows]) & (part.measured[rows] <= part.upper[rows])
         assert part.coverage == inside.mean()
         assert 0.75 <= part.coverage <= 1.0
 
 
-def test_nothing_of_a_sample_is_in_its_prediction() -> None:
-    """A value that is changed moves the predictions of all samples but its own."""
+def test_a_sample_does_not_affect_its_own_prediction() -> None:
+    """A changed reference value changes the predictions of other samples, not its own."""
     X, table = make(30)
     y = table["protein"].to_numpy()
     changed = y.copy()
@@ -88,36 +88,39 @@ def test_nothing_of_a_sample_is_in_its_prediction() -> None:
 def test_replicates_are_never_split() -> None:
     X, _ = make(20)
     rng = np.random.default_rng(3)
-    values = rng.normal(size=20)  # nothing to find, but for who knows the replicate
+    values = rng.normal(size=20)  # unrelated to the spectra: only a replicate predicts them
     twice = np.concatenate([X, X + 1e-6])
     y = np.tile(values, 2)
     frame = pd.DataFrame(twice, columns=[f"{nm:g}" for nm in NM])
     ids = pd.Series([f"S{k}" for k in range(20)] * 2)
-    known = calibrate(frame.assign(sample=ids), pd.DataFrame({"sample": ids[:20], "y": values}), cv="5x1", head="ridge")
-    unknown = calibrate(frame, pd.DataFrame({"y": y}), cv="5x1", head="ridge")
-    r2 = [one.metrics()["targets"]["y"]["cross_validation"]["r2"] for one in (known, unknown)]
+    targets = pd.DataFrame({"sample": ids[:20], "y": values})
+    with_ids = calibrate(frame.assign(sample=ids), targets, cv="5x1", head="ridge")
+    without = calibrate(frame, pd.DataFrame({"y": y}), cv="5x1", head="ridge")
+    r2 = [one.metrics()["targets"]["y"]["cross_validation"]["r2"] for one in (with_ids, without)]
     assert r2[0] < 0.3
-    assert r2[1] > 0.4  # what happens where nobody says so
+    assert r2[1] > 0.4  # without ids, replicates are split
 
 
 def test_a_committee_beside_pls_and_ridge() -> None:
     X, table = make(40)
-    found = calibrate(X, table["protein"], wavelengths=NM, cv="3x1")
-    names = [one.name for one in found.result.targets[0].comparisons]
+    calibrated = calibrate(X, table["protein"], wavelengths=NM, cv="3x1")
+    names = [one.name for one in calibrated.result.targets[0].comparisons]
     assert names == ["Embedding + committee", "Embedding + ridge", "PLS, best of five preprocessings"]
-    pls = found.result.targets[0].comparisons[2]
+    pls = calibrated.result.targets[0].comparisons[2]
     assert (pls.ratio, pls.lower, pls.upper) == (1.0, 1.0, 1.0)
-    head = found.result.targets[0].comparisons[0]
+    head = calibrated.result.targets[0].comparisons[0]
     assert head.lower <= head.ratio <= head.upper
-    assert found.result.targets[0].learning_curve[-1].n_samples in (26, 27)
+    assert calibrated.result.targets[0].learning_curve[-1].n_samples in (26, 27)
     again = calibrate(X, table["protein"], wavelengths=NM, cv="3x1")
-    np.testing.assert_array_equal(again.predictions()["protein predicted"], found.predictions()["protein predicted"])
+    np.testing.assert_array_equal(
+        again.predictions()["protein predicted"], calibrated.predictions()["protein predicted"]
+    )
 
 
-def test_what_matters_is_where_the_absorber_is() -> None:
+def test_importance_is_highest_at_the_absorber() -> None:
     X, table = make(60)
-    found = calibrate(X, table["moisture"], wavelengths=NM, head="ridge", cv="3x1")
-    importance = found.result.targets[0].importance
+    calibrated = calibrate(X, table["moisture"], wavelengths=NM, head="ridge", cv="3x1")
+    importance = calibrated.result.targets[0].importance
     assert importance is not None
     assert abs(NM[importance.argmax()] - 1940) <= 100
 
@@ -126,13 +129,13 @@ def test_outliers_are_named() -> None:
     X, table = make(60)
     rng = np.random.default_rng(0)
     X[17] = rng.random(len(NM))
-    found = calibrate(X, table["protein"], wavelengths=NM, head="ridge", cv="3x1")
-    assert 17 in found.result.outliers
-    assert len(found.result.outliers) <= 4
-    assert found.result.t2[17] > 1 or found.result.q[17] > 1
+    calibrated = calibrate(X, table["protein"], wavelengths=NM, head="ridge", cv="3x1")
+    assert 17 in calibrated.result.outliers
+    assert len(calibrated.result.outliers) <= 4
+    assert calibrated.result.t2[17] > 1 or calibrated.result.q[17] > 1
 
 
-def test_a_table_that_holds_both(tmp_path: Path) -> None:
+def test_one_table_with_spectra_and_targets(tmp_path: Path) -> None:
     X, table = make(30)
     frame = pd.DataFrame(X, columns=[f"{nm:g}" for nm in NM])
     frame.insert(0, "grade", table["grade"])
@@ -145,33 +148,37 @@ def test_a_table_that_holds_both(tmp_path: Path) -> None:
     assert [t.task for t in one.result.targets] == ["regression", "classification"]
 
 
-def test_a_test_set_of_its_own(tmp_path: Path) -> None:
+def test_a_separate_test_set(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     spectra, targets = write(tmp_path / "a", 30)
     others, values = write(tmp_path / "b", 12, seed=1)
     pd.read_csv(others).assign(sample=[f"T{k}" for k in range(12)]).to_csv(others, index=False)
     pd.read_csv(values).assign(sample=[f"T{k}" for k in range(12)]).to_csv(values, index=False)
-    found = calibrate(spectra, targets, target="protein", test=others, test_targets=values, **FAST)
-    assert found.result.targets[0].test is not None
-    assert list(found.result.targets[0].test.ids) == [f"T{k}" for k in range(12)]
-    assert found.metrics()["targets"]["protein"]["test"]["r2"] > 0.9
-    # The same samples on both sides would be no test.
+    calibrated = calibrate(spectra, targets, target="protein", test=others, test_targets=values, **FAST)
+    assert calibrated.result.targets[0].test is not None
+    assert list(calibrated.result.targets[0].test.ids) == [f"T{k}" for k in range(12)]
+    assert calibrated.metrics()["targets"]["protein"]["test"]["r2"] > 0.9
+    # Samples of the test set are removed from the calibration set.
     pd.read_csv(tmp_path / "a" / "spectra.csv").iloc[:8].to_csv(tmp_path / "some.csv", index=False)
-    found = calibrate(tmp_path / "a" / "spectra.csv", targets, target="protein", test=tmp_path / "some.csv", **FAST)
-    assert len(found.result.ids) == 22
-    assert any("taken out of these" in finding.message for finding in found.result.findings)
+    calibrated = calibrate(
+        tmp_path / "a" / "spectra.csv", targets, target="protein", test=tmp_path / "some.csv", **FAST
+    )
+    assert len(calibrated.result.ids) == 22
+    assert any("were removed from it" in finding.message for finding in calibrated.result.findings)
 
 
 def test_classes_of_numbers() -> None:
     X, table = make(40)
     grade = table["grade"].map({"low": 0, "middle": 1, "high": 2})
-    found = calibrate(X, grade, wavelengths=NM, task="classification", **FAST)
-    assert found.result.targets[0].classes == ("0", "1", "2")
-    assert found.metrics()["targets"]["grade"]["cross_validation"]["balanced_accuracy"] > 0.7
-    possible = found.predictions()["grade possible"]
-    assert all(p in set(q.split("|")) for p, q in zip(found.predictions()["grade predicted"], possible, strict=True))
-    # A column with a gap is one of floats; 1.0 is still the class 1.
+    calibrated = calibrate(X, grade, wavelengths=NM, task="classification", **FAST)
+    assert calibrated.result.targets[0].classes == ("0", "1", "2")
+    assert calibrated.metrics()["targets"]["grade"]["cross_validation"]["balanced_accuracy"] > 0.7
+    possible = calibrated.predictions()["grade possible"]
+    assert all(
+        p in set(q.split("|")) for p, q in zip(calibrated.predictions()["grade predicted"], possible, strict=True)
+    )
+    # A missing value makes the column one of floats; 1.0 is still the class 1.
     gap = grade.astype(float)
     gap.iloc[3] = np.nan
     tested = calibrate(X, gap, wavelengths=NM, task="classification", test=0.25, **FAST)
@@ -183,13 +190,13 @@ def _with(**changes: Any) -> Any:
 
 
 def _edit(name: str, change: Any) -> Any:
-    def made(folder: Path) -> tuple[Path, Path]:
+    def edited(folder: Path) -> tuple[Path, Path]:
         spectra, targets = write(folder)
         path = spectra if name == "spectra" else targets
         path.write_text(change(path.read_text("utf-8")), "utf-8")
         return spectra, targets
 
-    return made
+    return edited
 
 
 def _first(text: str, change: Any) -> str:
@@ -207,29 +214,49 @@ def _first(text: str, change: Any) -> str:
         (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:3], ls[3] + ",0.5", *ls[4:]])), {}, "line 4"),
         (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:3], ls[3].rpartition(",")[0], *ls[4:]])), {}, "line 4"),
         (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:20], ls[0], *ls[20:]])), {}, "line 21"),
-        (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:2], ls[2].rpartition(",")[0] + ",-9999", *ls[3:]])), {}, "-9999"),
-        (_edit("spectra", lambda t: _first(t, lambda ls: [*ls[:2], ls[2].replace("0.", "1e300", 1), *ls[3:]])), {}, "line 3"),
+        (
+            _edit("spectra", lambda t: _first(t, lambda ls: [*ls[:2], ls[2].rpartition(",")[0] + ",-9999", *ls[3:]])),
+            {},
+            "-9999",
+        ),
+        (
+            _edit("spectra", lambda t: _first(t, lambda ls: [*ls[:2], ls[2].replace("0.", "1e300", 1), *ls[3:]])),
+            {},
+            "line 3",
+        ),
         (_edit("spectra", lambda t: t.replace(".", ",")), {}, "line"),
         (_edit("targets", lambda t: t.replace(",", ";").replace("S003;", "S003;<0.5;", 1)), {}, "line 5"),
         (_edit("targets", lambda t: _first(t, lambda ls: [*ls[:3], "S002,n.d.,1.0,low", *ls[4:]])), {}, "n.d."),
-        (_edit("targets", lambda t: t.replace("S003", "S002", 1)), {}, "id 'S002' has other reference values in line 4"),
+        (
+            _edit("targets", lambda t: t.replace("S003", "S002", 1)),
+            {},
+            "id 'S002' has other reference values in line 4",
+        ),
         (_edit("targets", lambda t: t.replace("S0", "Z0")), {}, "no id is in both files ('S000' and 'Z000'"),
-        (_edit("targets", lambda t: _first(t, lambda ls: ls[:8])), {}, "7 samples; 10 are the fewest"),
+        (_edit("targets", lambda t: _first(t, lambda ls: ls[:8])), {}, "7 samples; cross-validation needs at least 10"),
         (_with(protein=[f"1,{k:03d}.5" for k in range(48)]), {}, "thousands separators"),
         (_edit("targets", lambda t: t.replace("7.1", "7,1")), {}, "targets.csv"),
         (_edit("spectra", lambda t: t.replace(",", "|")), {}, "'|'"),
         (_with(), {"test_targets": "x.csv"}, "but no test spectra"),
-        (_with(sample=None), {"target": "starch"}, "no target 'starch'; there are protein, moisture, grade"),
+        (
+            _with(sample=None),
+            {"target": "starch"},
+            "no target is named 'starch'; the targets are protein, moisture, grade",
+        ),
         (_with(protein=5.0), {"target": "protein"}, "is 5 in all samples"),
-        (_with(grade="low"), {"target": "grade"}, "holds 1 class"),
-        (_with(grade=["odd", *["low", "high"] * 23, "low"]), {"target": "grade"}, "class 'odd' of target 'grade' has one sample"),
+        (_with(grade="low"), {"target": "grade"}, "has 1 class; a calibration needs at least two"),
+        (
+            _with(grade=["odd", *["low", "high"] * 23, "low"]),
+            {"target": "grade"},
+            "class 'odd' of target 'grade' has one sample",
+        ),
         (_with(), {"target": "grade", "task": "regression"}, "holds text such as"),
         (_with(), {"head": "svc"}, "head 'svc' does not suit"),
         (_with(), {"target": "protein", "head": "plsda"}, "does not suit regression"),
         (_with(), {"cv": "five"}, "cv='five' is not understood; write folds and repetitions, such as 5x3"),
         (_with(), {"cv": "1x3"}, "at least two folds"),
         (_with(), {"coverage": 1.5}, "coverage=1.5 must lie between 0 and 1"),
-        (_with(), {"test": 1.5}, "a share must lie between 0 and 1"),
+        (_with(), {"test": 1.5}, "test=1.5 must lie between 0 and 1"),
         (_with(), {"groups": "lot"}, "no column is named 'lot'"),
         (_with(), {"ids": "number"}, "number"),
         (_with(), {"axis_unit": "um"}, "spectra.csv"),
@@ -247,26 +274,26 @@ def test_wrong_input_is_refused_before_any_work(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["spectra.csv", "targets.csv"]
 
 
-def test_a_folder_that_is_taken(found: tuple[Calibration, Path], tmp_path: Path) -> None:
+def test_an_existing_folder_is_refused(calibrated: tuple[Calibration, Path], tmp_path: Path) -> None:
     spectra, targets = write(tmp_path)
     with pytest.raises(SpectralInputError, match="holds a model; name a new folder"):
-        calibrate(spectra, targets, found[1])
+        calibrate(spectra, targets, calibrated[1])
     with pytest.raises(SpectralInputError, match="is not empty"):
         calibrate(spectra, targets, tmp_path)
     with pytest.raises(SpectralInputError, match="is a file"):
         calibrate(spectra, targets, spectra)
 
 
-def test_nothing_is_left_behind_by_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_save_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     X, table = make(20)
-    made = calibrate(X, table["protein"], wavelengths=NM, **FAST)
+    calibration = calibrate(X, table["protein"], wavelengths=NM, **FAST)
 
     def fail(*_: Any) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr("nirs4all_vit.calibration.report.write_report", fail)
     with pytest.raises(OSError, match="No space left"):
-        made.save(tmp_path / "model")
+        calibration.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""The model folder: the same predictions, nothing that runs, and every changed byte noticed."""
+"""The model folder: same predictions after loading, no executable content, damage is detected."""
 
 from __future__ import annotations
 
@@ -62,14 +62,15 @@ def test_another_place_and_process(folder: Path, tmp_path: Path) -> None:
 import numpy as np
 from nirs4all_vit import load
 model = load({str(moved)!r})
-np.save({str(tmp_path / "p.npy")!r}, model.predict(np.load({str(tmp_path / "new.npy")!r}), wavelengths=np.load({str(tmp_path / "nm.npy")!r})).astype(str))
+spectra, nm = np.load({str(tmp_path / "new.npy")!r}), np.load({str(tmp_path / "nm.npy")!r})
+np.save({str(tmp_path / "p.npy")!r}, model.predict(spectra, wavelengths=nm).astype(str))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
     here = load(folder).predict(NEW, wavelengths=NM)
     np.testing.assert_array_equal(np.load(tmp_path / "p.npy"), here.astype(str))
 
 
-def test_weights_of_ones_own_come_along(own_checkpoint: Path, tmp_path: Path) -> None:
+def test_own_weights_are_saved_with_the_model(own_checkpoint: Path, tmp_path: Path) -> None:
     model = SpectralCalibration("ridge", cv="2x1", checkpoint=str(own_checkpoint)).fit(
         X, TABLE["protein"], wavelengths=NM
     )
@@ -79,7 +80,7 @@ def test_weights_of_ones_own_come_along(own_checkpoint: Path, tmp_path: Path) ->
 
 
 def test_every_changed_byte_is_noticed(folder: Path, tmp_path: Path) -> None:
-    """Fifty damaged folders: one sentence each, and never a model."""
+    """Each of fifty damaged folders raises an error of one line."""
     rng = np.random.default_rng(0)
     sound = {name: (folder / name).read_bytes() for name in (MODEL_FILE, ARRAY_FILE)}
     damaged = tmp_path / "damaged"
@@ -109,14 +110,14 @@ def test_a_file_that_is_missing(name: str, folder: Path, tmp_path: Path) -> None
 
 
 def _rewritten(folder: Path, tmp_path: Path, change: Any) -> Path:
-    """Return a copy whose content was changed by somebody who knows how to hash it."""
+    """Return a copy with changed content and the hash of this content."""
     from nirs4all_vit.calibration import folder as module
 
     copied = Path(shutil.copytree(folder, tmp_path / "forged"))
     content = json.loads((copied / MODEL_FILE).read_text("utf-8"))
     change(content, copied)
     content["sha256"] = module._hash(content)
-    (copied / MODEL_FILE).write_text(module._written(content), "utf-8")
+    (copied / MODEL_FILE).write_text(module._as_json(content), "utf-8")
     return copied
 
 
@@ -149,14 +150,14 @@ def test_other_weights(folder: Path, tmp_path: Path) -> None:
         load(_rewritten(folder, tmp_path, lambda content, _: content["checkpoint"].update(sha256="0" * 64)))
 
 
-def test_other_versions_are_said(folder: Path, tmp_path: Path) -> None:
+def test_other_versions_give_a_warning(folder: Path, tmp_path: Path) -> None:
     forged = _rewritten(folder, tmp_path, lambda content, _: content["versions"].update({"scikit-learn": "1.0"}))
     with pytest.warns(UserWarning, match=r"scikit-learn 1\.0 \(here"):
         load(forged)
 
 
 def test_arrays_of_other_shapes(folder: Path, tmp_path: Path) -> None:
-    """What decodes may still be nonsense; it must not pass for a model of this folder."""
+    """Content that refers to missing arrays is no model."""
 
     def cut(content: Any, copied: Path) -> None:
         arrays = load_file(copied / ARRAY_FILE)
@@ -168,7 +169,7 @@ def test_arrays_of_other_shapes(folder: Path, tmp_path: Path) -> None:
         load(_rewritten(folder, tmp_path, cut))
 
 
-def test_what_is_encoded_comes_back() -> None:
+def test_encoding_round_trip() -> None:
     things = {
         "numbers": [1, 2.5, float("nan"), float("-inf"), True, None, "text"],
         "tuple": (1, (2, "3")),
@@ -185,7 +186,7 @@ def test_what_is_encoded_comes_back() -> None:
         encoder.encode(encoder)
 
 
-def test_the_list_of_classes_is_true() -> None:
+def test_listed_classes_exist() -> None:
     from importlib import import_module
 
     for name, module in CLASSES.items():

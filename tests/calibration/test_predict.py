@@ -1,4 +1,4 @@
-"""Predictions of new spectra: the model's own, in the order of the input, with what is unusual said."""
+"""Predictions of new spectra: equal to the estimator's, in input order, unusual spectra marked."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_from_any_axis(folder: Path, tmp_path: Path) -> None:
         predict(folder, new_table(tmp_path / "short.csv", NM[45:], NEW[:, 45:]))
 
 
-def test_what_is_unusual_is_said(folder: Path, tmp_path: Path) -> None:
+def test_unusual_spectra_are_marked(folder: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     odd = NEW.copy()
     odd[3] = rng.random(len(NM))
@@ -91,7 +91,7 @@ def test_what_is_unusual_is_said(folder: Path, tmp_path: Path) -> None:
     assert "outside of its calibrated range" in table["reason"][7]
 
 
-def test_spectra_that_cannot_be_used_do_not_end_the_others(folder: Path, tmp_path: Path) -> None:
+def test_unusable_spectra_do_not_stop_the_others(folder: Path, tmp_path: Path) -> None:
     odd = NEW.copy()
     odd[2, :50] = np.nan
     odd[4, 7] = -9999.0
@@ -108,7 +108,7 @@ def test_spectra_that_cannot_be_used_do_not_end_the_others(folder: Path, tmp_pat
         predict(folder, new_table(tmp_path / "none.csv", values=np.where(np.arange(71) < 50, np.nan, NEW[:1])))
 
 
-def test_another_kind_of_signal_is_said_in_the_table(folder: Path, tmp_path: Path) -> None:
+def test_another_kind_of_signal_is_a_reason(folder: Path, tmp_path: Path) -> None:
     mixed = np.vstack([NEW[:6], 10.0 ** -NEW[6:]])
     with pytest.warns(UserWarning, match="another kind of signal"):
         table = predict(folder, new_table(tmp_path / "mixed.csv", values=mixed))
@@ -116,7 +116,7 @@ def test_another_kind_of_signal_is_said_in_the_table(folder: Path, tmp_path: Pat
     assert table["reason"][6:].str.contains("look like reflectance or transmittance").all()
 
 
-def test_a_row_does_not_depend_on_its_company(folder: Path) -> None:
+def test_a_row_does_not_depend_on_other_rows(folder: Path) -> None:
     together = predict(folder, pd.DataFrame(NEW, columns=[f"{v:g}" for v in NM]))
     alone = predict(folder, pd.DataFrame(NEW[4:5], columns=[f"{v:g}" for v in NM]))
     assert alone["protein"][0] == pytest.approx(together["protein"][4], rel=1e-6)
@@ -125,7 +125,7 @@ def test_a_row_does_not_depend_on_its_company(folder: Path) -> None:
 
 @pytest.mark.parametrize("output", ["p.xlsx", "missing/p.csv"])
 def test_where_nothing_can_be_written(output: str, folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(SpectralInputError, match="in a folder that is there"):
+    with pytest.raises(SpectralInputError, match=r"name a \.csv file in an existing folder"):
         predict(folder, new_table(tmp_path / "new.csv"), tmp_path / output)
 
 

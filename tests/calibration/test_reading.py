@@ -1,4 +1,4 @@
-"""Spectra and reference values from files, frames and arrays, and how they are joined."""
+"""Reading of spectra and reference values from files, frames and arrays, and joining them."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_per_cent_becomes_absorbance() -> None:
     read = read_spectra(percent, wavelengths=NM)
     np.testing.assert_allclose(read.values, X, atol=1e-12)
     assert read.signal == "absorbance"
-    assert "taken for per cent of reflectance" in read.notes[0]
-    # Fractions may be either.
+    assert "read as per cent of reflectance" in read.notes[0]
+    # Values below 1 may be fractions of reflectance or absorbance.
     np.testing.assert_array_equal(read_spectra(percent / 100, wavelengths=NM).values, percent / 100)
 
 
@@ -99,42 +99,42 @@ def test_an_instruments_files(tmp_path: Path) -> None:
     np.testing.assert_allclose(read.values, X[:4], atol=1e-6)
     np.testing.assert_allclose(read.wavelengths, NM)
     assert list(read.ids) == ["S000", "S001", "S002", "S003"]
-    found = joined(tmp_path, TABLE)
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"][:4])
-    assert "16 rows of reference values have no spectrum" in found.notes[1]
+    pairs = joined(tmp_path, TABLE)
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"][:4])
+    assert "16 rows of reference values have no spectrum" in pairs.notes[1]
 
 
 def test_by_id_in_any_order(tmp_path: Path) -> None:
     spectra, targets = write(tmp_path, 20)
     shuffled = TABLE.sample(frac=1, random_state=0)
     shuffled.to_csv(targets, index=False)
-    found = joined(spectra, targets)
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
-    assert found.notes == ("20 of 20 spectra have reference values by id",)
-    assert list(found.groups) == list(TABLE["sample"])
+    pairs = joined(spectra, targets)
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"])
+    assert pairs.notes == ("20 of 20 spectra have reference values by id",)
+    assert list(pairs.groups) == list(TABLE["sample"])
 
 
 def test_ids_that_look_like_numbers(tmp_path: Path) -> None:
-    """007 is not 7."""
+    """Leading zeros of ids are significant."""
     ids = [f"{k:03d}" for k in range(20)]
     frame(sample=ids).to_csv(tmp_path / "s.csv", index=False)
     TABLE.assign(sample=ids).iloc[::-1].to_csv(tmp_path / "t.csv", index=False)
-    found = joined(tmp_path / "s.csv", tmp_path / "t.csv")
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
-    assert list(found.groups[:2]) == ["000", "001"]
+    pairs = joined(tmp_path / "s.csv", tmp_path / "t.csv")
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"])
+    assert list(pairs.groups[:2]) == ["000", "001"]
 
 
 def test_spectra_without_values_are_named() -> None:
-    found = joined(frame(sample=TABLE["sample"]), TABLE.iloc[3:18])
-    assert found.table["protein"].isna().sum() == 5
-    assert found.notes[0] == "15 of 20 spectra have reference values by id; without are S000, S001, S002, S018, S019"
+    pairs = joined(frame(sample=TABLE["sample"]), TABLE.iloc[3:18])
+    assert pairs.table["protein"].isna().sum() == 5
+    assert pairs.notes[0] == "15 of 20 spectra have reference values by id; none for S000, S001, S002, S018, S019"
 
 
 def test_replicates_share_values_and_a_group() -> None:
     twice = pd.concat([frame(sample=TABLE["sample"])] * 2, ignore_index=True)
-    found = joined(twice, TABLE)
-    np.testing.assert_array_equal(found.table["protein"], np.tile(TABLE["protein"], 2))
-    assert len(np.unique(found.groups)) == 20
+    pairs = joined(twice, TABLE)
+    np.testing.assert_array_equal(pairs.table["protein"], np.tile(TABLE["protein"], 2))
+    assert len(np.unique(pairs.groups)) == 20
 
 
 @pytest.mark.parametrize("side", ["spectra", "targets"])
@@ -145,8 +145,8 @@ def test_groups_of_either_table(side: str) -> None:
     assert list(joined(spectra, targets, groups="lot").groups) == list(names)
 
 
-def test_an_axis_that_would_be_passed_over(tmp_path: Path) -> None:
-    with pytest.raises(SpectralInputError, match="has an axis of its own"):
+def test_wavelengths_with_a_table_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpectralInputError, match="has its own axis"):
         read_spectra(write(tmp_path, 20)[0], wavelengths=NM)
 
 
@@ -154,16 +154,26 @@ def test_an_axis_that_would_be_passed_over(tmp_path: Path) -> None:
     ("spectra", "targets", "options", "message"),
     [
         (lambda: frame(), lambda: TABLE[["protein"]].iloc[:19], {}, "20 spectra, but 19 rows of reference values"),
-        (lambda: frame(sample=[f"T{k}" for k in range(20)]), lambda: TABLE, {}, "no id of the 20 spectra .such as 'T0'. is among the 20"),
-        (lambda: frame(sample=TABLE["sample"]), lambda: pd.concat([TABLE, TABLE.iloc[:1]]).reset_index(drop=True), {}, "'S000' has several rows"),
+        (
+            lambda: frame(sample=[f"T{k}" for k in range(20)]),
+            lambda: TABLE,
+            {},
+            "no id of the 20 spectra .such as 'T0'. is among the 20",
+        ),
+        (
+            lambda: frame(sample=TABLE["sample"]),
+            lambda: pd.concat([TABLE, TABLE.iloc[:1]]).reset_index(drop=True),
+            {},
+            "'S000' has several rows",
+        ),
         (lambda: frame(), lambda: TABLE[["protein"]], {"groups": "lot"}, "no column is named 'lot'"),
         (lambda: frame(sample=TABLE["sample"], colour="red"), lambda: TABLE, {}, "column 'colour' is not a wavelength"),
-        (lambda: X, lambda: TABLE, {}, "holds no axis; give wavelengths="),
+        (lambda: X, lambda: TABLE, {}, "has no wavelengths; give wavelengths="),
         (lambda: X[0], lambda: TABLE, {}, "shape .71,.; give"),
         (lambda: frame(), lambda: np.zeros((2, 2, 2)), {}, "targets have shape"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_joined(spectra: Any, targets: Any, options: dict[str, str], message: str) -> None:
+def test_join_errors(spectra: Any, targets: Any, options: dict[str, str], message: str) -> None:
     with pytest.raises((SpectralInputError, SpectralAxisError), match=message):
         joined(spectra(), targets(), **options)
 
@@ -174,10 +184,10 @@ def test_workbooks(tmp_path: Path) -> None:
     own = joined(spectra, targets)
     for path in (spectra, targets):
         pd.read_csv(path).to_excel(path.with_suffix(".xlsx"), index=False)
-    found = joined(spectra.with_suffix(".xlsx"), targets.with_suffix(".xlsx"))
-    np.testing.assert_allclose(found.spectra.values, own.spectra.values)
-    np.testing.assert_allclose(found.table["protein"], own.table["protein"])
-    assert list(found.groups) == list(own.groups)
+    pairs = joined(spectra.with_suffix(".xlsx"), targets.with_suffix(".xlsx"))
+    np.testing.assert_allclose(pairs.spectra.values, own.spectra.values)
+    np.testing.assert_allclose(pairs.table["protein"], own.table["protein"])
+    assert list(pairs.groups) == list(own.groups)
     with pytest.raises(SpectralInputError, match=r"is not read; save the sheet as \.xlsx or CSV"):
         read_spectra(spectra.rename(tmp_path / "old.xls"))
 
@@ -185,26 +195,26 @@ def test_workbooks(tmp_path: Path) -> None:
 @pytest.mark.parametrize("named", [True, False])
 @pytest.mark.parametrize("kind", ["series", "frame"])
 def test_labels_of_rows_are_followed(named: bool, kind: str) -> None:
-    """A shuffled Series beside a frame with the same labels is not joined by its order."""
+    """A shuffled Series or frame is joined to a frame with the same row labels by these labels."""
     spectra, values = frame(), TABLE[["protein"]]
     if named:
         spectra, values = (part.set_axis(TABLE["sample"], axis=0) for part in (spectra, values))
     shuffled = values.sample(frac=1, random_state=0)
     targets = shuffled["protein"] if kind == "series" else shuffled
-    found = joined(spectra, targets)
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
-    found = joined(spectra.iloc[::-1], values["protein"] if kind == "series" else values)
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"][::-1])
-    # Labels that say nothing of one another.
-    assert joined(spectra, np.asarray(values)).notes == ("20 spectra and reference values were joined by their order",)
+    pairs = joined(spectra, targets)
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"])
+    pairs = joined(spectra.iloc[::-1], values["protein"] if kind == "series" else values)
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"][::-1])
+    # An array has no labels.
+    assert joined(spectra, np.asarray(values)).notes == ("20 spectra and reference values were joined by order",)
 
 
 def test_ids_that_a_spreadsheet_changed() -> None:
-    found = joined(
+    pairs = joined(
         frame(sample=[f"{k:03d}" for k in range(20)]), TABLE.assign(sample=[f"{k}.0" for k in range(20)][::-1])
     )
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"][::-1])
-    assert found.notes[0] == "ids were compared without case, blanks, leading zeros and .0"
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"][::-1])
+    assert pairs.notes[0] == "ids were compared without case, blanks, leading zeros and .0"
 
 
 def test_blank_rows_at_the_end(tmp_path: Path) -> None:
@@ -212,6 +222,6 @@ def test_blank_rows_at_the_end(tmp_path: Path) -> None:
     for path in (spectra, targets):
         text = path.read_text()
         path.write_text(text + ("," * text.splitlines()[0].count(",") + "\n") * 3)
-    found = joined(spectra, targets)
-    np.testing.assert_array_equal(found.table["protein"], TABLE["protein"])
-    np.testing.assert_array_equal(found.spectra.values, X)
+    pairs = joined(spectra, targets)
+    np.testing.assert_array_equal(pairs.table["protein"], TABLE["protein"])
+    np.testing.assert_array_equal(pairs.spectra.values, X)

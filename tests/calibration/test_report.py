@@ -1,4 +1,4 @@
-"""The report of a calibration: what it says, that it says it safely, and that it stays small."""
+"""The report of a calibration: content, safe embedding of names, and file size."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _VOID = {"meta", "input", "img", "br", "link", "hr"}
 
 
 class Page(HTMLParser):
-    """A page's elements, their attributes, the texts that are shown (with plain spaces), and what each script holds."""
+    """Elements of a page, their attributes, its visible text, and the content of its scripts."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -50,13 +50,13 @@ class Page(HTMLParser):
         assert not self._open, f"left open: {self._open}"
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
+        attributes = dict(attributes)
         self.tags[tag] += 1
-        self.elements.append((tag, found))
+        self.elements.append((tag, attributes))
         if re.fullmatch(r"h\d", tag):
             self.headings.append(tag)
         if tag not in _VOID:
-            self._open.append((tag, found.get("id") or f"script {self.tags[tag]}"))
+            self._open.append((tag, attributes.get("id") or f"script {self.tags[tag]}"))
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open, f"</{tag}> closes nothing"
@@ -110,10 +110,10 @@ def kind(request: pytest.FixtureRequest) -> tuple[CalibrationResult, Page]:
 
 def test_every_figure_has_its_place_a_label_and_a_caption(kind: tuple[CalibrationResult, Page]) -> None:
     result, page = kind
-    places = [found for tag, found in page.elements if "data-figure" in found]
+    places = [attributes for tag, attributes in page.elements if "data-figure" in attributes]
     figures = page.json("figures")
-    assert sorted(str(found["data-figure"]) for found in places) == sorted(figures)
-    assert all(found["role"] == "img" and len(str(found["aria-label"])) > 20 for found in places)
+    assert sorted(str(attributes["data-figure"]) for attributes in places) == sorted(figures)
+    assert all(attributes["role"] == "img" and len(str(attributes["aria-label"])) > 20 for attributes in places)
     assert page.tags["figcaption"] == len(places)
     wanted = {"spectra", "scores"}
     for i, target in enumerate(result.targets):
@@ -128,7 +128,7 @@ def test_every_figure_has_its_place_a_label_and_a_caption(kind: tuple[Calibratio
 
 
 def test_plotly_knows_every_option(kind: tuple[CalibrationResult, Page]) -> None:
-    """A misspelt one is an error in plotly for Python, and nothing in the browser."""
+    """plotly for Python refuses misspelt options, which the browser ignores."""
     for figure in kind[1].json("figures").values():
         for trace in figure["data"]:
             trace.pop("rows", None)
@@ -136,32 +136,34 @@ def test_plotly_knows_every_option(kind: tuple[CalibrationResult, Page]) -> None
         go.Figure(data=figure["data"], layout=figure["layout"])
 
 
-def test_the_page_is_well_made(kind: tuple[CalibrationResult, Page]) -> None:
+def test_the_page_is_valid(kind: tuple[CalibrationResult, Page]) -> None:
     page = kind[1]
     assert ("html", {"lang": "en"}) in page.elements
     levels = [int(name[1]) for name in page.headings]
     assert levels[0] == 1
     assert levels.count(1) == 1
     assert all(after - before <= 1 for before, after in pairwise(levels))
-    ids = Counter(found["id"] for _, found in page.elements if "id" in found)
+    ids = Counter(attributes["id"] for _, attributes in page.elements if "id" in attributes)
     assert max(ids.values()) == 1
-    labelled = {found.get("for") for tag, found in page.elements if tag == "label"}
-    assert all(found.get("id") in labelled for tag, found in page.elements if tag in ("input", "select"))
-    assert all(found.get("scope") for tag, found in page.elements if tag == "th")
-    for _, found in page.elements:
+    labelled = {attributes.get("for") for tag, attributes in page.elements if tag == "label"}
+    assert all(attributes.get("id") in labelled for tag, attributes in page.elements if tag in ("input", "select"))
+    assert all(attributes.get("scope") for tag, attributes in page.elements if tag == "th")
+    for _, attributes in page.elements:
         for name in ("aria-labelledby", "aria-controls"):
-            assert name not in found or found[name] in ids
+            assert name not in attributes or attributes[name] in ids
     assert page.tags["caption"] == page.tags["table"]
 
 
 def test_nothing_comes_from_the_network(kind: tuple[CalibrationResult, Page]) -> None:
     page = kind[1]
-    for tag, found in page.elements:
-        assert "src" not in found, tag
-        assert str(found.get("href", "#")).startswith("#"), tag
-        assert not any(name.startswith("on") for name in found), tag
+    for tag, attributes in page.elements:
+        assert "src" not in attributes, tag
+        assert str(attributes.get("href", "#")).startswith("#"), tag
+        assert not any(name.startswith("on") for name in attributes), tag
     assert page.tags["link"] == page.tags["img"] == page.tags["iframe"] == 0
-    policy = next(found["content"] for tag, found in page.elements if tag == "meta" and "http-equiv" in found)
+    policy = next(
+        attributes["content"] for tag, attributes in page.elements if tag == "meta" and "http-equiv" in attributes
+    )
     assert str(policy).startswith("default-src 'none'")
 
 
@@ -274,7 +276,7 @@ def _degenerate() -> dict[str, CalibrationResult]:
         ),
         "no importance": replace(result, targets=(replace(target, importance=np.full(30, np.nan)),)),
         "odd letters": replace(result, ids=np.array(["\ud800", "\x00", "", "a\nb"] * 5), title=""),
-        "all stand apart": replace(result, outliers={row: "it is odd" for row in range(20)}),
+        "only outliers": replace(result, outliers={row: "it is odd" for row in range(20)}),
     }
 
 
@@ -312,18 +314,18 @@ def test_missing_values_are_left_out_of_figures_and_shown_as_missing() -> None:
     result = KINDS["missing values"]
     page = _read(result)
     part = result.targets[0].cross_validated
-    known = np.isfinite(part.measured.astype(float))
-    assert 0 < known.sum() < 60
-    assert len(page.json("figures")["predicted-0"]["data"][0]["x"]) == known.sum()
+    measured = np.isfinite(part.measured.astype(float))
+    assert 0 < measured.sum() < 60
+    assert len(page.json("figures")["predicted-0"]["data"][0]["x"]) == measured.sum()
     shown = page.json("samples-data")["targets"][0]["measured"]
-    assert [value is not None for value in shown] == known.tolist()
+    assert [value is not None for value in shown] == measured.tolist()
     assert "NaN" not in page.scripts["figures"] + page.scripts["samples-data"]
     assert not re.search(r"\bnan\b", page.text, re.IGNORECASE)
 
 
 def test_names_are_never_markup() -> None:
     text = render_report(KINDS["nasty names"])
-    page = Page(text)  # its own check: every element is closed, so no name opened or closed one
+    page = Page(text)  # checks that every element is closed, so that names open and close none
     assert page.tags["script"] == 6
     assert page.tags["img"] == 0
     assert page.json("samples-data")["ids"][: len(NASTY)] == list(NASTY)
@@ -333,7 +335,7 @@ def test_names_are_never_markup() -> None:
     assert "Αθήνα" in page.text
     assert "小麦样品" in page.text
     hover = json.dumps(page.json("figures"))
-    assert "<script>" not in hover  # plotly reads some HTML of labels
+    assert "<script>" not in hover  # plotly interprets some HTML in labels
     assert "x" * 60 not in page.scripts["figures"]
 
 
@@ -377,11 +379,11 @@ def test_writing_is_atomic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert path.stat().st_size > 1e6
 
 
-def test_what_is_missing_is_said() -> None:
+def test_missing_parts_are_stated() -> None:
     text = _read(KINDS["bare"]).text
     for sentence in (
-        "The checks found nothing odd.",
-        "No spectrum stands apart.",
+        "The checks found no problem.",
+        "No spectrum is an outlier.",
         "No learning curve was measured.",
         "The importance of wavelengths was not measured.",
         "No intervals were calculated.",
@@ -391,7 +393,7 @@ def test_what_is_missing_is_said() -> None:
         assert sentence in text
 
 
-def test_findings_are_sorted_and_the_rest_folds_away() -> None:
+def test_findings_are_sorted_and_collapsed() -> None:
     findings = [Finding("note", f"row {i}", "a value was missing") for i in range(30)]
     findings.append(Finding("error", "row 99", "the spectrum is empty", "remove the row"))
     page = _read(make_result(20, 30, findings=tuple(findings)))

@@ -1,4 +1,4 @@
-"""What the report says in words and numbers, and what its figures name."""
+"""Sentences and numbers of the report, and names in its figures."""
 
 from __future__ import annotations
 
@@ -26,19 +26,20 @@ def _with_ratio(ratio: float, lower: float, upper: float) -> TargetResult:
 
 
 @pytest.mark.parametrize(
-    ("ratio", "said"),
+    ("ratio", "sentence"),
     [
         (
             (0.97, 0.88, 1.07),
-            "No difference from PLS can be told: the ratio of the errors is 0.97 (95\u00a0% interval 0.88 to 1.07).",
+            "The difference from PLS is not significant: the ratio of the errors is 0.97 "
+            "(95\u00a0% interval 0.88 to 1.07).",
         ),
         ((1.2, 1.1, 1.3), "RMSECV is 20\u00a0% higher than that of PLS (95\u00a0% interval 10 to 30\u00a0%)."),
         ((0.9, 0.85, 0.995), "RMSECV is 10.0\u00a0% lower than that of PLS (95\u00a0% interval 0.5 to 15.0\u00a0%)."),
         ((np.inf, np.nan, np.nan), "The RMSECV cannot be compared with that of PLS."),
     ],
 )
-def test_comparison_in_words(ratio: tuple[float, float, float], said: str) -> None:
-    assert against_pls(_with_ratio(*ratio)) == said
+def test_comparison_in_words(ratio: tuple[float, float, float], sentence: str) -> None:
+    assert against_pls(_with_ratio(*ratio)) == sentence
 
 
 def test_pls_may_be_the_best() -> None:
@@ -65,28 +66,28 @@ def test_rpd_in_words(rpd: float, read: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("errors", "deviation", "said"),
+    ("errors", "deviation", "sentence"),
     [
         ((0.50, 0.40), 0.01, "more samples would probably help"),
         ((0.50, 0.49), 0.005, "would probably help little"),
-        ((0.50, 0.45), 0.08, "cannot be told"),
+        ((0.50, 0.45), 0.08, "the effect of more samples is uncertain"),
         ((0.40, 0.50), 0.01, "rose by 25\u00a0%"),
-        ((0.50, np.nan), 0.01, "Too few points"),
+        ((0.50, np.nan), 0.01, "too few points"),
     ],
 )
-def test_learning_curve_in_words(errors: tuple[float, float], deviation: float, said: str) -> None:
+def test_learning_curve_in_words(errors: tuple[float, float], deviation: float, sentence: str) -> None:
     target = TARGET
     curve = tuple(LearningPoint(50 * (i + 1), error, deviation) for i, error in enumerate(errors))
-    assert said in would_more_help(replace(target, learning_curve=curve))
+    assert sentence in would_more_help(replace(target, learning_curve=curve))
 
 
 @pytest.mark.parametrize(
-    ("coverage", "said"),
+    ("coverage", "sentence"),
     [(0.9, "agrees with"), (0.5, "too narrow"), (1.0, "wider than needed"), (np.nan, "was not measured")],
 )
-def test_coverage_in_words(coverage: float, said: str) -> None:
+def test_coverage_in_words(coverage: float, sentence: str) -> None:
     part = TARGET.cross_validated
-    assert said in coverage_sentence(replace(part, coverage=coverage), 0.9, numeric=True)
+    assert sentence in coverage_sentence(replace(part, coverage=coverage), 0.9, numeric=True)
 
 
 def test_bands_are_in_order_and_follow_the_axis() -> None:
@@ -99,7 +100,7 @@ def test_bands_are_in_order_and_follow_the_axis() -> None:
     assert shown_bands(np.array([600.0]), "nm") == []
 
 
-def test_drawn_rows_hold_what_must_be_drawn() -> None:
+def test_drawn_rows_include_required_rows() -> None:
     rows = np.arange(1000)
     drawn = drawn_rows(rows, [7, 999, 5000], 50)
     assert len(drawn) == len(set(drawn.tolist())) == 50

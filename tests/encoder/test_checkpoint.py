@@ -1,4 +1,4 @@
-"""Checkpoints: bundled, saved, and every way in which a file can be bad."""
+"""Checkpoints: bundled files, saved files, and errors for each kind of bad file."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from nirs4all_vit.encoder.checkpoint import BUNDLED, DEFAULT_CHECKPOINT, find_ch
 
 
 def rewrite(path: Path, change_header=None, change_tensors=None) -> Path:
-    """Write the file again with another header or other tensors."""
+    """Rewrite the file with another header or other tensors."""
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["nirs4all_vit"])
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    # As someone who writes such files by hand: without the hash of their content.
+    # The content hash would reject the change before the check under test.
     del header["content_sha256"]
     if change_header:
         change_header(header)
@@ -98,7 +98,7 @@ def test_the_default_dtype_changes_no_embedding() -> None:
 
 
 @pytest.mark.parametrize("damage", ["statistics", "weights"])
-def test_what_embeds_to_nan_is_refused(damage: str, tmp_path: Path) -> None:
+def test_checkpoints_that_give_nan_are_refused(damage: str, tmp_path: Path) -> None:
     good = load_checkpoint()
     encoder = copy.deepcopy(good.encoder)
     statistics = dict(good.statistics)
@@ -110,7 +110,7 @@ def test_what_embeds_to_nan_is_refused(damage: str, tmp_path: Path) -> None:
             parameter.data.fill_(1e30)
     path = save_checkpoint(tmp_path / "c.safetensors", encoder, name="c", provenance={}, statistics=statistics)
     with pytest.raises(
-        CheckpointError, match=r"c\.safetensors (embeds a plain spectrum to NaN|holds statistics that are NaN)"
+        CheckpointError, match=r"c\.safetensors (encodes a test spectrum to NaN|holds statistics that are NaN)"
     ):
         load_checkpoint(path)
 
@@ -208,14 +208,14 @@ def test_a_bit_that_changed_is_noticed(own_checkpoint: Path, place: float) -> No
     content = bytearray(own_checkpoint.read_bytes())
     content[int(place * len(content))] ^= 1
     own_checkpoint.write_bytes(content)
-    with pytest.raises(CheckpointError, match="its content is not what was written"):
+    with pytest.raises(CheckpointError, match="its content does not match its hash"):
         load_checkpoint(own_checkpoint)
 
 
 def test_a_file_that_is_overwritten_while_it_is_used(own_checkpoint: Path) -> None:
     encoder = load_checkpoint(own_checkpoint).encoder
     before = encoder.latents.clone()
-    # Not by us, who replace files in one step: by whoever copies another one over it.
+    # Truncated in place, as when another file is copied over it; save_checkpoint replaces files.
     own_checkpoint.open("wb").close()
     assert torch.equal(encoder.latents, before)
 
@@ -224,11 +224,11 @@ def test_a_setting_that_changed_is_noticed(own_checkpoint: Path) -> None:
     content = own_checkpoint.read_bytes()
     assert content.count(b'readout_scale\\": 1.0') == 1
     own_checkpoint.write_bytes(content.replace(b'readout_scale\\": 1.0', b'readout_scale\\": 2.0'))
-    with pytest.raises(CheckpointError, match="its content is not what was written"):
+    with pytest.raises(CheckpointError, match="its content does not match its hash"):
         load_checkpoint(own_checkpoint)
 
 
 @pytest.mark.parametrize("reference", ["nirs-base-v99", "/nowhere/at/all.safetensors", ".", None, 5, "x" * 5000])
-def test_missing_checkpoint_names_what_there_is(reference: object) -> None:
+def test_a_missing_checkpoint_error_names_the_bundled_ones(reference: object) -> None:
     with pytest.raises(CheckpointError, match=f"neither a file nor bundled; bundled: {DEFAULT_CHECKPOINT}"):
         load_checkpoint(reference)

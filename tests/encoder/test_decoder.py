@@ -1,4 +1,4 @@
-"""The MAE decoder reconstructs what the encoder did not see."""
+"""The MAE decoder reconstructs masked parts of spectra."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from nirs4all_vit.encoder.decoder import MaskedSpectrumDecoder
 
 @pytest.mark.slow
 @pytest.mark.parametrize("tokens", ["patches", "points"])
-def test_what_is_masked_is_learned(tokens: str) -> None:
-    """Two hidden factors make the spectra: what is visible determines what is masked."""
+def test_masked_points_are_learned(tokens: str) -> None:
+    """Spectra of two hidden factors: the visible part determines the masked part."""
     generator = torch.Generator().manual_seed(0)
     wavelengths = torch.linspace(1100, 2300, 64, dtype=torch.float64)
     grid = Grid.from_wavelengths(wavelengths)

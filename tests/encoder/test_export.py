@@ -1,4 +1,4 @@
-"""The encoder as ONNX, run by onnxruntime: the numbers of the embedder on any grid."""
+"""ONNX export: onnxruntime gives the same embeddings as the embedder, on any grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ GRIDS = {
 
 @pytest.mark.slow
 def test_the_embedders_numbers_without_torch(tmp_path: Path) -> None:
-    """One graph for all grids, as writing it takes longest."""
+    """One graph for all grids: the export takes most of the time."""
     pytest.importorskip("onnxruntime")
     graph = tmp_path / "encoder.onnx"
     assert main(["export", "--format", "onnx", "-o", str(graph)]) == 0
@@ -57,12 +57,12 @@ def test_another_checkpoint_and_read_out(own_checkpoint: Path, tmp_path: Path) -
     axis = np.linspace(1000.0, 2000.0, 90)
     X = make_spectra(axis, 4)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"spectra": X.astype(np.float32), "wavelengths": axis})
+    (embedding,) = session.run(None, {"spectra": X.astype(np.float32), "wavelengths": axis})
     expected = SpectralEmbedder(str(own_checkpoint), readout="compact", adapt=False).fit_transform(X, wavelengths=axis)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(embedding, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_what_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_export_errors(tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["export", "-o", str(tmp_path / "encoder.pt")]) == 1
     assert "name a .onnx file in a folder that is there" in capsys.readouterr().err
     with pytest.raises(ValueError, match="readout='all' does not exist"):

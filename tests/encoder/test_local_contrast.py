@@ -1,4 +1,4 @@
-"""Bins and local contrast against what they are defined by: integrals over a curve that is straight between points."""
+"""Bins and local contrast against their definition: integrals over interpolated spectra."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _dense(u: torch.Tensor, y: torch.Tensor, n: int = 200_001) -> tuple[torch.Te
 @torch.no_grad()
 @pytest.mark.parametrize("readout", ["contrast", "compact", "mean"])
 def test_fewer_points_of_the_same_lines_give_the_same_embedding(readout: str) -> None:
-    """A spectrum that is straight between every eighth point is told by those alone; a gap is bridged likewise."""
+    """The points between the knots of a piecewise linear spectrum do not change its embedding."""
     encoder = build(n_scales=3)
     knots = torch.linspace(math.log(1100.0), math.log(1900.0), 21, dtype=torch.float64)
     y = torch.randn(3, 21, generator=torch.Generator().manual_seed(1))
@@ -40,8 +40,8 @@ def test_fewer_points_of_the_same_lines_give_the_same_embedding(readout: str) ->
     complete = encoder(x, u.exp(), readout=readout)
     scale = complete.std()
     assert (encoder(y, knots.exp(), readout=readout) - complete).abs().max() < 0.02 * scale
-    kept = torch.cat([torch.arange(81), torch.arange(88, 161)])  # one segment without its inner points
-    assert (encoder(x[:, kept], u[kept].exp(), readout=readout) - complete).abs().max() < 0.02 * scale
+    points = torch.cat([torch.arange(81), torch.arange(88, 161)])  # one segment lacks its inner points
+    assert (encoder(x[:, points], u[points].exp(), readout=readout) - complete).abs().max() < 0.02 * scale
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def test_bins_are_means() -> None:
     _, curve = _dense(grid.relative.double(), y, n_bins * 4000 + 1)
     means = torch.stack([part.mean() for part in curve[:-1].chunk(n_bins)])
     torch.testing.assert_close(grid.bin_means(y[None], n_bins)[0], means, rtol=0, atol=5e-3)
-    # A grid per row, padded, gives the same.
+    # One padded grid per row gives the same means.
     axis = 1000 * torch.cat([u, u[-1:].expand(9)]).exp().expand(2, -1)
     valid = torch.arange(59).expand(2, -1) < 50
     own = Grid.from_wavelengths(axis, valid).bin_means(torch.nn.functional.pad(y, (0, 9)).expand(2, -1), n_bins)
@@ -62,7 +62,7 @@ def test_bins_are_means() -> None:
 
 
 @torch.no_grad()
-def test_a_hidden_stretch_is_bridged() -> None:
+def test_masked_stretches_are_interpolated() -> None:
     contrast = LocalContrast(2)
     grid, line = (
         Grid.from_wavelengths(1000 * torch.linspace(0, 1, 65, dtype=torch.float64).exp()),
@@ -70,8 +70,8 @@ def test_a_hidden_stretch_is_bridged() -> None:
     )
     visible = torch.ones(1, 65, dtype=torch.bool)
     visible[:, 20:40] = False
-    found = contrast((line * visible).expand(1, -1), grid, visible)
-    torch.testing.assert_close(found, contrast(line.expand(1, -1), grid), rtol=0, atol=2e-2)
+    features = contrast((line * visible).expand(1, -1), grid, visible)
+    torch.testing.assert_close(features, contrast(line.expand(1, -1), grid), rtol=0, atol=2e-2)
 
 
 @torch.no_grad()
@@ -83,7 +83,7 @@ def test_few_points_are_no_error(wavelengths: list[float]) -> None:
 
 
 @torch.no_grad()
-def test_gain_turns_the_features_and_an_offset_leaves_them() -> None:
+def test_gain_rotates_features_and_an_offset_does_not_change_them() -> None:
     encoder = build(n_scales=3)
     grid, x = Grid.from_wavelengths(AXIS), torch.rand(4, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     plain, moved, stretched = (encoder(v, grid) for v in (x, x + 5.0, 2.0 * x))
@@ -134,7 +134,7 @@ def test_the_code_is_linear_in_each_patch_and_turned_by_the_scale() -> None:
     assert compact.shape == (3, 7 * 7 + 3 * 11)
     angle = 0.15 * encoder.normalisation(x, grid)[1][:, 1:]
     turned = [2**0.5 * (angle + side * torch.pi / 4).cos() for side in (1, -1)]
-    # From patch to patch the other way round.
+    # The sign of the phase alternates between patches.
     first, last = content[:, 1] @ tokenizer.code[1, :, :7], content[:, -1] @ tokenizer.code[-1]
     torch.testing.assert_close(compact[:, 7:14], first * torch.cat([turned[(1 + j) % 2] for j in range(7)], dim=1))
     torch.testing.assert_close(compact[:, -11:], last * torch.cat([turned[(9 + j) % 2] for j in range(11)], dim=1))
@@ -142,31 +142,32 @@ def test_the_code_is_linear_in_each_patch_and_turned_by_the_scale() -> None:
 
 
 @torch.no_grad()
-def test_cosines_tell_a_patch_whole() -> None:
-    """Before training, coefficients are the patches' bins in another basis: inner products are those of the bins."""
+def test_cosine_coefficients_preserve_inner_products() -> None:
+    """Before training, the transform is orthonormal: inner products equal those of the bins."""
     contrast = LocalContrast(2)
     patches = torch.randn(6, 3, 16, generator=torch.Generator().manual_seed(0))
     patches = patches - patches.mean(-1, keepdim=True)
-    found = _divided(contrast, patches @ _cosines().float(), 1, 0)
-    assert found.shape == (6, 3, 15)
+    features = _divided(contrast, patches @ _cosines().float(), 1, 0)
+    assert features.shape == (6, 3, 15)
     softness, square = float(contrast.log_softness[1, 0].exp()), patches.square().mean(-1, keepdim=True)
     expected = patches / (square + softness**2).sqrt() * (1 + (softness / 0.655) ** 2) ** 0.5
-    torch.testing.assert_close(found.flatten(1) @ found.flatten(1).T, expected.flatten(1) @ expected.flatten(1).T)
+    features, expected = features.flatten(1), expected.flatten(1)
+    torch.testing.assert_close(features @ features.T, expected @ expected.T)
 
 
 def test_the_network_sees_shape_and_contrast() -> None:
     contrast = LocalContrast(2, 8)
     patches = torch.randn(5, 3, 15, generator=torch.Generator().manual_seed(0))
-    about = torch.ones(3, 1), torch.zeros(3, dtype=torch.long)
-    small, large = (contrast.network(p, _mean_square(p), *about) for p in (patches, 3 * patches))
+    usual_and_scale = torch.ones(3, 1), torch.zeros(3, dtype=torch.long)
+    small, large = (contrast.network(p, _mean_square(p), *usual_and_scale) for p in (patches, 3 * patches))
     assert small.shape == (5, 3, 16)
     assert (small - large).abs().max() > 1e-3
-    # Patches far below the usual contrast fade to one answer: they are noise.
-    nothing = contrast.network(1e-6 * patches, _mean_square(1e-6 * patches), *about)
-    torch.testing.assert_close(nothing, nothing[:1, :1].expand_as(nothing), rtol=0, atol=1e-3)
+    # Patches far below the typical contrast are noise and give constant features.
+    noise = contrast.network(1e-6 * patches, _mean_square(1e-6 * patches), *usual_and_scale)
+    torch.testing.assert_close(noise, noise[:1, :1].expand_as(noise), rtol=0, atol=1e-3)
 
 
-def test_sizes_that_local_contrast_cannot_have() -> None:
+def test_invalid_sizes_of_local_contrast() -> None:
     with pytest.raises(ValueError, match="patch_hidden=-1; it must be an integer from 0 to 4096"):
         EncoderConfig(patch_hidden=-1)
     with pytest.raises(ValueError, match="n_scales=7; it must be an integer from 1 to 6"):

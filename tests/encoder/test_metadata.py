@@ -1,4 +1,4 @@
-"""Metadata: sparse, optional, never harmful."""
+"""Metadata: sparse, optional, without effect before training."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_a_measured_zero_is_not_a_missing_value() -> None:
 
 @torch.no_grad()
 def test_numbers_are_standardised() -> None:
-    """Wavelengths in nm must not swamp what is learned of a spectrum."""
+    """Large values, such as wavelengths in nm, must not dominate the latents."""
     encoder = build()
     torch.nn.init.normal_(encoder.metadata.output.weight)
     encoder.metadata.standardise([{"temperature": 1000.0}, {"temperature": 2500.0}, {}, {"temperature": 400.0}])
@@ -68,8 +68,8 @@ def test_numbers_are_standardised() -> None:
 
 
 @torch.no_grad()
-def test_a_checkpoint_keeps_the_fields_apart(tmp_path: Path) -> None:
-    """Headers are sorted by name: two fields of as many categories must not change places."""
+def test_a_checkpoint_preserves_the_order_of_fields(tmp_path: Path) -> None:
+    """Headers are sorted by name: two fields with equal numbers of categories must not swap."""
     fields = {"mode": ("absorbance", "reflectance"), "instrument_type": ("portable", "lab")}
     encoder = SpectralPerceiver(EncoderConfig(n_latents=4, d_model=8, n_heads=2, categorical=fields)).eval()
     torch.nn.init.normal_(encoder.metadata.output.weight)

@@ -14,7 +14,7 @@ def build(**settings: object) -> SpectralPerceiver:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         encoder = SpectralPerceiver(EncoderConfig(**{**SMALL, **settings}))
-        # Blocks start as the identity; give them something to do.
+        # Blocks start as the identity; random weights make them act.
         for block in encoder.blocks:
             torch.nn.init.normal_(block.output.weight, std=0.2)
             torch.nn.init.normal_(block.contract.weight, std=0.2)
@@ -40,7 +40,7 @@ VARIANTS = [
 
 
 def readouts(settings: dict, *wanted: str) -> list[str]:
-    """Return the read-outs that an encoder has, of those that are wanted."""
+    """Return the read-outs of an encoder with these settings, among those wanted."""
     return [name for name in wanted or READOUTS if name != "contrast" or settings.get("tokens") != "points"]
 
 
@@ -63,7 +63,7 @@ def test_unknown_readout(x: torch.Tensor) -> None:
         encoder(x, WL, readout="median")
 
 
-def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
+def test_settings_give_the_textbook_perceiver(x: torch.Tensor) -> None:
     encoder = SpectralPerceiver(
         d_model=128, n_latents=64, n_heads=4, n_cross_layers=2, n_self_layers=3, d_meta=32, dropout=0.1
     ).eval()
@@ -74,8 +74,8 @@ def test_the_roadmaps_call_is_the_textbooks_perceiver(x: torch.Tensor) -> None:
         SpectralPerceiver(EncoderConfig(), d_model=128)
 
 
-def test_the_forward_reads_like_the_figure() -> None:
-    """Tokens, cross-attention, then self-attention; only the tokenizer depends on the kind of tokens."""
+def test_forward_is_short_and_independent_of_tokens() -> None:
+    """`forward` and `encode` are short; only the tokenizer depends on the kind of tokens."""
     import inspect
 
     for method in (SpectralPerceiver.forward, SpectralPerceiver.encode):
@@ -91,7 +91,7 @@ def test_wavelengths_are_encoded_in_nanometres() -> None:
     encoding = WavelengthPositionalEncoding(64, use_log=True)
     code = encoding(WL)
     assert code.shape == (60, 64)
-    # The longest period is 4 in ln(wavelength), from 1,000 nm on.
+    # The longest period is 4 in ln(wavelength / 1,000 nm).
     torch.testing.assert_close(
         code[0, 0], torch.tensor(1.1).double().log().mul(2 * torch.pi / 4).sin(), check_dtype=False
     )
@@ -129,7 +129,7 @@ def test_lists_of_unequal_spectra(settings: dict, readout: str, x: torch.Tensor)
     for i, (row, axis) in enumerate(((x[0], WL), (x[1, :40], WL[:40]), (x[2, ::2], WL[::2]))):
         torch.testing.assert_close(together[i], encoder(row[None], axis, readout=readout)[0], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(encoder(list(x), [WL] * 5, readout=readout), encoder(x, WL, readout=readout))
-    with pytest.raises(ValueError, match="padded tensors"):
+    with pytest.raises(ValueError, match="one padded tensor"):
         encoder(list(x), [WL] * 5, torch.ones(5, len(WL), dtype=torch.bool))
 
 
@@ -159,8 +159,8 @@ def test_gain_and_offset_only_reach_the_statistics(tokens: str, x: torch.Tensor)
 
 
 @torch.no_grad()
-def test_points_count_by_the_width_that_they_stand_for() -> None:
-    """A denser stretch of the same curve does not pull the latents."""
+def test_points_are_weighted_by_width() -> None:
+    """Denser sampling of part of a curve does not change the latents."""
     encoder = build(tokens="points")
     even = torch.linspace(1100, 1900, 801, dtype=torch.float64)
     uneven = torch.cat([even[:400:8], even[400:]])
@@ -170,8 +170,8 @@ def test_points_count_by_the_width_that_they_stand_for() -> None:
 
 
 @torch.no_grad()
-def test_patches_tell_where_they_lie() -> None:
-    """The same patches on another range are other tokens, and the same read-out of patches."""
+def test_patch_tokens_depend_on_position() -> None:
+    """The same patches on another range give other tokens, but the same read-out of patches."""
     encoder, x = build(), torch.rand(3, 60, generator=torch.Generator().manual_seed(0)).cumsum(1)
     moved = 1.3 * WL
     torch.testing.assert_close(encoder(x, moved), encoder(x, WL), rtol=1e-3, atol=1e-5)
@@ -195,7 +195,7 @@ def test_every_parameter_learns(x: torch.Tensor) -> None:
         ({"d_model": 10**9}, "d_model=1000000000"),
         ({"d_model": 30, "n_heads": 4}, "multiple"),
         ({"n_cross_layers": 3}, "n_cross_layers=3 exceeds n_self_layers=2"),
-        ({"dropout": 1.0}, "dropout=1.0 must be a share"),
+        ({"dropout": 1.0}, "dropout=1.0; it must be at least 0 and below 1"),
         ({"readout_scale": float("nan")}, "readout_scale=nan"),
     ],
 )
@@ -216,7 +216,7 @@ def test_shapes_that_do_not_fit() -> None:
     axis = torch.linspace(1100, 2300, 40)
     x = torch.zeros(2, 40)
     for spectra, axes, message in (
-        ([x[0]], [axis, axis], "2 axes for 1 spectra"),
+        ([x[0]], [axis, axis], "2 wavelength axes for 1 spectra"),
         ([x[0], x[1, :9]], [axis, axis], "spectrum 1 has 9 points, its axis 40"),
         ([x[0], x[1, :9]], axis, "spectrum 1 has 9 points, its axis 40"),
     ):
@@ -224,7 +224,7 @@ def test_shapes_that_do_not_fit() -> None:
             encoder(spectra, axes)
     with pytest.raises(ValueError, match="valid has shape"):
         encoder(x, axis, torch.ones(2, 39, dtype=torch.bool))
-    with pytest.raises(ValueError, match="bring their own lengths"):
+    with pytest.raises(ValueError, match="valid= needs spectra as one padded tensor"):
         encoder([x[0]], axis, torch.ones(1, 40, dtype=torch.bool))
     everywhere = encoder(x, axis, torch.ones(2, 40, dtype=torch.bool))
     torch.testing.assert_close(everywhere, encoder(x, axis), rtol=1e-4, atol=1e-5)

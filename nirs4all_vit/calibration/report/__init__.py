@@ -1,4 +1,4 @@
-"""The report of a calibration: one HTML file that opens without a network and prints."""
+"""The report of a calibration: one HTML file for screen and print that needs no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Common assignments of near-infrared absorption bands, as a guide to a reader's eye."""
+"""Common assignments of near-infrared absorption bands, for the figures."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .formats import UNITS, axis_number, to_unit
 
 @dataclass(frozen=True)
 class Band:
-    """One band.
+    """One absorption band.
 
     Attributes
     ----------
     start, stop : float
-        In nm. Positions shift with the sample's state and temperature.
+        Limits in nm. They shift with the state and the temperature of the sample.
     name : str
-        Vibration and the substances that show it.
+        Vibration and the substances that have it.
     """
 
     start: float
@@ -26,7 +26,7 @@ class Band:
     name: str
 
 
-#: From general knowledge of near-infrared chemistry; overlaps of neighbours are cut off.
+#: General knowledge of near-infrared chemistry; overlapping bands are truncated.
 BANDS = (
     Band(730, 780, "O–H third overtone (water) and C–H fourth overtone"),
     Band(880, 940, "C–H third overtone (oil, CH₃ and CH₂)"),
@@ -47,7 +47,7 @@ BANDS = (
 
 @dataclass(frozen=True)
 class ShownBand:
-    """A band on the axis of a figure: letter, name, place in the axis unit, and in words."""
+    """A band in a figure: letter, name, ends in the unit of the axis, and range in words."""
 
     letter: str
     name: str
@@ -57,7 +57,7 @@ class ShownBand:
 
 
 def shown_bands(nm: np.ndarray, unit: str) -> list[ShownBand]:
-    """Return the bands that the wavelengths cover, from left to right: an axis of wavenumbers descends."""
+    """Return the bands within the wavelengths, from left to right; wavenumbers descend."""
     if not len(nm):
         return []
     low, high = float(nm[0]), float(nm[-1])

@@ -1,4 +1,4 @@
-"""Figures of one target of classes: confusion matrix, number of possible classes."""
+"""Figures of a classification target: confusion matrix, number of possible classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from .figures import BLUE, VERMILION, Figure, axis
 from .formats import figure_text, percent
 from .samples import Columns, Samples
 
-#: Classes up to which counts are written into the matrix.
+#: Largest number of classes for which the matrix contains the counts as text.
 _N_WRITTEN = 25
 
 
 def parts_of(samples: Samples, columns: Columns) -> list[tuple[str, NDArray[np.intp]]]:
-    """Return name and rows of cross-validation and, where there is one, test set, of samples whose class is known."""
+    """Return name and rows of cross-validation and of any test set, without missing classes."""
     blocks = [("Cross-validation", np.arange(samples.n_calibration))]
     if columns.target.test is not None:
         blocks.append(("Test set", samples.test_rows(columns.target.test)))
@@ -24,14 +24,14 @@ def parts_of(samples: Samples, columns: Columns) -> list[tuple[str, NDArray[np.i
 
 
 def classes_of(columns: Columns) -> list[str]:
-    """Return the classes, those that the calibration does not know last."""
+    """Return the classes; those that are not in the calibration come last."""
     classes = [str(name) for name in columns.target.classes]
     seen = {str(name) for name in (*columns.measured, *columns.predicted)} - {""}
     return classes + sorted(seen - set(classes))
 
 
 def confusion(columns: Columns, rows: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return the counts: a row per true class, a column per predicted class."""
+    """Return the confusion matrix: a row per true class, a column per predicted class."""
     place = {name: i for i, name in enumerate(classes_of(columns))}
     counts = np.zeros((len(place), len(place)), dtype=np.intp)
     for row in rows.tolist():
@@ -62,7 +62,8 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
             "xgap": 2,
             "ygap": 2,
             "showscale": False,
-            "hovertemplate": "%{customdata} samples of true class %{y}<br>predicted as %{x}<br>%{z:.0%} of the class<extra></extra>",
+            "hovertemplate": "%{customdata} samples of true class %{y}<br>predicted as %{x}<br>"
+            "%{z:.0%} of the class<extra></extra>",
             "x": list(range(len(names))),
             "y": list(range(len(names))),
         }
@@ -78,9 +79,10 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
         figures.append(
             Figure(
                 f"confusion-{number}-{which}",
-                f"Confusion matrix of {columns.target.name}, {part.lower()}: {right:,} of {int(counts.sum()):,} samples "
-                "on the diagonal. The table of classes has recall and precision.",
-                f"{part}: true classes in rows, predicted classes in columns, with the number of samples. Shades are shares of the true class.",
+                f"Confusion matrix of {columns.target.name}, {part.lower()}: {right:,} of {int(counts.sum()):,} "
+                "samples on the diagonal. The table of classes has recall and precision.",
+                f"{part}: true classes in rows, predicted classes in columns, with the number of samples. "
+                "Shades are shares of the true class.",
                 [trace],
                 {
                     "xaxis": axis("Predicted class", tickangle=0 if fits else -90, **marks),
@@ -93,7 +95,7 @@ def confusion_figure(samples: Samples, columns: Columns, number: int) -> list[Fi
 
 
 def class_table(samples: Samples, columns: Columns) -> list[dict[str, Any]]:
-    """Return per class the number of samples, recall and precision, in cross-validation and on the test set."""
+    """Return n, recall and precision per class, in cross-validation and on the test set."""
     rows: list[dict[str, Any]] = [{"name": name, "parts": []} for name in classes_of(columns)]
     for _, part in parts_of(samples, columns):
         counts = confusion(columns, part)
@@ -110,7 +112,7 @@ def class_table(samples: Samples, columns: Columns) -> list[dict[str, Any]]:
 
 
 def possible_figure(samples: Samples, columns: Columns, number: int) -> Figure | None:
-    """Return how many samples have one, two or more possible classes, and whether the true class is among them."""
+    """Return a bar figure: samples by number of possible classes, with and without the true one."""
     rows = np.arange(samples.n_calibration)
     if columns.target.cross_validated.possible is None:
         return None

@@ -1,4 +1,4 @@
-// Draws the figures when they come into view, keeps targets in step over the sections, and gets everything ready for paper.
+// Draws figures when they come into view, selects the same target in all sections, and prepares printing.
 (function () {
   "use strict";
   const root = document.documentElement;
@@ -15,7 +15,7 @@
     const tail = Math.floor(length / 3);
     return line.slice(0, length - tail - 1) + "…" + line.slice(-tail);
   };
-  // plotly reads some HTML in labels: nothing in a name may be taken for a tag.
+  // Escaped: plotly interprets some HTML in labels.
   const label = (row) =>
     shorten(samples.ids[row], 48).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 
@@ -117,11 +117,11 @@
       toImageButtonOptions: { format: "svg", filename: box.dataset.figure },
     });
     box.style.minHeight = "";
-    // Its hover layer is no part of what the label says.
+    // The figure's aria-label describes it; screen readers skip the SVG.
     box.querySelectorAll("svg").forEach((picture) => picture.setAttribute("aria-hidden", "true"));
   }
 
-  // Those in view first; the rest while the browser has nothing else to do.
+  // Figures in view are drawn first, the others while the browser is idle.
   const later = window.requestIdleCallback || ((work) => setTimeout(work, 20));
   function drawRest() {
     const next = boxes.find((box) => !drawn.has(box) && box.clientWidth);
@@ -143,7 +143,7 @@
     waiting = requestAnimationFrame(() => [...drawn.keys()].forEach(draw));
   });
 
-  // Targets: one choice for all sections.
+  // A selected target applies to all sections.
   const tabs = [...document.querySelectorAll("[role=tab]")];
   const panels = [...document.querySelectorAll("[role=tabpanel]")];
   function choose(target, tab) {
@@ -172,7 +172,7 @@
   });
   if (tabs.length) choose("0", null);
 
-  // The section in view is marked in the contents.
+  // The contents mark the section in view.
   const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
   const inView = new IntersectionObserver(
     (entries) =>

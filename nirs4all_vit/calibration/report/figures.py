@@ -1,4 +1,4 @@
-"""What all figures share: colours, axes, labels, and which points are drawn."""
+"""Common parts of the figures: colours, axes, labels, and selection of the points to draw."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .formats import sample_text
 
 Trace = dict[str, Any]
 
-#: Okabe and Ito's palette, told apart by people who are blind to a colour.
+#: Palette of Okabe and Ito, which remains distinct with colour vision deficiency.
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"
 BLACK = "#1a1a1a"
 CYCLE = (VERMILION, GREEN, PURPLE, ORANGE, BLUE, SKY)
 SYMBOLS = ("diamond", "square", "triangle-up", "cross", "x", "star", "hexagon")
-#: Points of a scatter figure, and of those of all targets together.
+#: Largest number of points of a scatter figure, and of all targets together.
 N_POINTS, N_POINTS_ALL_TARGETS = 3000, 8000
-#: Outliers that are named in a figure.
+#: Largest number of outliers named in a figure.
 N_NAMED = len(CYCLE)
 
 
@@ -31,16 +31,17 @@ class Figure:
     Attributes
     ----------
     key : str
-        Its id in the page.
+        Id of the figure in the page.
     label : str
-        What it shows, for those who cannot see it.
+        Description for screen readers.
     caption : str
     traces : list of dict
-        plotly traces. Of `rows`, the page's script makes hover labels with the samples' ids; of `lines`, one line per row.
+        plotly traces. The page's script turns `rows` into hover labels with sample ids, and `lines`
+        into one line per row.
     layout : dict
-        What differs from the common layout.
+        Differences from the common layout.
     height : int
-        In pixels; 0 for as high as wide.
+        In pixels; 0 for a square figure.
     """
 
     key: str
@@ -83,12 +84,12 @@ BASE_LAYOUT: dict[str, Any] = {
         "font": {"color": "#1a1a1a", "size": 12},
         "align": "left",
     },
-    "showlegend": False,  # the page's script writes legends that wrap and that a keyboard reaches
+    "showlegend": False,  # the page's script adds legends that wrap and are keyboard accessible
 }
 
 
 def level(value: float, *, vertical: bool = False, dash: str = "dash", layer: str = "above") -> dict[str, Any]:
-    """Return a line across a figure."""
+    """Return a horizontal or vertical line across a figure."""
     along, across = ("y", "x") if vertical else ("x", "y")
     return {
         "type": "line",
@@ -103,7 +104,7 @@ def level(value: float, *, vertical: bool = False, dash: str = "dash", layer: st
 
 
 def note(text: str, *, x: float = 0.02, y: float = 0.98, **options: Any) -> dict[str, Any]:
-    """Return a text in the corner of a figure; it may hold plotly's tags."""
+    """Return text in a corner of a figure; plotly interprets tags in it."""
     return {
         "text": text,
         "xref": "paper",
@@ -121,12 +122,12 @@ def note(text: str, *, x: float = 0.02, y: float = 0.98, **options: Any) -> dict
 
 
 def points_drawn(n_targets: int) -> int:
-    """Return how many points a scatter figure of one target may have."""
+    """Return the largest number of points in a scatter figure of one target."""
     return max(min(N_POINTS, N_POINTS_ALL_TARGETS // max(n_targets, 1)), 500)
 
 
 def drawn_rows(rows: NDArray[np.intp], always: Iterable[int], limit: int) -> NDArray[np.intp]:
-    """Return at most `limit` of `rows`, ascending, among them those of `always` as far as they fit; the others at random."""
+    """Return at most `limit` of `rows`, ascending: those in `always`, then a random choice."""
     if len(rows) <= limit:
         return rows
     outliers = np.intersect1d(rows, np.fromiter(always, dtype=np.intp))[:limit]
@@ -136,21 +137,22 @@ def drawn_rows(rows: NDArray[np.intp], always: Iterable[int], limit: int) -> NDA
 
 
 def drawn_sentence(n_drawn: int, n: int, noun: str = "samples") -> str:
-    """Say how many are drawn, "" where all are."""
+    """Return a sentence on the number of samples drawn; "" if all are drawn."""
     return "" if n_drawn == n else f" {n_drawn:,} of {n:,} {noun} are drawn."
 
 
 def wavelengths_drawn(n: int, limit: int = 500) -> NDArray[np.intp]:
-    """Return evenly spaced wavelength indices, first and last among them."""
+    """Return evenly spaced indices of wavelengths, including the first and the last."""
     return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(np.intp))
 
 
 def named_points(
     x: NDArray[np.float64], y: NDArray[np.float64], names: Sequence[str], frame: tuple[float, float, float, float]
 ) -> list[dict[str, Any]]:
-    """Return labels of the first points that neither cover a point, nor overlap, nor leave the figure; the rest stay without.
+    """Return labels of the first points, except labels that cannot be placed.
 
-    `names` are those of the first points; `frame` is left, right, bottom and top of the axes, in the units of `x` and `y`.
+    A label must not cover a point or another label, nor leave the figure. `names` are those of the
+    first points; `frame` is left, right, bottom and top of the axes in the units of `x` and `y`.
     """
     width, height, line = 290.0, 270.0, 14.0  # pixels of the smallest figure
     left, right, bottom, top = frame

@@ -1,4 +1,4 @@
-"""Numbers and names as the report shows them."""
+"""Formats of numbers and names in the report."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: What stands for a number that is not known.
+#: Text for a missing number.
 MISSING = "–"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-#: Axis unit: how it is written, what the axis is called.
+#: Symbol and axis title of each axis unit.
 UNITS = {"nm": ("nm", "Wavelength (nm)"), "cm-1": ("cm⁻¹", "Wavenumber (cm⁻¹)"), "um": ("µm", "Wavelength (µm)")}
 
 
 def decimals_for(error: float, values: ArrayLike) -> int:
-    """Return the decimals that show a value: two significant digits of its error, or three of the values' spread."""
+    """Return the decimals for values with an error, for two significant digits of the error.
+
+    Without a finite, positive error, a tenth of the standard deviation of the values is used.
+    """
     if not (math.isfinite(error) and error > 0):
         finite = np.asarray(values, dtype=np.float64)
         finite = finite[np.isfinite(finite)]
@@ -51,7 +54,7 @@ def significant(value: float, digits: int = 3) -> str:
 
 
 def percent(share: float, decimals: int = 0) -> str:
-    """Return a share as a percentage, with a space that does not break."""
+    """Return a share as a percentage with a non-breaking space."""
     return f"{fixed(100 * share, decimals)}\u00a0%" if math.isfinite(share) else MISSING
 
 
@@ -61,7 +64,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 def shortened(text: Any, length: int = 40, tail: int = 0) -> str:
-    """Return a text on one line; where it is too long, only its beginning and `tail` letters of its end."""
+    """Return a text on one line; of a long text, its beginning and its last `tail` letters."""
     line = " ".join(str(text).split())
     if len(line) <= length:
         return line
@@ -69,17 +72,17 @@ def shortened(text: Any, length: int = 40, tail: int = 0) -> str:
 
 
 def figure_text(text: Any, length: int = 40) -> str:
-    """Return a name for a plotly figure, which reads some HTML: nothing in it is taken for a tag."""
+    """Return a name for a plotly figure, escaped since plotly interprets some HTML."""
     return html.escape(shortened(text, length), quote=False)
 
 
 def sample_text(text: Any, length: int = 24) -> str:
-    """Return a sample's id for a plotly figure; ids often differ at their ends."""
+    """Return a sample's id for a plotly figure, with its end, where ids often differ."""
     return html.escape(shortened(text, length, length // 3), quote=False)
 
 
 def error_decimals(error: float) -> int | None:
-    """Return the decimals that show an error with three significant digits, None where a power of ten shows it better."""
+    """Return the decimals for three significant digits of an error; None for powers of ten."""
     if not (math.isfinite(error) and 1e-4 <= error < 1e6):
         return None
     return max(2 - math.floor(math.log10(error)), 0)
@@ -92,7 +95,7 @@ def like(value: float, error: float) -> str:
 
 
 def nice_step(span: float, n: int = 5) -> float:
-    """Return a round distance of ticks, of which about `n` fit into `span`."""
+    """Return a round distance between ticks, for about `n` ticks in `span`."""
     if not (math.isfinite(span) and span > 0):
         return 1.0
     rough = span / n
@@ -109,12 +112,12 @@ def to_unit(nm: ArrayLike, unit: str) -> NDArray[np.float64]:
 
 
 def axis_number(value: float, unit: str) -> str:
-    """Return a place on the axis for a sentence."""
+    """Return a position on the axis as text."""
     return f"{value:,.2f}" if unit == "um" else f"{value:,.0f}"
 
 
 def rounded(values: ArrayLike, decimals: int) -> list[float | int | None]:
-    """Return numbers for JSON: rounded, None in place of what is not finite."""
+    """Return rounded numbers for JSON; None for NaN and infinity."""
     array = np.round(np.asarray(values, dtype=np.float64), decimals)
     if decimals <= 0:
         return [int(value) if math.isfinite(value) else None for value in array.tolist()]
@@ -122,7 +125,7 @@ def rounded(values: ArrayLike, decimals: int) -> list[float | int | None]:
 
 
 def rounded_to_range(values: ArrayLike, steps: int = 4000) -> list[float | int | None]:
-    """Return numbers for JSON with as many decimals as a picture can show: `steps` over their range."""
+    """Return numbers for JSON, rounded to at most a `steps`-th of their range."""
     array = np.asarray(values, dtype=np.float64)
     finite = array[np.isfinite(array)]
     spread = float(np.ptp(finite)) if len(finite) else 0.0

@@ -1,4 +1,4 @@
-"""Figures over all targets or all samples: comparison with PLS, learning curve, map of the samples, T2 and Q."""
+"""Overview figures: comparison with PLS, learning curve, scores of the samples, T2 and Q."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from .words import error_name, reference
 
 
 def comparison_figure(result: CalibrationResult) -> Figure | None:
-    """Return the error of each method over that of PLS, with confidence intervals: a row per target."""
+    """Return the errors relative to PLS, with confidence intervals: a row per target."""
     targets = [target for target in result.targets if reference(target) is not None and len(target.comparisons) > 1]
     if not targets:
         return None
@@ -81,11 +81,13 @@ def comparison_figure(result: CalibrationResult) -> Figure | None:
     pad = 0.06 * (highest - lowest)
     return Figure(
         "comparison",
-        "Dot figure of the error of each method over that of PLS, with 95 % confidence intervals; the table below has the numbers.",
-        "Error in cross-validation over that of PLS (PLS-DA for classes), with 95\u00a0% confidence intervals over the samples.",
+        "Dot figure of the error of each method relative to PLS, with 95 % confidence intervals; the table below has "
+        "the numbers.",
+        "Error in cross-validation relative to PLS (PLS-DA for classes), with 95\u00a0% confidence intervals over the "
+        "samples.",
         traces,
         {
-            "xaxis": axis("Error over that of PLS", range=[lowest - pad, highest + pad], tickformat=".2~f"),
+            "xaxis": axis("Error relative to PLS", range=[lowest - pad, highest + pad], tickformat=".2~f"),
             "yaxis": axis(
                 "",
                 tickvals=list(range(len(targets))),
@@ -109,9 +111,11 @@ def learning_figure(target: TargetResult, number: int) -> Figure | None:
     deviations = [point.deviation if math.isfinite(point.deviation) else 0.0 for point in curve]
     return Figure(
         f"learning-{number}",
-        f"Learning curve of {target.name}: {error} {significant(errors[0])} with {count(curve[0].n_samples, 'sample')}, "
-        f"{significant(errors[-1])} with {count(curve[-1].n_samples, 'sample')}.",
-        f"{error[:1].upper() + error[1:]} of {target.name} against the number of calibration samples; bars are standard deviations over repetitions.",
+        f"Learning curve of {target.name}: {error} {significant(errors[0])} with "
+        f"{count(curve[0].n_samples, 'sample')}, {significant(errors[-1])} with "
+        f"{count(curve[-1].n_samples, 'sample')}.",
+        f"{error[:1].upper() + error[1:]} of {target.name} against the number of calibration samples; bars are "
+        "standard deviations between folds.",
         [
             {
                 "type": "scatter",
@@ -150,14 +154,14 @@ def scores_figure(result: CalibrationResult, limit: int) -> Figure | None:
         scores[:, 0],
         scores[:, 1],
         limit,
-        "Samples on the first two principal components of the embeddings, with the share of variance that each explains.",
+        "Scores of the samples on the first two principal components of the embeddings, with explained variance.",
         ("PC1", "PC2"),
         {"xaxis": axis(first), "yaxis": axis(second)},
     )
 
 
 def distances_figure(result: CalibrationResult, limit: int) -> Figure | None:
-    """Return Q residual against Hotelling's T2, both over their limits."""
+    """Return Q residuals against Hotelling's T2, both relative to their limits."""
     t2, q = np.asarray(result.t2, dtype=np.float64), np.asarray(result.q, dtype=np.float64)
     finite = np.isfinite(t2) & np.isfinite(q)
     if not finite.any():
@@ -167,14 +171,15 @@ def distances_figure(result: CalibrationResult, limit: int) -> Figure | None:
     if biggest > 8:
         scale = {"type": "log", "tickformat": "~g", "dtick": 1}
         t2, q = np.maximum(t2, 0.01), np.maximum(q, 0.01)
-    titles = ("Hotelling’s T² over its limit", "Q residual over its limit")
+    titles = ("Hotelling’s T² / limit", "Q residual / limit")
     return _map(
         result,
         "distances",
         t2,
         q,
         limit,
-        "Hotelling’s T² (distance within the model) and Q residual (distance from the model), each over its limit.",
+        "Hotelling’s T² (distance within the model) and Q residual (distance from the model), relative to their "
+        "limits.",
         ("T²", "Q"),
         {
             "xaxis": axis(titles[0], **scale),
@@ -194,13 +199,13 @@ def _map(
     short: tuple[str, str],
     layout: dict[str, Any],
 ) -> Figure | None:
-    """Return a scatter figure of all samples, those that stand apart in colours and named."""
-    there = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
-    if not len(there):
+    """Return a scatter figure of all samples; outliers are coloured and named."""
+    present = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+    if not len(present):
         return None
-    finite = set(there.tolist())
+    finite = set(present.tolist())
     odd = [row for row in by_oddness(result) if row in finite]
-    drawn = drawn_rows(there, odd, limit)
+    drawn = drawn_rows(present, odd, limit)
     plain = np.setdiff1d(drawn, np.array(odd, dtype=np.intp))
     apart = np.array([row for row in odd if row in set(drawn.tolist())], dtype=np.intp)
     hover = f"%{{text}}<br>{short[0]} %{{x:.3~g}}<br>{short[1]} %{{y:.3~g}}<extra></extra>"
@@ -210,7 +215,7 @@ def _map(
     for name, rows, marker in (
         ("Typical", plain, {**look, "line": {"color": "#ffffff", "width": 0.5}}),
         (
-            "Stands apart",
+            "Outlier",
             apart,
             {"color": VERMILION, "symbol": "diamond", "size": 9, "line": {"color": "#ffffff", "width": 0.8}},
         ),
@@ -237,8 +242,8 @@ def _map(
     names = [str(result.ids[row]) for row in apart[:N_NAMED].tolist()]
     return Figure(
         key,
-        f"Scatter figure of {count(len(drawn), 'sample')}: {short[0]} and {short[1]}; {len(apart):,} stand apart.",
-        caption + drawn_sentence(len(drawn), len(there)),
+        f"Scatter figure of {count(len(drawn), 'sample')}: {short[0]} and {short[1]}; {count(len(apart), 'outlier')}.",
+        caption + drawn_sentence(len(drawn), len(present)),
         traces,
         {**layout, "annotations": named_points(across[in_order], up[in_order], names, frame)},
         0,

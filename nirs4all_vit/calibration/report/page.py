@@ -1,4 +1,4 @@
-"""The page: what each section holds, and the one file that it becomes."""
+"""The page of the report: content of the sections and the HTML file."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .overview_figures import comparison_figure, distances_figure, learning_figu
 from .samples import Columns, Samples
 from .spectra_figures import WavelengthAxis, importance_figure, spectra_figure
 
-#: Findings that are shown at once, and outliers that are listed; the rest folds away.
+#: Largest number of findings outside of the collapsed part, and of outliers in the list.
 _N_FINDINGS, _N_OUTLIERS = 12, 20
 
 
 def write_report(result: CalibrationResult, path: Path) -> None:
-    """Write the report of a calibration to an HTML file, which needs no other file and no network.
+    """Write the report of a calibration to one HTML file; it needs no network.
 
     Parameters
     ----------
     result : CalibrationResult
     path : Path
-        Its folder must exist.
+        File in an existing folder.
     """
     text = render_report(result)
     with atomic_path(path) as target:
@@ -57,14 +57,14 @@ def render_report(result: CalibrationResult) -> str:
 
 
 def inline_json(value: Any) -> str:
-    """Return JSON that may stand inside a script element: no text in it can end the element or open a comment."""
+    """Return JSON for a script element: no text in it can end the element or open a comment."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
 
 @dataclass
 class _Target:
-    """What the page shows of one target."""
+    """Content of the page on one target."""
 
     name: str
     numeric: bool
@@ -86,7 +86,7 @@ class _Target:
 
 
 class _Page:
-    """Collects the figures and the texts of a result."""
+    """Figures and texts of a result."""
 
     def __init__(self, result: CalibrationResult) -> None:
         self.result = result
@@ -115,7 +115,7 @@ class _Page:
             "targets": targets,
             "has_classes": any(not target.numeric for target in targets),
             "has_numbers": any(target.numeric for target in targets),
-            "asked": percent(result.coverage),
+            "nominal": percent(result.coverage),
             "findings": findings[:_N_FINDINGS],
             "more_findings": findings[_N_FINDINGS:],
             "findings_sentence": words.findings_sentence(result),
@@ -150,7 +150,7 @@ class _Page:
         return facts
 
     def _key_figures(self) -> list[tuple[str, str, str]]:
-        """Return value, name and address of what a reader wants to know first."""
+        """Return value, name and link target of the key figures."""
         result = self.result
         cards = []
         if len(result.targets) == 1:
@@ -166,13 +166,13 @@ class _Page:
             cards += [
                 (
                     percent(result.targets[0].cross_validated.coverage),
-                    f"coverage, {percent(result.coverage)} asked",
+                    f"coverage, nominal {percent(result.coverage)}",
                     "intervals",
                 )
             ]
         else:
             cards += [(f"{len(result.targets)}", "targets", "predictions")]
-        cards.append((f"{len(result.outliers):,}", "spectra that stand apart", "map"))
+        cards.append((f"{len(result.outliers):,}", "outliers among the spectra", "map"))
         serious = sum(one.severity != "note" for one in result.findings)
         cards.append((f"{serious:,}", "errors and warnings", "checks"))
         return cards
@@ -239,7 +239,7 @@ def _merit(metrics: Metrics) -> list[str]:
 
 
 def _methods(target: TargetResult) -> list[list[str]]:
-    """Return name, error, ratio to PLS and its interval of each method."""
+    """Return per method its name, error, and ratio to PLS with interval."""
     rows = []
     for one in target.comparisons:
         error = one.metrics.error if isinstance(one.metrics, ClassificationMetrics) else one.metrics.rmse
@@ -249,7 +249,7 @@ def _methods(target: TargetResult) -> list[list[str]]:
 
 
 def tables_of(values: Mapping[str, Any], label: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return settings as tables of name and text: a table for those at the top, one for each mapping among them."""
+    """Return settings as tables of name and text: one for the top level, one per nested mapping."""
     pairs, nested = [], []
     for key, value in values.items():
         name = _sentence_case(str(key).replace("_", " "))

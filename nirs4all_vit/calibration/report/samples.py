@@ -1,4 +1,4 @@
-"""All samples of a calibration in one numbering, those of the test set last: what figures and the table refer to."""
+"""All samples of a calibration with common row numbers for figures and table, test set last."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 from ..results import CalibrationResult, Metrics, Predicted, TargetResult
 from .formats import MISSING, decimals_for, fixed, rounded
 
-#: Rows of the static tables, which are printed and stand in for the interactive one without JavaScript.
+#: Rows of the static tables, for print and for browsers without JavaScript.
 N_STATIC_ROWS = 200
-#: Targets of one of them.
+#: Targets per static table.
 _N_SIDE_BY_SIDE = 2
-_DISTANCES = ["T²", "Q", "Stands apart because"]
+_DISTANCES = ["T²", "Q", "Reason"]
 
 
 @dataclass(frozen=True, eq=False)
 class Columns:
-    """One target of all samples.
+    """One target for all samples.
 
     Attributes
     ----------
     target : TargetResult
     decimals : int
-        With which its values are shown.
+        Decimals of its values in the report.
     measured, predicted, lower, upper : ndarray of shape (n_rows,)
         float64 with NaN, or str with "".
     possible : ndarray of shape (n_rows,), str
@@ -49,7 +49,7 @@ class Columns:
 
 
 class Samples:
-    """Rows of the calibration set, then those of the test set.
+    """Rows of the calibration set, followed by those of the test set.
 
     Attributes
     ----------
@@ -109,9 +109,10 @@ class Samples:
         return Columns(target, decimals, measured, predicted, lower, upper, possible)
 
     def for_json(self) -> dict[str, Any]:
-        """Return what the page's table and hover labels are made of; numbers are integers of the last decimal shown.
+        """Return the data of the page's table and hover labels.
 
-        Intervals are given as what they reach below and above the predicted value.
+        Numbers are integers in units of the last decimal shown. Intervals are distances below and
+        above the predicted value.
         """
         return {
             "ids": self.ids,
@@ -124,7 +125,10 @@ class Samples:
         }
 
     def static_tables(self) -> list[dict[str, Any]]:
-        """Return caption, header and first rows as text: a table for each two targets, and of several targets one for T2 and Q."""
+        """Return caption, header and first rows of the static tables as text.
+
+        There is a table per two targets; with several targets, T2 and Q have their own table.
+        """
         rows = range(min(len(self), N_STATIC_ROWS))
         part = "All samples" if len(rows) == len(self) else f"The first {len(rows)} of {len(self):,} samples"
         tables = []
@@ -139,12 +143,12 @@ class Samples:
         ]
 
     def distances(self, row: int) -> list[str]:
-        """Return T2, Q and the reason why a sample stands apart, as text."""
+        """Return T2, Q and the reason why a sample is an outlier, as text."""
         return [fixed(self.t2[row], 2), fixed(self.q[row], 2), self.reasons.get(row, "")]
 
 
 def _numbered(ids: Iterable[Any]) -> list[tuple[str, int]]:
-    """Return ids with how often each came before: replicates may share one."""
+    """Return ids with a number of occurrence, since replicates may share an id."""
     seen: Counter[str] = Counter()
     numbered = []
     for name in map(str, ids):
@@ -154,7 +158,7 @@ def _numbered(ids: Iterable[Any]) -> list[tuple[str, int]]:
 
 
 def rmse(metrics: Metrics) -> float:
-    """Return the root mean squared error, NaN for classes."""
+    """Return the root mean squared error; NaN for classes."""
     return float(getattr(metrics, "rmse", math.nan))
 
 
@@ -164,7 +168,7 @@ def _column_json(columns: Columns) -> dict[str, Any]:
         scale = 10**columns.decimals
         about["decimals"] = columns.decimals
         steps = {key: np.round(getattr(columns, key) * scale) for key in ("measured", "predicted", "lower", "upper")}
-        # Differences are short: of 15,000 samples and twelve targets, that counts.
+        # Differences have fewer digits, which matters with 15,000 samples and twelve targets.
         steps["below"] = steps["predicted"] - steps.pop("lower")
         steps["above"] = steps.pop("upper") - steps["predicted"]
         for key, values in steps.items():

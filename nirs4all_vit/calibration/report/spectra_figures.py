@@ -1,4 +1,4 @@
-"""Figures along the wavelength axis: the spectra, and which wavelengths a target's model uses."""
+"""Figures along the wavelength axis: the spectra, and the importance of wavelengths."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from .bands import ShownBand, shown_bands
 from .figures import BLACK, BLUE, CYCLE, N_NAMED, Figure, Trace, axis, drawn_sentence, wavelengths_drawn
 from .formats import UNITS, axis_number, count, figure_text, rounded, rounded_to_range, sample_text, to_unit
 
-#: Spectra of the large majority, and of those that stand apart, that are drawn.
+#: Largest number of typical spectra, and of outliers, in the figure.
 N_TYPICAL, N_ODD = 200, 200
-#: Points of all these lines together.
+#: Largest number of points of all lines together.
 _N_POINTS = 120_000
 
 
 class WavelengthAxis:
-    """The axis in the unit of the input, with the points that are drawn.
+    """The axis in the unit of the input, with the wavelengths that are drawn.
 
     Attributes
     ----------
     index : ndarray
-        Of the wavelengths that are drawn.
+        Indices of the wavelengths drawn.
     places : list of float
-        In the axis unit.
+        These wavelengths in the unit of the axis.
     """
 
     def __init__(self, result: CalibrationResult, limit: int = 500) -> None:
@@ -54,14 +54,14 @@ class WavelengthAxis:
 
 
 def mean_spectrum(spectra: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of the points that are there."""
+    """Return the mean spectrum, without missing points."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a wavelength that no spectrum has
+        warnings.simplefilter("ignore", RuntimeWarning)  # a wavelength missing in all spectra
         return np.asarray(np.nanmean(spectra, axis=0))
 
 
 def _lines(spectra: NDArray[np.float64], rows: NDArray[np.intp], along: WavelengthAxis) -> dict[str, Any]:
-    """Return spectra for the page's script: integers of a step that no eye can see."""
+    """Return spectra for the page's script as integers, in units of a step too small to see."""
     values = spectra[np.ix_(rows, along.index)]
     finite = values[np.isfinite(values)]
     spread = float(np.ptp(finite)) if len(finite) else 1.0
@@ -75,7 +75,7 @@ def _lines(spectra: NDArray[np.float64], rows: NDArray[np.intp], along: Waveleng
 
 
 def spectra_figure(result: CalibrationResult) -> Figure:
-    """Return mean, typical spectra and those that stand apart."""
+    """Return a figure of the mean spectrum, typical spectra and outliers."""
     spectra = np.asarray(result.spectra, dtype=np.float64)
     odd = np.array(by_oddness(result), dtype=np.intp)
     typical = np.setdiff1d(np.arange(len(spectra)), odd)
@@ -105,7 +105,7 @@ def spectra_figure(result: CalibrationResult) -> Figure:
         traces.append(
             {
                 "type": "scatter",
-                "name": "Others that stand apart",
+                "name": "Other outliers",
                 "mode": along.mode,
                 "line": {"color": "#e2a071", "width": 0.7},
                 "marker": {"color": "#e2a071", "size": 5},
@@ -138,12 +138,14 @@ def spectra_figure(result: CalibrationResult) -> Figure:
             "hovertemplate": "Mean<br>%{x}: %{y:.4~g}<extra></extra>",
         }
     )
-    caption = f"Mean of all spectra (black), typical spectra (grey) and those that stand apart (in colours).{drawn_sentence(n_drawn, len(spectra), 'spectra')}"
+    caption = "Mean of all spectra (black), typical spectra (grey) and outliers (coloured)."
+    caption += drawn_sentence(n_drawn, len(spectra), "spectra")
     if len(along.index) < len(along.nm):
         caption += f" {len(along.index):,} of {len(along.nm):,} wavelengths are drawn."
     return Figure(
         "spectra",
-        f"Line figure of {count(n_drawn, 'spectrum', 'spectra')}, {along.words()}, with their mean; {len(odd):,} of them stand apart.",
+        f"Line figure of {count(n_drawn, 'spectrum', 'spectra')}, {along.words()}, with their mean; "
+        f"{count(len(odd), 'outlier')}.",
         caption,
         traces,
         {"xaxis": along.layout(), "yaxis": axis(signal[:1].upper() + signal[1:])},
@@ -152,7 +154,7 @@ def spectra_figure(result: CalibrationResult) -> Figure:
 
 
 def by_oddness(result: CalibrationResult) -> list[int]:
-    """Return the rows that stand apart, the farthest first."""
+    """Return the rows of outliers, sorted by the larger of T2 and Q, descending."""
     t2, q = np.nan_to_num(np.asarray(result.t2, float)), np.nan_to_num(np.asarray(result.q, float))
     return sorted((int(row) for row in result.outliers), key=lambda row: (-max(t2[row], q[row]), row))
 
@@ -160,7 +162,7 @@ def by_oddness(result: CalibrationResult) -> list[int]:
 def importance_figure(
     result: CalibrationResult, target: TargetResult, number: int, along: WavelengthAxis
 ) -> tuple[Figure, list[ShownBand]] | None:
-    """Return which wavelengths a target's model uses, over the mean spectrum, with the bands that are shaded."""
+    """Return the importance of wavelengths with the mean spectrum, and the bands shaded in it."""
     if target.importance is None or not np.isfinite(target.importance).any():
         return None
     importance = np.asarray(target.importance, dtype=np.float64)[along.index]
@@ -247,7 +249,7 @@ def _shade(band: ShownBand) -> dict[str, Any]:
 
 
 def _letters(bands: list[ShownBand], along: WavelengthAxis) -> list[dict[str, Any]]:
-    """Return the letters above the bands, raised where they would touch the one before."""
+    """Return the letters above the bands; a letter close to the previous one is raised."""
     ends = to_unit(along.nm[[0, -1]], along.unit)
     near = 0.05 * abs(float(ends[1] - ends[0]))
     letters: list[dict[str, Any]] = []

@@ -11,7 +11,7 @@
   const shown = (value, digits, plus) =>
     value === null ? DASH : ((plus && value > 0 ? "+" : "") + value.toFixed(digits)).replace("-", "−");
 
-  // A column: name, whether it holds numbers, its value in a row (null where there is none), and how it is shown.
+  // A column: name, whether it is numeric, value in a row (null if missing), and format.
   function column(name, value, digits, extra) {
     return Object.assign({ name, value, digits, numeric: digits !== undefined }, extra);
   }
@@ -54,7 +54,7 @@
   const last = [
     column("T²", (row) => samples.t2[row], 2),
     column("Q", (row) => samples.q[row], 2),
-    column("Stands apart because", (row) => samples.reasons[row] || null, undefined, { reason: true }),
+    column("Reason", (row) => samples.reasons[row] || null, undefined, { reason: true }),
   ];
   const columns = () => [...first, ...(targets[state.target] || []), ...last];
 
@@ -145,9 +145,9 @@
     byId("page").textContent = `Page ${(state.page + 1).toLocaleString("en")} of ${pages.toLocaleString("en")}`;
     byId("previous").disabled = state.page === 0;
     byId("next").disabled = state.page >= pages - 1;
-    const found = rows.length.toLocaleString("en");
+    const selected = rows.length.toLocaleString("en");
     byId("found").textContent =
-      rows.length === n ? `${found} sample${n === 1 ? "" : "s"}` : `${found} of ${n.toLocaleString("en")} samples`;
+      rows.length === n ? `${selected} sample${n === 1 ? "" : "s"}` : `${selected} of ${n.toLocaleString("en")} samples`;
   }
 
   head.addEventListener("click", (event) => {
@@ -186,7 +186,7 @@
   byId("previous").addEventListener("click", turn(-1));
   byId("next").addEventListener("click", turn(1));
 
-  // A spreadsheet takes a text that begins with one of these for a formula; an apostrophe keeps it a text.
+  // Spreadsheets read text with one of these first characters as a formula; an apostrophe prevents it.
   const cell = (value) => {
     const plain = /^[=+\-@\t\r]/.test(value) && !/^[+-]?[\d.]+$/.test(value) ? "'" + value : value;
     return /[",\r\n;]/.test(plain) ? '"' + plain.replace(/"/g, '""') + '"' : plain;

@@ -1,4 +1,4 @@
-"""Figures of one numeric target: predicted against measured, residuals, intervals."""
+"""Figures of a regression target: predicted against measured values, residuals, intervals."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from .figures import (
 from .formats import count, figure_text, fixed, like, nice_step, rounded, significant
 from .samples import Columns, Samples
 
-#: Error bars are drawn up to this many samples; intervals of that many are drawn one by one.
+#: Largest number of samples with error bars, and of intervals in the interval figure.
 N_BARS, N_INTERVALS = 200, 300
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Samples of a figure: those of cross-validation or of the test set with both values."""
+    """Samples of cross-validation or test set with measured and predicted value, for a figure."""
 
     name: str
     rows: NDArray[np.intp]
@@ -41,7 +41,7 @@ class Part:
 
 
 def parts_of(samples: Samples, columns: Columns, limit: int) -> list[Part]:
-    """Return cross-validation and, where there is one, test set, with the rows that are drawn."""
+    """Return cross-validation and any test set, with the rows to draw."""
     residual = np.abs(columns.predicted - columns.measured)
     parts = []
     target = columns.target
@@ -81,7 +81,7 @@ def _points(part: Part, x: NDArray[np.float64], y: NDArray[np.float64], digits: 
 def _ringed(
     samples: Samples, parts: list[Part], x: NDArray[np.float64], y: NDArray[np.float64], digits: int
 ) -> list[Trace]:
-    """Return rings around the samples whose spectra stand apart."""
+    """Return rings around the outliers."""
     drawn = np.concatenate([part.rows for part in parts]) if parts else np.array([], dtype=np.intp)
     rows = np.array([row for row in samples.reasons if row in set(drawn.tolist())], dtype=np.intp)
     if not len(rows):
@@ -90,7 +90,7 @@ def _ringed(
         {
             "type": "scatter",
             "mode": "markers",
-            "name": "Stands apart",
+            "name": "Outlier",
             "x": rounded(x[rows], digits),
             "y": rounded(y[rows], digits),
             "marker": {"symbol": "circle-open", "size": 12, "color": BLACK, "line": {"width": 1.4, "color": BLACK}},
@@ -164,7 +164,8 @@ def _figures_of_merit(part: Part, is_test: bool) -> str:
 
 
 def _words(part: Part) -> str:
-    return f"{part.name}: RMSE {significant(part.metrics.rmse)}, R² {fixed(part.metrics.r2, 3)}, {count(part.metrics.n, 'sample')}."
+    metrics = part.metrics
+    return f"{part.name}: RMSE {significant(metrics.rmse)}, R² {fixed(metrics.r2, 3)}, {count(metrics.n, 'sample')}."
 
 
 def _how_many(parts: list[Part]) -> str:
@@ -236,7 +237,7 @@ def interval_figure(samples: Samples, columns: Columns, number: int) -> Figure |
                 }
             )
     width = float(np.median(columns.upper[rows] - columns.lower[rows]))
-    caption = f"Prediction intervals in the order of the predicted value; their median width is {significant(width)}."
+    caption = f"Prediction intervals, sorted by predicted value; the median width is {significant(width)}."
     return Figure(
         f"intervals-{number}",
         f"Prediction intervals of {columns.target.name}, median width {significant(width)}; "
@@ -252,7 +253,10 @@ def interval_figure(samples: Samples, columns: Columns, number: int) -> Figure |
 
 
 def coverage_by_third(samples: Samples, columns: Columns) -> list[dict[str, Any]]:
-    """Return the share of measured values inside their intervals for low, medium and high predictions; from 60 samples on."""
+    """Return coverage and median width of intervals for thirds of the predicted values.
+
+    With fewer than 60 samples, the list is empty.
+    """
     rows = np.arange(samples.n_calibration)
     rows = rows[np.isfinite(columns.measured[rows]) & np.isfinite(columns.lower[rows])]
     if len(rows) < 60:

@@ -1,4 +1,4 @@
-"""Findings of a calibration in sentences, no stronger than the numbers allow."""
+"""Results of a calibration in sentences, with statements that the numbers support."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from ..metrics import ClassificationMetrics, RegressionMetrics
 from ..results import CalibrationResult, Comparison, LearningPoint, Predicted, TargetResult
 from .formats import count, fixed, percent, significant
 
-#: A change of the learning curve below this share of the error counts as flat, where the deviation is small too.
+#: A learning curve is flat if its last change is at most this share of the error, and the
+#: deviation at most twice this share.
 _FLAT = 0.03
 
 
 def error_name(target: TargetResult) -> str:
-    """Return what the error in cross-validation is called."""
+    """Return the name of the error in cross-validation."""
     return "RMSECV" if target.task == "regression" else "error rate"
 
 
 def reference(target: TargetResult) -> Comparison | None:
-    """Return the PLS (PLS-DA) that the others are compared with, None where it is missing."""
+    """Return the PLS (PLS-DA) that is the reference of the ratios; None if it is missing."""
     named = [one for one in target.comparisons if one.name.startswith("PLS")]
     exact = [one for one in target.comparisons if one.ratio == one.lower == one.upper == 1]
     return next(iter([one for one in named if one in exact] or exact or named), None)
 
 
 def against_pls(target: TargetResult) -> str:
-    """Say how the chosen head compares with PLS."""
+    """Return the comparison of the chosen head with PLS in words."""
     pls = reference(target)
     if pls is None:
         return ""
@@ -42,7 +43,8 @@ def against_pls(target: TargetResult) -> str:
     if chosen.lower <= 1 <= chosen.upper:
         interval = f"95\u00a0% interval {fixed(chosen.lower, 2)} to {fixed(chosen.upper, 2)}"
         return (
-            f"No difference from {name} can be told: the ratio of the errors is {fixed(chosen.ratio, 2)} ({interval})."
+            f"The difference from {name} is not significant: the ratio of the errors is {fixed(chosen.ratio, 2)} "
+            f"({interval})."
         )
     if chosen.upper < 1:
         change, ends, word = 1 - chosen.ratio, (1 - chosen.upper, 1 - chosen.lower), "lower"
@@ -54,12 +56,12 @@ def against_pls(target: TargetResult) -> str:
 
 
 def verdict(target: TargetResult) -> str:
-    """Say how the figures of merit in cross-validation are commonly read."""
+    """Return the common interpretation of the figures of merit in cross-validation."""
     metrics = target.cross_validated.metrics
     if isinstance(metrics, ClassificationMetrics):
         guess = 1 / max(len(target.classes), 1)
         return (
-            f"Balanced accuracy is {percent(metrics.balanced_accuracy)}; guessing would reach {percent(guess)} "
+            f"Balanced accuracy is {percent(metrics.balanced_accuracy)}; random guesses would reach {percent(guess)} "
             f"with {count(len(target.classes), 'class', 'classes')}."
         )
     rpd = metrics.rpd
@@ -69,7 +71,7 @@ def verdict(target: TargetResult) -> str:
     if rpd < 1.5:
         reading = "little better than the mean of all samples"
     elif rpd < 2:
-        reading = "enough to tell high from low values"
+        reading = "enough to distinguish high from low values"
     elif rpd < 3:
         reading = "enough for rough screening"
     else:
@@ -77,8 +79,8 @@ def verdict(target: TargetResult) -> str:
     return f"An RPD of {fixed(rpd, 1)} is commonly read as {reading}."
 
 
-def coverage_sentence(part: Predicted, asked: float, *, numeric: bool) -> str:
-    """Say which share of the measured values the intervals (the sets of possible classes) hold, and whether that fits."""
+def coverage_sentence(part: Predicted, nominal: float, *, numeric: bool) -> str:
+    """Return the coverage of the intervals (sets of classes) in words, against the nominal one."""
     what = "intervals" if numeric else "sets of possible classes"
     n = part.metrics.n
     if not n or not math.isfinite(part.coverage):
@@ -87,23 +89,24 @@ def coverage_sentence(part: Predicted, asked: float, *, numeric: bool) -> str:
     ends = binomtest(held, n).proportion_ci(0.95, method="wilson")
     share = f"95\u00a0% interval of that share {fixed(100 * ends.low, 0)} to {percent(ends.high)}"
     if numeric:
-        first = f"{percent(part.coverage, 1)} of {count(n, 'measured value')} lie inside their intervals ({share})"
+        first = f"{percent(part.coverage, 1)} of {count(n, 'measured value')} are inside their intervals ({share})"
     else:
         classes = count(n, "true class", "true classes")
-        first = f"{percent(part.coverage, 1)} of {classes} are among the possible ones ({share})"
-    fit = f"This agrees with the {percent(asked)} that was asked for."
-    if ends.low > asked:
-        fit = f"This is more than the {percent(asked)} that was asked for: the {what} are {'wider' if numeric else 'larger'} than needed."
-    elif ends.high < asked:
-        fit = f"This is less than the {percent(asked)} that was asked for: the {what} are too {'narrow' if numeric else 'small'}."
+        first = f"{percent(part.coverage, 1)} of {classes} are in their sets of possible classes ({share})"
+    against = f"the nominal coverage of {percent(nominal)}"
+    fit = f"This agrees with {against}."
+    if ends.low > nominal:
+        fit = f"This is more than {against}: the {what} are {'wider' if numeric else 'larger'} than needed."
+    elif ends.high < nominal:
+        fit = f"This is less than {against}: the {what} are too {'narrow' if numeric else 'small'}."
     return f"{first}. {fit}"
 
 
 def would_more_help(target: TargetResult) -> str:
-    """Say what the last step of the learning curve tells about more samples."""
+    """Return in words whether the last step of the learning curve suggests more samples."""
     curve = [point for point in target.learning_curve if math.isfinite(point.error)]
     if len(curve) < 2:
-        return "Too few points to tell whether more samples would help."
+        return "The learning curve has too few points to show whether more samples would help."
     last: Sequence[LearningPoint] = curve[-2:]
     before, after = last
     noise = math.hypot(*(point.deviation if math.isfinite(point.deviation) else 0.0 for point in last))
@@ -116,15 +119,15 @@ def would_more_help(target: TargetResult) -> str:
     if abs(fall) <= noise:
         direction = "fell" if fall > 0 else "rose"
         return (
-            f"{step} {direction} by {percent(share)}, less than the deviation between repetitions: "
-            "whether more samples would help cannot be told."
+            f"{step} {direction} by {percent(share)}, less than the deviation between folds: "
+            "the effect of more samples is uncertain."
         )
     if fall > 0:
         return (
-            f"{step} fell by {percent(share)}, more than the deviation between repetitions: more samples would "
-            "probably help, though each adds less than the one before."
+            f"{step} fell by {percent(share)}, more than the deviation between folds: more samples would "
+            "probably help, each less than the previous one."
         )
-    return f"{step} rose by {percent(share)}: the samples added last differ from the others, and are worth a look."
+    return f"{step} rose by {percent(share)}: the samples added last may differ from the others; check them."
 
 
 def headline(target: TargetResult) -> str:
@@ -136,17 +139,17 @@ def headline(target: TargetResult) -> str:
 
 
 def outliers_sentence(result: CalibrationResult) -> str:
-    """Say how many spectra stand apart."""
+    """Return the number of outliers in words."""
     n = len(result.outliers)
     if not n:
-        return "No spectrum stands apart."
-    return f"{count(n, 'spectrum stands', 'spectra stand')} apart from the others."
+        return "No spectrum is an outlier."
+    return f"{count(n, 'spectrum is an outlier', 'spectra are outliers')}."
 
 
 def findings_sentence(result: CalibrationResult) -> str:
-    """Say what the checks found."""
+    """Return the number of findings in words."""
     if not result.findings:
-        return "The checks found nothing odd."
+        return "The checks found no problem."
     kinds = [count(sum(one.severity == kind for one in result.findings), kind) for kind in ("error", "warning", "note")]
     present = [text for text in kinds if not text.startswith("0\u00a0")]
     return f"The checks found {_listed(present)}."
