@@ -60,15 +60,15 @@ CHAPTERS = (
     _compared(
         "phase0",
         "baselines",
-        "Calibration beside what is used today",
-        "How does a ridge on the embedding compare with the pipelines that a spectroscopist would try?",
+        "Embedding and standard pipelines",
+        "How does ridge on the embedding compare with the pipelines that spectroscopists use?",
         _EMBEDDED,
         ranks=True,
     ),
     _compared(
         "phase3a",
         "strict_transfer",
-        "Families that the encoder has not seen",
+        "Unseen families",
         "Does the embedding hold on families of samples that were left out of pretraining?",
         _UNSEEN,
     ),
@@ -81,7 +81,7 @@ CHAPTERS = (
     ),
     Chapter(
         "published",
-        "Publishers' own splits",
+        "Published splits",
         "Does the result hold on the splits that the publishers of the datasets chose?",
         "published",
         answers.regression_of(f"committee@{TRANSFER_RECIPE}~K", _UNSEEN),
@@ -90,7 +90,7 @@ CHAPTERS = (
     ),
     Chapter(
         "baselines",
-        "Families that nobody developed on",
+        "Confirmation families",
         "Does the result hold on datasets that no choice was made on?",
         "confirm",
         answers.regression_of(f"committee@{DEFAULT}", _EMBEDDED),
@@ -116,8 +116,8 @@ CHAPTERS = (
     ),
     Chapter(
         "finetuning",
-        "Tuned on each calibration set",
-        "Is it worth tuning the encoder on the calibration set?",
+        "Fine-tuning on the calibration set",
+        "Does fine-tuning the encoder on the calibration set reduce the error?",
         "finetuning",
         answers.tuned,
         ("finetuning",),
@@ -125,7 +125,7 @@ CHAPTERS = (
     Chapter(
         "intervals",
         "Prediction intervals",
-        "Do prediction intervals hold as many samples as they are asked to?",
+        "Do prediction intervals have their nominal coverage?",
         "intervals",
         answers.coverage,
         ("intervals",),
@@ -140,7 +140,7 @@ CHAPTERS = (
     ),
     Chapter(
         "ranges",
-        "Another range",
+        "Another wavelength range",
         "What happens when new spectra have another range or another sampling?",
         "ranges",
         answers.cut,
@@ -149,7 +149,7 @@ CHAPTERS = (
     ),
     Chapter(
         "transfer",
-        "Another instrument",
+        "Calibration transfer",
         "How large is the error on a second instrument, with and without transfer samples?",
         "transfer",
         answers.transferred,
@@ -157,7 +157,7 @@ CHAPTERS = (
     ),
     Chapter(
         "pooled",
-        "One calibration for many datasets",
+        "Pooled calibration",
         "Can one head predict an analyte in a dataset that it was not trained on?",
         "pooled",
         answers.pooled,
@@ -166,8 +166,8 @@ CHAPTERS = (
     _compared(
         "labels",
         "labels",
-        "Targets of other families",
-        "Does it help to tune the encoder on the targets of other families?",
+        "Fine-tuning on other families",
+        "Does fine-tuning the encoder on targets of other families reduce the error?",
         answer=answers.encoders,
     ),
     _compared(

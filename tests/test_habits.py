@@ -65,6 +65,15 @@ def test_generated_pages_are_up_to_date(monkeypatch: pytest.MonkeyPatch) -> None
         assert text == getattr(generated_pages, name)(), "python docs/_ext/generated_pages.py"
 
 
+def test_prose_has_lines_of_100_characters_at_most() -> None:
+    """In Markdown; tables, code, headings' links and placeholders of figures do not count."""
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "benchmarks/research").glob("*.md")]:
+        text = re.sub(r"^```.*?^```", lambda m: "\n" * m[0].count("\n"), path.read_text("utf-8"), flags=re.S | re.M)
+        text = re.sub(r"<!--.*?-->|`[^`\n]*`|\]\([^)\n]*\)", "", text)
+        for number, line in enumerate(text.splitlines(), 1):
+            assert len(line) <= 100 or line.lstrip().startswith("|"), f"{path.relative_to(ROOT)}, line {number}"
+
+
 def test_no_path_of_a_machine_is_committed() -> None:
     found = subprocess.run(
         ["git", "grep", "-nIE", r"(^|[^.\w])/(work|root|home)/", "--", ".", ":!tests/test_habits.py"],

@@ -136,9 +136,9 @@ def tasks(options: argparse.Namespace) -> None:
         for k, (dataset, family) in enumerate(datasets):
             path = folder / f"{dataset.name}__{round_}.npz"
             if not path.exists():
-                made = _task(dataset, Draw.seeded(1000 * round_ + k))
-                if made is not None:
-                    np.savez(path, family=family, **made)
+                stored = _task(dataset, Draw.seeded(1000 * round_ + k))
+                if stored is not None:
+                    np.savez(path, family=family, **stored)
 
 
 def _task(dataset: SpectralDataset, draw: Draw) -> dict[str, Any] | None:
@@ -155,16 +155,16 @@ def _task(dataset: SpectralDataset, draw: Draw) -> dict[str, Any] | None:
     deviation = float(X.std(axis=0).mean())
     batch = SpectralBatch(torch.from_numpy(np.ascontiguousarray(X)), torch.from_numpy(axis), deviation)
     kind = generator.choice(list(_MIXTURE), p=list(_MIXTURE.values()))
-    made, answers = None, []
+    episode, answers = batch, []
     # Different answers on the same spectra, where the task leaves them alone.
     for _ in range(3 if "functionals" in kind else 1):
-        made, targets_ = TASKS[kind]()(batch, draw)
+        episode, targets_ = TASKS[kind]()(batch, draw)
         answers.append(targets_)
-        if not torch.equal(made.spectra, batch.spectra):
+        if not torch.equal(episode.spectra, batch.spectra):
             answers = [targets_]
             break
-    made = corrupt(made, draw, 0.5)
-    spectra, wavelengths = made.spectra.numpy(), made.wavelengths.numpy()
+    corrupted = corrupt(episode, draw, 0.5)
+    spectra, wavelengths = corrupted.spectra.numpy(), corrupted.wavelengths.numpy()
     if spectra.shape[1] < 20 or not np.isfinite(spectra).all():
         return None
     y = torch.cat(answers, dim=1).numpy()[:, :_ANSWERS]

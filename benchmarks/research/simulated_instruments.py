@@ -280,9 +280,15 @@ def score(options: argparse.Namespace) -> None:
         "untrained": lambda: Way(str(untrained)),
         "bundled": lambda: Way(),
         "robust": lambda: Way(robust=True),
-        "simulated, 8": lambda: Way(robust=True, simulated=(8, 1.0, 100.0)),
-        "simulated, 8, strong": lambda: Way(robust=True, simulated=(8, 1.0, 1000.0)),
-        "simulated, 16, large": lambda: Way(robust=True, simulated=(16, 2.0, 300.0)),
+        **{
+            f"{n} simulated, size {size:g}, strength {strength:g}": lambda of=(n, size, strength): Way(
+                robust=True, simulated=of
+            )
+            for n, size, strength in (
+                (8, 1.0, 1e2), (8, 1.0, 1e3), (16, 2.0, 3e2), (16, 1.0, 3e3), (16, 1.0, 3e4), (8, 0.5, 3e3),
+                (16, 2.0, 3e3),
+            )
+        },
         **{
             name: lambda name=name: Way(str(options.out / f"{name}.safetensors"))
             for name in ("network", "control")

@@ -65,12 +65,12 @@ TABLES = (
         None,
     ),
     ("intervals", "Prediction intervals", "Nominal and empirical coverage.", None),
-    ("published", "Publishers' own splits", "Errors and ratios on the splits that came with the datasets.", None),
+    ("published", "Published splits", "Errors and ratios on the splits that came with the datasets.", None),
     ("confirm", "Confirmation set", "Families that were not used during development.", {}),
     ("robustness", "Perturbed spectra", "Increase of the error under each perturbation.", None),
     (
         "ranges",
-        "Another range",
+        "Another wavelength range",
         "RMSEP of changed test spectra divided by that of the whole spectra, for encoders trained without the family "
         "(`~K`): geometric mean and worst target. `anew` is a new calibration on the narrower range. `moved` is the "
         "median change of the predictions in standard deviations of the target.",
@@ -78,13 +78,13 @@ TABLES = (
     ),
     (
         "transfer",
-        "Another instrument",
+        "Calibration transfer",
         "Calibration on one instrument, prediction on another, with and without transfer samples.",
         None,
     ),
     (
         "transfer_unlabelled",
-        "Another instrument, with 30 unlabelled spectra of it",
+        "Calibration transfer with 30 unlabelled spectra of it",
         "RMSEP divided by that without these spectra, and by that of SNV + PLS. The unlabelled spectra are of the same "
         "population, or of the upper half of the target only.",
         None,

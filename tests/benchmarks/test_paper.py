@@ -50,7 +50,7 @@ def test_what_is_missing_is_measured_and_the_report_built(
     first = _files(tmp_path)
     capsys.readouterr()
     page = (tmp_path / "report/index.html").read_text("utf-8")
-    assert "Calibration beside what is used today" in page
+    assert "Embedding and standard pipelines" in page
     assert f"{_count(tmp_path, 'baselines')} tasks on 2 targets of 1 datasets" in page
 
     (tmp_path / "tasks" / sorted(first)[0]).unlink()
