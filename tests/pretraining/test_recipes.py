@@ -106,13 +106,13 @@ def test_ablations_with_metadata_train_a_readout_that_depends_on_them(name: str)
         ("optim: {ema: 1.0}", r"optim.ema=1.0 must be at least 0 and below 1"),
         ("data: {p_synth: 2}", r"data.p_synth=2.0 must be at least 0 and at most 1"),
         ("data: {layout: heap}", "heap"),
-        ("data: {layout: mixed}", "does not go with objectives.episodic_calibration"),
+        ("data: {layout: mixed}", "cannot be combined with objectives.episodic_calibration"),
         ("data: {augmentation: {magic: {}}}", "data.augmentation: no augmentation 'magic'"),
-        ("objectives: {episodic_calibration: {weight: 0}}", "every weight is 0"),
+        ("objectives: {episodic_calibration: {weight: 0}}", "all weights are 0"),
         ("objectives: {episodic_calibration: {tasks: {magic: {}}}}", r"episodic_calibration.tasks: no task 'magic'"),
         (
             "objectives: {episodic_calibration: {readouts: {median: 1}}}",
-            r"positive weights for one or more of contrast",
+            r"must give positive weights to one or more of contrast",
         ),
         (
             "objectives: {masked_modeling: {ratio: [0.8, 0.6]}}",

@@ -64,7 +64,7 @@ def test_a_run_that_would_train_on_nothing_is_refused(overrides: list[str], mess
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--data.batch_size=8", "episodic_calibration needs 12 spectra"),
+        ("--data.batch_size=8", "episodic_calibration needs both to be at least 12"),
         ("--optim.learning_rate=.inf", "optim.learning_rate=inf"),
         ("--data.weights={set0: -1}", "data.weights.set0"),
         ("--objectives.episodic_calibration.readouts={cls: .nan}", "readouts"),
@@ -73,8 +73,8 @@ def test_a_run_that_would_train_on_nothing_is_refused(overrides: list[str], mess
             "n_analytes='abc' must be a positive",
         ),
         ("--objectives.episodic_calibration.tasks={linear_spikes: {low: -3}}", "low=-3"),
-        ("--objectives.contrastive={weight: 1, p_paired: 0}", "both views of a sample would be the same"),
-        ("--objectives.contrastive={weight: 1, pairs: [[a]]}", "each names two datasets"),
+        ("--objectives.contrastive={weight: 1, p_paired: 0}", "both views of a sample would be identical"),
+        ("--objectives.contrastive={weight: 1, pairs: [[a]]}", "each must name two or more datasets"),
     ],
 )
 def test_settings_that_cannot_work(override: str, message: str) -> None:
