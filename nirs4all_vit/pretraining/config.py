@@ -54,8 +54,8 @@ class DataConfig:
     min_spectra : int
         Datasets with fewer spectra are not used.
     crop_probability, thin_probability : float
-        Probabilities that a dataset of a micro-batch is cropped to 40-100 % of its range, and that it
-        is thinned to every 2nd, 3rd or 4th point.
+        Probabilities that a dataset of a micro-batch is cropped to 40-100 % of its range, and that
+        it is thinned to every 2nd, 3rd or 4th point.
     weights : dict of str to float
         Sampling weight of datasets, by name; 1 by default.
     augmentation : dict of str to dict
@@ -331,8 +331,8 @@ class RunConfig:
         Precision of the matrix products in blocks and heads; windows and the ridge keep their own.
         fp16 needs a GPU.
     deterministic : bool
-        On a GPU, use deterministic algorithms, so that a repeated run gives the same weights; slower.
-        On a CPU, runs are always deterministic.
+        On a GPU, use deterministic algorithms, so that a repeated run gives the same weights;
+        slower. On a CPU, runs are always deterministic.
     gradient_checkpointing : bool
         Recompute blocks in the backward pass; saves memory, costs time.
     compile : bool

@@ -105,9 +105,10 @@ _SETTINGS = ((-1, 2**31 - 2), (-3, 32 * 1024 * 1024))
 def keep_freed_memory() -> bool:
     """Reuse freed memory instead of returning it to the kernel.
 
-    Every step frees activations of the same sizes. By default glibc returns them to the kernel, which
-    zeroes the pages again for the next step: a third of the time on two cores. Use it only in processes
-    dedicated to training. Returns whether the C library is glibc and accepted the settings.
+    Every step frees activations of the same sizes. By default glibc returns them to the kernel,
+    which zeroes the pages again for the next step: a third of the time on two cores. Use it only in
+    processes dedicated to training. Returns whether the C library is glibc and accepted the
+    settings.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

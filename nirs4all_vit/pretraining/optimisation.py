@@ -60,12 +60,12 @@ class Optimisation:
         return torch.autocast(self.processes.device.type, dtype=precision, enabled=precision is not None)
 
     def step(self, batches: Iterable[dict[str, Inputs]]) -> dict[str, Any]:
-        """Take one step over micro-batches; return losses and other numbers, some as scalar tensors."""
+        """Take one step over micro-batches; return losses and the like, as numbers or tensors."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         processes, local = self.processes, self.config.optim.accumulate // self.processes.world_size
         names = list(self.model.objectives)
-        # The total loss; per objective the sum of its losses and the number of micro-batches with it.
+        # The total loss; then the sum of each objective's losses; then its number of micro-batches.
         sums = torch.zeros(1 + 2 * len(names), dtype=torch.float64, device=processes.device)
         spectra = 0
         for micro, batch in zip(range(local), batches, strict=False):
@@ -100,12 +100,12 @@ class Optimisation:
         }
 
     def _update(self, norm: Tensor) -> bool:
-        """Update the weights unless the gradient is not finite; return whether they may have changed.
+        """Update the weights if the gradient is finite; return whether they may have changed.
 
         On a GPU without gradient scaling the fused kernel checks the gradient, so it returns True.
         """
         if self.on_gpu and not self.scaler.is_enabled():
-            # As gradient scaling does: with 1 the fused kernel leaves weights and moments unchanged.
+            # As in gradient scaling: with 1 the fused kernel changes neither weights nor moments.
             self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             return True
@@ -187,9 +187,9 @@ def learning_rate_factor(steps: int, warmup: float) -> Callable[[int], float]:
 def parameter_groups(model: nn.Module, weight_decay: float, learning_rate: float) -> list[dict[str, Any]]:
     """Split the parameters into groups with and without weight decay.
 
-    Biases, norms, scalars and latents have no weight decay. Neither have the scales of the local contrast,
-    and their learning rate is ten times higher: they are a few hundred logarithms of factors, and every
-    spectrum contributes to their gradient.
+    Biases, norms, scalars and latents have no weight decay. Neither have the scales of the local
+    contrast, and their learning rate is ten times higher: they are a few hundred logarithms of
+    factors, and every spectrum contributes to their gradient.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []

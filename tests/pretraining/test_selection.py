@@ -131,7 +131,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
 
     run.step = poisoned
     if n_bad is None:
-        with pytest.raises(FloatingPointError, match=r"step 6 .*the gradient, 3 times in a row.* is intact"):
+        with pytest.raises(FloatingPointError, match=r"step 6 .*the gradient, 3 steps in a row.* is intact"):
             run.run(progress=False)
         assert load_checkpoint(tmp_path / "last.safetensors").header["provenance"]["step"] == 5
     else:
