@@ -58,8 +58,8 @@ class MaskedModeling(nn.Module):
         batch, mask = inputs.views[0], inputs.tensors["mask"]
         grid, tokenizer = batch.grid(), encoder.tokenizer
         visible = ~mask if batch.valid is None else ~mask & batch.valid
-        # Without synchronising a GPU, only an upper bound of the number of visible tokens is
-        # available.
+        # On a GPU, use an upper bound of the number of visible tokens: the exact one would need a
+        # synchronisation.
         low, high = self.settings.ratio
         n_visible = _share(mask.shape[1], 1 - low) if batch.same_length else None
         latents = inputs.encode(encoder, visible=visible, n_visible=n_visible)

@@ -154,7 +154,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(arguments) == 0
     assert f"wrote {out}/last.safetensors" in capsys.readouterr().out
     assert main(arguments) == 1
-    assert "holds a run (state.pt); go on with resume auto" in capsys.readouterr().err
+    assert "contains a run (state.pt); resume it with resume=auto" in capsys.readouterr().err
     assert main([*arguments, "--run.resume", "auto"]) == 0
     assert main(["pretrain", "--config", "nope"]) == 1
     assert "no recipe 'nope'" in capsys.readouterr().err

@@ -17,9 +17,9 @@ from tests.pretraining.test_loop import ALL, bank, config
 
 
 def test_real_spectra_are_not_replaced_by_synthetic_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"asks for real spectra and there are none.*data.x_bank"):
+    with pytest.raises(ValueError, match=r"needs real spectra, and there are none.*data.x_bank"):
         Pretraining(config(tmp_path))
-    with pytest.raises(ValueError, match="leave fewer families out"):
+    with pytest.raises(ValueError, match="exclude fewer families"):
         Pretraining(config(tmp_path, "--data.without_families=[f0, f1]"), bank())
     with pytest.warns(UserWarning, match="the bank is not used"):
         run = Pretraining(config(tmp_path, "--data.p_synth=1"), bank())
@@ -92,7 +92,7 @@ def test_a_run_goes_on_with_the_same_spectra_only(tmp_path: Path) -> None:
     for _ in range(3):
         run.step()
     run._save(tmp_path, None)
-    with pytest.raises(ValueError, match="begun with other spectra"):
+    with pytest.raises(ValueError, match="started with other spectra"):
         Pretraining(config(tmp_path, *ALL, "--run.resume=auto"), bank(1)).run(progress=False)
     with pytest.raises(ValueError, match=r"another recipe: optim.clip \(1.0, now 0.5\)"):
         Pretraining(config(tmp_path, *ALL, "--run.resume=auto", "--optim.clip=0.5"), bank()).run(progress=False)
@@ -102,13 +102,13 @@ def test_a_run_goes_on_with_the_same_spectra_only(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_with_as_many_processes() -> None:
     state = {"recipe": "{}", "origin": {"bank_hash": "a"}, "penalties": [{}]}
-    with pytest.raises(ValueError, match="begun with 1 processes, not 2"):
+    with pytest.raises(ValueError, match="started with 1 processes, not 2"):
         check_same_run(Path("x"), state, {}, {"bank_hash": "a"}, 2)
 
 
 def test_a_folder_with_any_file_of_a_run_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match="contains a run"):
         Pretraining(config(tmp_path), bank()).run(progress=False)
 
 

@@ -101,7 +101,7 @@ def test_a_broken_baseline_costs_the_baseline_only(broken: object, tmp_path: Pat
     else:
         np.save(folder / "baseline_asls.npy", broken)
     with pytest.warns(
-        UserWarning, match=r"d/baseline_asls.npy.* It is left out; nirs4all-vit precompute-asls makes it"
+        UserWarning, match=r"d/baseline_asls.npy.* It is ignored; compute it again with nirs4all-vit precompute-asls"
     ):
         (dataset,) = load_x_bank(tmp_path, progress=False)
     assert dataset.baseline is None
@@ -222,7 +222,7 @@ def test_folders_and_arguments_that_are_wrong(tmp_path: Path) -> None:
 
 def test_the_metadata_tells_on_a_cut_or_mislabelled_file(tmp_path: Path) -> None:
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_samples=3)
-    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_samples=3; a cut file"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_samples=3; is the file truncated"):
         load_x_bank(tmp_path, progress=False)
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_wavelengths=4)
     with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_wavelengths=4"):
