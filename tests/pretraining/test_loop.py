@@ -252,7 +252,7 @@ def test_no_label_can_reach_the_weights() -> None:
     ("overrides", "message"),
     [
         (["--data.without_families=[unicorn]"], "no such family in the bank: unicorn"),
-        (["--data.weights={nope: 2}"], "weights for datasets that are not there: nope"),
+        (["--data.weights={nope: 2}"], "weights name unknown datasets: nope"),
     ],
 )
 def test_a_bank_that_does_not_fit(overrides: list[str], message: str, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from .dataset import SpectralDataset
 class UniformDatasetSampler(Sampler[int]):
     """Sampler of rows of concatenated datasets: uniform over datasets, then over spectra.
 
-    A sampler for `torch.utils.data.DataLoader` over a `ConcatDataset`, whose state can be saved
-    within an epoch. `draw` is the same distribution for those who bring their own generator.
+    For `torch.utils.data.DataLoader` with a `ConcatDataset`; the state can be saved within an
+    epoch. `draw` samples from the same distribution with a given generator.
 
     Parameters
     ----------
@@ -94,10 +94,9 @@ class UniformDatasetSampler(Sampler[int]):
         return self.n_draws
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many draws of which epoch were given.
+        """Return the seed, the epoch and the number of draws yielded in it.
 
-        A loader with workers takes draws ahead of the loop: set ``position`` to what the loop has
-        used.
+        A loader with workers draws in advance: set ``position`` to the number of draws used.
         """
         done = self._position == self.n_draws
         return {"seed": self.seed, "epoch": self._epoch + done, "position": 0 if done else self._position}
@@ -112,8 +111,8 @@ class UniformDatasetSampler(Sampler[int]):
 class MultiSpectralDataset(Dataset[SpectralBatch]):
     """Batches of spectra, uniform over datasets, with random cropping and thinning.
 
-    Batch number k is a function of the seed and k alone. So the stream is infinite, the same with
-    any number of workers, different on every rank, and resumed by going on at k.
+    Batch k is a function of the seed and k only. The stream is therefore infinite, independent of
+    the number of workers, different on every rank, and can be resumed at any k.
 
     Parameters
     ----------
@@ -122,9 +121,9 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
     batch_size : int, default=64
         Spectra per batch; fewer in a one-grid batch of a smaller dataset.
     layout : {"one_grid", "mixed"}, default="one_grid"
-        All spectra of a batch from one dataset, without repeats and without padding; or each from a
-        dataset of its own drawing, among those of similar length (within a factor of two, before
-        they are cropped and thinned), padded.
+        ``one_grid``: all spectra of a batch come from one dataset, without repeats or padding.
+        ``mixed``: the dataset is drawn for each spectrum, among datasets of similar length (within
+        a factor of two before cropping and thinning), and spectra are padded.
     synthetic : sequence of SpectralDataset, optional
         Datasets of synthetic spectra.
     p_synth : float, default=0
@@ -286,8 +285,7 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         partner = partners[0]
         if partner is None or batch.rows is None:
             return batch
-        # A partner that is drawn from has a number; a synthetic one, made for the occasion, none:
-        # nothing is told of it.
+        # A partner outside `datasets` (a synthetic view) has no number, and hence no metadata.
         numbers = [i for i, dataset in enumerate(self.datasets) if dataset is partner]
         return dataclasses.replace(
             batch,

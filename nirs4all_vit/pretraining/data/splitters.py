@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 class LeaveOneDatasetOut(LeaveOneGroupOut):
     """Each dataset is the test set once.
 
-    The `groups` of `split` name the dataset of each row. Datasets of one family share samples or an
-    instrument: a fold is honest only if the training rows of its family go too. Give `families`,
-    and they do.
+    The `groups` of `split` give the dataset of each row. Datasets of one family share samples or an
+    instrument; with `families`, rows of the family of the test dataset are removed from training,
+    which prevents leakage.
 
     Parameters
     ----------
@@ -59,8 +59,9 @@ class LeaveOneDatasetOut(LeaveOneGroupOut):
 class LODOSplitter(LeaveOneDatasetOut):
     """Leave one dataset out, from a list of datasets or from the rows of a pipeline.
 
-    ``for training, held_out in LODOSplitter(datasets)`` yields the datasets of other families, and
-    each dataset once. As a splitter of nirs4all or scikit-learn it is `LeaveOneDatasetOut`.
+    ``for training, held_out in LODOSplitter(datasets)`` yields, for each dataset, the datasets of
+    other families and the dataset itself. As a splitter of nirs4all or scikit-learn it is
+    equivalent to `LeaveOneDatasetOut`.
 
     Parameters
     ----------
@@ -119,8 +120,8 @@ class FamilyKFold(GroupKFold):
 class GroupKennardStone:
     """Kennard-Stone split by sample: replicate scans of a sample stay together.
 
-    The calibration set covers the spectra evenly (Kennard and Stone, 1969, Technometrics 11, 137).
-    Groups are represented by their mean spectrum, through nirs4all's splitters.
+    The calibration set covers the spectral space evenly (Kennard and Stone, 1969, Technometrics 11,
+    137). nirs4all's splitter receives the mean spectrum of each group.
 
     Parameters
     ----------
@@ -173,10 +174,10 @@ class GroupSPXY(GroupKennardStone):
 
 
 def _take_groups(module: ModuleType) -> None:
-    """Let nirs4all's pipelines hand ``group_by`` to these splitters, and ask for it where it is missing.
+    """Make nirs4all pipelines pass ``group_by`` to these splitters and require it where needed.
 
-    nirs4all knows by class name which splitters take groups, and feeds all others one mean row per
-    group.
+    nirs4all lists the class names of splitters with groups, and passes one mean row per group to
+    all others.
     """
     capabilities = getattr(module, "_SPLITTER_GROUPING_CAPABILITIES", None)
     if isinstance(capabilities, dict) and "LeaveOneGroupOut" in capabilities:

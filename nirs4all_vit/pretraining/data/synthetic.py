@@ -13,8 +13,7 @@ from .dataset import SpectralDataset
 #: Instrument types of the bank for nirs4all's instrument categories; others are ``lab``.
 _TYPES = {"handheld": "portable", "embedded": "portable", "process": "industrial"}
 
-#: Modes of the generator that near-infrared instruments work in. Signals come as absorbance,
-#: log10(1/R).
+#: Measurement modes of near-infrared instruments in the generator, which returns absorbance.
 _MODES = ("transmittance", "reflectance", "transflectance", "interactance")
 
 _MIN_POINTS, _MAX_POINTS = 60, 2200
@@ -23,10 +22,11 @@ _MIN_POINTS, _MAX_POINTS = 60, 2200
 class SyntheticSpectralDataset(SpectralDataset):
     """Synthetic dataset: a material measured by an instrument, generated on first access.
 
-    The material is one of nirs4all's product templates or a random mixture of its component
-    library. An instrument archetype gives range, detector noise and stray light; the grid,
-    measurement mode, sample temperature, particle size, batch effects, edge artefacts and the
-    strength of noise, baseline and scatter are drawn. The metadata says what was drawn.
+    The material is one of nirs4all's product templates or a random mixture from its component
+    library. An instrument archetype determines range, resolution, wavelength accuracy and detector
+    noise. Grid, measurement mode, sample temperature, particle size, batch effects, edge artefacts
+    and the strength of noise, baseline and scatter are random. The metadata contains material,
+    instrument, mode, range, temperature and particle size.
 
     Parameters
     ----------
@@ -37,9 +37,8 @@ class SyntheticSpectralDataset(SpectralDataset):
     seed : int, default=0
         Seed; with `index` and `view` it determines all random numbers.
     view : int, default=0
-        Number of the view. Views share row by row the composition of their samples; odd ones are
-        seen by another instrument, on another grid, even ones by the first instrument in another
-        state.
+        Number of the view. Views have the same sample compositions, row by row. Odd views use
+        another instrument and grid, even views the first instrument in another state.
 
     See Also
     --------
