@@ -27,7 +27,7 @@ _TARGET = ["family", "dataset", "target"]
 _ERROR = {"regression": "RMSEP", "classification": "balanced error"}
 
 #: Mean ranks need as many targets as this.
-_FEWEST = 10
+_MIN_RANKED = 10
 
 
 def draw(folder: Path) -> list[Path]:
@@ -90,7 +90,7 @@ def _phase(phase: str, targets: pd.DataFrame) -> Iterator[tuple[str, Callable[[P
         yield f"{name}_ratios", partial(figures.ratios, panels=panels, error=_ERROR[str(kind)], reference=REFERENCE)
         part = next(iter(errors.values()))
         part = part.loc[:, part.notna().mean() > 0.99].dropna()
-        if phase == "phase0" and part.shape[1] > 2 and len(part) > _FEWEST:
+        if phase == "phase0" and part.shape[1] > 2 and len(part) > _MIN_RANKED:
             yield f"{name}_ranks", partial(_ranks, part)
 
 

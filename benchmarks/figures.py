@@ -159,7 +159,7 @@ def curves(
         for ax, (title, panel), x_label in zip(flat, panels.items(), x_labels, strict=False):
             for name in [m for m in methods if m in panel]:
                 line = panel[name].dropna()
-                (lines[name],) = ax.plot(line.index, line, ms=4, lw=1.3, **_of_line(name))
+                (lines[name],) = ax.plot(line.index, line, ms=4, lw=1.3, **_line_style(name))
             if log_x:
                 ax.set_xscale("log")
                 ax.set_xticks(panel.index, [f"{value:g}" for value in panel.index])
@@ -181,7 +181,7 @@ def curves(
         )
 
 
-def _of_line(method: str) -> dict[str, str]:
+def _line_style(method: str) -> dict[str, str]:
     """Return how a line looks; with a condition behind the name of the method it is thinner drawn, with open marks."""
     of: Style = style(method)
     look = {"color": of.colour, "marker": of.marker, "linestyle": of.line}
@@ -282,7 +282,7 @@ def coverage(path: Path, table: pd.DataFrame) -> None:
     """Draw the empirical coverage of intervals over the nominal one, by method (columns)."""
     with figure(path, size=(4.2, 4.2)) as ax:
         for name in ordered(table):
-            ax.plot(100 * table.index, 100 * table[name], ms=5, lw=1.3, label=reader_name(name), **_of_line(name))
+            ax.plot(100 * table.index, 100 * table[name], ms=5, lw=1.3, label=reader_name(name), **_line_style(name))
         ends = [100 * min(table.index) - 3, 100]
         ax.plot(ends, ends, color="0.4", lw=1, zorder=0)
         ax.set_xlabel("nominal coverage (%)")

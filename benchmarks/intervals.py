@@ -23,7 +23,7 @@ from .tasks import Task
 #: What share of answers prediction intervals are asked to hold.
 COVERAGES = (0.8, 0.9, 0.95)
 #: Its intervals have one width.
-_CONSTANT = f"ridge@{DEFAULT}"
+_CONSTANT_WIDTH = f"ridge@{DEFAULT}"
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
@@ -56,9 +56,9 @@ def _distances(train: NDArray, test: NDArray) -> NDArray[np.float64]:
 def _relative_width(table: pd.DataFrame, method: str, column: str) -> float:
     """Return the geometric mean of widths divided by those of ridge, whose width is the same for all samples."""
     widths = table.pivot_table(index=["dataset", "target", "seed"], columns="method", values=column)
-    if _CONSTANT not in widths:
+    if _CONSTANT_WIDTH not in widths:
         return np.nan
-    return float(np.exp(np.log(widths[method] / widths[_CONSTANT]).mean()))
+    return float(np.exp(np.log(widths[method] / widths[_CONSTANT_WIDTH]).mean()))
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:

@@ -26,7 +26,7 @@ VERDICTS = ("skill", "undecided", "none")
 _LEVEL = 0.05
 
 #: With fewer families than this nothing is decided: five that all agree are chance once in thirty times.
-_FEW = 5
+_MIN_FAMILIES = 5
 
 
 def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -57,7 +57,7 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    decided = table["families"] >= _FEW
+    decided = table["families"] >= _MIN_FAMILIES
     table["p Holm"] = np.nan
     if decided.any():
         table.loc[decided, "p Holm"] = holm(table.loc[decided, "p"])

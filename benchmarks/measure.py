@@ -29,7 +29,7 @@ class Measured:
     """
 
     def __enter__(self) -> Self:
-        _give_back()
+        _release_memory()
         self._before = _reset_peak()
         self._start = time.perf_counter()
         return self
@@ -39,7 +39,7 @@ class Measured:
         self.peak_mb = max(0, _peak() - self._before) / 2**20
 
 
-def _give_back() -> None:
+def _release_memory() -> None:
     """Return freed memory to the system: what is taken from an earlier method's leftovers would not count."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none

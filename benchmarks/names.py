@@ -83,7 +83,7 @@ _ENCODERS = {
 }
 
 #: Calibration transfer: what is done about the second instrument.
-_WAYS = {
+_CORRECTIONS = {
     "none": "no correction",
     "native": "calibrated on the second instrument",
     "ds": "direct standardisation",
@@ -164,9 +164,9 @@ def _name(method: str) -> str:
 def condition_name(condition: str) -> str:
     """Return what is done in calibration transfer (``pds 10``) in words; other conditions are in words already."""
     way, _, samples = condition.partition(" ")
-    if way not in _WAYS:
+    if way not in _CORRECTIONS:
         return condition
-    return _WAYS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
+    return _CORRECTIONS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
 
 
 def split_name(split: str) -> str:
@@ -195,7 +195,7 @@ def style(method: str) -> Style:
 def place(method: str) -> tuple[int, int, int, int, str]:
     """Return a method's place in the order of every figure and legend, as a key to sort by."""
     head, encoder, _ = _parts(method)
-    way = _index(_WAYS, method.partition(", ")[2].partition(" ")[0])
+    way = _index(_CORRECTIONS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
         return 0, _index(_SPECTRA, head), 0, way, method
     return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), way, method

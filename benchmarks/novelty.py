@@ -26,7 +26,7 @@ from .tables import write_table
 #: A spectrum and its axis in nm, both ascending, made wrong.
 Fault = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
 _SEEDS = (0, 1, 2)
-_MOST_TRAIN, _MOST_TEST = 100, 30
+_MAX_TRAIN, _MAX_TEST = 100, 30
 
 
 def _dead_channel(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -84,7 +84,7 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
         order = np.argsort(problem.wavelengths)
         nm = np.asarray(problem.wavelengths, dtype=np.float64)[order]
         for seed in _SEEDS:
-            train, test = (problem.take(part) for part in problem.split(seed, _MOST_TRAIN, _MOST_TEST))
+            train, test = (problem.take(part) for part in problem.split(seed, _MAX_TRAIN, _MAX_TEST))
             calibration, clean = (part.X[:, order].astype(np.float64) for part in (train, test))
             detector = SpectralNovelty(checkpoint, axis_unit="nm", device="cpu")
             detector.fit(calibration, wavelengths=nm, groups=train.groups)
@@ -128,7 +128,7 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
             return bank_scores(statistics, compact(X, nm), signal_numbers(X), coverage)
 
         rng = np.random.default_rng(0)
-        sample = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
+        sample = np.sort(rng.permutation(len(dataset))[:_MAX_TEST])
         clean, nm = dataset.absorbance(sample).astype(np.float64), dataset.wavelengths
         about = {"dataset": dataset.name, "family": dataset.family, "seed": 0}
         of_dataset = _scored(about, score, clean, nm, lambda rng=rng: rng)

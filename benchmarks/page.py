@@ -28,7 +28,7 @@ _ABOUT = (
 _ABOUT_TARGETS = ["kind", "n", "predictable", "family", "dataset", "target", "folds", "n calibration", "n test"]
 
 #: Maximum number of figures in a chapter; one per method or analyte would be dozens.
-_MOST_FIGURES = 6
+_MAX_FIGURES = 6
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ def _section(chapter: Chapter, folder: Path) -> Section:
         time=time,
         command=f"python -m benchmarks run {chapter.phase} --x-bank {chapter.bank} --out DIR",
         tables=_comparisons(table) if "geometric mean" in table else [("", _table(table))],
-        figures=list(dict.fromkeys(stems))[:_MOST_FIGURES],
+        figures=list(dict.fromkeys(stems))[:_MAX_FIGURES],
     )
 
 

@@ -61,7 +61,7 @@ class StrictPhase:
 
 
 #: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
-_OBJECTIVE, _NARROW = "ablation-hidden-components~K", ("compact", "mean", "cls")
+_OBJECTIVE, _OTHER_READOUTS = "ablation-hidden-components~K", ("compact", "mean", "cls")
 
 
 def _ablations(*names: str, readouts: Sequence[str] = ("contrast", "mean")) -> tuple[str, ...]:
@@ -155,7 +155,7 @@ _EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")
 _LEAK_DESIGNED = ("mean", "best-pls", "best-ridge", f"ridge@{DEFAULT}")
 
 #: It takes one to seventeen minutes a fit on noise: a quarter of the families.
-_MINUTES = "aom-ridge-blender"
+_SLOW_METHOD = "aom-ridge-blender"
 
 #: Stands for all encoders that phases train for themselves: one code trains and scores them.
 _LEAK_RECIPE = "ablation-episodic"
@@ -330,10 +330,10 @@ def leak(problems: Problems) -> Iterator[Task]:
     """
     representatives = _one_per_family(problems)
     permuted = partial(_calibrations, representatives, seeds=SEEDS[:1], permuted=True)
-    readouts = [f"ridge@{DEFAULT}:{name}" for name in _NARROW]
-    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
+    readouts = [f"ridge@{DEFAULT}:{name}" for name in _OTHER_READOUTS]
+    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _SLOW_METHOD])
     few = representatives[: max(1, len(representatives) // 4)]
-    yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
+    yield from _calibrations(few, [_SLOW_METHOD, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
     yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
     for n in (10, 25):
@@ -346,9 +346,9 @@ def leak(problems: Problems) -> Iterator[Task]:
         *robustness(representatives),
         *ranges(representatives),
         *intervals(representatives),
-        *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
+        *_first_of_each(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),
-        *_of_the_first(
+        *_first_of_each(
             (t for t in pooled if t.options["trained_on"] is not None),
             lambda t: (t.dataset, t.target),
             lambda t: t.options["trained_on"],
@@ -357,7 +357,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     yield from (dataclasses.replace(task, permuted=True) for task in others if task.seed == SEEDS[0])
 
 
-def _of_the_first(
+def _first_of_each(
     tasks: Iterable[Task], key: Callable[[Task], object], value: Callable[[Task], object]
 ) -> Iterator[Task]:
     """Yield the tasks with the first value that their key is met with."""

@@ -41,7 +41,7 @@ ANALYTES: dict[str, tuple[str, ...]] = {
 }
 
 #: Of the same name, but something else: carbon of dried grass.
-_NOT_MEANT = {("grass_shootout1998_foss6500", "carbon")}
+_EXCLUDED = {("grass_shootout1998_foss6500", "carbon")}
 
 #: Factors from a unit, by its beginning, to mass percent or pH; targets in other or unknown units are left out.
 _UNITS = {"%": 1.0, "pH": 1.0, "g/kg": 0.1}
@@ -53,10 +53,10 @@ _MIN_SAMPLES = 40
 CORRECTIONS = (0, 5, 10, 20)
 
 #: Share of the test set's channels that a dataset must cover. What is missing at an end is held.
-_COVERED = 0.9
+_MIN_COVERED = 0.9
 
 #: Spectra of one dataset at most, in training.
-_CAP = 60
+_MAX_SPECTRA = 60
 
 
 @lru_cache(maxsize=1)
@@ -71,7 +71,7 @@ def members(problems: Problems) -> dict[str, list[Calibration]]:
 
 def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | None:
     """Return a problem in mass percent or pH; None where its unit says that it is something else, or nothing."""
-    if (problem.dataset, problem.target) in _NOT_MEANT or np.unique(problem.groups).size < _MIN_SAMPLES:
+    if (problem.dataset, problem.target) in _EXCLUDED or np.unique(problem.groups).size < _MIN_SAMPLES:
         return None
     if problems.x_bank is None:
         return problem
@@ -94,7 +94,7 @@ def covering(training: list[Calibration], test: Calibration) -> list[Calibration
     wide = [
         p
         for p in training
-        if p.family != test.family and ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _COVERED
+        if p.family != test.family and ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _MIN_COVERED
     ]
     if not wide:
         raise Unavailable("no dataset of another family covers this one's range")
@@ -119,7 +119,7 @@ class Pool:
 
     def __init__(self, method: str, training: list[Calibration], test: Calibration, views: Any, seed: int) -> None:
         generator = np.random.default_rng(seed)
-        parts = [_in_absorbance(p.take(np.sort(generator.permutation(len(p))[:_CAP]))) for p in training]
+        parts = [_in_absorbance(p.take(np.sort(generator.permutation(len(p))[:_MAX_SPECTRA]))) for p in training]
         test = _in_absorbance(test)
         self.head = parse_method(method)[0]
         grid = PreprocessedViews(["snv" if method == "snv-pls" else "raw"]).fit(test)

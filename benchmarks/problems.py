@@ -21,7 +21,7 @@ from nirs4all_vit.spectra.data import to_nanometres
 from .calibrations import Calibration, load_calibrations, make_calibration, read_spectra
 
 #: What that package raises where a set lies nowhere on this machine and cannot be fetched.
-_NOT_HERE = (RuntimeError, ValueError, KeyError, OSError, ImportError)
+_FETCH_ERRORS = (RuntimeError, ValueError, KeyError, OSError, ImportError)
 
 #: Types of variables that are classes; anything but these and numbers is no target.
 _CLASSES, _NUMBERS = ("categorical", "text"), ("numeric",)
@@ -45,7 +45,7 @@ def public_names(registry: Path) -> list[str]:
     for one in ids:
         try:
             sources = _open(registry, one).sources()
-        except _NOT_HERE as error:
+        except _FETCH_ERRORS as error:
             print(f"left out: {one} cannot be fetched: {' '.join(str(error).split())[:200]}", file=sys.stderr)
             continue
         names += [one] if len(sources) == 1 else [f"{one}@{source}" for source in sources]
@@ -64,7 +64,7 @@ def read_public(registry: Path, name: str) -> tuple[NDArray[np.float32], NDArray
         opened = _open(registry, dataset_id)
         source = source or opened.sources()[0]
         X, axis, ids = opened.x(source), opened.wavelengths(source), opened.sample_ids(source)
-    except _NOT_HERE as error:
+    except _FETCH_ERRORS as error:
         raise FileNotFoundError(f"no public set {name}: {' '.join(str(error).split())}") from error
     wavelengths = to_nanometres(axis, "auto")
     values = opened.y()

@@ -82,7 +82,7 @@ CHANGES: dict[str, Callable[[Calibration], Calibration]] = {
     "three dead channels": _dead_channels,
 }
 #: Changes that a calibration can be made anew on, for comparison.
-_ANEW = tuple(cut_name(share, low) for share in CUTS[1:] for low in (True, False))
+_RECALIBRATED = tuple(cut_name(share, low) for share in CUTS[1:] for low in (True, False))
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
@@ -101,7 +101,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
             predicted = np.asarray(method.predict(change(test)), dtype=np.float64)
             error[name] = scores(test, predicted)["rmsep"]
             moved[name] = float(np.sqrt(np.mean((predicted - whole) ** 2))) / deviation
-        for name in _ANEW:
+        for name in _RECALIBRATED:
             narrower = _uncached(context, task).fit(CHANGES[name](train))
             anew[name] = scores(test, narrower.predict(CHANGES[name](test)))["rmsep"]
     return {

@@ -104,14 +104,14 @@ def _phases(table: pd.DataFrame, to: Path) -> None:
         # An encoder that two phases share has more folds in one of them; in a table all have the same targets.
         part = table[(fold.isna() | fold.isin(list(phase.folds))) & table["method"].isin(phase.named())]
         by_size = {n: part[part["n_train"] == n] for n in phase.sizes}
-        _compare(name, {n: _where_trained(of_size) for n, of_size in by_size.items()}, to)
+        _compare(name, {n: _scored_datasets(of_size) for n, of_size in by_size.items()}, to)
     costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
     usual = usual[~usual["method"].str.contains("~")]
     cost = usual.groupby("method")[[name for name in costs if name in usual]].median()
     write_table(cost.reset_index(), to / "cost", 4)
 
 
-def _where_trained(table: pd.DataFrame) -> pd.DataFrame:
+def _scored_datasets(table: pd.DataFrame) -> pd.DataFrame:
     """Return the results on datasets that an encoder trained for the phase is scored on."""
     trained = table["method"].str.contains("~K")
     return table[table["dataset"].isin(table["dataset"][trained])]

@@ -50,7 +50,7 @@ from .tables import write_json, write_table
 #: The default of `SpectralEmbedder`.
 _READOUT = SpectralEmbedder().readout
 #: That, and one that goes through the transformer.
-_BOTH = (_READOUT, "mean")
+_READOUTS = (_READOUT, "mean")
 _LENGTHS = (100, 350, 700, 1400, 2100, 3000)
 _BATCHES = (1, 32, 256)
 _COUNTS = (256, 512, 1024, 2048, 4096)
@@ -132,7 +132,7 @@ def beside_others(rounds: int) -> pd.DataFrame:
 
     runs: dict[str, Run] = {
         f"this encoder, {kind}": lambda kind=kind: embed(encoder, [Spectra(X, nm)], kind)
-        for kind in (*_BOTH, "compact")
+        for kind in (*_READOUTS, "compact")
     }
     runs |= {
         "textbook Perceiver of the same size": read,
@@ -368,7 +368,7 @@ def main(options: argparse.Namespace) -> int:
     others = beside_others(rounds)
     write_table(others, options.out / "speed_others")
     about: dict[str, Any] = {"machine": machine(), "matmul peak (GFLOP/s), by threads": peaks}
-    for readout in _BOTH:
+    for readout in _READOUTS:
         about |= growth(rounds, readout) | cached(rounds, readout)
     about |= start_up(rounds)
     memory = json.loads(in_a_new_process(_MEMORY.format(n=options.spectra))[1])

@@ -47,7 +47,7 @@ _MIN_SAMPLES, _MIN_RANGE, _MIN_POINTS = 25, 100.0, 20
 _UNLABELLED = 30
 
 #: Reference values of one sample differ by no more than this, in deviations of the target.
-_SAME = 0.02
+_VALUE_TOLERANCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str, cu
         return None
     _, i, j = np.intersect1d(first.groups, second.groups, return_indices=True)
     # One laboratory value per sample: where the two sets disagree it is not the same sample.
-    agree = np.abs(first.y[i] - second.y[j]) <= _SAME * first.y.std()
+    agree = np.abs(first.y[i] - second.y[j]) <= _VALUE_TOLERANCE * first.y.std()
     i, j = i[agree], j[agree]
     if len(i) < _MIN_SAMPLES:
         return None
@@ -154,7 +154,7 @@ def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Cali
     numbers = pd.util.hash_array(names.astype(object)).astype(np.int64)
     averaged = dataclasses.replace(part, X=(X / counts[:, None]).astype(np.float32), y=y, groups=numbers, rows=None)
     # Replicates with other reference values share a name only.
-    return averaged.take(np.flatnonzero(spread <= _SAME * part.y.std()))
+    return averaged.take(np.flatnonzero(spread <= _VALUE_TOLERANCE * part.y.std()))
 
 
 def _within(part: Calibration, low: float, high: float) -> Calibration:

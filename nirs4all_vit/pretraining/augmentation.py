@@ -154,7 +154,7 @@ def _spread(spectra: Tensor, valid: Tensor | None) -> Tensor:
 
 
 #: Parameters with which an operator varies between spectra; with its defaults it does not.
-_VARIED: dict[str, dict[str, Any]] = {
+_VARYING_PARAMETERS: dict[str, dict[str, Any]] = {
     "InstrumentalBroadeningAugmenter": {"fwhm_range": (2.0, 12.0)},
     "TemperatureAugmenter": {"temperature_range": (-10.0, 10.0)},
 }
@@ -175,7 +175,7 @@ class Nirs4allOperator:
             raise ValueError(
                 f"nirs4all has no augmentation {class_name!r}; there are: {', '.join(augmentation.__all__)}."
             )
-        self.parameters = _VARIED.get(class_name, {}) | parameters
+        self.parameters = _VARYING_PARAMETERS.get(class_name, {}) | parameters
         names = set(inspect.signature(operator_class).parameters)
         if set(self.parameters) - names:
             odd = sorted(set(self.parameters) - names)[0]
@@ -231,7 +231,7 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     }.items()
 }
 
-_TRIAL = SpectralBatch(
+_TRIAL_BATCH = SpectralBatch(
     torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1
 )
 
@@ -278,7 +278,7 @@ class Augmentation:
             try:
                 operator = make(**parameters)
                 # Trial run: report invalid values now instead of during training.
-                operator(_TRIAL.spectra, _TRIAL, Draw.seeded(0))
+                operator(_TRIAL_BATCH.spectra, _TRIAL_BATCH, Draw.seeded(0))
             except (TypeError, ValueError, IndexError) as error:
                 raise ValueError(f"{name}: {error}") from error
             self.steps.append((operator, probability))

@@ -35,7 +35,7 @@ from .scores import linear_cka, probe, ridge_scores
 #: Offset of the seed of the validation stream, whose batches differ from all training batches.
 _VALIDATION = 1_000_003
 #: Steps after which the CPU synchronises with the GPU and writes metrics.
-_STEPS_AHEAD = 20
+_STEPS_PER_SYNC = 20
 
 
 class Pretraining:
@@ -133,11 +133,11 @@ class Pretraining:
             The state cannot be written, for example to a full disk; the last checkpoint is intact.
         """
         out = Path(self.config.run.out)
-        with self._claimed(out), gpu_products(self.processes.device, deterministic=self.config.run.deterministic):
+        with self._locked(out), gpu_products(self.processes.device, deterministic=self.config.run.deterministic):
             return self._run(out, progress=progress)
 
     @contextmanager
-    def _claimed(self, out: Path) -> Iterator[None]:
+    def _locked(self, out: Path) -> Iterator[None]:
         """Lock the folder; the first process does so for all processes."""
         held, refused = None, None
         if self.processes.first:
@@ -159,7 +159,7 @@ class Pretraining:
         started, n_spectra = time.perf_counter(), 0
         rows: list[dict[str, Any]] = []
         on_gpu = self.optimisation.on_gpu
-        step, ahead = (self._step, _STEPS_AHEAD) if on_gpu else (self.step, 1)
+        step, ahead = (self._step, _STEPS_PER_SYNC) if on_gpu else (self.step, 1)
         try:
             with bar:
                 while self.step_done < self.steps and not self._stopped():

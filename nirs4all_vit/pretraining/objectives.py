@@ -272,7 +272,7 @@ class EpisodicCalibration(nn.Module):
         if len(batch) < SMALLEST_EPISODE * batch.n_episodes:
             return None
         tasks = list(make_tasks(settings.tasks).values())
-        batch, targets = _answered(batch, tasks, draw)
+        batch, targets = _with_targets(batch, tasks, draw)
         batch = corrupt(batch, draw, settings.corruption)
         answers = batch.by_episode(targets)
         deviation = answers.std(dim=1, keepdim=True)
@@ -318,7 +318,7 @@ class EpisodicCalibration(nn.Module):
         return self.penalties
 
 
-def _answered(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) -> tuple[SpectralBatch, Tensor]:
+def _with_targets(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) -> tuple[SpectralBatch, Tensor]:
     """Return episodes with the targets (n, t) of one task each, padded with constants."""
     parts, first = [], 0
     for (task, _), count in zip(tasks, draw.counts(batch.n_episodes, [share for _, share in tasks]), strict=True):

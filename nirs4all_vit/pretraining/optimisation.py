@@ -19,7 +19,7 @@ from .model import PretrainingModel
 from .preparation import on_device
 
 #: Largest number of consecutive steps skipped for a non-finite gradient; one more ends the run.
-_MOST_SKIPPED = 10
+_MAX_SKIPPED = 10
 
 
 class Optimisation:
@@ -138,7 +138,7 @@ class Optimisation:
             self.skipped = 0 if math.isfinite(row["gradient"]) else self.skipped + 1
             if self.skipped:
                 row["skipped"] = self.skipped
-            if self.skipped > _MOST_SKIPPED:
+            if self.skipped > _MAX_SKIPPED:
                 raise self.not_finite(row["step"], f"the gradient, {self.skipped} steps in a row")
         return plain
 

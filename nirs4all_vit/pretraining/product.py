@@ -35,7 +35,7 @@ from .scores import embed_rows
 #: Ridge penalty relative to the mean squared distance from the centre, for runs without episodes.
 _TYPICAL_PENALTY = 1e-3
 #: Largest number of spectra per dataset for the code and the statistics.
-_SAMPLED = 64
+_MAX_SAMPLED = 64
 #: Power of the within-dataset standard deviation by which columns are divided. Results hardly
 #: change between 0.5 and 0.75; weights shared by all patches of a scale are 3 % worse (research
 #: log, section 25).
@@ -159,7 +159,7 @@ def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str) 
 
 
 def _rows(dataset: SpectralDataset) -> NDArray[np.intp]:
-    return np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.intp)
+    return np.linspace(0, len(dataset) - 1, min(_MAX_SAMPLED, len(dataset))).astype(np.intp)
 
 
 def _commit() -> str:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 #: Largest number of values in a recipe; the longest bundled recipe has about a hundred.
-_MOST_VALUES = 10_000
+_MAX_VALUES = 10_000
 #: Settings whose keys are free names, not fields.
-_FREE = ("tasks", "readouts", "augmentation", "weights", "categorical")
+_FREE_KEYS = ("tasks", "readouts", "augmentation", "weights", "categorical")
 
 
 def bundled_recipes() -> list[str]:
@@ -127,8 +127,8 @@ def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[
         settings = yaml.safe_load(path.read_text("utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not YAML: {error}") from error
-    if _n_values(settings, _MOST_VALUES) > _MOST_VALUES:
-        raise ValueError(f"{path.name} has more than {_MOST_VALUES:,} values or refers to itself; it is not a recipe.")
+    if _n_values(settings, _MAX_VALUES) > _MAX_VALUES:
+        raise ValueError(f"{path.name} has more than {_MAX_VALUES:,} values or refers to itself; it is not a recipe.")
     if not isinstance(settings, dict):
         raise ValueError(f"{path.name}: a recipe must be a mapping of groups to settings.")
     base = settings.pop("extends", None)
@@ -157,7 +157,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     out = dict(base)
     for key, value in over.items():
         below = out.get(key)
-        if isinstance(below, dict) and isinstance(value, dict) and key not in _FREE:
+        if isinstance(below, dict) and isinstance(value, dict) and key not in _FREE_KEYS:
             value = _merged(below, value)
         out[key] = value
     return out

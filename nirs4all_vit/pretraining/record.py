@@ -15,7 +15,7 @@ from ..files import atomic_path
 #: File with the state of a run.
 FILE = "state.pt"
 #: Files that a run writes.
-_WRITTEN = (FILE, "config.json", "last.safetensors", "best.safetensors", "metrics.jsonl")
+_RUN_FILES = (FILE, "config.json", "last.safetensors", "best.safetensors", "metrics.jsonl")
 
 
 class MetricsLog:
@@ -143,7 +143,7 @@ def require_own(out: Path, resume: str, state: dict[str, Any] | None, identity: 
     finished run or of a different run, whose ``config.json`` has another value for a key of
     `identity`. Files of the same run, ended before its first saved state, are overwritten.
     """
-    there = [name for name in _WRITTEN if (out / name).exists()]
+    there = [name for name in _RUN_FILES if (out / name).exists()]
     if resume == "never" and there:
         raise FileExistsError(f"{out} contains a run ({there[0]}); resume it with resume=auto, or name another folder.")
     if state is not None or not there:

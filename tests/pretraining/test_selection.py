@@ -116,7 +116,7 @@ def test_a_folder_with_any_file_of_a_run_is_not_touched(tmp_path: Path) -> None:
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
     n_bad: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nirs4all_vit.pretraining.optimisation._MOST_SKIPPED", 2)
+    monkeypatch.setattr("nirs4all_vit.pretraining.optimisation._MAX_SKIPPED", 2)
     run = Pretraining(config(tmp_path, "--run.checkpoint_every=1", "--optim.steps=8"), bank())
     step, weights = run.step, []
 

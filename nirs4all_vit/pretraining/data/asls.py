@@ -26,7 +26,7 @@ LAM, P = 1e6, 0.01
 _BLOCK_POINTS = 200_000
 
 #: Age in seconds after which an unchanged temporary file is considered abandoned.
-_ABANDONED = 600
+_ABANDONED_AFTER = 600
 
 
 def asls_baseline(spectra: NDArray[Any], lam: float = LAM, p: float = P) -> NDArray[np.float64]:
@@ -147,7 +147,7 @@ class BaselineCache:
 
     def _sweep(self) -> None:
         for path in self.folder.glob(".*"):
-            if path.suffix in (".npy", ".sha256") and time.time() - path.stat().st_mtime > _ABANDONED:
+            if path.suffix in (".npy", ".sha256") and time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                 path.unlink(missing_ok=True)
 
     def attach(self, datasets: Iterable[SpectralDataset]) -> bool:

@@ -29,7 +29,7 @@ from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, 
 #: Prefix of temporary folders; metadata key with the hash of the table of a parsed copy.
 _SPOOL, _PARSED = "nirs4all_vit-x_bank-", "parsed_from"
 #: Age in seconds after which an unlocked temporary folder is considered abandoned.
-_ABANDONED = 60.0
+_ABANDONED_AFTER = 60.0
 
 
 class LeftOut(NamedTuple):
@@ -158,7 +158,7 @@ def _sweep() -> None:
     for path in Path(tempfile.gettempdir()).glob(f"{_SPOOL}*"):
         with suppress(OSError):
             # A new folder may not be locked yet.
-            if time.time() - path.stat().st_mtime > _ABANDONED:
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                 with lock_folder(path):
                     shutil.rmtree(path, ignore_errors=True)
 

@@ -69,7 +69,7 @@ class SpectralMetadata:
 
 #: Approximate number of rows from which properties of a dataset are estimated (percent or fraction,
 #: typical standard deviation).
-_SURVEYED = 2000
+_SURVEY_ROWS = 2000
 
 
 def row_blocks(n_spectra: int, n_wavelengths: int, points: int = 2_000_000) -> Iterator[slice]:
@@ -192,7 +192,7 @@ class SpectralDataset:
         return np.float32(0.01 if np.median(self.values[self._survey()]) > 2.0 else 1.0)
 
     def _survey(self) -> slice:
-        return slice(None, None, max(1, len(self) // _SURVEYED))
+        return slice(None, None, max(1, len(self) // _SURVEY_ROWS))
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers map the file again; its contents are not pickled.

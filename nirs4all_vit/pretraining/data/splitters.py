@@ -173,7 +173,7 @@ class GroupSPXY(GroupKennardStone):
     _with_targets = True
 
 
-def _take_groups(module: ModuleType) -> None:
+def _register_splitters(module: ModuleType) -> None:
     """Make nirs4all pipelines pass ``group_by`` to these splitters and require it where needed.
 
     nirs4all lists the class names of splitters with groups, and passes one mean row per group to
@@ -187,4 +187,4 @@ def _take_groups(module: ModuleType) -> None:
             capabilities[designed.__name__] = capabilities.get("SPXYGFold", capabilities["LeaveOneGroupOut"])
 
 
-wrapt.register_post_import_hook(_take_groups, "nirs4all.controllers.splitters.split")
+wrapt.register_post_import_hook(_register_splitters, "nirs4all.controllers.splitters.split")

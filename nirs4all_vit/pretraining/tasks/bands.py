@@ -14,7 +14,7 @@ from torch import Tensor
 from ..data.batch import Draw, SpectralBatch
 
 #: Largest number of bands of an analyte or a functional.
-_MOST_BANDS = 6
+_MAX_BANDS = 6
 #: Variance added to each direction before whitening, relative to the mean variance.
 _ROUNDING = 1e-8
 
@@ -92,8 +92,8 @@ def spike(
     """
     x = batch.by_episode(batch.spectra)
     n, size, _ = x.shape
-    bands = gaussian_bands(batch.axes, draw, n_analytes * _MOST_BANDS).unflatten(1, (n_analytes, _MOST_BANDS))
-    heights = draw.uniform(n, n_analytes, _MOST_BANDS, low=0.2, high=1.0) * _first_few(draw, n, n_analytes, fewest=1)
+    bands = gaussian_bands(batch.axes, draw, n_analytes * _MAX_BANDS).unflatten(1, (n_analytes, _MAX_BANDS))
+    heights = draw.uniform(n, n_analytes, _MAX_BANDS, low=0.2, high=1.0) * _first_few(draw, n, n_analytes, fewest=1)
     profiles = torch.einsum("bak,bakl->bal", heights, bands)
     profiles = profiles / profiles.abs().amax(dim=-1, keepdim=True).clamp_min(1e-8)
     strength = draw.log_uniform(n, n_analytes, 1, low=low, high=high) * batch.deviations
@@ -108,8 +108,8 @@ def spike(
 
 def _first_few(draw: Draw, *shape: int, fewest: int) -> Tensor:
     """Return booleans (*shape, 6), True for a random number of first bands, at least `fewest`."""
-    number = fewest + (draw.uniform(*shape, 1) * (_MOST_BANDS - fewest + 1)).floor()
-    return torch.arange(_MOST_BANDS, device=draw.device) < number
+    number = fewest + (draw.uniform(*shape, 1) * (_MAX_BANDS - fewest + 1)).floor()
+    return torch.arange(_MAX_BANDS, device=draw.device) < number
 
 
 def physical_spike(batch: SpectralBatch, draw: Draw) -> Tensor:
@@ -186,15 +186,15 @@ class NonlinearFunctionals:
         x = torch.where(draw.whether(0.5, len(x), 1, 1), physical_spike(batch, draw), x)
         view = random_view(x, draw)
         n, targets, hidden = len(x), self.n_targets, self.n_hidden
-        bands = _unit_sum(gaussian_bands(batch.axes, draw, targets * _MOST_BANDS))
-        means = standardise(view @ bands.transpose(1, 2)).unflatten(2, (targets, _MOST_BANDS)).transpose(1, 2)
+        bands = _unit_sum(gaussian_bands(batch.axes, draw, targets * _MAX_BANDS))
+        means = standardise(view @ bands.transpose(1, 2)).unflatten(2, (targets, _MAX_BANDS)).transpose(1, 2)
         used = _first_few(draw, n, targets, fewest=2).unsqueeze(2)
         means = means * used
         means = torch.where(draw.whether(0.5, n, 1, 1, 1), _whitened(means), means) * used
         # Scale the sum over the bands to the variance of one term.
         means = means * used.sum(dim=-1, keepdim=True).rsqrt()
-        units = torch.tanh(means @ draw.normal(n, targets, _MOST_BANDS, hidden) + draw.normal(n, targets, 1, hidden))
-        out = units @ draw.normal(n, targets, hidden, 1) / hidden**0.5 + means @ draw.normal(n, targets, _MOST_BANDS, 1)
+        units = torch.tanh(means @ draw.normal(n, targets, _MAX_BANDS, hidden) + draw.normal(n, targets, 1, hidden))
+        out = units @ draw.normal(n, targets, hidden, 1) / hidden**0.5 + means @ draw.normal(n, targets, _MAX_BANDS, 1)
         answers = out.squeeze(-1).transpose(1, 2)
         return dataclasses.replace(batch, spectra=x.flatten(0, 1)), answers.flatten(0, 1)
 

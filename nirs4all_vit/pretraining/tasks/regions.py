@@ -12,12 +12,12 @@ from ..data.batch import Draw, SpectralBatch
 from .bands import band_contrasts, check_count, random_view
 
 #: Number of components to draw targets from; smallest numbers of visible and hidden points.
-_N_COMPONENTS, _MIN_SEEN, _MIN_HIDDEN = 5, 12, 4
+_N_COMPONENTS, _MIN_VISIBLE, _MIN_HIDDEN = 5, 12, 4
 #: Share of the points hidden on each side of the region: direct neighbours would reveal its
 #: contents.
 _MARGIN = 0.024
 #: Additional directions and number of steps of the orthogonal iteration.
-_MORE, _STEPS = 3, 24
+_OVERSAMPLING, _STEPS = 3, 24
 
 
 class HiddenComponents:
@@ -53,14 +53,14 @@ class HiddenComponents:
     def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
         """Return the visible part of the episodes and targets (n, n_targets)."""
         x = batch.by_episode(batch.spectra)
-        x = torch.where(draw.whether(self.varied, len(x), 1, 1), _other_material(x, draw), x)
+        x = torch.where(draw.whether(self.varied, len(x), 1, 1), _modified_material(x, draw), x)
         length = x.shape[-1]
         margin = round(_MARGIN * length)
-        most = length - 2 * margin - _MIN_SEEN
-        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
+        most = length - 2 * margin - _MIN_VISIBLE
+        hidden = _integers(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
         first = (draw.uniform(len(x)) * (length - hidden + 1)).floor().long()
         region, _ = _region(batch, x, first, hidden, math.ceil(self.largest * length))
-        visible = _rest(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
+        visible = _without_region(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
         return visible, _components(region, draw, self.n_targets).flatten(0, 1)
 
 
@@ -92,14 +92,14 @@ class RegionToRegion:
         x = batch.by_episode(batch.spectra)
         length = x.shape[-1]
         most = min(length - self.min_points, length // 2)
-        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, 2, most)
+        hidden = _integers(draw, len(x), self.smallest * length, self.largest * length, 2, most)
         first = torch.where(draw.whether(0.5, len(x)), 0, length - hidden)
         region, axes = _region(batch, x, first, hidden, math.ceil(self.largest * length))
         targets = band_contrasts(random_view(region, draw), axes, draw, self.n_targets)
-        return _rest(batch, x, first, first + hidden), targets.flatten(0, 1)
+        return _without_region(batch, x, first, first + hidden), targets.flatten(0, 1)
 
 
-def _whole(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) -> Tensor:
+def _integers(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) -> Tensor:
     """Return n integers between `low` and `high`, clipped to `fewest` ... `most` (at least 2)."""
     return draw.uniform(n, low=low, high=high).long().clamp_max(most).clamp_min(min(fewest, max(most, 2)))
 
@@ -118,7 +118,7 @@ def _region(batch: SpectralBatch, x: Tensor, first: Tensor, width: Tensor, n_poi
     return _read(x, axes, first.unsqueeze(1) + place * (width - 1).unsqueeze(1))
 
 
-def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
+def _without_region(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
     """Return a batch of spectra (B, S, L) without the points from `start` to before `stop`, (B,).
 
     On one grid the remaining points are unchanged; otherwise they are interpolated to L points.
@@ -173,7 +173,7 @@ def leading_directions(x: Tensor, draw: Draw, n: int) -> tuple[Tensor, Tensor]:
     Computed by orthogonal iteration, because a library decomposition synchronises with the GPU.
     Directions with nearly equal singular values are mixed.
     """
-    size = min(n + _MORE, *x.shape[1:])
+    size = min(n + _OVERSAMPLING, *x.shape[1:])
     u = draw.normal(len(x), x.shape[1], size).to(x.dtype)
     for _ in range(_STEPS):
         u = torch.linalg.qr(x @ (x.transpose(1, 2) @ u)).Q
@@ -181,7 +181,7 @@ def leading_directions(x: Tensor, draw: Draw, n: int) -> tuple[Tensor, Tensor]:
     return u, (x.transpose(1, 2) @ u).norm(dim=1)
 
 
-def _other_material(spectra: Tensor, draw: Draw) -> Tensor:
+def _modified_material(spectra: Tensor, draw: Draw) -> Tensor:
     """Mix, reverse or bend episodes (B, S, L) of spectra; scale and range hardly change."""
     n, size, _ = spectra.shape
     other = spectra.flip(2).gather(1, draw.order(n, size).unsqueeze(2).expand_as(spectra))
