@@ -49,7 +49,7 @@ def _ratios(rows: pd.DataFrame, column: str, name: Callable[[str], str]) -> str:
 
 
 def _regression(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the comparison with tuned PLS on regression targets, for the first calibration size."""
+    """Return the comparison with tuned PLS on regression targets, at the first calibration size."""
     table = table[table["reference"] == REFERENCE]
     if "kind" in table:
         table = table[table["kind"] == "regression"]

@@ -1,4 +1,4 @@
-"""Embeddings for the methods of the benchmark: `SpectralEmbedder` with a cache in the results folder."""
+"""Embeddings for the methods of the benchmark, cached in the results folder."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """Embedding by `SpectralEmbedder` with the given parameters and checkpoint file, cached in `embeddings`.
+    """Cached embedding by `SpectralEmbedder` with the given checkpoint file and parameters.
 
     `metadata` is the share of the spectra with metadata: ``"none"``, ``"half"`` or ``"all"``. With
     ``"half"`` a seeded half of the rows of a dataset has no values, in both calibration and test

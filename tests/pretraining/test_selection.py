@@ -21,7 +21,7 @@ def test_real_spectra_are_not_replaced_by_synthetic_ones(tmp_path: Path) -> None
         Pretraining(config(tmp_path))
     with pytest.raises(ValueError, match="exclude fewer families"):
         Pretraining(config(tmp_path, "--data.without_families=[f0, f1]"), bank())
-    with pytest.warns(UserWarning, match="the bank is not used"):
+    with pytest.warns(UserWarning, match="the bank is ignored"):
         run = Pretraining(config(tmp_path, "--data.p_synth=1"), bank())
     assert run.datasets == []
 

@@ -151,7 +151,7 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
         (lambda d: (d / "wavelengths.npy").unlink(), r"d/wavelengths.npy is missing"),
         (
             lambda d: (d / "spectra.npy").write_bytes((d / "spectra.npy").read_bytes()[:300]),
-            r"d/spectra.npy is not .* cut",
+            r"d/spectra.npy is not .* truncated",
         ),
         (
             lambda d: np.save(d / "spectra.npy", np.array([{}], dtype=object), allow_pickle=True),
