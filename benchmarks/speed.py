@@ -91,7 +91,7 @@ def peak_gflops(rounds: int) -> float:
 
 
 def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return spectra per second and share of the peak by threads, length and batch; and the peaks."""
+    """Return speed and share of the peak by threads, length and batch, and the peaks by threads."""
     encoder, rows, peaks = load_checkpoint(DEFAULT).encoder, [], {}
     for n_threads in threads:
         torch.set_num_threads(n_threads)

@@ -3,11 +3,12 @@
 ``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot
 to ``benchmarks/results/``.
 
-- Classifier test: area under the ROC curve, per family, of a linear probe on embeddings that distinguishes synthetic
+- Classifier test: AUC, per family, of a linear probe on embeddings that distinguishes synthetic
   from real spectra, on unseen families and synthetic datasets (0.5: indistinguishable).
-- Realism scorecard of nirs4all, per family and on its grid: correlation length, derivatives, peaks, baseline and noise.
-- Retrieval in synthetic pairs: share of samples whose nearest neighbour among 60 second views is the same sample, by
-  embedding, by absorbance and by its scatter-corrected derivative.
+- Realism scorecard of nirs4all, per family and on its grid: correlation length, derivatives, peaks,
+  baseline and noise.
+- Retrieval in synthetic pairs: share of samples whose nearest neighbour among 60 second views is
+  the same sample, by embedding, by absorbance and by its scatter-corrected derivative.
 """
 
 from __future__ import annotations
@@ -132,7 +133,7 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
 
 
 def top1(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return how often the nearest row of `b` (cosine, centred) has the same number as that of `a`."""
+    """Return how often the nearest row of `b` (centred cosine) has the same number as in `a`."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (a, b))
     return float(np.mean((a @ b.T).argmax(axis=1) == np.arange(len(a))))

@@ -81,7 +81,7 @@ class Results:
             try:
                 record = json.loads(path.read_text("utf-8"))
                 current = Task(**record["task"]).key == path.stem
-            except (ValueError, KeyError, TypeError):  # incomplete file, for example after a full disk; measured again
+            except (ValueError, KeyError, TypeError):  # incomplete file: measured again
                 continue
             # Skip results of older protocols, which have other file names.
             if current:
@@ -123,7 +123,7 @@ class Results:
             target.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
-        """Return one row per result of an experiment (or of `tasks`), with specification and figures."""
+        """Return one row per result of an experiment, or of `tasks`: specification and figures."""
         keys = None if tasks is None else {task.key for task in tasks}
         rows = []
         for record in self:

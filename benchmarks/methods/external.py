@@ -116,7 +116,7 @@ class MultiRocketFeatures(GridViews):
     names = ("multirocket",)
 
     def fit(self, part: Calibration) -> Self:
-        """Draw the kernels, with biases from the calibration spectra, and standardise the features."""
+        """Draw kernels, with biases from the calibration spectra, and standardise features."""
         self.calibration = super().fit(part).on_grid(part).astype(np.float32)
         features = self._features(self.calibration)
         self.mean, deviation = features.mean(axis=0), features.std(axis=0)

@@ -76,7 +76,7 @@ class PLS(Method):
 
 
 def component_path(model: PLSRegression, X: NDArray) -> NDArray:
-    """Return the predictions with 1, 2, ... components of one fitted model: (n_components, n_samples, n_targets).
+    """Return predictions with 1, 2, ... components, (n_components, n_samples, n_targets).
 
     PLS components are nested: the first k rotations and loadings of a model are those of the model
     with k components.

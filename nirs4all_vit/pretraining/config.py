@@ -46,7 +46,7 @@ class DataConfig:
     n_points : int
         Points per spectrum, with the layout ``resampled``.
     p_synth : float
-        Share of synthetic spectra; 1 where there is no bank.
+        Share of synthetic spectra; 1 without a bank.
     n_synthetic : int
         Number of synthetic datasets.
     steps_per_dataset : int

@@ -137,7 +137,9 @@ def test_a_recipe_of_ones_own_with_overrides(tmp_path: Path) -> None:
     path.write_text("extends: smoke\noptim: {steps: 7}\nrun: {name: mine}\n")
     config = load_recipe(path, ["--run.seed", "5"])
     assert (config.optim.steps, config.optim.learning_rate, config.run.name, config.run.seed) == (7, 3e-3, "mine", 5)
-    with pytest.raises(FileNotFoundError, match=r"no recipe 'nope'; use .* bundled recipe: ablation-adversary, .*, smoke\."):
+    with pytest.raises(
+        FileNotFoundError, match=r"no recipe 'nope'; .* bundled recipe: ablation-adversary, .*, smoke\."
+    ):
         load_recipe("nope")
     with pytest.raises(ValueError, match=r"unrecognized arguments: --optim.step"):
         load_recipe(path, ["--optim.step", "5"])

@@ -136,14 +136,15 @@ def check_counts(
     for key, count in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
         entry = _number(source.get(key))
         if count is not None and entry is not None and entry != count:
-            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={entry:g}; is the file truncated?")
+            raise SpectralInputError(f"{name}: {key} is {count}, but {entry:g} in the metadata; is the file truncated?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
         stated_ends = [_number(limit) for limit in limits]
         ends = (wavelengths.min(), wavelengths.max())
         if None not in stated_ends and not np.allclose(ends, np.sort(np.array(stated_ends, float)), rtol=0.01):
             raise SpectralInputError(
-                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm where the metadata says {limits}."
+                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm, but spectral_range is {limits} in the "
+                "metadata; correct one of them."
             )
 
 

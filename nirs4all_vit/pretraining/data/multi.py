@@ -1,4 +1,4 @@
-"""Batches of several datasets with equal weights, whatever their number of spectra."""
+"""Batches of several datasets, with weights that do not depend on the number of spectra."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class HiddenComponents:
         if not 0 < smallest <= largest <= 0.5:
             raise ValueError(f"smallest={smallest}, largest={largest} must be shares, 0 < smallest <= largest <= 0.5.")
         if not 0 <= varied <= 1:
-            raise ValueError(f"varied={varied} must lie between 0 and 1.")
+            raise ValueError(f"varied={varied} must be between 0 and 1.")
         check_count("n_targets", n_targets)
         self.n_targets, self.smallest, self.largest, self.varied = n_targets, smallest, largest, varied
 

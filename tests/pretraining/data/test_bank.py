@@ -222,13 +222,13 @@ def test_folders_and_arguments_that_are_wrong(tmp_path: Path) -> None:
 
 def test_the_metadata_tells_on_a_cut_or_mislabelled_file(tmp_path: Path) -> None:
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_samples=3)
-    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_samples=3; is the file truncated"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: n_samples is 2, but 3 in the metadata; is the file"):
         load_x_bank(tmp_path, progress=False)
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_wavelengths=4)
-    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_wavelengths=4"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: n_wavelengths is 2, but 4 in the metadata"):
         load_x_bank(tmp_path, progress=False)
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", spectral_range=[1100, 2200])
-    with pytest.raises(SpectralInputError, match=r"a.csv: the axis runs from 1100 to 1200 nm where the metadata says"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: the axis runs from 1100 to 1200 nm, but spectral_range is"):
         load_x_bank(tmp_path, progress=False)
 
 
