@@ -53,9 +53,10 @@ class DataConfig:
         Micro-batches per dataset and virtual epoch (K).
     min_spectra : int
         Datasets with fewer spectra are not used.
-    crop_probability, thin_probability : float
-        Probabilities that a dataset of a micro-batch is cropped to 40-100 % of its range, and that
-        it is thinned to every 2nd, 3rd or 4th point.
+    crop_probability : float
+        Probability that a dataset of a micro-batch is cropped to 40-100 % of its points.
+    thin_probability : float
+        Probability that a dataset of a micro-batch is thinned to every 2nd, 3rd or 4th point.
     weights : dict of str to float
         Sampling weight of datasets, by name; 1 by default.
     augmentation : dict of str to dict
@@ -185,7 +186,7 @@ class ContrastiveConfig:
 
 @dataclass
 class DatasetAdversaryConfig:
-    """Adversarial training: a classifier predicts the dataset, the encoder learns to prevent it.
+    """Adversarial training of the encoder against a classifier of the dataset.
 
     Attributes
     ----------
@@ -205,7 +206,7 @@ class DatasetAdversaryConfig:
 
 @dataclass
 class EpisodicCalibrationConfig:
-    """Ridge regression, fitted on part of an episode, must predict the rest.
+    """Calibration episodes: a ridge fitted on one part must predict the rest.
 
     Attributes
     ----------
@@ -220,7 +221,7 @@ class EpisodicCalibrationConfig:
         Share of the episodes corrupted with gain, baseline drift and noise.
     noise : float
         Largest noise of the targets, in standard deviations of the target. The noise level is
-        log-uniform between a fiftieth of it and this value.
+        log-uniform between a fiftieth of this value and this value.
     """
 
     weight: float = 0.0
@@ -270,20 +271,21 @@ class OptimConfig:
     steps : int, optional
         Optimizer steps; by default `epochs` virtual epochs.
     epochs : int
-        Virtual epochs of K times the number of datasets micro-batches each; ignored if `steps`
-        is given.
+        Number of virtual epochs, each of K micro-batches per dataset; ignored if `steps` is
+        given.
     warmup : float
         Length of the linear warm-up: below 1 a share of the run, else a number of steps.
-    learning_rate, weight_decay : float
-        Of AdamW. Biases, norms, scalars, latents and local-contrast scales have no weight
-        decay.
+    learning_rate : float
+        Learning rate of AdamW after warm-up; that of local-contrast scales is ten times higher.
+    weight_decay : float
+        Weight decay of AdamW, except for biases, norms, scalars, latents and local-contrast scales.
     clip : float
         Gradients are clipped to this norm.
     accumulate : int
         Micro-batches per step, summed over all processes.
     ema : float
-        Decay of the exponential moving average of the weights, which is what is saved; 0: no
-        average.
+        Decay of the exponential moving average of the weights, which is saved instead of the
+        weights; 0: no average.
     contrast_from : str, optional
         Checkpoint from which the local contrast is copied; it is then frozen.
     """
