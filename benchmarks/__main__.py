@@ -1,4 +1,4 @@
-"""The command line of the benchmark: ``python -m benchmarks COMMAND``."""
+"""Command line of the benchmark: ``python -m benchmarks COMMAND``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-#: Module and description of each command. A module is imported when its command is called. It has
-#: `add_arguments(parser)` and `main(options)`, which returns the exit status.
+#: Module and description of each command. The module is imported when its command is called. It
+#: provides `add_arguments(parser)` and `main(options)`, which returns the exit status.
 COMMANDS = {
     "run": ("runner", "measure a phase; finished tasks are skipped"),
     "paper": ("paper", "measure the missing tasks of all phases and build the report"),
@@ -26,7 +26,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the exit status."""
+    """Run a command and return the exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Benchmark of spectral embeddings.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -1,4 +1,4 @@
-"""One sentence per phase that answers its question, computed from its table."""
+"""Answers to the questions of the phases, as sentences computed from the tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .encoders import DEFAULT
 from .names import reader_name, split_name
 from .tables import REFERENCE
 
-#: Returns a sentence on a table as it lies in its CSV file.
+#: Function that returns a sentence for the table of a CSV file.
 Answer = Callable[[pd.DataFrame], str]
 
 _NONE = "No regression target was compared."
@@ -20,7 +20,7 @@ _EMBEDDED, _TUNED = f"ridge@{DEFAULT}", f"tuned@{DEFAULT}"
 
 
 def compared(row: pd.Series, error: str, reference: str) -> str:
-    """Return what a row of a comparison says: change, ratio with interval, wins, number of targets."""
+    """Describe a row of a comparison: change, ratio with interval, wins and number of targets."""
     return f"The {error} of {reader_name(row['method'])} is {_change(row, reference)}."
 
 
@@ -44,12 +44,12 @@ def _ratio(row: pd.Series) -> str:
 
 
 def _ratios(rows: pd.DataFrame, column: str, name: Callable[[str], str]) -> str:
-    """List the ratios of rows with their intervals, each behind what a reader calls the value of a column."""
+    """List the ratios of rows with intervals, each after the reader's name of a column's value."""
     return "; ".join(f"{name(row[column])} {_ratio(row)}" for _, row in rows.iterrows())
 
 
 def _regression(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the comparison of regression targets with tuned PLS, at the first size of the calibration set."""
+    """Return the comparison with tuned PLS on regression targets, at the first calibration size."""
     table = table[table["reference"] == REFERENCE]
     if "kind" in table:
         table = table[table["kind"] == "regression"]
@@ -57,7 +57,7 @@ def _regression(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def regression_of(*subjects: str) -> Answer:
-    """Answer with the first of the methods that a phase has, or with its best one."""
+    """Describe the first of the given methods in the table, or else the best method."""
 
     def answer(table: pd.DataFrame) -> str:
         table = _regression(table)
@@ -75,7 +75,7 @@ def regression_of(*subjects: str) -> Answer:
 
 
 def encoders(table: pd.DataFrame) -> str:
-    """List the ratios of all encoders, with the read-out `contrast` where there are several."""
+    """List the ratios of all encoders; of several read-outs, only those of `contrast`."""
     table = _regression(table)
     rows = table[table["method"].str.contains("@")] if len(table) else table
     if rows.empty:
@@ -113,7 +113,7 @@ def by_split(table: pd.DataFrame) -> str:
 
 
 def tuned(table: pd.DataFrame) -> str:
-    """Compare the tuned encoder with the frozen one, at each size."""
+    """Compare the tuned encoder with the frozen one at each calibration size."""
     rows = table[table["method"] == _TUNED]
     each = "; ".join(
         f"{'all' if np.isinf(row['n']) else format(row['n'], '.0f')} samples {_ratio(row)}, "
@@ -124,7 +124,7 @@ def tuned(table: pd.DataFrame) -> str:
 
 
 def coverage(table: pd.DataFrame) -> str:
-    """Say how many samples the intervals of 90 % hold."""
+    """Report the coverage of the 90 % intervals."""
     rows = table[table["nominal"] == 0.9]
     each = "; ".join(
         f"{100 * row['coverage']:.1f} % ({reader_name(row['method'])}, {row['targets']:.0f} targets)"
@@ -134,7 +134,7 @@ def coverage(table: pd.DataFrame) -> str:
 
 
 def growth(table: pd.DataFrame) -> str:
-    """Count the perturbations under which the embedding loses less than SNV and PLS."""
+    """Count the perturbations that affect the embedding less than SNV + PLS."""
     areas = table.set_index("method")
     subject = f"robust-{_EMBEDDED}" if f"robust-{_EMBEDDED}" in areas.index else _EMBEDDED
     if not {"snv-pls", subject} <= set(areas.index):
@@ -159,7 +159,7 @@ def cut(table: pd.DataFrame) -> str:
 
 
 def transferred(table: pd.DataFrame) -> str:
-    """Compare the embedding without correction with SNV and PLS."""
+    """Compare the embedding with SNV + PLS, both without correction."""
     rows = table[table["method"] == f"{_EMBEDDED}, none 0"]
     if rows.empty:
         return "The embedding was not measured without correction."
@@ -167,7 +167,7 @@ def transferred(table: pd.DataFrame) -> str:
 
 
 def pooled(table: pd.DataFrame) -> str:
-    """Compare one head for an analyte, as it is and with the fewest local samples, with these samples alone."""
+    """Compare pooled calibrations, without and with local samples, with local calibrations."""
     added = min((name for name in table if name.endswith("_added")), key=lambda name: int(name.split("_")[1]))
     alone, k = added.replace("_added", "_alone"), added.split("_")[1]
 

@@ -1,7 +1,7 @@
-"""Frozen embedding + RidgeCV against PCA(30) + RidgeCV on every regression target of the bank.
+"""Compare frozen embedding + RidgeCV with PCA(30) + RidgeCV on all regression targets of the bank.
 
 ``python -m benchmarks bank --x-bank ../shared/x_bank`` prints both tables and writes them to
-``benchmarks/results/``. The spectra (never the targets) of these datasets were seen in pretraining. The
+``benchmarks/results/``. Pretraining used the spectra of these datasets, but not their targets. The
 model card gives the results on unseen families.
 """
 
@@ -26,7 +26,7 @@ from .calibrations import DEFAULT_X_BANK, load_calibrations
 from .encoders import DEFAULT, Encoders
 from .tables import RESULTS
 
-#: Penalties of every ridge here; wide enough for raw counts as for embeddings.
+#: Ridge penalties, for raw spectra and embeddings.
 ALPHAS = np.logspace(-8, 4, 25)
 
 
@@ -35,10 +35,11 @@ def _rmsep(model: RidgeCV | Pipeline, X: NDArray, y: NDArray, train: NDArray, te
 
 
 def compare(x_bank: Path, *, seeds: int = 2) -> pd.DataFrame:
-    """Measure PCA and the embedding, of the bundled encoder and of an untrained one, under RidgeCV on every target.
+    """Compare PCA with embeddings of the bundled and an untrained encoder, with RidgeCV.
 
-    A row per target has RMSEP (averages over splits by group, a third for testing, at most 200 calibration samples) of
-    the mean predictor, of PCA + RidgeCV and of RidgeCV on each embedding.
+    Returns one row per target with the RMSEP of the mean predictor, of PCA + RidgeCV and of RidgeCV
+    on each embedding. RMSEP is averaged over splits by group, with a third for testing and at most
+    200 calibration samples.
     """
     with tempfile.TemporaryDirectory() as folder:
         checkpoints = {"untrained": Encoders(folder).path("untrained"), "embedding": DEFAULT}
@@ -51,7 +52,7 @@ def compare(x_bank: Path, *, seeds: int = 2) -> pd.DataFrame:
 def _compare(x_bank: Path, embedders: dict[str, SpectralEmbedder], seeds: int) -> pd.DataFrame:
     rows, embedded, last = [], {}, None
     for calibration in tracked(list(load_calibrations(x_bank)), "embedding against PCA", "target"):
-        # Targets of one dataset share an embedding where they were measured on the same samples.
+        # Targets measured on the same samples share the embedding.
         if last is None or not np.array_equal(calibration.X, last):
             axis = calibration.wavelengths
             embedded = {name: e.fit_transform(calibration.X, wavelengths=axis) for name, e in embedders.items()}
@@ -81,7 +82,8 @@ def _adapted(z: NDArray, train: NDArray) -> NDArray:
 def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "pca") -> pd.Series:
     """Compare two methods over all targets and over the predictable ones.
 
-    A target is predictable where either method errs by less than 95 % of the mean predictor.
+    A target is predictable if the error of either method is at most 95 % of that of the mean
+    predictor.
     """
     ratio = table[method] / table[reference]
     predictable = table[[method, reference]].min(axis=1) <= 0.95 * table["mean"]
@@ -97,12 +99,13 @@ def summarise(table: pd.DataFrame, method: str = "embedding", reference: str = "
 
 
 def resampling(x_bank: Path, rows: int = 32) -> pd.DataFrame:
-    """Compare embeddings of spectra with those of every second point of the same spectra.
+    """Compare embeddings of spectra with embeddings of every second point of the same spectra.
 
-    Only smooth sets count: at least 200 points, and a point-to-point curvature below 0.5 % of the spectrum's own
-    deviation, so that the dropped points could be interpolated from the kept ones. A row per dataset has the smallest
-    and mean cosine between a spectrum's two embeddings, and the mean cosine after the dataset's mean embedding is taken
-    off, which is harder.
+    Only smooth datasets are used: at least 200 points, and a point-to-point curvature of at most
+    0.5 % of the spectrum's standard deviation, so that the omitted points could be interpolated.
+    Returns one row per dataset with the smallest and mean cosine between the two embeddings of a
+    spectrum, and the mean cosine after subtraction of the mean embedding of the dataset, which is a
+    stricter criterion.
     """
     from nirs4all_vit.pretraining import load_x_bank
 
@@ -130,7 +133,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Run the comparisons, print them and write them to ``benchmarks/results/``."""
+    """Run the comparisons; print them and write them to ``benchmarks/results/``."""
     table = compare(options.x_bank)
     summary = pd.concat([summarise(table), summarise(table, reference="untrained")], axis=1)
     print(table.to_string(index=False, float_format="%.4g"))

@@ -1,4 +1,4 @@
-"""Calibration problems of the bank: spectra with one measured target, split by group."""
+"""Calibration problems of the bank: spectra with one target, split by group."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from nirs4all_vit.pretraining import GroupKennardStone, GroupSPXY
 from nirs4all_vit.pretraining.data import SpectralMetadata
 from nirs4all_vit.spectra.data import to_nanometres
 
-#: The bank beside the checkout, where there is one.
+#: Default bank, beside the checkout.
 DEFAULT_X_BANK = Path("../shared/x_bank")
 
-#: Number of spectra from which Kennard-Stone and SPXY choose; two thirds of them are the 200 calibration spectra. If
-#: whole groups give more, the excess is left out at random.
+#: Number of candidate spectra for Kennard-Stone and SPXY; two thirds of them are the 200
+#: calibration spectra. If whole groups exceed this, the excess is omitted at random.
 _MAX_DESIGNED = 300
 
-#: Samples that a class needs, to be in every calibration set.
+#: Smallest number of samples of a class, so that it occurs in every calibration set.
 _MIN_CLASS = 6
 
 SPLITS = ("random", "kennard_stone", "spxy", "published")
 
-#: Columns of publishers' own splits: names of parts, or numbers of folds.
+#: Columns with the publisher's split: names of parts, or numbers of folds.
 _PARTS, _FOLDS = "meta_split", "meta_cv_fold"
-#: Names of the parts that calibrate, and that validate; what is tested is named ``test``.
+#: Names of calibration and validation parts; the test part is named ``test``.
 _CALIBRATING, _VALIDATING = ("train", "training"), ("val",)
 
 
@@ -43,21 +43,21 @@ class Calibration:
     Attributes
     ----------
     dataset, target, family : str
-        What is predicted, from where.
+        Names of dataset and target, and family of the dataset.
     X : ndarray of shape (n_samples, n_wavelengths), float32
     wavelengths : ndarray of shape (n_wavelengths,)
         In nm.
     y : ndarray of shape (n_samples,)
         Reference values, or codes of classes.
     groups : ndarray of shape (n_samples,)
-        The physical sample; replicate scans share it.
+        Number of the physical sample, shared by replicate scans.
     task : {"regression", "classification"}
     rows : ndarray of shape (n_samples,), or None
-        Row numbers in the dataset; None where the spectra are not the dataset's own.
+        Row numbers in the dataset; None for modified spectra.
     published : ndarray of shape (n_published, n_samples), int8, or None
-        The publisher's own splits: 0 calibrates, 1 tests, -1 is left out. One split, or one for each fold.
+        Publisher's splits: 0 calibration, 1 test, -1 unused. One row, or one per fold.
     metadata : dict of str to str or float
-        Metadata of the dataset by field; missing ones are left out.
+        Available metadata of the dataset, by field.
     """
 
     dataset: str
@@ -76,7 +76,7 @@ class Calibration:
         return len(self.y)
 
     def take(self, rows: NDArray) -> Calibration:
-        """Return some rows."""
+        """Return the given rows."""
         own = None if self.rows is None else self.rows[rows]
         published = None if self.published is None else self.published[:, rows]
         return dataclasses.replace(
@@ -84,16 +84,17 @@ class Calibration:
         )
 
     def channels(self, index: NDArray) -> Calibration:
-        """Return the same samples with some of their channels."""
+        """Return the same samples with the given channels."""
         return dataclasses.replace(self, X=self.X[:, index], wavelengths=self.wavelengths[index], rows=None)
 
     def split(
         self, seed: int, max_train: int | None = 200, max_test: int | None = 300, kind: str = "random"
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Split by group, a third for testing; rows in excess of the caps are left out at random.
+        """Split by group, with a third for testing; rows beyond the caps are omitted at random.
 
-        ``random`` is stratified if the target is a class. With ``kennard_stone`` and ``spxy`` the seed selects the
-        candidate rows. ``published`` is the publisher's own split, without caps; the seed is the number of the fold.
+        ``random`` is stratified for classes. With ``kennard_stone`` and ``spxy`` the seed selects
+        the candidate rows. ``published`` is the publisher's split, without caps; the seed is the
+        number of the fold. Raises ValueError for an unknown or missing split.
         """
         if kind == "published":
             if self.published is None:
@@ -125,9 +126,9 @@ def load_calibrations(
 ) -> Iterator[Calibration]:
     """Yield the targets of the bank, dataset by dataset.
 
-    `x_bank` holds ``<dataset_id>.csv`` and ``.json``; `y_bank` lies beside it by default. Targets measured on fewer
-    than `min_samples`, or constant, are left out; so are classes of fewer than six samples. A FileNotFoundError names a
-    dataset that is not there.
+    `x_bank` contains ``<dataset_id>.csv`` and ``.json``; by default `y_bank` is the folder of that
+    name beside it. Targets with fewer than `min_samples` values, constant targets and classes with
+    fewer than six samples are omitted. Raises FileNotFoundError for a missing dataset.
     """
     x_bank = Path(x_bank)
     y_bank = Path(y_bank) if y_bank else x_bank.parent / "y_bank"
@@ -162,9 +163,9 @@ def make_calibration(
     task: str,
     min_samples: int = 40,
 ) -> Calibration | None:
-    """Return a problem from a column of reference values, which may have gaps; None if too few values are present.
+    """Return a problem from a column of reference values, or None if too few are present.
 
-    At least `min_samples` rows of 20 samples are needed.
+    Values may be missing. At least `min_samples` rows, from at least 20 samples, are required.
     """
     y, measured = _measured(column, groups, task)
     if measured.sum() < min_samples or np.unique(groups[measured]).size < 20 or np.ptp(y[measured]) == 0:
@@ -174,10 +175,10 @@ def make_calibration(
 
 
 def _published(targets: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int8] | None:
-    """Return the publisher's splits of the rows, as `Calibration.published`; None without a measured test part.
+    """Return the publisher's splits as in `Calibration.published`, or None without test values.
 
-    Validation samples join the calibration set if there is a test part. They are the test set if the reference values
-    of the test part were not published.
+    Validation samples are added to the calibration set. If no reference values of the test part
+    were published, they are the test set instead.
     """
     if _FOLDS in targets:
         folds = targets[_FOLDS].to_numpy()[rows]
@@ -194,7 +195,7 @@ def _published(targets: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int
 
 
 def read_about(x_bank: Path, name: str) -> dict[str, Any]:
-    """Return what is known of a dataset; a FileNotFoundError says that it is not there."""
+    """Return the metadata of a dataset; raises FileNotFoundError if it does not exist."""
     path = Path(x_bank) / f"{name}.json"
     if not path.exists():
         raise FileNotFoundError(f"no dataset {name} in {x_bank}; `nirs4all-vit info --x-bank {x_bank}` lists them.")
@@ -208,14 +209,14 @@ def bank_families(x_bank: Path) -> set[str]:
 
 
 def read_spectra(x_bank: Path, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Return all spectra of a dataset (n, L), as they were measured, and their wavelengths in nm (L,)."""
+    """Return all spectra of a dataset (n, L), as published, and their wavelengths in nm (L,)."""
     table = pd.read_csv(Path(x_bank) / f"{name}.csv")
     axis = to_nanometres([float(label) for label in table.columns], read_about(x_bank, name).get("axis_unit", "auto"))
     return table.to_numpy(dtype=np.float32), axis
 
 
 def _measured(column: pd.Series, groups: NDArray, kind: str) -> tuple[NDArray, NDArray[np.bool_]]:
-    """Return the values, classes as codes, and which of them count."""
+    """Return values (classes as codes) and which of them are usable."""
     if kind == "regression":
         y = pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
         return y, np.isfinite(y)

@@ -1,4 +1,4 @@
-"""The chapters of the summary: question, table, figures and command of each phase."""
+"""Chapters of the summary: question, table, figures and command of each phase."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from .phases import SEEDS, TRANSFER_RECIPE
 
 @dataclass(frozen=True)
 class Chapter:
-    """A phase on the page.
+    """Chapter of the page, on one phase.
 
     Attributes
     ----------
     phase : str
-        As `python -m benchmarks run` calls it.
+        Name of the phase in ``python -m benchmarks run``.
     title, question : str
     table : str
-        The CSV file, without its suffix.
+        Name of the CSV file, without suffix.
     answer : callable
-        Returns a sentence on the table.
+        Function that returns a sentence for the table.
     figures : tuple of str
-        Names of figures; those of one method or analyte each by the beginning of their names and ``*``.
+        Names of figures; ``*`` at the end stands for one figure per method or analyte.
     splits : int
-        Of each target.
+        Number of splits of each target.
     bank : str
-        Folder of spectra that the command takes.
+        Folder of spectra in the command.
     """
 
     phase: str
@@ -48,14 +48,14 @@ _EMBEDDED = f"ridge@{DEFAULT}"
 def _compared(
     phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False, answer: Answer | None = None
 ) -> Chapter:
-    """Return the chapter of a phase that compares methods: figures by kind of target, optionally with ranks."""
+    """Return the chapter of a phase that compares methods, with figures by kind of target."""
     stems = [
         f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
     ]
     return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), tuple(stems))
 
 
-#: In the order of the page.
+#: Chapters in the order of the page.
 CHAPTERS = (
     _compared(
         "phase0",

@@ -1,4 +1,4 @@
-"""Estimates of the time of tasks, from measured tasks or from the committed table of costs."""
+"""Time estimates of tasks, from measured tasks or from the committed table of costs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .encoders import DEFAULT
 from .tables import RESULTS
 from .tasks import Results, Task
 
-#: Experiment and method: tasks of one kind take about as long as each other.
+#: Experiment and method; tasks of one kind take similar times.
 Kind = tuple[str, str]
 
-#: How many times as long as a calibration a task of an experiment takes, roughly: it predicts or fits so many times.
-_TIMES = {"robustness": 5.0, "ranges": 15.0, "intervals": 20.0, "transfer": 2.0, "pooled": 10.0}
+#: Approximate time of a task of an experiment, relative to a calibration.
+_DURATION_FACTORS = {"robustness": 5.0, "ranges": 15.0, "intervals": 20.0, "transfer": 2.0, "pooled": 10.0}
 
-#: Seconds of methods that are not in the table of costs, roughly; by head where it stands before an encoder.
+#: Approximate seconds of methods that are not in the table of costs; by head for embeddings.
 _SECONDS = {"committee": 1.5, "tuned": 120.0, "aom-ridge-blender": 120.0, "tabpfn-nirs": 30.0, "pca-tabpfn": 30.0}
 
 
@@ -30,30 +30,30 @@ def _costs() -> dict[str, float]:
 
 
 def expected_seconds(kind: Kind) -> float:
-    """Return how long a task takes by the committed table of costs: an estimate, of another machine."""
+    """Estimate the seconds of a task from the committed table of costs (of another machine)."""
     experiment, method = kind
     head = method.partition("@")[0]
     seconds = _costs().get(method, _SECONDS.get(head, _costs()[f"ridge@{DEFAULT}"]))
-    return seconds * _TIMES.get(experiment, 1.0)
+    return seconds * _DURATION_FACTORS.get(experiment, 1.0)
 
 
 def plain_key(task: Task) -> str:
-    """Return the key of a task without the hash of its weights, which is not there before encoders are trained."""
+    """Return the key of a task without the hash of its weights, which depends on training."""
     options = {name: value for name, value in task.options.items() if name != "weights"}
     return dataclasses.replace(task, options=options).key
 
 
 class Clock:
-    """The time that is left, from the mean of the tasks that were measured, by experiment and method.
+    """Estimate of the remaining time, from mean task times by experiment and method.
 
     Parameters
     ----------
     tasks : iterable of Task
-        What is to be measured; a task of two phases counts once.
+        All tasks; a task of two phases counts once.
     results : Results
-        What was measured.
+        Results so far.
     jobs : int
-        Processes.
+        Number of processes.
     """
 
     def __init__(self, tasks: Iterable[Task], results: Results, jobs: int) -> None:
@@ -78,7 +78,7 @@ class Clock:
         total[1] += 1
 
     def count(self, times: Sequence[tuple[Task, float]]) -> None:
-        """Note tasks that were measured, and the seconds that each took."""
+        """Record measured tasks and their seconds."""
         for task, seconds in times:
             kind = (task.experiment, task.method)
             self._measured.add(plain_key(task))
@@ -86,11 +86,11 @@ class Clock:
             self._left[kind] = max(0, self._left[kind] - 1)
 
     def missing(self, tasks: Iterable[Task]) -> list[Kind]:
-        """Return experiment and method of those of some tasks that are not measured."""
+        """Return experiment and method of the tasks that are not measured yet."""
         return list(self._missing(tasks).values())
 
     def left(self, kinds: Iterable[Kind] | None = None) -> float:
-        """Return the seconds that some tasks take, or all that are left."""
+        """Estimate the seconds of tasks of the given kinds; by default of all remaining tasks."""
         counts = self._left if kinds is None else Counter(kinds)
         return sum(n * self._mean(kind) for kind, n in counts.items()) / self._jobs
 
@@ -100,7 +100,7 @@ class Clock:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as a reader says them: "2 min", "3 h 20 min", "2 days 4 h"."""
+    """Format seconds as "2 min", "3 h 20 min" or "2 days 4 h"."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"

@@ -1,4 +1,4 @@
-"""Shared parts of the experiments: methods by name, the sets of a task, figures of merit."""
+"""Shared parts of the experiments: methods, calibration and test sets, figures of merit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .tasks import Task
 
 @dataclass(frozen=True)
 class Context:
-    """What tasks need to run, in whatever process; `weights` are files by the name of the encoder."""
+    """Resources of tasks in a process; `weights` are checkpoint files by name of the encoder."""
 
     problems: Problems
     embeddings: Embeddings
@@ -32,7 +32,7 @@ class Context:
 
 
 def parts(task: Task, context: Context) -> tuple[Calibration, Calibration, dict[str, Any]]:
-    """Return calibration and test set of a task and what is to be said of them."""
+    """Return calibration set, test set and their description for a task."""
     problem = context.problems.get(task.dataset, task.target)
     if task.permuted:
         problem = shuffled(problem, task.seed)
@@ -42,7 +42,7 @@ def parts(task: Task, context: Context) -> tuple[Calibration, Calibration, dict[
 
 
 def shuffled(problem: Calibration, seed: int) -> Calibration:
-    """Return a problem with its targets shuffled over samples; replicates still agree with each other."""
+    """Return a problem with targets shuffled over samples; replicates share a value."""
     samples, codes = np.unique(problem.groups, return_inverse=True)
     first = np.array([np.flatnonzero(codes == i)[0] for i in range(len(samples))])
     order = np.random.default_rng([seed, 1]).permutation(first)
@@ -50,7 +50,10 @@ def shuffled(problem: Calibration, seed: int) -> Calibration:
 
 
 def scores(test: Calibration, predicted: Any) -> dict[str, float]:
-    """Return the figures of merit that suit the target."""
+    """Return the figures of merit for the kind of target.
+
+    Raises FloatingPointError for predictions that are not finite.
+    """
     if test.task == "classification":
         return classification_scores(test.y, predicted)
     predicted = np.asarray(predicted, dtype=np.float64)
@@ -67,8 +70,8 @@ def mean_rmsep(y: NDArray, train: NDArray) -> float:
 def regression_scores(y: NDArray, predicted: NDArray) -> dict[str, float]:
     """Return RMSEP, R2, bias, SEP, RPD and RPIQ of predictions of a test set.
 
-    RPD is the standard deviation, RPIQ the interquartile range of the reference values over the RMSEP
-    (Bellon-Maurel et al. 2010, TrAC 29, 1073); SEP is the RMSEP without the bias.
+    RPD is the standard deviation, RPIQ the interquartile range of the reference values over the
+    RMSEP (Bellon-Maurel et al. 2010, TrAC 29, 1073); SEP is the RMSEP without the bias.
     """
     error = predicted - y
     rmsep = float(root_mean_squared_error(y, predicted))

@@ -1,7 +1,7 @@
-"""Costs of the data layer: loading a bank, AsLS baselines, a batch against the encoder's step.
+"""Costs of the data layer: loading a bank, AsLS baselines and batches.
 
-``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``data_layer.json`` and the results of
-`benchmarks.synthetic` to ``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``data_layer.json`` and the results
+of `benchmarks.synthetic` to ``benchmarks/results/``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .calibrations import DEFAULT_X_BANK
 from .measure import machine
 from .tables import RESULTS, rounded, write_json
 
-#: A usual corruption: the four augmentations that run in torch, each on half of the spectra.
+#: Typical augmentation: four operators that run in torch, each on half of the spectra.
 AUGMENTATION = {
     name: {"probability": 0.5}
     for name in ("baseline_drift", "msc_scatter", "heteroscedastic_noise", "wavelength_shift")
@@ -47,13 +47,13 @@ print(json.dumps({"datasets": len(bank), "spectra": sum(map(len, bank)), "second
 
 
 def loading(x_bank: Path, cache: str = "") -> dict[str, float]:
-    """Load the bank in a process of its own; seconds from its first import, and peak memory."""
+    """Load the bank in a new process; return seconds, including imports, and peak memory."""
     command = [sys.executable, "-c", _LOAD, str(x_bank), cache]
     return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
-    """Time a batch of 64 (drawn, cropped, augmented, masked) and the bundled encoder on it, in ms."""
+    """Time a batch of 64 (draw, crop, augment, mask) and the bundled encoder on it, in ms."""
     bank = load_x_bank(x_bank, progress=False)
     data = MultiSpectralDataset(bank, 64, layout=layout, synthetic=synthetic_bank(16), p_synth=0.3)
     augment, draw = Augmentation(AUGMENTATION), Draw.seeded(0)
@@ -85,7 +85,7 @@ def batches(x_bank: Path, layout: str, n: int = 100) -> dict[str, float]:
 
 
 def _each(function: Callable[[Any], Any], items: Any) -> float:
-    """Mean milliseconds of a call, after a first one that does not count."""
+    """Return the mean milliseconds of a call, after a warm-up call."""
     items = list(items)
     function(items[0])
     start = time.perf_counter()
@@ -95,7 +95,7 @@ def _each(function: Callable[[Any], Any], items: Any) -> float:
 
 
 def measure(x_bank: Path) -> dict[str, Any]:
-    """Return the costs of loading, of baselines and of batches."""
+    """Return the costs of loading, baselines and batches."""
     with tempfile.TemporaryDirectory() as folder:
         result: dict[str, Any] = {
             "machine": machine(),
@@ -119,7 +119,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, print and write the figures."""
+    """Measure; print and write the results."""
     costs = measure(options.x_bank)
     write_json(costs, options.out / "data_layer.json")
     utility = synthetic.measure(options.x_bank, options.sets)

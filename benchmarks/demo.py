@@ -1,6 +1,7 @@
-"""Demonstration: SpectralEmbedder and ridge against PLS and ridge in nirs4all.run, then a calibration with its report.
+"""Demonstration: compare SpectralEmbedder + ridge with PLS and ridge; then write a report.
 
-``python -m benchmarks demo`` uses synthetic spectra; ``--x-bank DIR`` uses real ones.
+The pipelines run in ``nirs4all.run``. ``python -m benchmarks demo`` uses synthetic spectra;
+``--x-bank DIR`` uses real ones.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from .calibrations import load_calibrations
 if TYPE_CHECKING:
     from nirs4all.data import SpectroDataset
 
-#: Real sets of the demonstration, and the target that is predicted.
+#: Real datasets of the demonstration, with the target.
 REAL_SETS = {"tecator_meat": "fat", "corn_m5": "protein", "n4a_bge_micronir": "Prot"}
 
-#: Instruments of the synthetic set: full-range lab, mid-range portable, short-range portable.
+#: Instruments of the synthetic datasets: full-range lab, mid-range and short-range portable.
 INSTRUMENTS = ("foss_xds", "neospectra_micro", "viavi_micronir")
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Spectra with a target, split into calibration and test."""
+    """Spectra with a target; the first `n_train` are the calibration set."""
 
     name: str
     X: NDArray[Any]
@@ -60,7 +61,7 @@ class Problem:
 
 
 def synthetic_problems(n_samples: int = 160, seed: int = 7) -> Iterator[Problem]:
-    """Yield corn of one composition, measured on three synthetic instruments of nirs4all's generator."""
+    """Yield the same corn samples on three synthetic instruments of nirs4all's generator."""
     from nirs4all.synthesis import ComponentLibrary, ProductGenerator, SyntheticNIRSGenerator
 
     product = ProductGenerator("corn_grain", random_state=seed)
@@ -79,7 +80,7 @@ def synthetic_problems(n_samples: int = 160, seed: int = 7) -> Iterator[Problem]
 
 
 def real_problems(x_bank: Path) -> Iterator[Problem]:
-    """Yield real calibrations of the bank."""
+    """Yield calibration problems of the bank."""
     for calibration in load_calibrations(x_bank, datasets=list(REAL_SETS)):
         if calibration.target == REAL_SETS[calibration.dataset]:
             train, test = calibration.split(seed=0)
@@ -89,7 +90,7 @@ def real_problems(x_bank: Path) -> Iterator[Problem]:
 
 
 def pipelines() -> dict[str, list[Any]]:
-    """Return the nirs4all pipelines that stand beside each other, each tuned inside the calibration set."""
+    """Return the nirs4all pipelines to compare, each tuned inside the calibration set."""
     from nirs4all.operators.transforms import StandardNormalVariate
 
     pls = GridSearchCV(PLSRegression(scale=False), {"n_components": list(range(1, 16))}, cv=5, error_score="raise")
@@ -121,7 +122,7 @@ class Outcome:
 
 
 def run(problem: Problem, steps: list[Any]) -> Outcome:
-    """Run one pipeline on one problem with nirs4all: three-fold CV, refit, test set."""
+    """Run a pipeline on a problem with nirs4all: three-fold CV, refit, test set."""
     import nirs4all
 
     with tempfile.TemporaryDirectory() as workspace:
@@ -138,7 +139,7 @@ def run(problem: Problem, steps: list[Any]) -> Outcome:
 
 
 def table(outcomes: dict[str, dict[str, Outcome]]) -> str:
-    """Format RMSEP (and R2) by method and problem, the best of each column marked."""
+    """Format RMSEP (and R2) by method and problem, with the best of each column marked."""
     columns = {}
     for problem, by_method in outcomes.items():
         best = min(outcome.rmsep for outcome in by_method.values())
@@ -148,7 +149,7 @@ def table(outcomes: dict[str, dict[str, Outcome]]) -> str:
 
 
 def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
-    """Draw predicted against measured, a row per method and a column per problem."""
+    """Plot predicted against measured values, with rows of methods and columns of problems."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -177,7 +178,7 @@ def plot(outcomes: dict[str, dict[str, Outcome]], path: Path) -> None:
 
 
 def write_report(problem: Problem, path: Path) -> None:
-    """Calibrate the first problem as ``nirs4all-vit calibrate`` does, and write the report."""
+    """Calibrate a problem as ``nirs4all-vit calibrate`` does and write the report."""
     spectra = pd.DataFrame(problem.X, index=[f"sample {k + 1}" for k in range(len(problem.X))])
     name = problem.name.rpartition(": ")[2]
     calibrate(

@@ -1,4 +1,4 @@
-"""Figures of the tables in a folder, drawn from the tables alone."""
+"""Figures of the tables in a folder."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from .ranges import CUTS, cut_name
 from .robustness import STRENGTHS
 from .tables import REFERENCE
 
-#: By the name of its files, a function that draws a figure into a path without suffix.
+#: By file name without suffix: function that draws the figure to a path without suffix.
 Drawings = dict[str, Callable[[Path], None]]
 
 _TARGET = ["family", "dataset", "target"]
 
-#: What readers call the error that is compared.
+#: Displayed name of the error, by kind of target.
 _ERROR = {"regression": "RMSEP", "classification": "balanced error"}
 
-#: Mean ranks need as many targets as this.
-_FEWEST = 10
+#: Mean ranks are drawn for more targets than this.
+_MIN_RANKED = 10
 
 
 def draw(folder: Path) -> list[Path]:
-    """Draw every figure of the tables in a folder, into it; returns the files."""
+    """Draw all figures of the tables in a folder into that folder; return the files."""
     files = []
     for name, function in drawings(folder).items():
         function(folder / name)
@@ -40,7 +40,7 @@ def draw(folder: Path) -> list[Path]:
 
 
 def drawings(folder: Path) -> Drawings:
-    """Return the figures that the tables in a folder allow."""
+    """Return the figures for the tables in a folder."""
     by_table = {
         "small_samples": _sizes,
         "splits": _splits,
@@ -72,7 +72,7 @@ def drawings(folder: Path) -> Drawings:
 
 
 def _phase(phase: str, targets: pd.DataFrame) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    """Yield the ratios of a phase, and the mean ranks of the baselines, for each kind of target."""
+    """Yield figures of ratios, and of mean ranks for the baselines, for each kind of target."""
     for kind, of_kind in targets[targets["predictable"]].groupby("kind", sort=False):
         errors = {
             n: part.set_index(_TARGET).drop(columns=["kind", "n", "predictable", "mean"]).dropna(axis=1, how="all")
@@ -90,12 +90,12 @@ def _phase(phase: str, targets: pd.DataFrame) -> Iterator[tuple[str, Callable[[P
         yield f"{name}_ratios", partial(figures.ratios, panels=panels, error=_ERROR[str(kind)], reference=REFERENCE)
         part = next(iter(errors.values()))
         part = part.loc[:, part.notna().mean() > 0.99].dropna()
-        if phase == "phase0" and part.shape[1] > 2 and len(part) > _FEWEST:
+        if phase == "phase0" and part.shape[1] > 2 and len(part) > _MIN_RANKED:
             yield f"{name}_ranks", partial(_ranks, part)
 
 
 def _ratios(errors: pd.DataFrame, floor: float) -> pd.DataFrame:
-    """Return the errors of targets over the reference's, from means over the splits that each method has."""
+    """Return errors relative to those of the reference, from means over each method's splits."""
     errors = errors.clip(lower=floor)
     return errors.div(errors[REFERENCE], axis=0).drop(columns=REFERENCE)
 
@@ -116,7 +116,7 @@ def _published(targets: pd.DataFrame) -> Drawings:
 
 
 def _sizes(table: pd.DataFrame) -> Drawings:
-    # "All" is drawn where the largest calibration sets lie.
+    # Draw "all" at 500 samples.
     shown = table[table["kind"] == "regression"].replace({"n": {np.inf: 500}})
     panel = shown.pivot(index="n", columns="method", values="geometric mean")
     y_label = f"RMSEP / RMSEP of\n{reader_name(REFERENCE)}\n(geometric mean)"
@@ -150,7 +150,7 @@ def _transfer(table: pd.DataFrame) -> Drawings:
 
 
 def _in_order(table: pd.DataFrame, then: str, method: str = "method") -> pd.DataFrame:
-    """Return a table in the order of every figure, rows of one method by another column."""
+    """Return a table in the common order of methods, then by another column."""
     return table.iloc[sorted(range(len(table)), key=lambda i: (place(table[method].iloc[i]), table[then].iloc[i]))]
 
 
@@ -180,7 +180,7 @@ def _robustness_curves(table: pd.DataFrame) -> Drawings:
 
 
 def _ranges(table: pd.DataFrame) -> Drawings:
-    # Spectra with held ends are far off the scale; they stand in the table.
+    # Methods on spectra extend the end values; their errors are off the scale of the figure.
     embedded = table[table["method"].str.contains("@")]
     if embedded.empty:
         return {}
@@ -209,7 +209,7 @@ def _transfer_pairs(table: pd.DataFrame) -> Drawings:
     return every
 
 
-#: Columns of the table of pooled calibrations that are drawn, in order, and how.
+#: Columns of the table of pooled calibrations in the figure, with their titles.
 _POOLED = {
     "rmsep_0": "no local\nsample",
     "rmsep_5": "5 samples\ncorrect",
@@ -250,7 +250,7 @@ def _file_name(text: str) -> str:
 
 
 def _leak(table: pd.DataFrame) -> Drawings:
-    # One column per method would be a legend of forty: the methods stand in the table.
+    # Methods are listed in the table only: a legend would have forty entries.
     label = "error / error of the mean predictor on shuffled targets (below 1: better than chance)"
     groups = {
         f"{experiment}, {kind}": part["error / mean predictor's"]
@@ -267,7 +267,7 @@ def _cost(table: pd.DataFrame) -> Drawings:
 
 
 def draw_synthetic(utility: dict[str, Any], path: Path) -> None:
-    """Draw how synthetic spectra are told from those of each family, and retrieval accuracies; `path` has no suffix."""
+    """Draw the AUC of real against synthetic spectra, and retrieval; `path` has no suffix."""
     aucs = sorted(utility["auc"].items(), key=lambda pair: pair[1])
     labels, chance = list(utility["retrieval"]), utility["summary"]["retrieval_by_chance"]
     with figures.figure(path, 1, 2, (9.5, 0.14 * len(aucs) + 1.0), width_ratios=(3, 2)) as axes:

@@ -1,4 +1,4 @@
-"""Embeddings for the methods of the benchmark: `SpectralEmbedder` with a cache in the results folder."""
+"""Embeddings for the methods of the benchmark, cached in the results folder."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from nirs4all_vit.progress import tracked
 from .calibrations import Calibration
 from .methods.base import Views
 
-#: Version of the processing of columns after encoding; it distinguishes newer results from older ones.
+#: Version of the column processing after encoding, which distinguishes newer from older results.
 ADAPTATION = 3
 
-#: Of the rows whose metadata are hidden.
+#: Seed of the selection of rows without metadata.
 _SEED = 0
 
 
 class Embeddings:
-    """A folder, of the benchmark's output, in which each spectrum's embedding is cached, and what encoding cost."""
+    """Cache of embeddings and encoding times, in a folder of the benchmark's output."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "embeddings"
 
     def embedder(self, weights: str, readout: str, **parameters: Any) -> SpectralEmbedder:
-        """Return an embedder, unfitted, that reads and writes the folder."""
+        """Return an unfitted embedder that uses the cache."""
         cache = str(self.folder / _sha256(weights)[:12])
         return SpectralEmbedder(weights, readout=readout, axis_unit="nm", cache=cache, **parameters)
 
     def make(
         self, weights: str, readout: str, names: Sequence[str], read: Callable[[str], tuple[NDArray, NDArray]]
     ) -> None:
-        """Embed datasets that are not there yet, by one process before several use them.
+        """Embed datasets that are not cached, in one process before several use them.
 
         `read` returns the spectra (n, L) of a dataset and their wavelengths (L,) in nm.
         """
@@ -56,7 +56,7 @@ class Embeddings:
                 target.write_text(json.dumps(seconds, indent=1) + "\n", "utf-8")
 
     def seconds_per_spectrum(self, weights: str, readout: str, dataset: str) -> float:
-        """Return what encoding took when a dataset was embedded, on all cores; 0 where it was not."""
+        """Return the encoding time of a dataset per spectrum, on all cores; 0 if not measured."""
         return self._seconds(weights, readout).get(dataset, 0.0)
 
     def _seconds(self, weights: str, readout: str) -> dict[str, float]:
@@ -69,11 +69,11 @@ class Embeddings:
 
 
 class EmbeddedView(Views):
-    """Embedding by `SpectralEmbedder` with the given parameters and checkpoint file, cached in `embeddings`.
+    """Cached embedding by `SpectralEmbedder` with the given checkpoint file and parameters.
 
-    `metadata` is the share of the spectra with metadata: ``"none"``, ``"half"`` or ``"all"``. With ``"half"`` a seeded
-    half of a dataset's rows has no values, in calibration and test set alike. With ``"half"`` and ``"all"``, all rows
-    have the fields that follow from the wavelengths.
+    `metadata` is the share of the spectra with metadata: ``"none"``, ``"half"`` or ``"all"``. With
+    ``"half"`` a seeded half of the rows of a dataset has no values, in both calibration and test
+    set. With ``"half"`` and ``"all"``, all rows have the fields that follow from the wavelengths.
     """
 
     names = ("embedding",)
@@ -90,23 +90,24 @@ class EmbeddedView(Views):
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray[np.float32]:  # noqa: ARG002
-        """Return (n, width)."""
+        """Return embeddings (n, width)."""
         return self.embedder.transform(part.X, wavelengths=part.wavelengths, metadata=self.metadata_of(part))
 
     def metadata_of(self, part: Calibration) -> dict[str, list[str | float | None]] | None:
-        """Return what the embedder is given of each spectrum, by field of the encoder; None without metadata."""
+        """Return the metadata for the embedder, by field of the encoder, or None."""
         if self.metadata == "none":
             return None
         config = load_checkpoint(self.weights).encoder.config
         fields = [name for name in (*config.categorical, *config.numeric) if name not in AXIS_FIELDS]
         rows = np.arange(len(part)) if part.rows is None else part.rows
-        # Numbers drawn in the order of the dataset's rows: a row is hidden in every split or in none.
+        # Draw in the order of the rows of the dataset, so that the choice does not depend on the
+        # split.
         share = {"half": 0.5, "all": 1.0}[self.metadata]
         shown = np.random.default_rng(_SEED).random(int(rows.max()) + 1)[rows] < share
         return {name: [part.metadata.get(name) if show else None for show in shown] for name in fields}
 
     def seconds_per_spectrum(self, dataset: str) -> float:
-        """Return what encoding took when the dataset was embedded."""
+        """Return the encoding time of the dataset per spectrum."""
         return self.embeddings.seconds_per_spectrum(self.weights, self.readout, dataset)
 
 

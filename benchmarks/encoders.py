@@ -1,4 +1,4 @@
-"""Encoders of the methods: bundled, untrained, from a file, or trained for a phase."""
+"""Encoders of the methods: bundled, untrained, from a file or trained for a phase."""
 
 from __future__ import annotations
 
@@ -16,20 +16,22 @@ from .calibrations import bank_families
 #: The bundled checkpoint.
 DEFAULT = SpectralEmbedder().checkpoint
 
-#: Folds of strict transfer.
+#: Number of folds of strict transfer.
 N_FOLDS = 5
 
-#: Tuned on the targets of the families outside of a fold: where from, and the share of labels in the loss.
+#: Encoders tuned on targets of the families outside a fold: initial recipe, and weight of the
+#: labels in the loss.
 LABELLED = {"labelled": ("local-contrast", 1.0), "labelled-tenth": ("local-contrast", 0.1)}
 
 
 class Encoders:
     """Weight files by name.
 
-    ``untrained`` (seed 0), ``untrained-K``; the name of a bundled checkpoint; ``RECIPE~K``: a recipe of the package
-    trained on `x_bank` without the families of fold K; ``labelled~K``, ``labelled-tenth~K``: such an encoder tuned on
-    the targets of the same families, in `y_bank` (beside `x_bank` by default); a path of a ``.safetensors`` file.
-    Trained ones are kept in `folder`, and gone on with after an interrupt.
+    Names are ``untrained`` (seed 0) and ``untrained-K`` (seed K); the name of a bundled checkpoint;
+    ``RECIPE~K``, a recipe of the package trained on `x_bank` without the families of fold K;
+    ``labelled~K`` and ``labelled-tenth~K``, such an encoder tuned on the targets of the same
+    families in `y_bank` (by default beside `x_bank`); or the path of a ``.safetensors`` file.
+    Trained encoders are stored in `folder`; interrupted training resumes.
     """
 
     def __init__(self, folder: str | Path, x_bank: Path | None = None, y_bank: Path | None = None) -> None:
@@ -37,7 +39,10 @@ class Encoders:
         self.y_bank = y_bank or (x_bank and x_bank.parent / "y_bank")
 
     def path(self, name: str) -> str:
-        """Return the weight file, trained where need be; a ValueError says that no such encoder or bank is there."""
+        """Return the weight file, after training if necessary.
+
+        Raises ValueError for an unknown encoder or a missing bank.
+        """
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(int(name.partition("-")[2] or 0)))
         recipe, _, fold = name.partition("~")
@@ -60,7 +65,7 @@ class Encoders:
             self.folder.mkdir(parents=True, exist_ok=True)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                # The scale of the trained read-outs' order: the penalties of RidgeCV are absolute.
+                # RidgeCV has absolute penalties: use a scale similar to that of trained read-outs.
                 encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
             save_checkpoint(path, encoder, name=f"untrained-{seed}", provenance={"seed": seed})
         return path
@@ -93,7 +98,7 @@ class Encoders:
         return load_x_bank(self.x_bank)
 
     def _left_out(self, fold: int) -> list[str]:
-        """Return the families of a fold that the bank holds."""
+        """Return the families of a fold that are in the bank."""
         present = {dataset.family for dataset in self._bank}
         return [family for family in fold_families(bank_families(self.x_bank))[fold] if family in present]
 
@@ -105,7 +110,7 @@ class Encoders:
             bank = self._bank
             config = load_recipe(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
             if config.objectives.baseline_consistency.weight:
-                # One cache for all: a baseline that is there is not computed again.
+                # All encoders share the cache of baselines.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
             config.data.without_families = self._left_out(fold)
@@ -115,7 +120,7 @@ class Encoders:
 
 
 def require_unseen(path: str, families: set[str]) -> None:
-    """Raise `ValueError` where an encoder was trained on one of the families that it is to be scored on."""
+    """Raise ValueError if an encoder was trained on a family on which it is to be scored."""
     provenance = load_checkpoint(path).header["provenance"]
     overlap = families & {*provenance["families"], *provenance.get("tuned_families", ())}
     if overlap:
@@ -126,6 +131,6 @@ def require_unseen(path: str, families: set[str]) -> None:
 
 
 def fold_families(families: set[str]) -> list[list[str]]:
-    """Return the families that each of the five folds holds out."""
+    """Return the held-out families of each of the five folds."""
     names = sorted(families)
     return [[names[i] for i in test] for _, test in FamilyKFold(N_FOLDS).split(names, groups=names)]

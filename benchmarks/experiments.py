@@ -1,4 +1,4 @@
-"""Experiments by name; each measures one task."""
+"""Experiments by name; each function measures one task."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tasks import Task
 
 
 def calibration(task: Task, context: Context) -> dict[str, Any]:
-    """Fit on a calibration set, predict a test set of other samples."""
+    """Fit on a calibration set and predict a test set of other samples."""
     train, test, about = parts(task, context)
     method = context.method(task.method)
     with Measured() as fitting:
@@ -21,7 +21,7 @@ def calibration(task: Task, context: Context) -> dict[str, Any]:
     with Measured() as predicting:
         predicted = method.predict(test)
     views = getattr(method, "views", None)
-    # Cached embeddings saved this task what encoding its spectra took.
+    # With cached embeddings, add the encoding time.
     encoding = views.seconds_per_spectrum(train.dataset) if isinstance(views, EmbeddedView) else 0.0
     return {
         **about,
@@ -34,7 +34,7 @@ def calibration(task: Task, context: Context) -> dict[str, Any]:
     }
 
 
-#: By the name in `Task.experiment`.
+#: Experiments by the name in `Task.experiment`.
 EXPERIMENTS: dict[str, Callable[[Task, Context], dict[str, Any]]] = {
     "calibration": calibration,
     "robustness": robustness.measure,

@@ -1,4 +1,4 @@
-"""Kinds of figures, as PNG and SVG, with readable names and fixed colours of the methods."""
+"""Types of figures, as PNG and SVG, with readable names and fixed colours of the methods."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from .names import Style, ordered, reader_name, style
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Ratios beyond are drawn at the ends of the axis.
+#: Limits of the ratio axis; values beyond are drawn at the ends.
 _ENDS = (0.25, 4.0)
 _TICKS = [0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0]
 
-#: Panels of `curves` in a row; characters of a label in a line.
+#: Panels of `curves` per row; characters per line of a label.
 _IN_A_ROW, _LINE = 4, 44
 
-#: Inches of a character of the labels on the left.
+#: Width in inches of a character of the labels on the left.
 _CHARACTER = 0.068
 
 
@@ -31,7 +31,7 @@ _CHARACTER = 0.068
 def figure(
     path: Path, rows: int = 1, columns: int = 1, size: tuple[float, float] = (7.0, 4.0), **options: Any
 ) -> Iterator[Any]:
-    """Yield axes; the figure is saved as `path` with ``.png`` and ``.svg``, the same bytes for the same data."""
+    """Yield axes; save the figure reproducibly as `path` with ``.png`` and ``.svg``."""
     import matplotlib as mpl
 
     mpl.use("Agg")
@@ -54,10 +54,10 @@ def figure(
 
 
 def ratios(path: Path, panels: dict[str, pd.DataFrame], error: str, reference: str) -> None:
-    """Draw each method's ratios to the reference: a point per target, boxes over them, the geometric mean beside.
+    """Draw the ratios of each method to the reference as points, boxes and geometric mean.
 
-    A panel has its title and a table with targets in rows and methods in columns. `error` says which error it is.
-    `path` has no suffix.
+    `panels` maps titles to tables with targets in rows and methods in columns. `error` is the name
+    of the error. `path` has no suffix.
     """
     methods = ordered({name for panel in panels.values() for name in panel})[::-1]
     generator = np.random.default_rng(0)
@@ -111,7 +111,7 @@ def _ratio_axis(ax: Axes, label: str) -> None:
 
 
 def _width(names: list[str]) -> float:
-    """Return the inches that labels on the left take."""
+    """Return the width of the labels on the left in inches."""
     return _CHARACTER * max(map(len, names), default=0) + 0.3
 
 
@@ -128,7 +128,7 @@ def critical_difference(path: Path, ranks: pd.Series, p: pd.DataFrame) -> None:
             text_h_margin=0.02,
             color_palette={names[method]: style(method).colour for method in ranks.index},
         )
-        for line in ax.lines:  # a bar's points come in the order of a set, another one in every process
+        for line in ax.lines:  # the order of a bar's points differs between processes
             x, y = line.get_xdata(), line.get_ydata()
             if len(set(y)) == 1:
                 line.set_data([min(x), max(x)], [y[0], y[0]])
@@ -148,7 +148,7 @@ def curves(
     log_x: bool = False,
     share_y: bool = False,
 ) -> None:
-    """Draw a panel per table: lines by method (columns) over the index, one legend for all."""
+    """Draw one panel per table: a line per method (column) over the index, with a common legend."""
     columns = min(_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
     methods = ordered({name for panel in panels.values() for name in panel})
@@ -159,7 +159,7 @@ def curves(
         for ax, (title, panel), x_label in zip(flat, panels.items(), x_labels, strict=False):
             for name in [m for m in methods if m in panel]:
                 line = panel[name].dropna()
-                (lines[name],) = ax.plot(line.index, line, ms=4, lw=1.3, **_of_line(name))
+                (lines[name],) = ax.plot(line.index, line, ms=4, lw=1.3, **_line_style(name))
             if log_x:
                 ax.set_xscale("log")
                 ax.set_xticks(panel.index, [f"{value:g}" for value in panel.index])
@@ -181,15 +181,15 @@ def curves(
         )
 
 
-def _of_line(method: str) -> dict[str, str]:
-    """Return how a line looks; with a condition behind the name of the method it is thinner drawn, with open marks."""
+def _line_style(method: str) -> dict[str, str]:
+    """Return the style of a line; names with a condition have dotted lines and open markers."""
     of: Style = style(method)
     look = {"color": of.colour, "marker": of.marker, "linestyle": of.line}
     return {**look, "markerfacecolor": "white", "linestyle": ":"} if ", " in method else look
 
 
 def intervals(path: Path, table: pd.DataFrame, x_label: str) -> None:
-    """Draw a row per row of a table, named by `label`: the geometric mean, with the interval from `low` to `high`."""
+    """Draw geometric means with intervals (`low` to `high`), one row per row of the table."""
     rows = table.to_dict("records")[::-1]
     labels = [row["label"] for row in rows]
     with figure(path, size=(4.0 + _width(labels), 0.27 * len(rows) + 1.2)) as ax:
@@ -210,7 +210,7 @@ def intervals(path: Path, table: pd.DataFrame, x_label: str) -> None:
 
 
 def dots(path: Path, table: pd.DataFrame, x_label: str) -> None:
-    """Draw values by method (columns) on a row per index entry."""
+    """Draw values by method (columns), one row per index entry."""
     rows = list(table.index)[::-1]
     methods = ordered(table)
     with figure(path, size=(6.5, 0.36 * len(rows) + 0.2 * len(methods) + 0.9)) as ax:
@@ -228,7 +228,7 @@ def dots(path: Path, table: pd.DataFrame, x_label: str) -> None:
 def heat_map(
     path: Path, table: pd.DataFrame, label: str, *, ends: tuple[float, float], title: str, ratio: bool
 ) -> None:
-    """Draw a matrix with its values written in; blue is good. Ratios have colours by their logarithm, around 1."""
+    """Draw a matrix with its values; blue is good. Colours of ratios are logarithmic around 1."""
     from matplotlib.colors import LogNorm, Normalize
 
     values = table.to_numpy(dtype=float)
@@ -257,7 +257,7 @@ def _plain(names: pd.Index) -> list[str]:
 
 
 def boxes(path: Path, panels: dict[str, dict[str, pd.Series]], y_label: str, end: float) -> None:
-    """Draw a panel per group, a box per method in it; values beyond `end` are drawn there."""
+    """Draw one panel per group with a box per method; values beyond `end` are drawn at `end`."""
     methods = ordered({name for panel in panels.values() for name in panel})
     values = [series for panel in panels.values() for series in panel.values()]
     n_beyond = sum(int((series > end).sum()) for series in values)
@@ -279,10 +279,10 @@ def boxes(path: Path, panels: dict[str, dict[str, pd.Series]], y_label: str, end
 
 
 def coverage(path: Path, table: pd.DataFrame) -> None:
-    """Draw the empirical coverage of intervals over the nominal one, by method (columns)."""
+    """Draw the empirical over the nominal coverage of intervals, by method (columns)."""
     with figure(path, size=(4.2, 4.2)) as ax:
         for name in ordered(table):
-            ax.plot(100 * table.index, 100 * table[name], ms=5, lw=1.3, label=reader_name(name), **_of_line(name))
+            ax.plot(100 * table.index, 100 * table[name], ms=5, lw=1.3, label=reader_name(name), **_line_style(name))
         ends = [100 * min(table.index) - 3, 100]
         ax.plot(ends, ends, color="0.4", lw=1, zorder=0)
         ax.set_xlabel("nominal coverage (%)")
@@ -291,7 +291,7 @@ def coverage(path: Path, table: pd.DataFrame) -> None:
 
 
 def strips(path: Path, groups: dict[str, pd.Series], x_label: str, line: float) -> None:
-    """Draw a row of points per group."""
+    """Draw one row of points per group."""
     names, generator = list(groups)[::-1], np.random.default_rng(0)
     with figure(path, size=(6.5, 0.36 * len(names) + 1.0)) as ax:
         for i, name in enumerate(names):
@@ -303,7 +303,7 @@ def strips(path: Path, groups: dict[str, pd.Series], x_label: str, line: float) 
 
 
 def bars(path: Path, values: pd.Series, x_label: str) -> None:
-    """Draw a bar per method on a logarithmic axis, its value behind it."""
+    """Draw one bar per method on a logarithmic axis, followed by its value."""
     methods = ordered(values.index)[::-1]
     with figure(path, size=(6.5, 0.26 * len(methods) + 0.9)) as ax:
         for i, name in enumerate(methods):

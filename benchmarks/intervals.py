@@ -20,14 +20,14 @@ from .methods.registry import PARAMETERS, parse_method
 from .tables import measured, write_table
 from .tasks import Task
 
-#: What share of answers prediction intervals are asked to hold.
+#: Nominal coverages of the prediction intervals.
 COVERAGES = (0.8, 0.9, 0.95)
-#: Its intervals have one width.
-_CONSTANT = f"ridge@{DEFAULT}"
+#: Method whose intervals have constant width.
+_CONSTANT_WIDTH = f"ridge@{DEFAULT}"
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Fit a head with conformal intervals on the embedding; how many of the test set's answers do they hold?"""
+    """Fit a head with conformal intervals on the embedding; measure coverage on the test set."""
     train, test, about = parts(task, context)
     head, encoder, readout = parse_method(task.method)
     parameters = PARAMETERS.get(head, {})
@@ -48,21 +48,21 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def _distances(train: NDArray, test: NDArray) -> NDArray[np.float64]:
-    """Return Hotelling's T2 of test samples (m,) in ten principal components of the calibration set."""
+    """Return Hotelling's T2 of test samples (m,), in at most ten principal components."""
     pca = PCA(max(1, min(10, len(train) // 3)), svd_solver="randomized", random_state=0).fit(train)
     return np.square(pca.transform(test) / np.sqrt(pca.explained_variance_ + 1e-12)).sum(axis=1)
 
 
 def _relative_width(table: pd.DataFrame, method: str, column: str) -> float:
-    """Return the geometric mean of widths divided by those of ridge, whose width is the same for all samples."""
+    """Return the geometric mean of widths, relative to those of ridge, which are constant."""
     widths = table.pivot_table(index=["dataset", "target", "seed"], columns="method", values=column)
-    if _CONSTANT not in widths:
+    if _CONSTANT_WIDTH not in widths:
         return np.nan
-    return float(np.exp(np.log(widths[method] / widths[_CONSTANT]).mean()))
+    return float(np.exp(np.log(widths[method] / widths[_CONSTANT_WIDTH]).mean()))
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write how many answers the intervals of each method hold, and how wide they are."""
+    """Write coverage and width of the intervals of each method."""
     table = measured(tables["intervals"], "rmsep")
     if table.empty:
         return

@@ -1,4 +1,4 @@
-"""Verdict of the leak test: a method that predicts shuffled targets has seen the reference values."""
+"""Leak test: a method that predicts shuffled targets has used the reference values."""
 
 from __future__ import annotations
 
@@ -19,24 +19,26 @@ _EXPERIMENTS = ("calibration", "robustness", "transfer", "pooled")
 
 _CONDITIONS = ["dataset", "target", "split", "n_train", "seed"]
 
-#: What a row can say.
+#: Possible verdicts.
 VERDICTS = ("skill", "undecided", "none")
 
-#: Family-wise error of the verdict.
+#: Family-wise error rate of the verdict.
 _LEVEL = 0.05
 
-#: With fewer families than this nothing is decided: five that all agree are chance once in thirty times.
-_FEW = 5
+#: Smallest number of families for a verdict; five families agree by chance once in thirty times.
+_MIN_FAMILIES = 5
 
 
 def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return errors on shuffled targets over the mean predictor's, by experiment, split and method.
+    """Return errors on shuffled targets relative to the mean predictor, with a verdict per method.
 
-    `tables` are `Results.table` by experiment; unshuffled rows are left out. The result, empty without shuffled rows,
-    has families, tasks, the geometric mean of the ratios over families, p of a one-sided signed-rank test on the
-    families' mean log ratios ("better than the mean predictor"), the same after Holm, and the verdict: ``skill`` where
-    Holm's p is below 0.05, or p itself is and the mean is as low as a predictable target's (few families are never
-    significant after Holm); ``undecided`` below five families; else ``none``.
+    `tables` are `Results.table` by experiment; rows without shuffling are ignored. Each row of the
+    result is a combination of experiment, kind, split, samples and method, with the number of
+    families and tasks, the geometric mean of the ratios over families, the p value of a one-sided
+    signed-rank test on the families' mean log ratios ("better than the mean predictor"), the p
+    value after Holm's correction, and the verdict. The verdict is ``skill`` if the corrected p
+    value is below 0.05, or if the uncorrected one is and the mean is at most 0.95 (few families are
+    never significant after correction); ``undecided`` below five families; otherwise ``none``.
     """
     parts = [part for name in _EXPERIMENTS if name in tables and len(part := _ratios(name, tables[name]))]
     if not parts:
@@ -57,7 +59,7 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
             }
         )
     table = pd.DataFrame(rows)
-    decided = table["families"] >= _FEW
+    decided = table["families"] >= _MIN_FAMILIES
     table["p Holm"] = np.nan
     if decided.any():
         table.loc[decided, "p Holm"] = holm(table.loc[decided, "p"])
@@ -67,14 +69,14 @@ def leak_table(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the verdict on every method and experiment."""
+    """Write the verdicts of all methods and experiments."""
     table = leak_table(tables)
     if len(table):
         write_table(table, to / "leak")
 
 
 def print_verdict(results: Results, tasks: Sequence[Task]) -> int:
-    """Print what the leak test says; returns 1 where something has skill, or nothing was tested."""
+    """Print the result of the leak test; return 1 if a method has skill or nothing was tested."""
     table = leak_table({name: results.table(name, tasks) for name in {task.experiment for task in tasks}})
     tested = set(table.get("method", ()))
     untested = sorted({task.method for task in tasks} - tested - {"mean"})
@@ -88,7 +90,7 @@ def print_verdict(results: Results, tasks: Sequence[Task]) -> int:
 
 
 def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per shuffled task: family, experiment, kind, split, samples, method, ratio."""
+    """Return one row per shuffled task: family, experiment, kind, split, samples, method, ratio."""
     if table.empty:
         return table
     table = table[table["permuted"] & (table["status"] == "done")].copy()
@@ -99,15 +101,15 @@ def _ratios(experiment: str, table: pd.DataFrame) -> pd.DataFrame:
     if experiment == "calibration":
         table = pd.concat([_to_mean(part, str(kind)) for kind, part in table.groupby("kind")])
     elif experiment == "robustness":
-        # Perturbed spectra: over the strengths of each perturbation, then over perturbations.
+        # Mean over the strengths of each perturbation, then median over perturbations.
         perturbed = [np.median([np.mean(c["rmsep"][1:]) for c in curves.values()]) for curves in table["curves"]]
         table["ratio"] = perturbed / table["mean_rmsep"]
     elif experiment == "transfer":
         table["ratio"] = table["rmsep"] / table["mean_rmsep"]
         table["samples"] = table["standardisation"] + " " + table["n_transfer"].astype(str)
     else:
-        # Datasets differ in their means: what is left after the largest local correction counts, over what the
-        # mean of these local samples gives.
+        # Datasets differ in their means: use the error after the largest local correction, relative
+        # to the mean of the same local samples.
         largest = f"rmsep_{max(CORRECTIONS)}"
         table["ratio"] = table[largest] / table["mean_rmsep"]
         table["samples"] = np.where(table["trained_on"].isna(), "other sets", "one set")

@@ -18,18 +18,18 @@ _PROC = Path("/proc/self")
 
 
 class Measured:
-    """Context that measures seconds and the growth of this process's resident memory.
+    """Context that measures seconds and growth of the resident memory of this process.
 
     Attributes
     ----------
     seconds : float
     peak_mb : float
-        Highest above what was resident at the start, by the kernel's own mark (Linux); elsewhere what is
-        resident at the end. Other processes are not counted.
+        Peak resident memory above that at the start, as recorded by the kernel (Linux); elsewhere
+        the resident memory at the end. Other processes are not included.
     """
 
     def __enter__(self) -> Self:
-        _give_back()
+        _release_memory()
         self._before = _reset_peak()
         self._start = time.perf_counter()
         return self
@@ -39,8 +39,8 @@ class Measured:
         self.peak_mb = max(0, _peak() - self._before) / 2**20
 
 
-def _give_back() -> None:
-    """Return freed memory to the system: what is taken from an earlier method's leftovers would not count."""
+def _release_memory() -> None:
+    """Return freed memory to the system; reused memory would not be measured."""
     if sys.platform == "linux":
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's; musl has none
         if trim is not None:
@@ -48,7 +48,7 @@ def _give_back() -> None:
 
 
 def _reset_peak() -> int:
-    """Start the mark anew; returns what is resident, in bytes."""
+    """Reset the peak; return the resident memory in bytes."""
     try:
         (_PROC / "clear_refs").write_text("5")
     except OSError:  # not Linux, or not allowed
@@ -57,13 +57,13 @@ def _reset_peak() -> int:
 
 
 def _peak() -> int:
-    """Return the highest resident memory since the mark was reset, in bytes."""
+    """Return the peak resident memory since the last reset, in bytes."""
     mark = re.search(r"VmHWM:\s+(\d+) kB", _read(_PROC / "status"))
     return int(mark[1]) * 1024 if mark else psutil.Process().memory_info().rss
 
 
 def machine() -> dict[str, Any]:
-    """Return what figures are made on."""
+    """Return a description of the machine and the main versions."""
     import torch
 
     import nirs4all_vit
@@ -81,7 +81,7 @@ def machine() -> dict[str, Any]:
 
 
 def _read(path: Path) -> str:
-    """Return the text of a file of the kernel's; empty where there is none."""
+    """Return the text of a file of the kernel, empty if it is missing."""
     try:
         return path.read_text("utf-8")
     except OSError:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from .encoders import DEFAULT
 
-#: Methods on the spectra themselves, in the order of every figure.
+#: Methods on spectra, in the order of all figures.
 _SPECTRA = {
     "mean": "mean of the calibration set",
     "pls": "PLS",
@@ -31,7 +31,7 @@ _SPECTRA = {
     "multirocket-ridge": "MultiRocket + ridge",
 }
 
-#: What stands behind an embedding, in the order of every figure.
+#: Heads on an embedding, in the order of all figures.
 _HEADS = {
     "ridge": "ridge",
     "plain-ridge": "ridge, columns not weighted",
@@ -52,7 +52,7 @@ _HEADS = {
     "tuned": "tuned on the calibration set",
 }
 
-#: Encoders, in the order of every figure; ``~K`` has not seen the family that it is scored on.
+#: Encoders, in the order of all figures; ``~K`` is scored on families left out of its training.
 _ENCODERS = {
     "untrained": "untrained encoder",
     DEFAULT: "embedding",
@@ -82,8 +82,8 @@ _ENCODERS = {
     "ablation-metadata-dropout~K": "episodic calibration, metadata for half of the spectra",
 }
 
-#: Calibration transfer: what is done about the second instrument.
-_WAYS = {
+#: Corrections in calibration transfer.
+_CORRECTIONS = {
     "none": "no correction",
     "native": "calibrated on the second instrument",
     "ds": "direct standardisation",
@@ -96,14 +96,15 @@ _WAYS = {
 
 @dataclass(frozen=True)
 class Style:
-    """How figures show a method; marker and line tell apart what shares a colour, in print too."""
+    """Style of a method in figures; marker and line distinguish methods with the same colour."""
 
     colour: str
     marker: str = "o"
     line: str = "-"
 
 
-#: Colours of Okabe and Ito (2008) and of Paul Tol's muted scheme, which the colour-blind tell apart.
+#: Colours of Okabe and Ito (2008) and of Paul Tol's muted scheme, suitable for colour-blind
+#: readers.
 _STYLES = {
     "mean": Style("#BBBBBB", "x", ":"),
     "pls": Style("#56B4E9", "s", ":"),
@@ -128,20 +129,20 @@ _EMBEDDINGS = {
     DEFAULT: Style("#D55E00"),
     "local-contrast~K": Style("#D55E00"),
 }
-#: Heads on the bundled encoder that stand beside its ridge in figures with lines.
+#: Heads that appear beside ridge in figures with lines.
 _EMBEDDED_HEADS = {
     "robust-ridge": Style("#CC79A7", "o", "-."),
     "committee": Style("#882255", "o", "-"),
     "tuned": Style("#CC6677", "o", ":"),
 }
-#: Every other encoder, which trained for the occasion.
+#: All other encoders, trained for a phase.
 _TRAINED = Style("#CC6677")
 
 
 def reader_name(method: str) -> str:
-    """Return a method's name in words; what no table here lists keeps its own name.
+    """Return the readable name of a method; unknown names are returned unchanged.
 
-    Tables may say more behind a comma, of the conditions (``snv-pls, pds 10``); folds stand as ``~K``.
+    A condition may follow after a comma (``snv-pls, pds 10``); folds are written ``~K``.
     """
     method, _, condition = method.partition(", ")
     method, _, weights = method.partition("#")
@@ -162,15 +163,15 @@ def _name(method: str) -> str:
 
 
 def condition_name(condition: str) -> str:
-    """Return what is done in calibration transfer (``pds 10``) in words; other conditions are in words already."""
+    """Return the readable name of a transfer correction (``pds 10``), or the condition itself."""
     way, _, samples = condition.partition(" ")
-    if way not in _WAYS:
+    if way not in _CORRECTIONS:
         return condition
-    return _WAYS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
+    return _CORRECTIONS[way] + (f", {samples} samples" if samples not in ("", "0") else "")
 
 
 def split_name(split: str) -> str:
-    """Return a kind of split as its authors write it."""
+    """Return the readable name of a split."""
     return {"kennard_stone": "Kennard-Stone", "spxy": "SPXY"}.get(split, split)
 
 
@@ -183,7 +184,7 @@ def _parts(method: str) -> tuple[str, str, str]:
 
 
 def style(method: str) -> Style:
-    """Return how figures show a method."""
+    """Return the style of a method in figures."""
     head, encoder, _ = _parts(method)
     if not encoder:
         return _STYLES.get(head, _STYLES["mean"])
@@ -193,9 +194,9 @@ def style(method: str) -> Style:
 
 
 def place(method: str) -> tuple[int, int, int, int, str]:
-    """Return a method's place in the order of every figure and legend, as a key to sort by."""
+    """Return the sort key of a method, common to all figures and legends."""
     head, encoder, _ = _parts(method)
-    way = _index(_WAYS, method.partition(", ")[2].partition(" ")[0])
+    way = _index(_CORRECTIONS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
         return 0, _index(_SPECTRA, head), 0, way, method
     return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), way, method
@@ -206,11 +207,11 @@ def _index(names: dict[str, str], name: str) -> int:
 
 
 def ordered(methods: Iterable[str]) -> list[str]:
-    """Return methods in the order of every figure."""
+    """Return methods in the common order of all figures."""
     return sorted(methods, key=place)
 
 
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table with the readers' names in its columns `method` and `reference`."""
+    """Return a table with readable names in the columns `method` and `reference`."""
     columns = [name for name in ("method", "reference") if name in table]
     return table.assign(**{name: table[name].map(reader_name) for name in columns})

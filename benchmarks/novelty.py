@@ -1,4 +1,4 @@
-"""Detection of faulty spectra by `SpectralNovelty`: ``python -m benchmarks novelty --x-bank DIR``."""
+"""Detection of faulty spectra: ``python -m benchmarks novelty --x-bank DIR``."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from .encoders import DEFAULT
 from .problems import Problems
 from .tables import write_table
 
-#: A spectrum and its axis in nm, both ascending, made wrong.
+#: Function that introduces a fault into spectra and their axis, both ascending in nm.
 Fault = Callable[[NDArray, NDArray, np.random.Generator], tuple[NDArray, NDArray]]
 _SEEDS = (0, 1, 2)
-_MOST_TRAIN, _MOST_TEST = 100, 30
+_MAX_TRAIN, _MAX_TEST = 100, 30
 
 
 def _dead_channel(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
@@ -44,7 +44,7 @@ def _dead_block(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDAr
 
 
 def _sharp_peaks(X: NDArray, nm: NDArray, rng: np.random.Generator) -> tuple[NDArray, NDArray]:
-    """Lines such as Raman spectra or chromatograms have."""
+    """Return sharp peaks, as in Raman spectra or chromatograms."""
     place = np.linspace(0.0, 1.0, X.shape[1])
     shape = (len(X), 20, 1)
     peaks = np.exp(-0.5 * ((place - rng.uniform(size=shape)) / rng.uniform(0.001, 0.004, shape)) ** 2)
@@ -71,10 +71,10 @@ FAULTS: dict[str, Fault] = {
 
 
 def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
-    """Return a row per dataset, split and fault: AUC and share flagged; the fault "none" counts false alarms.
+    """Return AUC and share flagged by dataset, split and fault; "none" counts false alarms.
 
-    A detector is fitted on up to 100 spectra. It scores spectra of other samples of the same dataset, with and without
-    faults.
+    A detector is fitted on at most 100 spectra. It scores spectra of other samples of the same
+    dataset, with and without faults.
     """
     rows = []
     for name in tracked(problems.names, "datasets", "dataset"):
@@ -84,7 +84,7 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
         order = np.argsort(problem.wavelengths)
         nm = np.asarray(problem.wavelengths, dtype=np.float64)[order]
         for seed in _SEEDS:
-            train, test = (problem.take(part) for part in problem.split(seed, _MOST_TRAIN, _MOST_TEST))
+            train, test = (problem.take(part) for part in problem.split(seed, _MAX_TRAIN, _MAX_TEST))
             calibration, clean = (part.X[:, order].astype(np.float64) for part in (train, test))
             detector = SpectralNovelty(checkpoint, axis_unit="nm", device="cpu")
             detector.fit(calibration, wavelengths=nm, groups=train.groups)
@@ -93,7 +93,7 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
             def score(X: NDArray, axis: NDArray, detector: SpectralNovelty = detector) -> NDArray:
                 try:
                     return detector.score_samples(X, wavelengths=axis)
-                except SpectralAxisError:  # refused: another range altogether
+                except SpectralAxisError:  # rejected: other wavelength range
                     return np.full(len(X), -100.0)
 
             rows += _scored(about, score, clean, nm, lambda seed=seed: np.random.default_rng(seed))
@@ -101,10 +101,11 @@ def measure(problems: Problems, checkpoint: str = DEFAULT) -> pd.DataFrame:
 
 
 def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
-    """Return the same rows for `SpectralNovelty.bank_scores`, with statistics from the other families only.
+    """Return the same rows for the bank scores, with statistics from the other families only.
 
-    The encoder itself has seen the families, unless it is untrained. The fault "as published" stands for correct
-    spectra in reflectance or transmittance, if a dataset has them: the scores are meant for absorbance.
+    The encoder was pretrained on these families, unless it is untrained. The fault "as published"
+    denotes correct spectra in reflectance or transmittance, if a dataset has them; the scores are
+    defined for absorbance.
     """
     bank = load_x_bank(folder)
 
@@ -128,7 +129,7 @@ def measure_bank(folder: Path, checkpoint: str = DEFAULT) -> pd.DataFrame:
             return bank_scores(statistics, compact(X, nm), signal_numbers(X), coverage)
 
         rng = np.random.default_rng(0)
-        sample = np.sort(rng.permutation(len(dataset))[:_MOST_TEST])
+        sample = np.sort(rng.permutation(len(dataset))[:_MAX_TEST])
         clean, nm = dataset.absorbance(sample).astype(np.float64), dataset.wavelengths
         about = {"dataset": dataset.name, "family": dataset.family, "seed": 0}
         of_dataset = _scored(about, score, clean, nm, lambda rng=rng: rng)
@@ -146,12 +147,12 @@ def _scored(
     nm: NDArray,
     generator: Callable[[], np.random.Generator],
 ) -> list[dict[str, Any]]:
-    """Return a row for sound spectra, and one for each fault."""
+    """Return one row for spectra without faults and one for each fault."""
     usual = score(clean, nm)
     rows = [{**about, "fault": "none", "flagged": float((usual < 0).mean())}]
     for fault, spoil in FAULTS.items():
         X, axis = spoil(clean, nm, generator())
-        if axis[-1] > MAX_WAVELENGTH:  # refused as an axis, no score needed
+        if axis[-1] > MAX_WAVELENGTH:  # rejected as an axis
             continue
         strange = score(X, axis)
         truth = np.repeat([0, 1], [len(usual), len(strange)])
@@ -161,7 +162,7 @@ def _scored(
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return means over families, each with the same weight, and how its worst tenth fares."""
+    """Return means over families with equal weights, and the AUC of the worst tenth."""
     by_family = rows.groupby(["fault", "family"], sort=False)[["auc", "flagged"]].mean()
     means = by_family.groupby("fault", sort=False).agg(
         families=("flagged", "size"),
@@ -181,7 +182,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, print and write the tables."""
+    """Measure; print and write the tables."""
     rows = measure(Problems(options.x_bank, datasets=tuple(options.datasets)), options.checkpoint)
     options.out.mkdir(parents=True, exist_ok=True)
     _report(rows, options.out / "novelty")

@@ -1,4 +1,4 @@
-"""One page of all phases (question, answer, table and figures), as self-contained HTML and as Markdown."""
+"""Summary page of all phases, as self-contained HTML and as Markdown."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _ABOUT = (
     "from Wilcoxon tests with Holm's correction. Every choice of a method is made inside its calibration set."
 )
 
-#: Columns of tables of targets that are not methods.
+#: Columns of target tables that are not methods.
 _ABOUT_TARGETS = ["kind", "n", "predictable", "family", "dataset", "target", "folds", "n calibration", "n test"]
 
-#: Maximum number of figures in a chapter; one per method or analyte would be dozens.
-_MOST_FIGURES = 6
+#: Largest number of figures in a chapter.
+_MAX_FIGURES = 6
 
 
 @dataclass(frozen=True)
 class Table:
-    """Cells as text."""
+    """Table with cells as text."""
 
     columns: list[str]
     rows: list[list[str]]
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What the page says of a phase."""
+    """Contents of the page for a phase."""
 
     anchor: str
     title: str
@@ -55,7 +55,7 @@ class Section:
 
 
 def write(folder: Path) -> list[Path]:
-    """Write ``index.html`` and ``index.md`` of the tables and figures in a folder, into it; returns both."""
+    """Write ``index.html`` and ``index.md`` into a folder of tables and figures; return both."""
     paths = [folder / "index.html", folder / "index.md"]
     paths[0].write_text(html(folder), "utf-8")
     paths[1].write_text(markdown(folder), "utf-8")
@@ -63,7 +63,7 @@ def write(folder: Path) -> list[Path]:
 
 
 def html(folder: Path) -> str:
-    """Return the page as HTML, with the figures in it."""
+    """Return the page as HTML with embedded figures."""
 
     def inline(name: str) -> str:
         content = base64.b64encode((folder / f"{name}.svg").read_bytes()).decode("ascii")
@@ -73,7 +73,7 @@ def html(folder: Path) -> str:
 
 
 def markdown(folder: Path, images: str = "") -> str:
-    """Return the page as Markdown; `images` stands before the file names of the figures."""
+    """Return the page as Markdown; `images` is the prefix of the file names of figures."""
     return _render("page.md.jinja", folder, lambda name: f"{images}{name}.png")
 
 
@@ -97,7 +97,7 @@ def _render(template: str, folder: Path, address: Any) -> str:
 
 
 def sections(folder: Path) -> list[Section]:
-    """Return what the tables in a folder have to say, chapter by chapter."""
+    """Return the sections for the tables in a folder, in the order of the chapters."""
     return [_section(chapter, folder) for chapter in CHAPTERS if (folder / f"{chapter.table}.csv").exists()]
 
 
@@ -114,12 +114,12 @@ def _section(chapter: Chapter, folder: Path) -> Section:
         time=time,
         command=f"python -m benchmarks run {chapter.phase} --x-bank {chapter.bank} --out DIR",
         tables=_comparisons(table) if "geometric mean" in table else [("", _table(table))],
-        figures=list(dict.fromkeys(stems))[:_MOST_FIGURES],
+        figures=list(dict.fromkeys(stems))[:_MAX_FIGURES],
     )
 
 
 def _comparisons(table: pd.DataFrame) -> list[tuple[str, Table]]:
-    """Return a table for each kind of target, size and split, over the usual reference."""
+    """Return a table for each kind of target, size and split, with ratios to `REFERENCE`."""
     if "reference" in table:
         table = table[table["reference"] == REFERENCE]
     keys = [name for name in ("kind", "n", "split") if name in table]
@@ -176,7 +176,7 @@ def _cell(value: object) -> str:
 
 
 def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str]:
-    """Return what was measured, and the time it took: as noted, or by the committed costs."""
+    """Return the number of targets and the time, as recorded or from the committed costs."""
     path = folder / "phases.csv"
     noted = pd.read_csv(path).set_index("phase") if path.exists() else pd.DataFrame()
     if chapter.phase in noted.index and chapter.table != "confirm":

@@ -20,7 +20,8 @@ from .problems import Problems
 from .runner import add_common_arguments, chosen, measure_phase, problems_of
 from .tasks import Results, Task
 
-#: What stands by itself first, then what trains encoders, then the ablations; the leak test, which covers all, last.
+#: Phases without training first, then phases that train encoders, then ablations, then the leak
+#: test.
 ORDER = (
     "phase0", "small", "splits", "intervals", "robustness", "transfer", "phase3b", "phase6", "finetuning",
     "phase3a", "phase3a-heads", "published", "ranges", "labels",
@@ -35,9 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure what is missing of every phase, then build tables, figures and page.
+    """Measure the missing tasks of every phase, then build tables, figures and page.
 
-    The exit status is 1 where something failed, or has skill on shuffled targets; the other phases run nevertheless.
+    The exit status is 1 after a failure or skill on shuffled targets; the other phases still run.
     """
     try:
         problems = problems_of(options)
@@ -65,7 +66,10 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _plan(problems: Problems, options: argparse.Namespace) -> dict[str, list[Task]]:
-    """Return the tasks of each phase; a phase that needs a bank, or has none of the methods, is named and left out."""
+    """Return the tasks of each phase; print and omit phases that cannot run.
+
+    Raises ValueError if no phase remains.
+    """
     overview = Overview(problems.x_bank, problems.y_bank, problems.datasets, problems.registry)
     plan = {}
     for phase in ORDER:
@@ -95,7 +99,7 @@ def _print_state(title: str, tasks: list[Task], clock: Clock) -> None:
 
 
 class Overview(Problems):
-    """The same problems without their spectra, read once: enough to list tasks by."""
+    """Problems without spectra, read once, to list the tasks."""
 
     def __iter__(self) -> Iterator[Calibration]:
         yield from _without_spectra(self)

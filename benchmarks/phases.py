@@ -1,4 +1,4 @@
-"""The phases of the benchmark and their tasks."""
+"""Phases of the benchmark and their tasks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .problems import KINDS, Problems
 from .tasks import Task
 from .transfer import instrument_pairs, is_narrower, shared_targets
 
-#: Whatever a spectroscopist could do without us, and the embedding.
+#: Methods without an encoder, and the embedding.
 PHASE0 = (
     "mean", "pls", "snv-pls", "sg1-pls", "asls-snv-pls", "asls-snv-ridge", "best-pls", "best-ridge", "gp",
     "pca-ridge", "pca-tabpfn", "aom-pls", "aom-ridge", "tabpfn-nirs", "multirocket-ridge", "ridge@untrained",
@@ -27,25 +27,26 @@ PHASE0 = (
 
 SEEDS = (0, 1, 2)
 
-#: Recipe of the encoders of strict transfer. It trains the part of the bundled checkpoint behind the read-outs
-#: `contrast` and `compact`.
+#: Recipe of the encoders of strict transfer. It trains the part of the bundled checkpoint behind
+#: the read-outs `contrast` and `compact`.
 TRANSFER_RECIPE = "local-contrast"
 
 
 @dataclass(frozen=True)
 class StrictPhase:
-    """Encoders trained for a phase, each scored only on families left out of its training.
+    """Encoders trained for a phase and scored on the families left out of their training.
 
     Attributes
     ----------
     methods : tuple of str
-        Methods without such an encoder, on the same targets.
+        Methods without these encoders, on the same targets.
     encoders : tuple of str
-        Recipes. ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` after it selects a read-out other than
-        that of a ridge; ``HEAD@`` before it selects a head other than a ridge.
+        Recipes. ``~K`` at the end of a recipe stands for the fold. ``:READOUT`` after it selects a
+        read-out other than that of a ridge; ``HEAD@`` before it selects a head other than a ridge.
     folds : sequence of int
+        Numbers of the folds.
     sizes : tuple of int
-        Calibration samples, at most.
+        Largest numbers of calibration samples.
     """
 
     methods: tuple[str, ...]
@@ -54,31 +55,32 @@ class StrictPhase:
     sizes: tuple[int, ...] = (200,)
 
     def named(self, fold: int | None = None) -> list[str]:
-        """Return the methods of one fold, or, without one, as tables call them: ``~K`` for whichever has not seen."""
+        """Return the methods of a fold, or, without a fold, with ``~K`` as in the tables."""
         suffix = "~K" if fold is None else f"~{fold}"
         named = (encoder if "@" in encoder else f"ridge@{encoder}" for encoder in self.encoders)
         return [*self.methods, *(method.replace("~K", suffix) for method in named)]
 
 
-#: The ablation's recipe with the objective of the bundled encoder, and read-outs that are compared on it.
-_OBJECTIVE, _NARROW = "ablation-hidden-components~K", ("compact", "mean", "cls")
+#: Ablation recipe with the objective of the bundled encoder, and other read-outs to compare.
+_OBJECTIVE, _OTHER_READOUTS = "ablation-hidden-components~K", ("compact", "mean", "cls")
 
 
 def _ablations(*names: str, readouts: Sequence[str] = ("contrast", "mean")) -> tuple[str, ...]:
-    """Return encoders of ablations, each with several read-outs: of the patches themselves, and of the Perceiver."""
+    """Return encoders of ablations, each with read-outs of the patches and of the Perceiver."""
     encoders = (name if name == "untrained" else f"ablation-{name}" for name in names)
     return tuple(f"{encoder}:{readout}" for encoder in encoders for readout in readouts)
 
 
-#: Objectives and generators of tasks that are compared.
+#: Objectives and task generators to compare.
 _VARIED = (
     "untrained", "mae~K", "augmentation~K", "baseline~K", "contrastive~K", "adversary~K", "all~K", "episodic~K",
     "linear-spikes~K", "linear-functionals~K", "nonlinear-functionals~K", "region-to-region~K", "hidden-components~K",
 )  # fmt: skip
 
-#: By phase: encoders trained for it.
+#: Phases with their own encoders.
 STRICT = {
-    # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real spectra only.
+    # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real
+    # spectra only.
     "phase1": StrictPhase(("mean", "best-pls", "pca-ridge"), _ablations("untrained", "mae~K", "episodic~K")),
     # Ablation: objectives, task generators, kind of tokens; and read-outs.
     "phase2": StrictPhase(
@@ -94,7 +96,8 @@ STRICT = {
         ),
         folds=range(N_FOLDS),
     ),
-    # Strict transfer: five encoders, each without one fifth of the families. Plain: columns as they come.
+    # Strict transfer: five encoders, each without one fifth of the families. plain-ridge: without
+    # column weighting.
     "phase3a": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp", "pca-ridge"),
         (
@@ -114,7 +117,8 @@ STRICT = {
         folds=range(N_FOLDS),
         sizes=(200, 25, 10),
     ),
-    # The same encoders tuned on the targets of the families that they have seen, alone or beside what needs no label.
+    # The same encoders tuned on the targets of their training families, with labels only or
+    # together with the label-free objective.
     "labels": StrictPhase(
         ("mean", "best-pls"), (f"{TRANSFER_RECIPE}~K", *(f"{name}~K" for name in LABELLED)), folds=range(N_FOLDS)
     ),
@@ -122,7 +126,7 @@ STRICT = {
     "phase4": StrictPhase(
         ("mean", "best-pls"), _ablations("untrained", "episodic~K", "synthetic-low~K", "synthetic-high~K"), folds=(0, 1)
     ),
-    # Metadata in pretraining: none, always, for half of the spectra; in scoring: for none of the spectra, all, half.
+    # Metadata for none, all or half of the spectra, in pretraining and in scoring.
     "phase5": StrictPhase(
         ("mean", "best-pls"),
         (
@@ -137,7 +141,7 @@ STRICT = {
     ),
 }
 
-#: The bundled encoder with several heads, and the heavy pipelines.
+#: The bundled encoder with several heads, and computationally expensive pipelines.
 PHASE6 = (
     "mean", "best-pls", "best-ridge", "gp", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs", "multirocket-ridge",
     *(
@@ -151,16 +155,17 @@ PHASE6 = (
 _CLASSICAL = ("snv-pls", "best-pls")
 _EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")
 
-#: Methods of the other splits, with shuffled targets.
+#: Methods of the leak test on other splits and sizes.
 _LEAK_DESIGNED = ("mean", "best-pls", "best-ridge", f"ridge@{DEFAULT}")
 
-#: It takes one to seventeen minutes a fit on noise: a quarter of the families.
-_MINUTES = "aom-ridge-blender"
+#: One fit on noise takes 1 to 17 minutes: the leak test uses a quarter of the families.
+_SLOW_METHOD = "aom-ridge-blender"
 
-#: Stands for all encoders that phases train for themselves: one code trains and scores them.
+#: Represents all encoders trained for phases in the leak test, because the same code trains and
+#: scores them.
 _LEAK_RECIPE = "ablation-episodic"
 
-#: Standardisation, transfer samples, methods.
+#: Standardisation, number of transfer samples, methods.
 _TRANSFER = (
     ("none", 0, (*_CLASSICAL, *_EMBEDDED)),
     ("native", 0, (*_CLASSICAL, *_EMBEDDED)),
@@ -169,11 +174,12 @@ _TRANSFER = (
 )
 
 
-#: The same with unlabelled spectra of the second instrument, of the same population or of its upper half.
+#: Population, standardisation, number of spectra, methods: unlabelled spectra of the second
+#: instrument, from the whole population or its upper half.
 _UNLABELLED = (
     ("all", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
     ("upper", "unlabelled", 30, ("ridge@untrained", f"ridge@{DEFAULT}")),
-    # Of the whole population these are rows of `_TRANSFER`.
+    # For the whole population, `_TRANSFER` contains these rows.
     ("upper", "none", 0, ("snv-pls", "ridge@untrained", f"ridge@{DEFAULT}")),
     ("upper", "native", 0, (f"ridge@{DEFAULT}",)),
 )
@@ -199,12 +205,12 @@ def _calibrations(
 
 
 def phase0(problems: Problems) -> Iterator[Task]:
-    """Baselines: what a spectroscopist could do without an encoder, with the bundled one beside."""
+    """Baselines: methods without an encoder, compared with the bundled encoder."""
     return _calibrations(problems, PHASE0)
 
 
 def splits(problems: Problems) -> Iterator[Task]:
-    """Main methods on Kennard-Stone and SPXY splits."""
+    """Designed splits: main methods with Kennard-Stone and SPXY."""
     methods = ("mean", "best-pls", "best-ridge", "pca-ridge", f"ridge@{DEFAULT}")
     yield from _calibrations(problems, methods, split="kennard_stone")
     # SPXY needs distances between targets.
@@ -212,14 +218,14 @@ def splits(problems: Problems) -> Iterator[Task]:
 
 
 def small(problems: Problems) -> Iterator[Task]:
-    """Small-sample curves: 10 samples to all."""
+    """Small calibration sets: from 10 samples to all."""
     methods = ("mean", "best-pls", "best-ridge", "pca-ridge", "ridge@untrained", f"ridge@{DEFAULT}")
     for n in (10, 25, 50, 100, 200, None):
         yield from _calibrations(problems, methods, n_train=n)
 
 
 def phase3b(problems: Problems) -> Iterator[Task]:
-    """Pooled calibration: one head per analyte, trained on all other datasets, and on each of them alone."""
+    """Pooled calibration: one head per analyte, trained on all other datasets or on one of them."""
     single = ("snv-pls", f"ridge@{DEFAULT}")
     for analyte, measured in members(problems).items():
         for test in measured:
@@ -227,7 +233,7 @@ def phase3b(problems: Problems) -> Iterator[Task]:
                 others = [p.dataset for p in covering(measured, test)]
             except Unavailable:
                 continue
-            # A committee takes a minute a task: one split.
+            # A committee takes a minute per task: use one split.
             by_method = {
                 **dict.fromkeys(("snv-pls", "pca-ridge", f"ridge@{DEFAULT}"), SEEDS),
                 f"committee@{DEFAULT}": SEEDS[:1],
@@ -240,20 +246,20 @@ def phase3b(problems: Problems) -> Iterator[Task]:
 
 
 def phase6(problems: Problems) -> Iterator[Task]:
-    """The bundled encoder with several heads against the heavy pipelines, with what they cost."""
+    """Heads on the bundled encoder, compared with expensive pipelines, with their costs."""
     return _calibrations(problems, PHASE6)
 
 
 def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
-    """Robustness curves: perturbations at test time, in growing strength."""
+    """Robustness curves: perturbed test spectra, with increasing strength."""
     methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", *_EMBEDDED)
     return _calibrations(problems, methods, kinds=("regression",), experiment="robustness")
 
 
 def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
-    """Other axes at test time: cut, with gaps, coarser, shifted, finer; with encoders that have not seen the family.
+    """Test spectra on other axes (cut, with gaps, coarser, shifted, finer), on unseen families.
 
-    One split: errors are compared within it.
+    One split suffices, because errors are compared within a split.
     """
     split: dict[str, Any] = {"seeds": SEEDS[:1], "kinds": ("regression",), "experiment": "ranges"}
     yield from _calibrations(problems, ("snv-pls", "ridge@untrained"), **split)
@@ -267,7 +273,7 @@ def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
 def intervals(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Prediction intervals: nominal against empirical coverage."""
     yield from _calibrations(problems, (f"ridge@{DEFAULT}",), kinds=("regression",), experiment="intervals")
-    # Twenty committees take half a minute: one target of each family, one split.
+    # Twenty committees take half a minute: use one target per family and one split.
     few = _one_per_family(problems)
     yield from _calibrations(
         few, (f"committee@{DEFAULT}",), kinds=("regression",), experiment="intervals", seeds=SEEDS[:1]
@@ -275,14 +281,14 @@ def intervals(problems: Iterable[Calibration]) -> Iterator[Task]:
 
 
 def finetuning(problems: Problems) -> Iterator[Task]:
-    """Yield tasks of the tuned and the frozen encoder: 50, 200 and all samples, one target per family."""
+    """Tuned and frozen encoder with 50, 200 and all samples, on one target per family."""
     methods = ("mean", "best-pls", f"ridge@{DEFAULT}", f"tuned@{DEFAULT}")
     for n, seeds in ((50, SEEDS), (200, SEEDS[:1]), (None, SEEDS[:1])):
         yield from _calibrations(_one_per_family(problems), methods, n_train=n, seeds=seeds)
 
 
 def published(problems: Problems) -> Iterator[Task]:
-    """Regression targets on their publishers' own splits, all samples; encoders that have not seen the family."""
+    """Regression targets on the publishers' splits, with encoders on unseen families."""
     for fold, families in enumerate(_held_out(problems)):
         encoder = f"{TRANSFER_RECIPE}~{fold}"
         methods = ("mean", "pls", "best-pls", "gp", "aom-pls", f"ridge@{encoder}", f"committee@{encoder}")
@@ -311,7 +317,7 @@ def transfer(problems: Problems) -> Iterator[Task]:
                 for method in methods:
                     options = {"to": b, "standardisation": kind, "n_transfer": k}
                     yield Task("transfer", a, target, method, seed=seed, options=options)
-            # With the range of the first instrument, wherever the second's is narrower.
+            # Keep the whole ranges if that of the second instrument is narrower.
             if is_narrower(problems.x_bank, problems.y_bank, a, b, target):
                 for method in ("ridge@untrained", f"ridge@{DEFAULT}"):
                     options = {"to": b, "standardisation": "none", "n_transfer": 0, "range": "uncut"}
@@ -323,17 +329,19 @@ def transfer(problems: Problems) -> Iterator[Task]:
 
 
 def leak(problems: Problems) -> Iterator[Task]:
-    """Leak test: targets shuffled over samples, in every experiment and method; nothing may have skill.
+    """Leak test: experiments with targets shuffled over samples; no method may show skill.
 
-    One target of each kind per family: shuffled targets of the same spectra say the same thing again. One recipe
-    stands for all that phases train, the smallest sizes for the others, one other dataset for all in pooling.
+    To limit the number of tasks, one target of each kind per family is used, because shuffled
+    targets of the same spectra are equivalent. One recipe represents all trained encoders, the
+    smallest calibration sizes represent the others, and one dataset represents all in pooled
+    calibration on one dataset.
     """
     representatives = _one_per_family(problems)
     permuted = partial(_calibrations, representatives, seeds=SEEDS[:1], permuted=True)
-    readouts = [f"ridge@{DEFAULT}:{name}" for name in _NARROW]
-    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _MINUTES])
+    readouts = [f"ridge@{DEFAULT}:{name}" for name in _OTHER_READOUTS]
+    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _SLOW_METHOD])
     few = representatives[: max(1, len(representatives) // 4)]
-    yield from _calibrations(few, [_MINUTES, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
+    yield from _calibrations(few, [_SLOW_METHOD, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
     yield from permuted(_LEAK_DESIGNED, split="spxy", kinds=("regression",))
     for n in (10, 25):
@@ -346,9 +354,9 @@ def leak(problems: Problems) -> Iterator[Task]:
         *robustness(representatives),
         *ranges(representatives),
         *intervals(representatives),
-        *_of_the_first(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
+        *_first_of_each(transfer(problems), lambda t: (t.dataset, t.options["to"]), lambda t: t.target),
         *(t for t in pooled if t.options["trained_on"] is None),
-        *_of_the_first(
+        *_first_of_each(
             (t for t in pooled if t.options["trained_on"] is not None),
             lambda t: (t.dataset, t.target),
             lambda t: t.options["trained_on"],
@@ -357,10 +365,10 @@ def leak(problems: Problems) -> Iterator[Task]:
     yield from (dataclasses.replace(task, permuted=True) for task in others if task.seed == SEEDS[0])
 
 
-def _of_the_first(
+def _first_of_each(
     tasks: Iterable[Task], key: Callable[[Task], object], value: Callable[[Task], object]
 ) -> Iterator[Task]:
-    """Yield the tasks with the first value that their key is met with."""
+    """Yield the tasks whose value is the first that occurs with their key."""
     first: dict[object, object] = {}
     return (task for task in tasks if first.setdefault(key(task), value(task)) == value(task))
 
@@ -374,14 +382,14 @@ def _one_per_family(problems: Iterable[Calibration]) -> list[Calibration]:
 
 
 def _held_out(problems: Problems) -> list[list[str]]:
-    """Return the families left out of each fold's training; raises a ValueError without a bank."""
+    """Return the families left out of training in each fold; raises ValueError without a bank."""
     if problems.x_bank is None:
         raise ValueError("encoders are trained on a bank for this phase; name it with --x-bank.")
     return fold_families(bank_families(problems.x_bank))
 
 
 def strict(problems: Problems, phase: StrictPhase) -> Iterator[Task]:
-    """Yield the tasks of a phase with encoders of its own."""
+    """Yield the tasks of a phase that trains encoders."""
     folds = _held_out(problems)
     for fold, n_train in product(phase.folds, phase.sizes):
         yield from _calibrations(problems, phase.named(fold), families=folds[fold], n_train=n_train)
@@ -399,7 +407,7 @@ NAMES = {
     "phase6": "final",
 }
 
-#: By the name on the command line, numbers and names alike.
+#: Phases by number and by name, as on the command line.
 PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
     **{
         phase.__name__: phase

@@ -1,4 +1,4 @@
-"""One head for one analyte over many datasets: trained on all others, tested on the one left out."""
+"""Pooled calibration: one head per analyte, trained on other datasets and tested on one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from .problems import Problems
 from .tables import measured, write_table
 from .tasks import Task
 
-#: What the datasets call an analyte. The basis (as is, dry matter, 12 % moisture) differs, as it does in practice: a
-#: correction by local samples takes it out.
+#: Names of the targets of each analyte. The basis (as is, dry matter, 12 % moisture) differs, as in
+#: practice; a correction with local samples removes this difference.
 ANALYTES: dict[str, tuple[str, ...]] = {
     "protein": ("protein", "Protein", "crude_protein_pct", "crude_protein", "Prot"),
     "moisture": ("moisture", "Moisture", "moisture_pct", "water"),
@@ -40,23 +40,23 @@ ANALYTES: dict[str, tuple[str, ...]] = {
     "pH": ("ph", "pH"),
 }
 
-#: Of the same name, but something else: carbon of dried grass.
-_NOT_MEANT = {("grass_shootout1998_foss6500", "carbon")}
+#: Targets with the same name but another meaning: carbon of dried grass.
+_EXCLUDED = {("grass_shootout1998_foss6500", "carbon")}
 
-#: Factors from a unit, by its beginning, to mass percent or pH; targets in other or unknown units are left out.
+#: Factors to mass percent or pH, by the beginning of the unit; other targets are omitted.
 _UNITS = {"%": 1.0, "pH": 1.0, "g/kg": 0.1}
 
-#: Samples that a dataset needs: the largest local correction and as many again to judge it by.
+#: Smallest number of samples: those of the largest local correction, and as many for testing.
 _MIN_SAMPLES = 40
 
-#: Local samples that a bias, or bias and slope, correction may use.
+#: Numbers of local samples for a correction of bias, or of bias and slope.
 CORRECTIONS = (0, 5, 10, 20)
 
-#: Share of the test set's channels that a dataset must cover. What is missing at an end is held.
-_COVERED = 0.9
+#: Share of the channels of the test set that a dataset must cover; end values are extended.
+_MIN_COVERED = 0.9
 
-#: Spectra of one dataset at most, in training.
-_CAP = 60
+#: Largest number of training spectra per dataset.
+_MAX_SPECTRA = 60
 
 #: Candidate penalties. Smaller ones fit the rounding of float32 embeddings: with replicates of a few
 #: samples, the chosen penalty then depends on the last bit, and the error with it (up to 39 %).
@@ -65,7 +65,10 @@ _PENALTIES = ALPHAS[ALPHAS >= 1e-8]
 
 @lru_cache(maxsize=1)
 def members(problems: Problems) -> dict[str, list[Calibration]]:
-    """Return the problems that measure an analyte, where two families at least do; read once per process."""
+    """Return the problems of each analyte that at least two families measure.
+
+    Read once per process.
+    """
     every = {name for names in ANALYTES.values() for name in names}
     candidates = (p for p in problems if p.task == "regression" and p.target in every)
     converted = [problem for p in candidates if (problem := _in_common_unit(problems, p)) is not None]
@@ -74,8 +77,8 @@ def members(problems: Problems) -> dict[str, list[Calibration]]:
 
 
 def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | None:
-    """Return a problem in mass percent or pH; None where its unit says that it is something else, or nothing."""
-    if (problem.dataset, problem.target) in _NOT_MEANT or np.unique(problem.groups).size < _MIN_SAMPLES:
+    """Return a problem in mass percent or pH, or None if excluded or in another unit."""
+    if (problem.dataset, problem.target) in _EXCLUDED or np.unique(problem.groups).size < _MIN_SAMPLES:
         return None
     if problems.x_bank is None:
         return problem
@@ -85,7 +88,7 @@ def _in_common_unit(problems: Problems, problem: Calibration) -> Calibration | N
 
 
 def _in_absorbance(problem: Calibration) -> Calibration:
-    """Return a problem with reflectance and transmittance as absorbance, ascending in wavelength."""
+    """Return a problem with spectra as absorbance, in ascending order of wavelength."""
     order = np.argsort(problem.wavelengths)
     axis = problem.wavelengths[order]
     spectra = SpectralDataset(problem.dataset, problem.X[:, order], axis, problem.metadata)
@@ -93,12 +96,12 @@ def _in_absorbance(problem: Calibration) -> Calibration:
 
 
 def covering(training: list[Calibration], test: Calibration) -> list[Calibration]:
-    """Return the datasets of other families that cover the test set's range; `Unavailable` if there is none."""
+    """Return the datasets of other families that cover the test range; raises `Unavailable`."""
     w = test.wavelengths
     wide = [
         p
         for p in training
-        if p.family != test.family and ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _COVERED
+        if p.family != test.family and ((w >= p.wavelengths.min()) & (w <= p.wavelengths.max())).mean() >= _MIN_COVERED
     ]
     if not wide:
         raise Unavailable("no dataset of another family covers this one's range")
@@ -106,24 +109,24 @@ def covering(training: list[Calibration], test: Calibration) -> list[Calibration
 
 
 class Pool:
-    """Features of several datasets of other families and of a test set, on the test set's axis.
+    """Features of a test set and of datasets of other families, on the axis of the test set.
 
-    At most 60 spectra of each dataset, by the seed, are used.
+    At most 60 spectra per dataset, drawn with the seed, are used.
 
     Parameters
     ----------
     method : str
-        ``snv-pls``, ``pca-ridge``, or ``ridge@`` or ``committee@`` and an encoder.
+        ``snv-pls``, ``pca-ridge``, ``ridge@ENCODER`` or ``committee@ENCODER``.
     training : list of Calibration
     test : Calibration
     views : EmbeddedView or None
-        The embedding, where `method` has an encoder.
+        The embedding, if `method` has an encoder.
     seed : int
     """
 
     def __init__(self, method: str, training: list[Calibration], test: Calibration, views: Any, seed: int) -> None:
         generator = np.random.default_rng(seed)
-        parts = [_in_absorbance(p.take(np.sort(generator.permutation(len(p))[:_CAP]))) for p in training]
+        parts = [_in_absorbance(p.take(np.sort(generator.permutation(len(p))[:_MAX_SPECTRA]))) for p in training]
         test = _in_absorbance(test)
         self.head = parse_method(method)[0]
         grid = PreprocessedViews(["snv" if method == "snv-pls" else "raw"]).fit(test)
@@ -139,22 +142,23 @@ class Pool:
             tables = [pca.transform(table) for table in tables]
         self.tables = [np.asarray(table, dtype=np.float64) for table in tables[:-1]]
         self.y = [part.y for part in parts]
-        # Components and penalty are chosen over datasets; over samples if there is one dataset only.
+        # Components and penalty are selected over datasets, or over samples of a single dataset.
         sizes = [len(y) for y in self.y]
         self.owner = np.repeat(np.arange(len(sizes)), sizes) if len(sizes) > 1 else np.arange(sum(sizes))
         self.test, self.test_table = test, np.asarray(tables[-1], dtype=np.float64)
 
     def predict(self) -> NDArray[np.float64]:
-        """Return predictions of the test set by a head on the other datasets alone."""
+        """Return predictions of the test set by a head trained on the other datasets only."""
         return self._predicted(self.tables, self.y, self.owner, self.test_table)
 
     def predict_with(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return predictions with local samples in the calibration, which count as much as all others together.
+        """Return predictions by a head trained on the other datasets and on local samples.
 
-        Features and values of each dataset are relative to its own mean; that of the test set is of its local samples.
+        The local samples have the same total weight as all others. Features and values of each
+        dataset are centred, those of the test set on the mean of its local samples.
         """
         centre, level = self.test_table[local].mean(axis=0), self.test.y[local].mean()
-        # Repeats are weights that every head understands.
+        # Weight the local samples by repetition, which works with every head.
         rows = np.repeat(local, max(1, round(len(self.owner) / len(local))))
         tables = [*(table - table.mean(axis=0) for table in self.tables), self.test_table[rows] - centre]
         values = [*(y - y.mean() for y in self.y), self.test.y[rows] - level]
@@ -162,13 +166,13 @@ class Pool:
         return self._predicted(tables, values, owner, self.test_table - centre) + level
 
     def predict_by(self, local: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return predictions by the same head on the local samples alone."""
+        """Return predictions by the same head trained on the local samples only."""
         return self._predicted([self.test_table[local]], [self.test.y[local]], self.test.groups[local], self.test_table)
 
     def _predicted(
         self, tables: list[NDArray], values: list[NDArray], owner: NDArray[np.int64], at: NDArray
     ) -> NDArray[np.float64]:
-        """Calibrate on features and values of several datasets, with the owner of each row; predict features `at`."""
+        """Fit a head on features and values, grouped by `owner`; predict for features `at`."""
         Z, y = np.concatenate(tables), np.concatenate(values)
         if self.head == "committee":
             return np.ravel(make_head("committee").fit(Z, y, groups=owner).predict(at))
@@ -183,7 +187,7 @@ class Pool:
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:
-    """Correct predictions by bias (below 10 local samples), or by bias and slope."""
+    """Correct predictions for bias (below 10 local samples), or for bias and slope."""
     if len(local) == 0:
         return predicted
     if len(local) < 10:
@@ -195,7 +199,7 @@ def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArr
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Train one head for an analyte on other datasets and test it on this one: as it is, and with local samples."""
+    """Train a head for an analyte on other datasets; test it without and with local samples."""
     analyte, only = task.options["analyte"], task.options.get("trained_on")
     every = members(context.problems)[analyte]
     if task.permuted:
@@ -208,7 +212,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
         view = EmbeddedView(context.weights[encoder], readout, context.embeddings, **PARAMETERS.get(head, {}))
     pool = Pool(task.method, training, test, view, task.seed)
     predicted = pool.predict()
-    # Replicates of a local sample are not predicted.
+    # Exclude local samples and their replicates from the test.
     samples = np.random.default_rng(task.seed).permutation(np.unique(test.groups))
     held = np.flatnonzero(~np.isin(test.groups, samples[: max(CORRECTIONS)]))
     y, deviation = test.y[held], float(test.y[held].std())
@@ -224,24 +228,24 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
         if k and only is None:
             out[f"rmsep_{k}_added"] = rmsep(pool.predict_with(local))
             out[f"rmsep_{k}_alone"] = rmsep(pool.predict_by(local))
-    # The largest correction's samples are what a mean predictor would have.
+    # The mean predictor uses the samples of the largest correction.
     out["mean_rmsep"] = mean_rmsep(y, test.y[local])
     out["rmsep"], out["deviation"] = out["rmsep_0"], deviation
     error = predicted[held] - y
     out["bias"], out["sep"] = abs(float(error.mean())), float(error.std())
-    # Between the mean of the test set and that of what it was trained on: what a raw error cannot be below.
+    # Difference between the means of test and training values.
     out["level"] = abs(float(test.y.mean() - np.mean([p.y.mean() for p in training])))
     out["r"] = float(np.corrcoef(predicted[held], y)[0, 1]) if np.ptp(predicted[held]) > 0 else 0.0
     return out
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the errors by analyte, test set and method, and the correlations between pairs of datasets."""
+    """Write errors by analyte, test set and method, and correlations for pairs of datasets."""
     table = measured(tables["pooled"], "rmsep_0")
     if table.empty:
         return
     every = table[table["trained_on"].isna()]
-    # Test sets that every method can be trained for.
+    # Use test sets with results of all methods.
     n_methods = every.groupby(["analyte", "dataset", "target"])["method"].transform("nunique")
     every = every[n_methods == every["method"].nunique()]
     if every.empty:
@@ -251,7 +255,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     relative = relative.join(every[["bias", "sep", "level"]].div(every["deviation"], axis=0)).join(
         every[["analyte", "dataset", "method", "r"]]
     )
-    # Splits of one set first, so that it counts once.
+    # Average over splits first, so that every test set counts once.
     by_set = relative.groupby(["analyte", "dataset", "method"]).mean().reset_index()
     grouped = by_set.groupby(["analyte", "method"])
     summary = grouped[list(by_set.columns[3:])].median()

@@ -1,4 +1,4 @@
-"""Sources of calibration problems: a bank, or synthetic and public sets without one."""
+"""Sources of calibration problems: a bank, or synthetic and public datasets."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from nirs4all_vit.spectra.data import to_nanometres
 
 from .calibrations import Calibration, load_calibrations, make_calibration, read_spectra
 
-#: What that package raises where a set lies nowhere on this machine and cannot be fetched.
-_NOT_HERE = (RuntimeError, ValueError, KeyError, OSError, ImportError)
+#: Errors of nirs4all-datasets for a dataset that is neither on this machine nor can be fetched.
+_FETCH_ERRORS = (RuntimeError, ValueError, KeyError, OSError, ImportError)
 
-#: Types of variables that are classes; anything but these and numbers is no target.
+#: Types of variables that are classes or numbers; other types are not targets.
 _CLASSES, _NUMBERS = ("categorical", "text"), ("numeric",)
 
 
 @lru_cache(maxsize=1)
 def public_names(registry: Path) -> list[str]:
-    """Return the sets that can be read or fetched, ``ID`` or, with several instruments, ``ID@SOURCE``.
+    """Return the available datasets as ``ID`` or, with several instruments, ``ID@SOURCE``.
 
-    Those that cannot are named on the standard error stream. A FileNotFoundError says that there is no registry, a
-    ValueError that nirs4all-datasets is not installed.
+    Other datasets are listed on standard error. Raises FileNotFoundError without a registry and
+    ValueError if nirs4all-datasets is not installed.
     """
     if importlib.util.find_spec("nirs4all_datasets") is None:
         raise ValueError("public sets need nirs4all-datasets: pip install nirs4all-datasets.")
@@ -45,7 +45,7 @@ def public_names(registry: Path) -> list[str]:
     for one in ids:
         try:
             sources = _open(registry, one).sources()
-        except _NOT_HERE as error:
+        except _FETCH_ERRORS as error:
             print(f"left out: {one} cannot be fetched: {' '.join(str(error).split())[:200]}", file=sys.stderr)
             continue
         names += [one] if len(sources) == 1 else [f"{one}@{source}" for source in sources]
@@ -54,26 +54,27 @@ def public_names(registry: Path) -> list[str]:
 
 @lru_cache(maxsize=4)
 def read_public(registry: Path, name: str) -> tuple[NDArray[np.float32], NDArray[np.float64], list[Calibration]]:
-    """Return spectra (n, L), wavelengths in nm (L,) and the problems of one instrument of a set.
+    """Return spectra (n, L), wavelengths in nm (L,) and problems of one instrument of a dataset.
 
-    Targets are joined by sample: spectra of one sample share its value and its group. The family of a set is its id. A
-    FileNotFoundError says that there is no such set, or that it cannot be fetched.
+    Targets are joined by sample: spectra of a sample share its value and group. The family of a
+    dataset is its id. Raises FileNotFoundError for an unknown dataset or one that cannot be
+    fetched.
     """
     dataset_id, _, source = name.partition("@")
     try:
         opened = _open(registry, dataset_id)
         source = source or opened.sources()[0]
         X, axis, ids = opened.x(source), opened.wavelengths(source), opened.sample_ids(source)
-    except _NOT_HERE as error:
+    except _FETCH_ERRORS as error:
         raise FileNotFoundError(f"no public set {name}: {' '.join(str(error).split())}") from error
     wavelengths = to_nanometres(axis, "auto")
     values = opened.y()
     if values is None:
         return X, wavelengths, []
-    # A sample that stands twice in the table counts with its first row.
+    # Use the first row of a sample.
     by_sample = values.drop_duplicates("sample_id").set_index("sample_id").reindex(ids)
     groups = pd.factorize(ids)[0]
-    # A masked name still has its type; what is neither number nor class is no target.
+    # Masked variables still have a type; only numbers and classes are targets.
     kinds = {str(v.name): str(v.type.value) for v in opened.variables()}
     problems = []
     for target in by_sample.columns:
@@ -95,7 +96,7 @@ def _open(registry: Path, dataset_id: str) -> Any:
 
 KINDS = ("regression", "classification")
 
-#: Synthetic problems: materials, spectra of each, and the components that vary most.
+#: Number of synthetic datasets, spectra per dataset, and components with the largest variation.
 _N_SYNTHETIC, _N_SPECTRA, _N_COMPONENTS = 6, 150, 2
 
 
@@ -106,11 +107,11 @@ class Problems:
     Attributes
     ----------
     x_bank, y_bank : path or None
-        Folders of spectra and targets; synthetic sets where `x_bank` is None.
+        Folders of spectra and targets; synthetic datasets are used if `x_bank` is None.
     datasets : tuple of str
-        Only these; all with an empty one.
+        Names of datasets; all if empty.
     registry : path or None
-        Without a bank: a checkout of the nirs4all-datasets registry, whose public sets are taken too.
+        Checkout of the nirs4all-datasets registry, whose datasets are added if there is no bank.
     """
 
     x_bank: Path | None = None
@@ -120,7 +121,7 @@ class Problems:
 
     @property
     def names(self) -> list[str]:
-        """Datasets with targets."""
+        """Names of the datasets with targets."""
         if self.datasets:
             return list(self.datasets)
         if self.x_bank is None:
@@ -134,11 +135,11 @@ class Problems:
             yield from self.of(name)
 
     def of(self, dataset: str) -> list[Calibration]:
-        """Return the targets of one dataset; read once per process."""
+        """Return the problems of a dataset; read once per process."""
         return _load(self, dataset)
 
     def get(self, dataset: str, target: str) -> Calibration:
-        """Return one target."""
+        """Return the problem of a target; raises KeyError for an unknown target."""
         problem = next((c for c in self.of(dataset) if c.target == target), None)
         if problem is None:
             raise KeyError(f"no target {target!r} in {dataset}.")
@@ -182,7 +183,7 @@ def _is_synthetic(name: str) -> bool:
 
 
 def _synthetic(name: str) -> list[Calibration]:
-    """Return problems with true concentrations, the components that vary most."""
+    """Return problems for the concentrations of the components with the largest variation."""
     number = name.removeprefix("synthetic-")
     if not number.isdigit():
         raise FileNotFoundError(f"no dataset {name}; without --x-bank there are synthetic-0, synthetic-1, ...")

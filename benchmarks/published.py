@@ -1,4 +1,4 @@
-"""The publishers' own splits: errors of each target, and ratios."""
+"""Errors and ratios on the publishers' splits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TARGET = ["family", "dataset", "target"]
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the RMSEP of every target on its publisher's split (over all folds, if any), and ratios to PLS."""
+    """Write RMSEP of all targets on the publishers' splits, over all folds, and ratios to PLS."""
     table = measured(tables["calibration"], "rmsep")
     table = table[table["split"] == "published"] if len(table) else table
     if table.empty:
@@ -28,7 +28,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     tested = table.groupby([*_TARGET, "method"])["n_test"].sum().groupby(level=_TARGET).max()
     about = pd.DataFrame({"folds": folds, "n calibration": calibrating, "n test": tested})
     write_table(about.join(errors).reset_index(), to / "published_targets", 4)
-    # One split of a target has no seed of its own; statistics average over it.
+    # The statistics average over seeds; here there is one.
     by_seed = errors.assign(seed=0).set_index("seed", append=True)
     skilled = statistics.predictable(by_seed)
     compared = statistics.of_targets(by_seed, skilled).drop(columns="mean")

@@ -1,7 +1,8 @@
-"""Figures that the README and the documentation quote from the committed tables.
+"""Figures in README and documentation, quoted from the committed tables.
 
-A figure in the text is followed by its name in a comment that is not displayed: ``0.871<!-- strict.ridge -->``.
-``python -m benchmarks report --readme`` updates all figures; a test compares them.
+A figure in the text is followed by its name in a comment that is not displayed: ``0.871<!--
+strict.ridge -->``. ``python -m benchmarks report --readme`` updates all figures; a test compares
+them.
 """
 
 from __future__ import annotations
@@ -18,25 +19,25 @@ from .encoders import DEFAULT
 from .phases import TRANSFER_RECIPE
 from .tables import RESULTS, ROOT, read_comparison
 
-#: Files whose figures are written.
+#: Files with quoted figures.
 PAGES = (ROOT / "README.md", ROOT / "nirs4all_vit/weights/MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md")))
 
 _FIGURE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?(?: ?%)?)<!-- ([\w.-]+) -->")
 
-#: A column of the table of intervals.
+#: Column of the table of intervals.
 _WIDTH = "width / ridge's"
 
 _BUNDLED, _UNSEEN = f"@{DEFAULT}", f"@{TRANSFER_RECIPE}~K"
 
 
 def update(text: str) -> str:
-    """Return a text with its figures as the committed tables have them; a KeyError names one that no table has."""
+    """Return a text with figures from the committed tables; raises KeyError for unknown names."""
     values = figures()
     return _FIGURE.sub(lambda match: f"{values[match[2]]}<!-- {match[2]} -->", text)
 
 
 def write_pages() -> None:
-    """Write the figures of all pages, from the committed tables."""
+    """Update the figures of all pages from the committed tables."""
     for path in PAGES:
         text = path.read_text("utf-8")
         if (new := update(text)) != text:
@@ -45,7 +46,7 @@ def write_pages() -> None:
 
 @cache
 def figures() -> dict[str, str]:
-    """Return every figure as it is printed, by its name."""
+    """Return all figures as text, by name."""
     out: dict[str, str] = {}
     for part in (
         _bank_targets,
@@ -72,7 +73,7 @@ def _share(value: float, digits: int = 0) -> str:
 
 
 def _compared(phase: str, name: str, method: str, **which: object) -> dict[str, str]:
-    """Return a method's ratio, interval, wins and number of targets in a phase, under a name."""
+    """Return ratio, interval, wins and number of targets of a method in a phase, under `name`."""
     row = read_comparison(phase, **which).set_index("method").loc[method]  # type: ignore[arg-type]
     return {
         name: _ratio(row["geometric mean"]),
@@ -91,7 +92,7 @@ def _worst(phase: str, method: str, n: int) -> str:
 
 
 def _bank_targets() -> dict[str, str]:
-    """Return what the bundled encoder has on the bank's targets, and the frozen embedding beside PCA."""
+    """Return results of the bundled encoder on the bank, and its comparison with PCA."""
     table = pd.read_csv(RESULTS / "phase0_targets.csv")
     table = table[(table["kind"] == "regression") & table["predictable"]]
     pca, untrained = (summarise(pd.read_csv(RESULTS / "bank_pca.csv"), reference=name) for name in ("pca", "untrained"))
@@ -112,7 +113,7 @@ def _bank_targets() -> dict[str, str]:
 
 
 def _unseen() -> dict[str, str]:
-    """Return what encoders have on families that they have not seen."""
+    """Return results on families left out of training."""
     ridge, committee = f"ridge{_UNSEEN}", f"committee{_UNSEEN}"
     out = {
         **_compared("phase3a", "strict.ridge", ridge),
@@ -158,7 +159,7 @@ def _published() -> dict[str, str]:
 
 
 def _other_heads() -> dict[str, str]:
-    """Return other heads on the bundled encoder, tuning, and intervals."""
+    """Return results of other heads on the bundled encoder, of tuning and of intervals."""
     out: dict[str, str] = {}
     for head in ("gp", "krr", "ridge", "mlp", "svr", "pls"):
         out |= _compared("phase6", f"heads.{head}", f"{head}{_BUNDLED}")
@@ -177,7 +178,7 @@ def _other_heads() -> dict[str, str]:
 
 
 def _changed_spectra() -> dict[str, str]:
-    """Return what perturbations and other axes cost."""
+    """Return the effects of perturbations and of other axes."""
     out: dict[str, str] = {}
     grows = pd.read_csv(RESULTS / "robustness.csv").set_index("method")
     methods = {"plain": f"ridge{_BUNDLED}", "robust": f"robust-ridge{_BUNDLED}", "pls": "snv-pls"}
@@ -201,7 +202,7 @@ def _changed_spectra() -> dict[str, str]:
 
 
 def _instruments() -> dict[str, str]:
-    """Return what a second instrument costs."""
+    """Return the results on a second instrument."""
     table = pd.read_csv(RESULTS / "transfer_unlabelled.csv").set_index(["population", "standardisation"])
     table = table[table["method"] == f"ridge{_BUNDLED}"]
     uncut = pd.read_csv(RESULTS / "transfer_uncut.csv").set_index("method").loc[f"ridge{_BUNDLED}"]
@@ -220,7 +221,10 @@ def _instruments() -> dict[str, str]:
 
 
 def _novelty() -> dict[str, str]:
-    """Return how well faults are detected, with a calibration set and without; the smallest AUC is rounded down."""
+    """Return the detection of faults, with and without a calibration set.
+
+    The smallest AUC is rounded down.
+    """
     fitted, bank = (pd.read_csv(RESULTS / f"{name}.csv").set_index("fault") for name in ("novelty", "novelty_bank"))
     weak = ["dead channel", "dead block", "flipped"]
 
@@ -243,7 +247,7 @@ def _novelty() -> dict[str, str]:
 
 
 def _pooled() -> dict[str, str]:
-    """Return the errors of pooled calibrations, in deviations of the test set; medians over test sets."""
+    """Return errors of pooled calibrations / SD of the test set, as medians over test sets."""
     table = pd.read_csv(RESULTS / "pooled_sets.csv")
     median = table.groupby("method").median(numeric_only=True)
     out = {
@@ -273,7 +277,7 @@ def _pooled() -> dict[str, str]:
 
 
 def _speed() -> dict[str, str]:
-    """Return how fast pretraining is on two cores."""
+    """Return the speed of pretraining on two cores."""
     timed = json.loads((RESULTS / "pretraining_speed.json").read_text("utf-8"))
     out: dict[str, str] = {}
     for name, kind in (("points", "points"), ("patches", "patches"), ("resampled", "patches, resampled")):

@@ -1,4 +1,4 @@
-"""Spectra on another axis than the calibration's: cut, with gaps, coarser, shifted, finer, with dead channels."""
+"""Predictions for spectra on another axis: cut, gaps, coarser, shifted, finer, dead channels."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from .statistics import PREDICTABLE
 from .tables import measured, write_table
 from .tasks import Task
 
-#: Shares of the range that are cut off an end; 0 is a single point.
+#: Shares of the channels removed at one end; 0 stands for a single point.
 CUTS = (0.0, 0.01, 0.05, 0.1, 0.2)
-#: Share of the range that is missing in the middle, and dead channels.
+#: Share of the channels missing in the middle; number of dead channels.
 _GAP, _N_DEAD = 0.1, 3
 
 
@@ -68,11 +68,11 @@ def _on_axis(part: Calibration, axis: NDArray[np.float64]) -> Calibration:
 
 
 def cut_name(share: float, low: bool) -> str:
-    """Return the name of the change that cuts a share of the range off the short (`low`) or the long end."""
+    """Return the name of the change that cuts a share off the short (`low`) or the long end."""
     return f"{f'{share:.0%}' if share else 'one point'} off the {'short' if low else 'long'} end"
 
 
-#: What becomes of the test spectra, by name.
+#: Changes of the test spectra, by name.
 CHANGES: dict[str, Callable[[Calibration], Calibration]] = {
     **{cut_name(share, low): _cut(share, low) for share in CUTS for low in (True, False)},
     "10% missing in the middle": _gap,
@@ -81,12 +81,12 @@ CHANGES: dict[str, Callable[[Calibration], Calibration]] = {
     "twice as fine": _twice_as_fine,
     "three dead channels": _dead_channels,
 }
-#: Changes that a calibration can be made anew on, for comparison.
-_ANEW = tuple(cut_name(share, low) for share in CUTS[1:] for low in (True, False))
+#: Changes for which a new calibration is made for comparison.
+_RECALIBRATED = tuple(cut_name(share, low) for share in CUTS[1:] for low in (True, False))
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Fit once, predict the test set whole and changed; and calibrate anew on the spectra that were cut."""
+    """Predict the test set unchanged and changed; also calibrate again on cut spectra."""
     train, test, about = parts(task, context)
     train, test = (part.channels(np.argsort(part.wavelengths)) for part in (train, test))
     method = _uncached(context, task).fit(train)
@@ -95,13 +95,13 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     moved, anew = {}, {}
     deviation = float(test.y.std()) or 1.0
     with warnings.catch_warnings():
-        # Much is filled in here, and that is said.
+        # Ignore warnings about missing channels.
         warnings.simplefilter("ignore", UserWarning)
         for name, change in CHANGES.items():
             predicted = np.asarray(method.predict(change(test)), dtype=np.float64)
             error[name] = scores(test, predicted)["rmsep"]
             moved[name] = float(np.sqrt(np.mean((predicted - whole) ** 2))) / deviation
-        for name in _ANEW:
+        for name in _RECALIBRATED:
             narrower = _uncached(context, task).fit(CHANGES[name](train))
             anew[name] = scores(test, narrower.predict(CHANGES[name](test)))["rmsep"]
     return {
@@ -115,7 +115,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def _uncached(context: Context, task: Task) -> Any:
-    """Return the method without a cache: spectra that are changed come once."""
+    """Return the method without a cache, because changed spectra are used once."""
     method = context.method(task.method)
     views = getattr(method, "views", None)
     if isinstance(views, EmbeddedView):
@@ -124,11 +124,11 @@ def _uncached(context: Context, task: Task) -> Any:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the error after each change over that of whole spectra."""
+    """Write the error after each change, relative to that of unchanged spectra."""
     table = measured(tables["ranges"], "error")
     if table.empty:
         return
-    # Encoders of all folds under one name, each on the families that it has not seen.
+    # Use one name for the encoders of all folds, each scored on unseen families.
     table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True))
     table = table[table["rmsep"] <= PREDICTABLE * table["mean_rmsep"]]
     target = [table["method"], table["dataset"], table["target"]]

@@ -19,7 +19,7 @@ from .quoted import write_pages
 from .tables import REFERENCE, RESULTS, labelled, measured, write_table
 from .tasks import Results
 
-#: What methods are compared with.
+#: Reference methods of the comparisons.
 _REFERENCES = (REFERENCE, "best-ridge", "gp", "ridge@untrained", f"ridge@{TRANSFER_RECIPE}~K")
 
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Build the report; or, from the committed tables, the figures, and those quoted in texts."""
+    """Build the report, or update figures and quoted numbers from the committed tables."""
     if options.readme:
         write_pages()
     if options.figures:
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def build(out: Path, to: Path) -> list[Path]:
-    """Write tables, figures and page of the results in `out` to the folder `to`; returns what was written."""
+    """Write tables, figures and page of the results in `out` to `to`; return changed files."""
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
@@ -75,7 +75,7 @@ def build(out: Path, to: Path) -> list[Path]:
 
 
 def by_weights(table: pd.DataFrame) -> pd.DataFrame:
-    """Tell apart what one name stands for: an encoder's weights may have changed between two runs."""
+    """Distinguish methods by weights if an encoder has changed between runs."""
     if "weights" not in table:
         return table
     several = table.groupby("method")["weights"].transform("nunique") > 1
@@ -83,7 +83,7 @@ def by_weights(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _not_run(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write what failed or could not run, on targets as they are and on shuffled ones."""
+    """Write which tasks failed or could not run, on original and on shuffled targets."""
     missing = [table[table["status"] != "done"] for table in tables.values() if len(table)]
     if sum(map(len, missing)):
         groups = pd.concat(missing).groupby(["experiment", "permuted", "method", "status", "reason"])
@@ -91,34 +91,35 @@ def _not_run(tables: dict[str, pd.DataFrame], to: Path) -> None:
 
 
 def _phases(table: pd.DataFrame, to: Path) -> None:
-    """Compare the methods of each phase with the common protocol: random splits, at most 200 samples by default."""
+    """Compare the methods of each phase on random splits, by default with at most 200 samples."""
     table = table[table["split"] == "random"]
     usual = table[table["n_train"] == 200]
     _compare("phase0", {200: usual[usual["method"].isin(PHASE0)]}, to)
     if usual["method"].isin(set(PHASE6) - set(PHASE0)).any():
         _compare("phase6", {200: usual[usual["method"].isin(PHASE6)]}, to)
-    # Encoders of all folds under one name, each on the families that it has not seen.
+    # Use one name for the encoders of all folds, each scored on unseen families.
     fold = table["method"].str.extract(r"~(\d+)", expand=False).astype(float)
     table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True))
     for name, phase in STRICT.items():
-        # An encoder that two phases share has more folds in one of them; in a table all have the same targets.
+        # An encoder may have more folds in another phase: keep the folds of this phase, so that all
+        # methods have the same targets.
         part = table[(fold.isna() | fold.isin(list(phase.folds))) & table["method"].isin(phase.named())]
         by_size = {n: part[part["n_train"] == n] for n in phase.sizes}
-        _compare(name, {n: _where_trained(of_size) for n, of_size in by_size.items()}, to)
+        _compare(name, {n: _scored_datasets(of_size) for n, of_size in by_size.items()}, to)
     costs = ["fit_seconds", "encode_seconds", "predict_seconds", "peak_memory_mb"]
     usual = usual[~usual["method"].str.contains("~")]
     cost = usual.groupby("method")[[name for name in costs if name in usual]].median()
     write_table(cost.reset_index(), to / "cost", 4)
 
 
-def _where_trained(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the results on datasets that an encoder trained for the phase is scored on."""
+def _scored_datasets(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the results on datasets with scores of an encoder trained for the phase."""
     trained = table["method"].str.contains("~K")
     return table[table["dataset"].isin(table["dataset"][trained])]
 
 
 def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
-    """Write the results of a phase by number of calibration samples: ratios to each reference, errors by target."""
+    """Write ratios to each reference and errors by target of a phase, by calibration size."""
     comparisons, targets = [], []
     for n, table in by_size.items():
         for kind in KINDS:
@@ -158,13 +159,14 @@ def _sizes(table: pd.DataFrame, to: Path) -> None:
 
 
 def _side_by_side(table: pd.DataFrame, condition: str) -> Iterator[pd.DataFrame]:
-    """Yield a comparison for each value of a column: the same methods on the same targets under all of them.
+    """Yield a comparison for each value of a column, of the same methods on the same targets.
 
-    Methods are those that all have; a target counts that is measured under all and predictable under one.
+    Methods are those with results under all values. Targets are those measured under all values and
+    predictable under at least one.
     """
     for kind in KINDS:
         errors = {value: statistics.errors(part, kind) for value, part in table.groupby(condition)}
-        if kind == "classification":  # some splits are made for regression only
+        if kind == "classification":  # some splits exist for regression only
             errors = {value: part for value, part in errors.items() if not part.empty}
         methods = set.intersection(*(set(part) for part in errors.values())) if errors else set()
         if not {REFERENCE, "mean"} < methods:

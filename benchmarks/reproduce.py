@@ -1,9 +1,9 @@
-"""Train the bundled checkpoint again and compare: ``python -m benchmarks reproduce --x-bank DIR``.
+"""Train the bundled checkpoint again and compare the weights.
 
-Training amplifies rounding, and another order of a sum rounds differently. The command therefore trains with the
-source that made the checkpoint: the commit in its header, from the history of the repository. It repeats the second
-step of the training, the Perceiver on a fixed local contrast. The local contrast is that of `nirs-base-v1`, whose
-commit and recipe are in the header, too.
+Training amplifies rounding differences. ``python -m benchmarks reproduce --x-bank DIR`` therefore
+trains with the source of the commit in the header of the checkpoint, from the history of the
+repository. It repeats the second step of the training, the Perceiver on a fixed local contrast. The
+local contrast is that of `nirs-base-v1`, whose commit and recipe are also in the header.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 def weights_sha256(path: str | Path) -> str:
-    """Return a hash of an encoder's weights, without the header and the statistics that were added later."""
+    """Return a hash of the weights of an encoder, without header and bank statistics."""
     return tensors_sha256({k: v for k, v in load_file(path).items() if not k.startswith("statistics.bank_")})
 
 
 def source_of(commit: str, folder: Path) -> Path:
     """Unpack the source of a commit of this repository.
 
-    Raises a FileNotFoundError if the history lacks it: this is not a clone, or a shallow one.
+    Raises FileNotFoundError if the commit is missing: no clone, or a shallow clone.
     """
     archive = subprocess.run(
         ["git", "-C", str(_ROOT), "archive", commit, "nirs4all_vit"], capture_output=True, check=False
@@ -53,9 +53,9 @@ def source_of(commit: str, folder: Path) -> Path:
 
 
 def train(source: Path, x_bank: Path, out: Path, contrast_from: Path) -> Path:
-    """Train by the recipe of that name in some source, on a given local contrast; returns the checkpoint.
+    """Train or resume the default recipe with a given source; return the checkpoint.
 
-    It goes on where it was. A ChildProcessError says that training failed; what it said stands above.
+    Raises ChildProcessError if training fails; its messages are on the terminal.
     """
     recipe = ["--config", DEFAULT, "--data.x_bank", str(x_bank.resolve())]
     recipe += ["--optim.contrast_from", str(contrast_from)]
@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Train again and compare; the exit status is 1 where other weights come out."""
+    """Train again and compare; the exit status is 1 if the weights differ."""
     bundled = load_checkpoint(DEFAULT)
     commit = bundled.header["provenance"]["commit"]
     try:

@@ -21,7 +21,7 @@ from .tasks import Task
 
 
 def baseline_drift(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
-    """Add a random cubic to each spectrum; strength is its deviation over that of the mean spectrum."""
+    """Add a random cubic; strength is its SD relative to the SD of the mean spectrum."""
     t = np.linspace(-1.0, 1.0, part.X.shape[1])
     basis = np.polynomial.legendre.legvander(t, 3)
     drift = generator.normal(size=(len(part), 4)) @ basis.T
@@ -30,17 +30,17 @@ def baseline_drift(part: Calibration, strength: float, generator: np.random.Gene
 
 
 def scatter(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
-    """Multiply each spectrum; strength is the deviation of the logarithm of the factor."""
+    """Multiply each spectrum; strength is the SD of the logarithm of the factor."""
     return _with(part, part.X * np.exp(strength * generator.normal(size=(len(part), 1))))
 
 
 def noise(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
-    """Add white noise; strength is its deviation over that of the mean spectrum."""
+    """Add white noise; strength is its SD relative to the SD of the mean spectrum."""
     return _with(part, part.X + strength * _level(part) * generator.normal(size=part.X.shape))
 
 
 def wavelength_shift(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
-    """Read all spectra off an axis that is wrong by `strength` nm, one way or the other."""
+    """Shift all spectra by `strength` nm, in a random direction."""
     order = np.argsort(part.wavelengths)
     axis = part.wavelengths[order]
     shifted = axis + strength * generator.choice([-1.0, 1.0])
@@ -58,7 +58,7 @@ def resolution_loss(part: Calibration, strength: float, generator: np.random.Gen
 
 
 def missing_bands(part: Calibration, strength: float, generator: np.random.Generator) -> Calibration:
-    """Remove one block of channels; strength is its share of the range."""
+    """Remove a block of channels; strength is the share of the channels."""
     n = part.X.shape[1]
     width = min(round(strength * n), n - 5)
     start = int(generator.integers(0, n - width + 1))
@@ -71,7 +71,7 @@ def coarser_sampling(part: Calibration, strength: float, generator: np.random.Ge
     return part.channels(channels) if len(channels) >= 5 else part
 
 
-#: By name, with the strengths that are tried; no perturbation stands first in every curve.
+#: Perturbations and their strengths, by name; curves begin with the unperturbed spectra.
 PERTURBATIONS: dict[str, tuple[Callable[[Calibration, float, np.random.Generator], Calibration], tuple[float, ...]]] = {
     "baseline drift": (baseline_drift, (0.02, 0.05, 0.1, 0.2, 0.5)),
     "scatter": (scatter, (0.02, 0.05, 0.1, 0.2, 0.5)),
@@ -82,7 +82,7 @@ PERTURBATIONS: dict[str, tuple[Callable[[Calibration, float, np.random.Generator
     "coarser sampling": (coarser_sampling, (2, 4, 8)),
 }
 
-#: By name, what the strengths are, for the axes of figures.
+#: Axis labels of the strengths, by name.
 STRENGTHS = {
     "baseline drift": "SD of the drift / SD of the mean spectrum",
     "scatter": "SD of the logarithm of the factor",
@@ -103,10 +103,10 @@ def _with(part: Calibration, X: NDArray) -> Calibration:
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Fit once, predict the test set as it is and perturbed in growing strength.
+    """Predict the test set unperturbed and with increasing perturbations.
 
-    The area under a curve is the mean growth of the RMSEP over the strengths, in units of the targets'
-    standard deviation.
+    The area under a curve is the mean increase of the RMSEP over the strengths, in units of the
+    standard deviation of the target.
     """
     train, test, about = parts(task, context)
     method = context.method(task.method).fit(train)
@@ -116,7 +116,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     for name, (perturb, strengths) in PERTURBATIONS.items():
         rmsep = []
         for strength in strengths:
-            # The same disturbance for every method, whatever ran before.
+            # Same perturbation for every method.
             generator = np.random.default_rng([task.seed, zlib.crc32(name.encode())])
             rmsep.append(scores(test, method.predict(perturb(test, strength, generator)))["rmsep"])
         curves[name] = {"strength": [0.0, *strengths], "rmsep": [clean, *rmsep]}
@@ -126,11 +126,11 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Write the curves of each method, medians over targets, and the areas under them."""
+    """Write the curves of each method, as medians over targets, and the areas under them."""
     table = measured(tables["robustness"], "areas")
     if table.empty:
         return
-    # Where nothing is predicted there is nothing to lose.
+    # Use predictable targets only.
     best = table.groupby(["dataset", "target"])["rmsep"].transform("min")
     table = table[best <= PREDICTABLE * table["deviation"]]
     if table.empty:

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what is measured on, how and where to."""
+    """Add the options for data, methods, processes and output."""
     parser.add_argument("--x-bank", type=_folder, help="folder of spectra; without one, synthetic sets")
     parser.add_argument("--y-bank", type=_folder, help="folder of targets (y_bank beside the x-bank)")
     parser.add_argument(
@@ -55,12 +55,15 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _folder(text: str) -> Path:
-    # Not resolved: what lies beside a link lies beside the link, not beside what it points to.
+    # Do not resolve links: y_bank is beside the link, not beside its destination.
     return Path(text).absolute()
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure the missing tasks of a phase; the exit status is 1 after a failure or skill on shuffled targets."""
+    """Measure the missing tasks of a phase.
+
+    The exit status is 1 after a failure or skill on shuffled targets, and 2 for invalid options.
+    """
     try:
         problems = problems_of(options)
         tasks = chosen(list(PHASES[options.phase](problems)), options.methods)
@@ -78,9 +81,9 @@ def measure_phase(
     options: argparse.Namespace,
     clock: Clock | None = None,
 ) -> int:
-    """Measure what is missing of a phase's tasks, print what failed, and return the exit status.
+    """Measure the missing tasks of a phase, print failures and return the exit status.
 
-    Errors are those of `prepare`. `clock` counts what is measured.
+    Errors are those of `prepare`. `clock` records the measured tasks.
     """
     tasks, context = prepare(tasks, problems, results)
     with workers(options.scheduler):
@@ -90,7 +93,7 @@ def measure_phase(
 
 
 def problems_of(options: argparse.Namespace) -> Problems:
-    """Return the problems that the options name; a ValueError or FileNotFoundError says what is wrong with them."""
+    """Return the problems for the options; raises ValueError or FileNotFoundError."""
     x_bank, y_bank = options.x_bank, options.y_bank
     if x_bank is not None and options.registry is not None:
         raise ValueError("--registry stands for --x-bank; give one of them.")
@@ -105,12 +108,12 @@ def problems_of(options: argparse.Namespace) -> Problems:
 
 
 def chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
-    """Return the tasks of some methods, or all; a ValueError says that none is left."""
+    """Return the tasks of the given methods, or all; raises ValueError if none remains."""
     present = {task.method for task in tasks}
     unknown = sorted(set(methods) - present)
     if unknown and tasks:
         raise ValueError(f"no method {', '.join(unknown)} in this phase; it has {', '.join(sorted(present))}.")
-    # On shuffled targets, all are compared with the mean predictor.
+    # The leak test needs the mean predictor.
     selected = [t for t in tasks if not methods or t.method in methods or (t.permuted and t.method == "mean")]
     if not selected:
         raise ValueError("nothing to do: no target of these datasets suits this phase (transfer needs a bank).")
@@ -118,9 +121,10 @@ def chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
 
 
 def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
-    """Make the weights and embeddings that tasks need; returns the tasks with the weights' hashes in them.
+    """Prepare weights and embeddings; return the tasks with hashes of the weights, and the context.
 
-    A ValueError says that an encoder has seen what it is to be scored on, or that the folder has results of other data.
+    Raises ValueError if an encoder was trained on a family on which it is to be scored, or if the
+    folder contains results on other data.
     """
     from nirs4all_vit.files import file_sha256
 
@@ -152,11 +156,13 @@ def run_tasks(
 ) -> None:
     """Measure the missing tasks in `jobs` processes, which share the machine's cores.
 
-    The backend is that of the caller's `joblib.parallel_config`, by default joblib's own processes. `clock` counts the
-    finished tasks and shows the remaining time on the progress bar.
+    The backend is that of the caller's `joblib.parallel_config`, by default processes of joblib.
+    `clock` records the finished tasks, and the progress bar shows its estimate of the remaining
+    time.
     """
     missing = [task for task in tasks if not results.done(task)]
-    # Tasks of one target and split go together: their spectra are read once, and methods are timed side by side.
+    # Group tasks by target and split: spectra are read once, and methods are timed under the same
+    # conditions.
     missing.sort(key=lambda t: (t.dataset, t.target, t.split, t.seed, t.key))
     units = [list(group) for _, group in groupby(missing, lambda t: (t.dataset, t.target, t.split, t.seed))]
     threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
@@ -170,7 +176,7 @@ def run_tasks(
 
 
 def _run_unit(unit: list[Task], context: Context, results: Results, threads: int) -> list[tuple[Task, float]]:
-    """Measure tasks; returns them with the seconds that each took."""
+    """Measure tasks; return them with their seconds."""
     import torch
 
     before = torch.get_num_threads()
@@ -191,17 +197,17 @@ def _run_unit(unit: list[Task], context: Context, results: Results, threads: int
 
 
 def _measure(task: Task, context: Context) -> dict[str, object]:
-    """Return a record; one method that fails or cannot run does not stop the others."""
+    """Return the record of a task; failures are recorded and do not stop other tasks."""
     try:
         return {"status": "done", "result": EXPERIMENTS[task.experiment](task, context)}
     except Unavailable as error:
         return {"status": "unavailable", "reason": str(error)}
-    except Exception as error:  # recorded, told at the end, and tried again with the next run
+    except Exception as error:  # reported at the end and tried again in the next run
         return {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
 
 
 def _finish(phase: str, results: Results, tasks: Sequence[Task]) -> int:
-    """Note what a phase measured; print what failed and what could not run, and return 1 where something failed."""
+    """Record the phase, print failed and unavailable tasks, and return 1 after a failure."""
     keys = {task.key for task in tasks}
     missing = {"unavailable": Counter(), "failed": Counter()}
     seconds = 0.0

@@ -1,11 +1,12 @@
-"""Speed and memory of embedding: ``python -m benchmarks speed`` writes the tables ``speed*`` to a folder.
+"""Speed and memory of embedding; ``python -m benchmarks speed`` writes the tables ``speed*``.
 
-``--pretraining`` writes ``pretraining_speed.json``: spectra per second of masked modelling on points, on patches and in
-a plain loop over single spectra, and the parts of a step's time.
+``--pretraining`` writes ``pretraining_speed.json``: spectra per second of masked modelling on
+points, on patches and in a plain loop over single spectra, and the composition of the time of a
+step.
 
-Compared methods are timed in one run, most of them in turns; MultiRocket, which has its own environment, comes last.
-The shortest time counts, because other work on the machine only makes it longer. The first call is not counted, because
-it also computes the windows of a grid, which later calls reuse.
+Methods are compared in one run, most of them in turns; MultiRocket, in a separate environment, is
+timed last. The shortest time is used, because other work on the machine can only increase it. The
+first call is not timed, because it also computes the windows of a grid, which later calls reuse.
 """
 
 from __future__ import annotations
@@ -47,31 +48,31 @@ from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
 from .tables import write_json, write_table
 
-#: The default of `SpectralEmbedder`.
+#: Default read-out of `SpectralEmbedder`.
 _READOUT = SpectralEmbedder().readout
-#: That, and one that goes through the transformer.
-_BOTH = (_READOUT, "mean")
+#: The default read-out, and one that uses the transformer.
+_READOUTS = (_READOUT, "mean")
 _LENGTHS = (100, 350, 700, 1400, 2100, 3000)
 _BATCHES = (1, 32, 256)
 _COUNTS = (256, 512, 1024, 2048, 4096)
 _LENGTH, _N = 700, 256
 _MATRICES = (256, 512, 1024, 2048)
 
-#: Operators that are matrix products, attention and the products inside of linear layers' gradients included.
+#: Operators that are matrix products, including attention and gradients of linear layers.
 _PRODUCTS = ("mm", "linear", "matmul", "scaled_dot_product", "cholesky", "triangular", "einsum")
 
 Run = Callable[[], Any]
 
 
 def spectra(n: int, length: int, seed: int = 0) -> NDArray[np.float32]:
-    """Return smooth curves (n, length)."""
+    """Return smooth random curves (n, length)."""
     rng = np.random.default_rng(seed)
     place = np.linspace(0.0, 1.0, length)[:, None] - np.linspace(0.0, 1.0, 24)
     return (rng.normal(size=(n, 24)) @ np.exp(-0.5 * (place.T / 0.03) ** 2)).astype(np.float32)
 
 
 def shortest(runs: Mapping[Any, Run], rounds: int) -> dict[Any, float]:
-    """Return the shortest of several times of each, in seconds, taken in turns; the first time is not counted."""
+    """Return the shortest time of each run in seconds, over alternating rounds after a warm-up."""
     best = dict.fromkeys(runs, float("inf"))
     for turn in tracked(range(rounds + 1), "rounds", "round"):
         for name, run in runs.items():
@@ -83,14 +84,14 @@ def shortest(runs: Mapping[Any, Run], rounds: int) -> dict[Any, float]:
 
 
 def peak_gflops(rounds: int) -> float:
-    """Return the most that products of float32 matrices reach here with as many threads as torch has, in GFLOP/s."""
+    """Return the peak speed of float32 matrix products with the threads of torch, in GFLOP/s."""
     pairs = {n: (torch.randn(n, n), torch.randn(n, n)) for n in _MATRICES}
     times = shortest({n: lambda a=a, b=b: a @ b for n, (a, b) in pairs.items()}, max(rounds, 5))
     return max(2 * n**3 / seconds for n, seconds in times.items()) / 1e9
 
 
 def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[str, float]]:
-    """Return spectra per second and the share of the peak by threads, length and batch; and the peaks."""
+    """Return speed and share of the peak by threads, length and batch, and the peaks by threads."""
     encoder, rows, peaks = load_checkpoint(DEFAULT).encoder, [], {}
     for n_threads in threads:
         torch.set_num_threads(n_threads)
@@ -101,7 +102,7 @@ def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[st
             times |= shortest(
                 {key: lambda block=block: embed(encoder, [block], _READOUT) for key, block in blocks.items()}, rounds
             )
-            # What depends on the grid alone is there by now.
+            # Quantities that depend on the grid only are cached by now.
             with FlopCounterMode(display=False) as counter:
                 embed(encoder, [blocks[length, max(_BATCHES)]], _READOUT)
             flops[length] = counter.get_total_flops() / max(_BATCHES)
@@ -114,7 +115,7 @@ def encoding(rounds: int, threads: Sequence[int]) -> tuple[pd.DataFrame, dict[st
 
 
 def beside_others(rounds: int) -> pd.DataFrame:
-    """Return spectra per second of other transforms of the same spectra, on one thread."""
+    """Return spectra per second of this encoder and other transforms, on one thread."""
     torch.set_num_threads(1)
     X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
     y = X[:, 100] - X[:, 300]
@@ -132,7 +133,7 @@ def beside_others(rounds: int) -> pd.DataFrame:
 
     runs: dict[str, Run] = {
         f"this encoder, {kind}": lambda kind=kind: embed(encoder, [Spectra(X, nm)], kind)
-        for kind in (*_BOTH, "compact")
+        for kind in (*_READOUTS, "compact")
     }
     runs |= {
         "textbook Perceiver of the same size": read,
@@ -150,7 +151,7 @@ def beside_others(rounds: int) -> pd.DataFrame:
 
 
 def growth(rounds: int, readout: str) -> dict[str, float]:
-    """Return the exponent of time over the number of spectra, and what 2,100 wavelengths cost over 700."""
+    """Return the exponent of time in the number of spectra, and time at 2,100 over 700 points."""
     torch.set_num_threads(1)
     encoder = load_checkpoint(DEFAULT).encoder
     X, nm = spectra(max(_COUNTS), _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
@@ -165,9 +166,9 @@ def growth(rounds: int, readout: str) -> dict[str, float]:
 
 
 def cached(rounds: int, readout: str) -> dict[str, float]:
-    """Return the time of a second call with ``cache=True`` divided by that of the first, and its milliseconds."""
+    """Return the relative time of a second call with ``cache=True``, and its milliseconds."""
     X, nm = spectra(_N, _LENGTH), np.linspace(1000.0, 2500.0, _LENGTH)
-    # All that the default does to columns belongs to it: of two spectra `fit` would learn less.
+    # Fit on all spectra, so that the default column processing is included.
     embedder = SpectralEmbedder(readout=readout, wavelengths=nm, cache=True, device="cpu").fit(X)
     first, second = [], []
     for _ in range(rounds):
@@ -211,7 +212,7 @@ sys.exit(main(["embed", spectrum, "-o", target]))
 
 
 def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, str]:
-    """Run a script; returns seconds and what it printed."""
+    """Run a script in a new process; return seconds and standard output."""
     environment = dict(os.environ) | ({"OMP_NUM_THREADS": str(threads)} if threads else {})
     start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=environment)
@@ -219,7 +220,7 @@ def in_a_new_process(script: str, threads: int | None = None) -> tuple[float, st
 
 
 def start_up(rounds: int) -> dict[str, float]:
-    """Return seconds of an import and of the first embedding in new processes, without the interpreter's start."""
+    """Return seconds of import and first embedding in new processes, without interpreter start."""
     axis = np.linspace(1000, 2500, 700)
     with tempfile.TemporaryDirectory() as folder:
         pd.DataFrame((axis / 2500)[None] ** 2, columns=axis).to_csv(Path(folder) / "spectrum.csv", index=False)
@@ -235,10 +236,10 @@ def start_up(rounds: int) -> dict[str, float]:
 
 
 def one_by_one(run: Pretraining, steps: int) -> float:
-    """Return the spectra per second of a plain loop: one forward and backward pass per spectrum, at its own length."""
+    """Return spectra per second of a plain loop with one pass per spectrum, at its own length."""
     count, start = 0, 0.0
     for k in range(steps + 1):
-        if k == 1:  # the first one does not count
+        if k == 1:  # warm-up
             count, start = 0, time.perf_counter()
         prepared = run.training[k]
         run.model.train()
@@ -260,7 +261,7 @@ def one_by_one(run: Pretraining, steps: int) -> float:
 
 
 def spectra_per_second(run: Pretraining, steps: int) -> float:
-    """Return spectra per second of some steps, after one that does not count."""
+    """Return spectra per second of some steps, after a warm-up step."""
     run.step()
     start, count = time.perf_counter(), 0.0
     for _ in range(steps):
@@ -269,14 +270,14 @@ def spectra_per_second(run: Pretraining, steps: int) -> float:
 
 
 def shares(run: Pretraining, steps: int) -> dict[str, float]:
-    """Return the share of the operators' own time by kind."""
+    """Return the share of each operator in the total time of all operators."""
     with profile(activities=[ProfilerActivity.CPU]) as record:
         for _ in range(steps):
             run.step()
     own: dict[str, float] = {}
     for event in record.key_averages():
         if event.key.startswith("enumerate(DataLoader"):
-            continue  # a frame around operators of its own
+            continue  # contains other operators
         own[event.key.removeprefix("aten::")] = own.get(event.key.removeprefix("aten::"), 0) + event.self_cpu_time_total
     total = sum(own.values())
     products = sum(value for key, value in own.items() if any(name in key for name in _PRODUCTS))
@@ -284,7 +285,7 @@ def shares(run: Pretraining, steps: int) -> dict[str, float]:
     return {"matrix products": products / total, **{key: value / total for key, value in largest}}
 
 
-#: Timed recipes and their changes: masked modelling alone, of the original Perceiver on points and of patches.
+#: Timed recipes and their changes: masked modelling on points (original Perceiver) and patches.
 _RECIPES: dict[str, tuple[str, list[str]]] = {
     "points": ("reference", ["--objectives.baseline_consistency.weight=0"]),
     "patches": ("ablation-mae", ["--run.precision=bf16"]),
@@ -296,7 +297,7 @@ _RECIPES: dict[str, tuple[str, list[str]]] = {
 
 
 def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
-    """Return the speed of pretraining by batches and by single spectra, and where the time goes."""
+    """Return the speed of pretraining by batches and single spectra, and shares of the time."""
     bank = load_x_bank(x_bank)
     keep_freed_memory()
     figures: dict[str, Any] = {"machine": machine(), "matmul peak (GFLOP/s)": round(peak_gflops(5), 1)}
@@ -328,7 +329,7 @@ def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
 
 
 def flops_per_spectrum(run: Pretraining, steps: int = 4) -> float:
-    """Return the floating point operations of a step's matrix products, by spectrum."""
+    """Return the floating-point operations of matrix products per spectrum in a step."""
     count = 0.0
     with FlopCounterMode(display=False) as counter:
         for _ in range(steps):
@@ -337,7 +338,7 @@ def flops_per_spectrum(run: Pretraining, steps: int = 4) -> float:
 
 
 def preparation_share(run: Pretraining, spectra_per_second: float, batches: int = 20) -> float:
-    """Return the share of a step that drawing, cropping, augmenting and masking take."""
+    """Return the share of drawing, cropping, augmenting and masking in the time of a step."""
     start, count = time.perf_counter(), 0
     for k in range(batches):
         count += sum(len(view) for inputs in run.training[k].values() for view in inputs.views)
@@ -355,7 +356,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, print and write the tables."""
+    """Measure; print and write the tables."""
     options.out.mkdir(parents=True, exist_ok=True)
     if options.pretraining:
         figures = pretraining(options.x_bank, options.steps)
@@ -368,7 +369,7 @@ def main(options: argparse.Namespace) -> int:
     others = beside_others(rounds)
     write_table(others, options.out / "speed_others")
     about: dict[str, Any] = {"machine": machine(), "matmul peak (GFLOP/s), by threads": peaks}
-    for readout in _BOTH:
+    for readout in _READOUTS:
         about |= growth(rounds, readout) | cached(rounds, readout)
     about |= start_up(rounds)
     memory = json.loads(in_a_new_process(_MEMORY.format(n=options.spectra))[1])

@@ -10,22 +10,23 @@ from numpy.typing import NDArray
 from scipy.stats import wilcoxon
 from statsmodels.stats.multitest import multipletests
 
-#: A target counts as predictable where some method errs by at most this much of the mean predictor's error.
+#: A target is predictable if the error of a method is at most this share of that of the mean
+#: predictor.
 PREDICTABLE = 0.95
 
-#: Smallest error that counts as one: half a percent of the classes' samples.
+#: Smaller errors are replaced by this value; for classes, half a percent.
 FLOOR = {"regression": 1e-12, "classification": 0.005}
 
-#: What is compared: RMSEP, or one minus the balanced accuracy.
+#: Compared error: RMSEP, or one minus the balanced accuracy.
 ERROR = {"regression": "rmsep", "classification": "balanced_error"}
 
 _TARGET = ["family", "dataset", "target"]
 
 
 def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
-    """Return the error of each method (columns) on each split of each target of a kind, from `Results.table`.
+    """Return errors by method (columns) and split of each target, from `Results.table`.
 
-    Rows are indexed by family, dataset, target, seed. Methods that did not run everywhere have gaps.
+    Rows are indexed by family, dataset, target and seed. Missing results are NaN.
     """
     rows = table[(table["status"] == "done") & (table["kind"] == kind)]
     if rows.empty:
@@ -34,12 +35,12 @@ def errors(table: pd.DataFrame, kind: str = "regression") -> pd.DataFrame:
 
 
 def per_target(errors: pd.DataFrame) -> pd.DataFrame:
-    """Return the mean over splits (those that a method has) of each target."""
+    """Return the mean error of each target over the available splits of each method."""
     return errors.groupby(level=_TARGET).mean()
 
 
 def predictable(errors: pd.DataFrame, reference: str = "mean") -> pd.Series:
-    """Return, by family, dataset and target, whether any method but the reference predicts it, over common splits."""
+    """Return which targets any method predicts better than the reference, over common splits."""
     ratios = {
         name: pair[name] / pair[reference]
         for name in errors.columns.drop(reference)
@@ -55,7 +56,7 @@ def of_targets(errors: pd.DataFrame, targets: pd.Series) -> pd.DataFrame:
 
 
 def paired(errors: pd.DataFrame, name: str, reference: str) -> pd.DataFrame:
-    """Return two columns by target, averaged over the splits that both have: no split counts for one alone."""
+    """Return two columns by target, averaged over the splits that both methods have."""
     return per_target(errors[[name, reference]].dropna())
 
 
@@ -68,26 +69,28 @@ def compare(
     n_bootstrap: int = 2000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Compare methods with one reference, paired by target.
+    """Compare methods with a reference, paired by target.
 
     Parameters
     ----------
     errors : DataFrame
-        Of `errors`, for predictable targets; any number of splits each.
+        Errors as returned by `errors`, of predictable targets, with any number of splits.
     reference : str
-        Whose errors stand below the line of the ratios.
+        Method whose errors are the denominators of the ratios.
     methods : sequence of str, optional
-        Columns; all others by default.
+        Methods to compare; by default all others.
     floor : float
-        Errors below count as this much: no classifier is infinitely better than another.
+        Smaller errors are replaced by this value, to avoid infinite ratios.
     n_bootstrap, seed : int
-        Of the intervals, which draw whole families: targets of one family are not independent.
+        Number of bootstrap samples and seed of the intervals. Whole families are resampled, because
+        targets of a family are not independent.
 
     Returns
     -------
     DataFrame
-        A row per method: number of targets, geometric mean and median of the ratios with 95 % intervals,
-        share of wins, Wilcoxon signed-rank p on log ratios, and the same after Holm.
+        One row per method: number of targets, geometric mean and median of the ratios with 95 %
+        intervals, share of wins, p value of the Wilcoxon signed-rank test on log ratios, and the p
+        value after Holm's correction.
     """
     names = [m for m in (methods or errors.columns) if m != reference and m in errors]
     rows = []
@@ -119,7 +122,7 @@ def compare(
 
 
 def signed_rank(ratio: NDArray, alternative: str = "two-sided") -> float:
-    """Return Wilcoxon's p of log ratios (n,); with ``less`` it is small where they lie below zero."""
+    """Return the Wilcoxon p value of log ratios (n,); ``less`` tests whether they are below 0."""
     if len(ratio) < 2 or not np.any(ratio):
         return 1.0
     return float(wilcoxon(ratio, alternative=alternative).pvalue)
@@ -131,7 +134,7 @@ def holm(p: Sequence[float]) -> NDArray:
 
 
 def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
-    """Return the mean rank of each method over targets where all ran, and Nemenyi's p for each pair.
+    """Return the mean rank of each method over complete targets, and Nemenyi's p for each pair.
 
     Demsar, J. (2006). Statistical comparisons of classifiers over multiple data sets. JMLR 7.
     """
@@ -145,12 +148,12 @@ def average_ranks(errors: pd.DataFrame) -> tuple[pd.Series, pd.DataFrame]:
 
 
 def _bootstrap(ratio: NDArray, families: NDArray, n: int, seed: int) -> tuple[NDArray, NDArray]:
-    """Return means and medians of log ratios over samples of families with replacement."""
+    """Return means and medians of log ratios over bootstrap samples of families."""
     _, codes = np.unique(families, return_inverse=True)
     n_families = int(codes.max()) + 1
     sampled_families = np.random.default_rng(seed).integers(n_families, size=(n, n_families))
     times = np.stack([np.bincount(row, minlength=n_families) for row in sampled_families])
-    # How often each ratio was drawn, in ascending order of the ratios: medians are where half of the draws lie behind.
+    # Number of draws of each ratio, in ascending order; the median follows from the cumulative sum.
     order = np.argsort(ratio, kind="stable")
     weights, ratio = times[:, codes[order]], ratio[order]
     behind, total = weights.cumsum(axis=1), weights.sum(axis=1, keepdims=True)

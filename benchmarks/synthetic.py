@@ -1,14 +1,14 @@
-"""Realism and use of the synthetic spectra: classifier test, distance to real ones, pairs across instruments.
+"""Realism and utility of the synthetic spectra.
 
-``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot to
-``benchmarks/results/``.
+``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot
+to ``benchmarks/results/``.
 
-- A linear probe on embeddings learns to tell synthetic from real spectra and is judged on a family and on synthetic
-  sets that it has not seen (area under the ROC curve, per family; 0.5: it cannot).
-- Per family, on its own grid, nirs4all's realism scorecard compares both in correlation length, derivatives,
-  peaks, baseline and noise.
-- Over synthetic pairs: how often the nearest among 60 second views is that of the same sample, by embedding, by
-  absorbance, and by its scatter-corrected derivative.
+- Classifier test: AUC, per family, of a linear probe on embeddings that distinguishes synthetic
+  from real spectra, on unseen families and synthetic datasets (0.5: indistinguishable).
+- Realism scorecard of nirs4all, per family and on its grid: correlation length, derivatives, peaks,
+  baseline and noise.
+- Retrieval in synthetic pairs: share of samples whose nearest neighbour among 60 second views is
+  the same sample, by embedding, by absorbance and by its scatter-corrected derivative.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ from nirs4all_vit import SpectralEmbedder
 from nirs4all_vit.pretraining import SpectralDataset, SyntheticSpectralDataset, load_x_bank, synthetic_bank
 from nirs4all_vit.progress import tracked
 
-#: Spectra of each kind that a probe sees: many enough for an AUC to 0.03, few enough for a minute in all.
+#: Largest number of spectra per dataset in the classifier test, for an AUC within 0.03 in a minute;
+#: number of pairs.
 N_PROBED, N_PAIRS = 120, 60
 
 
 def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
-    """Return the AUC by family of a linear probe for real or synthetic, on unseen families and synthetic sets."""
+    """Return the AUC of a linear probe for synthetic against real spectra, by unseen family."""
     blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
@@ -46,7 +47,7 @@ def separability(real: list[SpectralDataset], generated: list[SpectralDataset], 
         group += [name] * len(rows)
         label += [kind] * len(rows)
     X, groups, y = np.concatenate(Z), np.array(group), np.array(label)
-    # Folds are dealt among families and among synthetic sets, so that each holds both.
+    # Split families and synthetic datasets separately, so that each fold contains both.
     n_folds = min(n_folds, len({d.family for d in real}), len(generated))
     fold = np.empty(len(y), dtype=int)
     for kind in (0, 1):
@@ -67,7 +68,7 @@ def separability(real: list[SpectralDataset], generated: list[SpectralDataset], 
 
 
 def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, seed: int) -> NDArray[np.float32] | None:
-    """Draw n spectra of datasets whose range covers a grid, interpolated to it; None where fewer than 3 do."""
+    """Draw n spectra of datasets that cover a grid, interpolated to it; None for fewer than 3."""
     covering = [d for d in datasets if d.wavelengths[0] <= nm[0] + 5 and d.wavelengths[-1] >= nm[-1] - 5]
     if len(covering) < 3:
         return None
@@ -81,7 +82,7 @@ def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, se
 
 
 def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed: int = 0) -> dict[str, dict[str, Any]]:
-    """Return nirs4all's scorecard by family, each on the grid of its largest dataset."""
+    """Return nirs4all's realism scorecard by family, on the grid of each dataset."""
     cards = {}
     for dataset in tracked(real, "realism", "family"):
         nm = dataset.wavelengths
@@ -101,9 +102,9 @@ def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed:
 
 
 def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, list[float]]:
-    """Return, per set, how often the nearest second view is that of the same sample (top 1).
+    """Return, per dataset, how often the nearest second view is that of the same sample (top 1).
 
-    All are centred within each view: an instrument's own offset is not the sample's. Absorbance is
+    Features are centred within each view, to remove the offset of the instrument. Absorbance is
     interpolated to 200 points of the common range.
     """
     shares: dict[str, list[float]] = {}
@@ -132,14 +133,14 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
 
 
 def top1(a: NDArray[Any], b: NDArray[Any]) -> float:
-    """Return how often the nearest row of `b` is that of the same number, both centred."""
+    """Return how often the nearest row of `b` (centred cosine) has the same number as in `a`."""
     a, b = a - a.mean(axis=0), b - b.mean(axis=0)
     a, b = (z / np.maximum(np.linalg.norm(z, axis=1, keepdims=True), 1e-12) for z in (a, b))
     return float(np.mean((a @ b.T).argmax(axis=1) == np.arange(len(a))))
 
 
 def measure(x_bank: Path, n_sets: int = 64) -> dict[str, Any]:
-    """Return the figures of every check, and a summary."""
+    """Return the results of all tests, and a summary."""
     largest = {d.family: d for d in sorted(load_x_bank(x_bank), key=len)}
     real = sorted(largest.values(), key=lambda d: d.family)
     generated = synthetic_bank(n_sets, n_spectra=N_PROBED)

@@ -1,4 +1,4 @@
-"""Tables and figures of merit on disk: CSV and JSON, and Markdown for the documentation."""
+"""Tables and figures of merit as CSV, JSON and Markdown."""
 
 from __future__ import annotations
 
@@ -9,39 +9,40 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-#: The tables that are committed.
+#: Folder of the committed tables.
 RESULTS = Path(__file__).parent / "results"
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: What ratios are taken to.
+#: Default reference of ratios.
 REFERENCE = "best-pls"
 
 
 def write_table(frame: pd.DataFrame, path: Path, digits: int = 3) -> None:
     """Write a table as CSV; `path` has no suffix."""
-    # Enough digits that the table rounds once, not twice, when it is read again.
+    # Additional digits avoid double rounding when the table is read again.
     frame.to_csv(path.with_suffix(".csv"), index=False, float_format=f"%.{digits + 5}g")
 
 
 def measured(table: pd.DataFrame, column: str) -> pd.DataFrame:
-    """Return the rows of `Results.table` with a result on targets as they are; none where no result has the column."""
+    """Return the finished rows of `Results.table` on original targets, none without `column`."""
     if column not in table:
         return pd.DataFrame()
     return table[(table["status"] == "done") & ~table["permuted"]]
 
 
 def labelled(frame: pd.DataFrame, **labels: Any) -> pd.DataFrame:
-    """Return a table with more columns in front."""
+    """Return a table with constant columns added in front."""
     return pd.concat([pd.DataFrame(labels, index=frame.index), frame], axis=1)
 
 
 def read_comparison(
     phase: str, *, kind: str = "regression", n: int = 200, reference: str = REFERENCE, folder: Path = RESULTS
 ) -> pd.DataFrame:
-    """Return one comparison of a phase (``phase0`` and the like), a row per method.
+    """Return a comparison of a phase, for example ``phase0``, with one row per method.
 
-    It is of the targets of a `kind`, with at most `n` calibration samples, over the errors of the method `reference`.
+    The comparison is on targets of a `kind`, with at most `n` calibration samples, relative to
+    `reference`.
     """
     table = pd.read_csv(folder / f"{phase}.csv")
     rows = (table["kind"] == kind) & (table["n"] == n) & (table["reference"] == reference)
@@ -64,13 +65,13 @@ def markdown(frame: pd.DataFrame, digits: int = 3) -> str:
 
 
 def write_json(value: dict[str, Any], path: Path) -> None:
-    """Write figures as JSON, numbers to four decimals, and make the folder."""
+    """Write values as JSON, with numbers to four decimals; create the folder if necessary."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(rounded(value), indent=1) + "\n", "utf-8")
 
 
 def rounded(value: Any) -> Any:
-    """Return nested figures to four decimals; None where one is not finite."""
+    """Return nested values with numbers to four decimals; None replaces non-finite numbers."""
     if isinstance(value, dict):
         return {key: rounded(item) for key, item in value.items()}
     if isinstance(value, list):

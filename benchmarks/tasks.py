@@ -1,4 +1,4 @@
-"""A task (one measurement of the benchmark) and the place of its result."""
+"""Tasks (measurements of the benchmark) and the storage of their results."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pandas as pd
 
 from nirs4all_vit.files import atomic_path
 
-#: Raised when a change of the protocol makes older results incomparable.
+#: Version; increased when a change of the protocol makes older results incomparable.
 PROTOCOL = 1
 
 
@@ -24,19 +24,19 @@ class Task:
     Attributes
     ----------
     experiment : str
-        What is measured: ``calibration``, ``robustness``, ``transfer``, ``pooled``.
+        Name in `EXPERIMENTS`, for example ``calibration``, ``robustness`` or ``transfer``.
     dataset, target, method : str
-        Of what, with what.
+        Names of dataset, target and method.
     split : str
         ``random``, ``kennard_stone``, ``spxy`` or ``published`` (the seed is the fold).
     seed : int
-        Of the split.
+        Seed of the split.
     n_train : int or None
-        Calibration samples at most; all with None.
+        Largest number of calibration samples; None for all.
     permuted : bool
-        Targets shuffled: the leak test, in which nothing may have skill.
+        Whether targets are shuffled (leak test).
     options : dict
-        What else the experiment needs, as JSON types; hashes of weights stand here.
+        Further parameters of the experiment, as JSON types, including hashes of weights.
     """
 
     experiment: str
@@ -51,20 +51,20 @@ class Task:
 
     @property
     def key(self) -> str:
-        """Hash of the canonical specification; the result's file name."""
+        """Hash of the canonical specification, used as the file name of the result."""
         canonical = json.dumps({"protocol": PROTOCOL, **asdict(self)}, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
 
 class Results:
-    """A folder with one JSON per task; made where it is missing."""
+    """Folder with one JSON file per task; created if necessary."""
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder) / "tasks"
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def done(self, task: Task) -> bool:
-        """Tell whether a task was measured; what failed or could not run is tried again."""
+        """Return whether a task was measured; failed and unavailable tasks are tried again."""
         path = self.folder / f"{task.key}.json"
         try:
             return json.loads(path.read_text("utf-8"))["status"] == "done"
@@ -72,7 +72,7 @@ class Results:
             return False
 
     def write(self, task: Task, record: dict[str, Any]) -> None:
-        """Write the result of a task, in one step."""
+        """Write the result of a task atomically."""
         with atomic_path(self.folder / f"{task.key}.json") as path:
             path.write_text(json.dumps({"task": asdict(task), **record}, indent=1) + "\n", "utf-8")
 
@@ -81,16 +81,16 @@ class Results:
             try:
                 record = json.loads(path.read_text("utf-8"))
                 current = Task(**record["task"]).key == path.stem
-            except (ValueError, KeyError, TypeError):  # a leftover of a full disk; it is measured again
+            except (ValueError, KeyError, TypeError):  # incomplete file: measured again
                 continue
-            # What an older protocol measured has another name.
+            # Skip results of older protocols, which have other file names.
             if current:
                 yield record
 
     def require_same_data(self, fingerprints: dict[str, str]) -> None:
-        """Note what the results were measured on.
+        """Record the fingerprints of the datasets.
 
-        A ValueError names a dataset that was other data when the results in this folder were measured.
+        Raises ValueError if results in the folder were measured on other contents of a dataset.
         """
         path = self.folder.parent / "data.json"
         noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
@@ -103,13 +103,13 @@ class Results:
             target.write_text(json.dumps({**noted, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
 
     def phases(self) -> pd.DataFrame:
-        """Return what `note_phase` noted, a row per phase."""
+        """Return the records of `note_phase`, one row per phase."""
         path = self.folder.parent / "phases.json"
         noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
         return pd.DataFrame([{"phase": phase, **about} for phase, about in noted.items()])
 
     def note_phase(self, phase: str, tasks: Sequence[Task], seconds: float) -> None:
-        """Note how much a phase measured and the seconds that its tasks took, for the page of results."""
+        """Record number of tasks and total seconds of a phase, for the summary page."""
         path = self.folder.parent / "phases.json"
         noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
         noted[phase] = {
@@ -123,7 +123,7 @@ class Results:
             target.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
-        """Return a row per result of an experiment, or of some of its tasks, specification and figures side by side."""
+        """Return one row per result of an experiment, or of `tasks`: specification and figures."""
         keys = None if tasks is None else {task.key for task in tasks}
         rows = []
         for record in self:

@@ -1,4 +1,4 @@
-"""Calibration transfer: calibration on one instrument, prediction on another, with and without transfer samples."""
+"""Calibration transfer between instruments, with and without transfer samples."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .methods.base import GridViews, Unavailable
 from .tables import labelled, measured, write_table
 from .tasks import Task
 
-#: The same samples on several instruments, by the beginning of the datasets' names.
+#: Datasets of the same samples on several instruments.
 INSTRUMENT_GROUPS = (
     ("corn_m5", "corn_mp5", "corn_mp6"),
     ("tablets_idrc2002_spec1", "tablets_idrc2002_spec2"),
@@ -36,36 +36,36 @@ INSTRUMENT_GROUPS = (
     ("n4a_bge_flamenir", "n4a_bge_micronir"),
 )  # fmt: skip
 
-#: What ratios are taken to: spectra of the second instrument interpolated to the first's grid.
+#: Reference of ratios: spectra of the second instrument, interpolated to the grid of the first.
 REFERENCE = "snv-pls, none 0"
 
-#: Samples that a pair shares at least, range that it shares at least (nm), and points within it.
-#: (The 15 samples of marzipan_ia260 are too few.)
+#: Smallest number of shared samples, shared range (nm) and points within it. (marzipan_ia260 has 15
+#: samples only.)
 _MIN_SAMPLES, _MIN_RANGE, _MIN_POINTS = 25, 100.0, 20
 
-#: Spectra of the second instrument without reference values, at most.
+#: Largest number of unlabelled spectra of the second instrument.
 _UNLABELLED = 30
 
-#: Reference values of one sample differ by no more than this, in deviations of the target.
-_SAME = 0.02
+#: Largest difference between reference values of a sample, in standard deviations of the target.
+_VALUE_TOLERANCE = 0.02
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """The same samples, row by row, on two instruments (calibration, prediction), by default on the shared range."""
+    """The same samples, row by row, on the instruments of calibration and prediction."""
 
     source: Calibration
     destination: Calibration
 
 
 def instrument_pairs() -> Iterator[tuple[str, str]]:
-    """Yield (from, to) of every group, both ways."""
+    """Yield pairs (from, to) of every group, in both directions."""
     for group in INSTRUMENT_GROUPS:
         yield from permutations(group, 2)
 
 
 def shared_targets(x_bank: Path, y_bank: Path | None, a: str, b: str) -> list[str]:
-    """Return the targets measured on both instruments' samples."""
+    """Return the targets with enough samples on both instruments."""
     first, second = ({c.target for c in _calibrations(x_bank, y_bank, name)} for name in (a, b))
     return [t for t in sorted(first & second) if load_pair(x_bank, y_bank, a, b, t) is not None]
 
@@ -77,13 +77,17 @@ def _calibrations(x_bank: Path, y_bank: Path | None, name: str) -> list[Calibrat
 
 @lru_cache(maxsize=64)
 def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str, cut: bool = True) -> Pair | None:
-    """Return the samples that two instruments measured, replicates averaged; None where they share too little."""
+    """Return the shared samples of two instruments, with averaged replicates, or None.
+
+    None means that the instruments share too few samples, points or wavelengths. With `cut`,
+    spectra are limited to the shared range.
+    """
     first, second = (_averaged(x_bank, y_bank, name, target) for name in (a, b))
     if first is None or second is None:
         return None
     _, i, j = np.intersect1d(first.groups, second.groups, return_indices=True)
-    # One laboratory value per sample: where the two sets disagree it is not the same sample.
-    agree = np.abs(first.y[i] - second.y[j]) <= _SAME * first.y.std()
+    # Samples with different reference values are not the same sample.
+    agree = np.abs(first.y[i] - second.y[j]) <= _VALUE_TOLERANCE * first.y.std()
     i, j = i[agree], j[agree]
     if len(i) < _MIN_SAMPLES:
         return None
@@ -97,7 +101,7 @@ def load_pair(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str, cu
 
 
 def is_narrower(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) -> bool:
-    """Tell whether the second of two instruments lacks a hundredth of the first's range or more."""
+    """Return whether the second instrument lacks 1 % or more of the range of the first."""
     pair = load_pair(x_bank, y_bank, a, b, target, cut=False)
     if pair is None:
         return False
@@ -107,10 +111,11 @@ def is_narrower(x_bank: Path, y_bank: Path | None, a: str, b: str, target: str) 
 
 
 def standardised(kind: str, source: Calibration, destination: Calibration, test: Calibration) -> Calibration:
-    """Return test spectra of the second instrument as the first would have seen them.
+    """Return test spectra of the second instrument, standardised to the first.
 
-    ``ds``, ``pds`` and ``sst`` are direct and piecewise direct standardisation and spectral space transformation, of
-    chemotools. `source` and `destination` are the transfer samples on both instruments, row by row.
+    `kind` is ``ds``, ``pds`` or ``sst``: direct standardisation, piecewise direct standardisation
+    or spectral space transformation. `source` and `destination` are the transfer samples on both
+    instruments, row by row.
     """
     step = InstrumentStandardiser(kind, wavelengths=test.wavelengths, source_wavelengths=source.wavelengths)
     step.fit(destination.X, X_source=source.X)
@@ -119,7 +124,7 @@ def standardised(kind: str, source: Calibration, destination: Calibration, test:
 
 
 def joined(a: Calibration, b: Calibration) -> Calibration:
-    """Put spectra of two instruments into one calibration set, on the grid of the first."""
+    """Combine spectra of two instruments into one calibration set, on the grid of the first."""
     on_grid = GridViews.fit(_Grid(), a).on_grid(b).astype(np.float32)
     return dataclasses.replace(
         a,
@@ -136,7 +141,7 @@ class _Grid(GridViews):
 
 
 def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Calibration | None:
-    """Return one mean spectrum per sample; `groups` holds a number that both instruments give the sample."""
+    """Return one mean spectrum per sample; `groups` identifies the sample on all instruments."""
     part = next((c for c in _calibrations(x_bank, y_bank, name) if c.target == target), None)
     if part is None:
         return None
@@ -150,11 +155,11 @@ def _averaged(x_bank: Path, y_bank: Path | None, name: str, target: str) -> Cali
     y = np.bincount(codes, weights=part.y) / counts
     spread = np.zeros(len(names))
     np.maximum.at(spread, codes, np.abs(part.y - y[codes]))
-    # The same number for the same name on whichever instrument.
+    # The number depends on the name only, not on the instrument.
     numbers = pd.util.hash_array(names.astype(object)).astype(np.int64)
     averaged = dataclasses.replace(part, X=(X / counts[:, None]).astype(np.float32), y=y, groups=numbers, rows=None)
-    # Replicates with other reference values share a name only.
-    return averaged.take(np.flatnonzero(spread <= _SAME * part.y.std()))
+    # Replicates with different reference values are not the same sample.
+    return averaged.take(np.flatnonzero(spread <= _VALUE_TOLERANCE * part.y.std()))
 
 
 def _within(part: Calibration, low: float, high: float) -> Calibration:
@@ -163,7 +168,10 @@ def _within(part: Calibration, low: float, high: float) -> Calibration:
 
 
 def measure(task: Task, context: Context) -> dict[str, Any]:
-    """Calibrate on one instrument, predict on another, with so many transfer samples."""
+    """Calibrate on one instrument and predict on another, with optional transfer samples.
+
+    Raises `Unavailable` for too few shared samples or too small a shared range.
+    """
     problems, options = context.problems, task.options
     cut = options.get("range") != "uncut"
     pair = load_pair(problems.x_bank, problems.y_bank, task.dataset, options["to"], task.target, cut)
@@ -176,10 +184,11 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     n_test = len(rows) // 3
     test_rows, calibration_rows = rows[:n_test], rows[n_test:]
     if "population" in options:
-        # Some of the samples that do not test are measured on the second instrument only, without values.
+        # Some samples outside the test set are unlabelled spectra of the second instrument.
         candidates = calibration_rows
         if options["population"] == "upper":
-            # Half of all calibrates: it is to cover the range; of the others those above the median.
+            # Half of the samples calibrate, to cover the range; candidates are the others above the
+            # median.
             candidates = rows[len(rows) // 2 :]
             candidates = candidates[pair.source.y[candidates] > np.median(pair.source.y)]
         n_unlabelled = min(_UNLABELLED, len(candidates) // 2)
@@ -195,8 +204,8 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     train, again = pair.source.take(calibration_rows), pair.destination.take(calibration_rows)
     transfer_rows = np.arange(len(train))
     if 0 < k < len(train):
-        # Transfer samples span the calibration spectra.
-        # Half a sample less for testing, so that rounding never takes one away.
+        # Select transfer samples that span the calibration spectra. The half sample prevents
+        # rounding from removing one.
         transfer_rows, _ = next(iter(GroupKennardStone(test_size=1.0 - (k + 0.5) / len(train)).split(train.X)))
     about = {"family": pair.source.family, "kind": "regression", "n_calibration": len(train), "n_test": len(test)}
     if kind == "native":
@@ -208,7 +217,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     method = context.method(task.method).fit(train)
     if kind == "unlabelled":
         with warnings.catch_warnings():
-            # That nothing is changed, where the instruments do not differ.
+            # Ignore the warning that instruments without a difference need no correction.
             warnings.simplefilter("ignore", UserWarning)
             method.views.embedder.adapt_to(unlabelled.X, wavelengths=unlabelled.wavelengths)
     try:
@@ -221,7 +230,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
 
 
 def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
-    """Compare methods and standardisations over pairs of instruments; also write the uncorrected ratio of each pair."""
+    """Compare methods and standardisations over instrument pairs; write ratios of each pair."""
     table = measured(tables["transfer"], "mean_rmsep")
     if table.empty:
         return
@@ -239,7 +248,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     way = table["method"] + ", " + table["standardisation"] + " " + table["n_transfer"].astype(str)
     table = table.assign(target=table["target"] + ", " + table["to"], way=way)
     errors = table.pivot_table(index=["family", "dataset", "target", "seed"], columns="way", values="rmsep")
-    # Pairs whose own calibration fails say nothing about transfer.
+    # Exclude pairs without a working native calibration.
     native = table[table["standardisation"] == "native"].groupby(["family", "dataset", "target"])
     usable = native["rmsep"].min() <= statistics.PREDICTABLE * native["mean_rmsep"].mean()
     usable = usable.reindex(statistics.per_target(errors).index, fill_value=False)
@@ -260,10 +269,10 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
 
 
 def _unlabelled(table: pd.DataFrame, to: Path) -> None:
-    """Write the effect of unlabelled spectra of the second instrument, of the same population or of its upper half.
+    """Write the effect of unlabelled spectra of the second instrument, by population.
 
-    The RMSEP is divided by that without these spectra and by that of SNV + PLS. Means over targets and over groups of
-    instruments are geometric.
+    The RMSEP is divided by that without these spectra and by that of SNV + PLS. Means over targets
+    and over groups of instruments are geometric.
     """
     if table.empty:
         return
@@ -273,7 +282,7 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
         way = part["method"] + ", " + part["standardisation"]
         logs = part.assign(way=way).pivot_table(index=[*key, "seed"], columns="way", values="rmsep")
         logs = np.log(logs.clip(lower=1e-12))
-        # Pairs without a working native calibration are left out: they are uninformative about transfer.
+        # Exclude pairs without a working native calibration.
         mean = np.log(part.groupby([*key, "seed"])["mean_rmsep"].first())
         native = logs[[name for name in logs if name.endswith(", native")]].min(axis=1)
         skilled = native.sub(mean).groupby(level=key).transform("mean") <= np.log(statistics.PREDICTABLE)
@@ -292,7 +301,7 @@ def _unlabelled(table: pd.DataFrame, to: Path) -> None:
 
 
 def _uncut(table: pd.DataFrame, uncut: pd.Series, to: Path) -> None:
-    """Write the RMSEP on a narrower instrument, divided by that with both instruments cut to the shared range."""
+    """Write the RMSEP on a narrower instrument, relative to that on the shared range."""
     key = ["method", "family", "dataset", "to", "target", "seed"]
     plain = table["standardisation"] == "none"
     if "population" in table:

@@ -228,8 +228,8 @@ def test_embed_reads_what_a_bank_may_hold(tmp_path: Path, expected: np.ndarray) 
     ("content", "message"),
     [
         ("id,1100,1200\n1,2,3\n", "Take columns of ids or targets out of the file."),
-        ("1.1,1.2,1.3\n.3,.4,.5\n", "(The axis_unit of a dataset stands in t.json.)"),
-        ("1100,50\n1,2\n", "(The axis_unit of a dataset stands in t.json.)"),
+        ("1.1,1.2,1.3\n.3,.4,.5\n", "(Set axis_unit in t.json.)"),
+        ("1100,50\n1,2\n", "(Set axis_unit in t.json.)"),
     ],
 )
 def test_errors_advise_what_the_command_has(content: str, message: str, tmp_path: Path, capsys) -> None:

@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import run_python
 
-# A script of its own: a deadlock ends by the time limit, and the threads of torch are those of a fresh process. `__main__` is
-# importable, as processes that are spawned want it.
+# A separate script: a deadlock ends at the time limit, and torch has the threads of a new process.
+# Spawned processes need an importable `__main__`.
 _SCRIPT = """
 import multiprocessing, sys
 from concurrent.futures import ThreadPoolExecutor

@@ -172,7 +172,8 @@ def test_the_wheel_holds_the_weights_and_embeds(tmp_path: Path) -> None:
     assert not any(name.startswith(("tests", "benchmarks")) for name in names)
     printed = run_python(
         "import nirs4all_vit, numpy as np\n"
-        "z = nirs4all_vit.SpectralEmbedder().fit_transform(np.random.rand(3, 50), wavelengths=np.linspace(900, 1700, 50))\n"
+        "nm = np.linspace(900, 1700, 50)\n"
+        "z = nirs4all_vit.SpectralEmbedder().fit_transform(np.random.rand(3, 50), wavelengths=nm)\n"
         "print(nirs4all_vit.__file__, z.shape)",
         cwd=tmp_path,
         network=False,

@@ -1,4 +1,4 @@
-"""A method of the benchmark is a head on views of the spectra."""
+"""Base classes of the methods: a method is a head on views of the spectra."""
 
 from __future__ import annotations
 
@@ -14,48 +14,48 @@ from ..calibrations import Calibration
 
 
 class Unavailable(RuntimeError):
-    """A method that cannot run here; the text says why."""
+    """Raised if a method cannot run here; the message gives the reason."""
 
 
 class Method(ABC):
-    """A way from spectra to predictions, with all its choices made inside the calibration set."""
+    """Prediction method; all choices are made inside the calibration set."""
 
     @abstractmethod
     def fit(self, part: Calibration) -> Self:
-        """Calibrate; `Unavailable` says that something it needs is not installed."""
+        """Calibrate; raises `Unavailable` if a requirement is not installed."""
 
     @abstractmethod
     def predict(self, part: Calibration) -> NDArray:
-        """Predict values, or codes of classes; ``part.y`` is not looked at.
+        """Predict values or codes of classes; ``part.y`` is not used.
 
         The spectra may be on another grid than in `fit`.
         """
 
 
 class Views(ABC):
-    """Feature matrices of the same spectra; `names` says what there is to choose from."""
+    """Alternative feature matrices of the same spectra, by `names`."""
 
     names: tuple[str, ...]
 
     def fit(self, part: Calibration) -> Self:  # noqa: ARG002
-        """Learn from the calibration spectra what `view` needs, never from their targets."""
+        """Fit the views on the calibration spectra, without targets."""
         return self
 
     @abstractmethod
     def view(self, part: Calibration, name: str) -> NDArray:
-        """Return one matrix (n, d)."""
+        """Return the feature matrix (n, d) of a view."""
 
 
 class GridViews(Views):
-    """Views whose columns are wavelengths: spectra on another grid are interpolated to the calibration's."""
+    """Views with wavelengths as columns; spectra are interpolated to the calibration grid."""
 
     def fit(self, part: Calibration) -> Self:
-        """Note the grid."""
+        """Store the grid."""
         self.wavelengths = part.wavelengths
         return self
 
     def on_grid(self, part: Calibration) -> NDArray[np.float64]:
-        """Return spectra on the grid of `fit`, by linear interpolation; the end values are extended outwards."""
+        """Return spectra on the grid of `fit`, by linear interpolation with constant ends."""
         X = part.X.astype(np.float64)
         present = np.isfinite(X)
         if np.array_equal(part.wavelengths, self.wavelengths) and present.all():
@@ -66,6 +66,6 @@ class GridViews(Views):
 
 
 def inner_folds(part: Calibration) -> Iterator[tuple[NDArray, NDArray]]:
-    """Yield five folds of a calibration set, by sample: where components and preprocessings are chosen."""
+    """Yield five folds of a calibration set by sample, to select components and preprocessing."""
     n_groups = np.unique(part.groups).size
     return GroupKFold(min(5, n_groups), shuffle=True, random_state=0).split(part.X, groups=part.groups)

@@ -1,4 +1,4 @@
-"""Methods of other projects, unchanged; a method that is not installed raises an error."""
+"""Methods of other projects, unchanged."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from nirs4all_vit.heads.targetwise import accepted
 from ..calibrations import Calibration
 from .base import GridViews, Method, Unavailable, Views
 
-#: Interpreter of an environment of its own: aeon asks for older packages than nirs4all.
+#: Environment variable with the Python of a separate environment: aeon needs older packages than
+#: nirs4all.
 MULTIROCKET_PYTHON = "MULTIROCKET_PYTHON"
 _OWN_ENVIRONMENT = Path(".venv-multirocket/bin/python")
 
 
 class Estimator(Method):
-    """Any scikit-learn estimator, which `make` returns unfitted, on the first view."""
+    """Scikit-learn estimator on the first view; `make` returns it unfitted."""
 
     def __init__(self, make: Callable[[Calibration], Any], views: Views) -> None:
         self.make, self.views = make, views
 
     def fit(self, part: Calibration) -> Self:
-        """Calibrate; `Unavailable` says that nirs4all's numerical library refuses these data."""
+        """Calibrate; raises `Unavailable` if the numerical library of nirs4all rejects the data."""
         X = self.views.fit(part).view(part, self.views.names[0])
         try:
             model = self.make(part)
-            # Replicates stay together wherever parameters are chosen.
+            # Keep replicates together where the estimator selects parameters.
             self.model = model.fit(np.asarray(X, dtype=np.float64), part.y, **accepted(model, groups=part.groups))
         except RuntimeError as error:
-            # nirs4all's kernels give up on targets without signal; that is theirs to say, not a fault of the run.
+            # nirs4all's kernels reject targets without signal; this is no failure of the run.
             if type(error).__name__ != "N4MError":
                 raise
             raise Unavailable(f"{type(error).__name__}: {error}") from error
@@ -51,28 +52,28 @@ class Estimator(Method):
 
 
 def aom_pls(part: Calibration) -> Any:
-    """nirs4all's PLS over a bank of operators; components by inner cross-validation."""
+    """Return nirs4all's PLS over a bank of operators, with components by cross-validation."""
     from nirs4all.operators.models import AOMPLSRegressor
 
     return AOMPLSRegressor(max_components=min(20, len(part) // 2), cv=5)
 
 
 def aom_ridge(part: Calibration) -> Any:  # noqa: ARG001
-    """nirs4all's ridge over a superblock of operators."""
+    """Return nirs4all's ridge over a superblock of operators."""
     from nirs4all.operators.models import AOMRidgeRegressor
 
     return AOMRidgeRegressor(random_state=0)
 
 
 def aom_ridge_blender(part: Calibration) -> Any:  # noqa: ARG001
-    """nirs4all's strongest: a convex blend of its ridge variants, minutes a fit."""
+    """Return nirs4all's convex blend of ridge variants; a fit takes minutes."""
     from nirs4all.operators.models import AOMRidgeBlender
 
     return AOMRidgeBlender(random_state=0)
 
 
 def head(name: str) -> Callable[[Calibration], Any]:
-    """Return what makes a head of `nirs4all_vit.heads`; its weights, if any, are those on this machine."""
+    """Return a factory of a head of `nirs4all_vit.heads`, with local weights if it needs any."""
 
     def make(part: Calibration) -> Any:
         if name in LIBRARIES:
@@ -83,7 +84,7 @@ def head(name: str) -> Callable[[Calibration], Any]:
 
 
 def tabpfn_nirs(part: Calibration) -> Any:
-    """nirs4all's TabPFN with its fixed preprocessing."""
+    """Return nirs4all's TabPFN with its fixed preprocessing."""
     weights = require_weights("tabpfn", part.task)
     from nirs4all.operators.models import TabPFNNIRSRegressor
 
@@ -93,7 +94,7 @@ def tabpfn_nirs(part: Calibration) -> Any:
 def require_weights(library: str, task: str) -> str:
     """Return the weight file of TabPFN or TabICL for a kind of task.
 
-    Nothing is downloaded; `Unavailable` says that the library or its weights are not here.
+    Nothing is downloaded. Raises `Unavailable` if the library or its weights are missing.
     """
     missing = why_not(library, task)
     if missing:
@@ -106,25 +107,26 @@ def require_weights(library: str, task: str) -> str:
 
 
 class MultiRocketFeatures(GridViews):
-    """Features of MultiRocket's random kernels, computed by aeon in an environment of its own.
+    """Features of MultiRocket's random kernels, computed by aeon in a separate environment.
 
-    ``make multirocket`` makes it. Tan et al. (2022), Data Mining and Knowledge Discovery 36, 1623.
+    ``make multirocket`` creates the environment. Tan et al. (2022), Data Mining and Knowledge
+    Discovery 36, 1623.
     """
 
     names = ("multirocket",)
 
     def fit(self, part: Calibration) -> Self:
-        """Draw the kernels (their biases are quantiles of what the calibration spectra give) and scale the features."""
+        """Draw kernels, with biases from the calibration spectra, and standardise features."""
         self.calibration = super().fit(part).on_grid(part).astype(np.float32)
         features = self._features(self.calibration)
         self.mean, deviation = features.mean(axis=0), features.std(axis=0)
-        # Pooled shares, means and indices differ in size by orders of magnitude; its authors standardise too.
+        # Feature scales differ by orders of magnitude; the authors also standardise.
         self.scale = np.where(deviation > 0, deviation, 1.0)
         self._fitted = part, (features - self.mean) / self.scale
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
-        """Return (n, about 50,000) features, standardised over the calibration set; kernels are drawn with seed 0."""
+        """Return features (n, about 50,000), standardised over the calibration set."""
         if part is self._fitted[0]:
             return self._fitted[1]
         return (self._features(self.on_grid(part).astype(np.float32)) - self.mean) / self.scale
@@ -134,7 +136,10 @@ class MultiRocketFeatures(GridViews):
 
 
 def multirocket_seconds(spectra: NDArray[np.float32], rounds: int) -> float | None:
-    """Return the shortest time of MultiRocket's transform of spectra (n, L) without compilation; None without aeon."""
+    """Return the shortest time of MultiRocket's transform of spectra (n, L); None without aeon.
+
+    The first call, which includes compilation, is not timed.
+    """
     try:
         return min(_multirocket(spectra, spectra, 1 + rounds)[1][1:])
     except Unavailable:
@@ -144,7 +149,7 @@ def multirocket_seconds(spectra: NDArray[np.float32], rounds: int) -> float | No
 def _multirocket(
     calibration: NDArray[np.float32], spectra: NDArray[np.float32], times: int
 ) -> tuple[NDArray[np.float32], list[float]]:
-    """Return features and the seconds that each of several transforms took."""
+    """Return features and the seconds of each of several transforms."""
     python = Path(os.environ.get(MULTIROCKET_PYTHON, _OWN_ENVIRONMENT))
     if not python.exists():
         raise Unavailable(f"no aeon: run `make multirocket`, or set {MULTIROCKET_PYTHON} to a Python that has it")

@@ -1,4 +1,4 @@
-"""Gaussian process on several views of the spectra, with hyper-parameters by marginal likelihood."""
+"""Gaussian process on several views, with hyper-parameters by marginal likelihood."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from scipy.optimize import minimize
 from ..calibrations import Calibration
 from .base import Method, Views
 
-#: Where the logarithms of weights, lengths and noise may go.
+#: Bounds of the logarithms of weights, lengths and noise.
 _BOUNDS = (-12.0, 6.0)
 
 
 class MultiKernelGP:
-    """GP regression with a linear and an RBF kernel per view, weights and lengths learned.
+    """GP regression with a linear and an RBF kernel per view, with learned weights and lengths.
 
-    No library at hand fits sums of kernels on *different* features by gradient, hence this one. Targets
-    are standardised; each view is centred and divided by the root of its mean squared norm.
+    Targets are standardised; each view is centred and divided by the root of its mean squared norm.
+    The implementation is our own, because no available library fits sums of kernels on *different*
+    features by gradient.
 
     Attributes
     ----------
@@ -73,7 +74,7 @@ class MultiKernelGP:
 
 
 class GaussianProcess(Method):
-    """`MultiKernelGP` on all views together, a pair of kernels each; regression only."""
+    """`MultiKernelGP` on all views, with two kernels per view; regression only."""
 
     def __init__(self, views: Views) -> None:
         self.views = views

@@ -1,4 +1,4 @@
-"""Compute MultiRocket features of spectra with aeon, in a separate environment; prints the seconds of the transform."""
+"""Compute MultiRocket features with aeon in a separate environment; print the seconds."""
 
 import sys
 import time
@@ -6,12 +6,12 @@ import time
 import numpy as np
 from aeon.transformations.collection.convolution_based import MultiRocket
 
-#: The kernels are nine points long.
+#: Smallest number of points; kernels have nine.
 SHORTEST = 10
 
 
 def main() -> None:
-    """Fit on the first file's spectra, transform the second's as often as is said (once), write the third."""
+    """Run the worker; arguments: calibration file, spectra file, output file, repeats (1)."""
     calibration, spectra = (np.load(path, allow_pickle=False) for path in sys.argv[1:3])
     missing = max(0, SHORTEST - calibration.shape[1])
     calibration, spectra = (np.pad(x, ((0, 0), (0, missing)), mode="edge")[:, None, :] for x in (calibration, spectra))

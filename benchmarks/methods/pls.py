@@ -1,4 +1,4 @@
-"""Partial least squares, with view and number of components chosen by inner cross-validation."""
+"""Partial least squares, with view and components selected by inner cross-validation."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ MAX_COMPONENTS = 20
 
 
 class PLS(Method):
-    """PLS regression, or PLS-DA on indicator columns where the target is a class.
+    """PLS regression, or PLS-DA on indicator columns for classes.
 
     Parameters
     ----------
     views : Views
-        That inner cross-validation chooses from, with the number of components.
+        Candidate views; inner cross-validation selects view and number of components.
 
     Attributes
     ----------
     chosen : str
-        Name of the view.
+        Name of the selected view.
     model : PLSRegression
-        scikit-learn's, on centred, unscaled features.
+        Fitted model, on centred features without scaling.
     """
 
     def __init__(self, views: Views) -> None:
         self.views = views
 
     def fit(self, part: Calibration) -> Self:
-        """Choose and calibrate."""
+        """Select view and components, and calibrate."""
         self.views.fit(part)
         self.task, self.classes = part.task, np.unique(part.y)
         best = np.inf
@@ -76,10 +76,10 @@ class PLS(Method):
 
 
 def component_path(model: PLSRegression, X: NDArray) -> NDArray:
-    """Return the predictions with 1, 2, ... components of one fitted model: (n_components, n_samples, n_targets).
+    """Return predictions with 1, 2, ... components, (n_components, n_samples, n_targets).
 
-    The components of PLS are nested: the first k rotations and loadings of a model are those of the
-    model with k components.
+    PLS components are nested: the first k rotations and loadings of a model are those of the model
+    with k components.
     """
     scores = (X - model._x_mean) @ model.x_rotations_
     steps = scores.T[:, :, None] * model.y_loadings_.T[:, None, :]

@@ -1,4 +1,4 @@
-"""The usual preprocessings of chemometrics, computed by nirs4all."""
+"""Common preprocessings of chemometrics, computed by nirs4all."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import GridViews
 
 Preprocessing = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
-#: Of the Savitzky-Golay filters, in points.
+#: Window in points and polynomial order of the Savitzky-Golay filters.
 _WINDOW, _ORDER = 15, 2
 
 
@@ -23,7 +23,7 @@ def _raw(X: NDArray) -> NDArray:
 def _snv(X: NDArray) -> NDArray:
     from nirs4all.operators.transforms import StandardNormalVariate
 
-    # A spectrum without variation stays zero.
+    # Constant spectra become zero.
     return np.nan_to_num(StandardNormalVariate().fit_transform(X), nan=0.0, posinf=0.0, neginf=0.0)
 
 
@@ -54,7 +54,7 @@ def _chain(*steps: Preprocessing) -> Preprocessing:
     return run
 
 
-#: By name; all of them treat each spectrum on its own.
+#: Preprocessings by name; each processes spectra independently.
 PREPROCESSINGS: dict[str, Preprocessing] = {
     "raw": _raw,
     "snv": _snv,
@@ -64,7 +64,7 @@ PREPROCESSINGS: dict[str, Preprocessing] = {
     "asls+snv": _chain(_asls, _snv),
 }
 
-#: What "best of preprocessings" chooses from.
+#: Candidates of "best of five preprocessings".
 CANDIDATES = ("raw", "snv", "sg1", "snv+sg1", "snv+sg2")
 
 
@@ -75,5 +75,5 @@ class PreprocessedViews(GridViews):
         self.names = tuple(names)
 
     def view(self, part: Calibration, name: str) -> NDArray:
-        """Return spectra on the grid of `fit`, preprocessed."""
+        """Return preprocessed spectra on the grid of `fit`."""
         return PREPROCESSINGS[name](self.on_grid(part))

@@ -1,4 +1,4 @@
-"""The methods by name."""
+"""Methods by name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .tuned import Tuned
 
 
 class Mean(Method):
-    """The mean of the calibration set, or its most frequent class: what any skill is measured against."""
+    """Mean, or most frequent class, of the calibration set: the baseline of skill."""
 
     def fit(self, part: Calibration) -> Mean:
         """Calibrate."""
@@ -33,7 +33,7 @@ class Mean(Method):
         return self
 
     def predict(self, part: Calibration) -> NDArray:
-        """Predict the same for all."""
+        """Predict the same value for all spectra."""
         return self.model.predict(np.zeros((len(part), 1)))
 
 
@@ -49,7 +49,7 @@ def _raw(make: Callable[[Calibration], object]) -> Callable[[], Method]:
     return lambda: external.Estimator(make, PreprocessedViews(["raw"]))
 
 
-#: Methods on the spectra themselves.
+#: Methods on spectra.
 _SPECTRAL: dict[str, Callable[[], Method]] = {
     "mean": Mean,
     "pls": _pls("raw"),
@@ -75,12 +75,13 @@ def _ready_made(name: str) -> Callable[[Views], Method]:
     return lambda views: external.Estimator(external.head(name), views)
 
 
-#: Heads of the package by kind of task. The committee for classes is ridge, which is a separate method.
+#: Heads of the package with their kinds of task. For classes the committee is ridge, a separate
+#: method.
 _READY_MADE = {
     name: [task for task in TASKS if name in head_names(task)] for task in TASKS for name in head_names(task)
 } | {"committee": ["regression"]}
 
-#: Heads on an embedding: the protocol's ridge, the package's own, the encoder tuned.
+#: Heads on an embedding: those of the package, ridge and the tuned encoder.
 _HEADS: dict[str, Callable[[Views], Method]] = {
     **{name: _ready_made(name) for name in _READY_MADE},
     "ridge": Ridge,
@@ -91,7 +92,7 @@ _HEADS: dict[str, Callable[[Views], Method]] = {
     "half-metadata-ridge": Ridge,
 }
 
-#: Those of them that do not take the embedding of `SpectralEmbedder()`, and the parameters of their `EmbeddedView`.
+#: Parameters of the `EmbeddedView` of heads that differ from `SpectralEmbedder()`.
 PARAMETERS: dict[str, dict[str, Any]] = {
     "robust-ridge": {"robust": True},
     "plain-ridge": {"adapt": False},
@@ -100,17 +101,18 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "committee": {"append_spectra": True},
 }
 
-#: What they read out where nothing is said.
+#: Default read-out.
 _READOUT = SpectralEmbedder().readout
 
 _REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
 
 
 def make_method(name: str, weights: str | None = None, embeddings: Embeddings | None = None) -> Method:
-    """Return a method, unfitted: ``best-pls`` and the like, or ``HEAD@ENCODER[:READOUT]`` (``ridge@nirs-base-v2``).
+    """Return an unfitted method by name, for example ``best-pls`` or ``ridge@nirs-base-v2``.
 
-    `weights` is the checkpoint file of the encoder, and `embeddings` where embeddings are cached. A ValueError says
-    that there is no such method, `Unavailable` that it cannot run here.
+    Names with an encoder have the form ``HEAD@ENCODER[:READOUT]``; `weights` is the checkpoint file
+    of the encoder, and `embeddings` is the cache. Raises ValueError for an unknown method or
+    missing weights.
     """
     head, encoder, readout = parse_method(name)
     if encoder is None:
@@ -121,7 +123,10 @@ def make_method(name: str, weights: str | None = None, embeddings: Embeddings | 
 
 
 def parse_method(name: str) -> tuple[str, str | None, str]:
-    """Split a method's name into head, encoder and read-out; without encoder it is a spectral method."""
+    """Split the name of a method into head, encoder (None for methods on spectra) and read-out.
+
+    Raises ValueError for an unknown method or head.
+    """
     head, _, rest = name.partition("@")
     if not rest:
         if head not in _SPECTRAL:
@@ -134,7 +139,7 @@ def parse_method(name: str) -> tuple[str, str | None, str]:
 
 
 def suits(name: str, task: str) -> bool:
-    """Tell whether a method can do a kind of task."""
+    """Return whether a method supports a kind of task."""
     head, encoder, _ = parse_method(name)
     if encoder is None:
         return task == "regression" or head not in _REGRESSION_ONLY

@@ -1,4 +1,4 @@
-"""Ridge regression with the penalty chosen by leave-one-out, on any features."""
+"""Ridge regression on any features, with the penalty selected by leave-one-out."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from sklearn.linear_model import RidgeClassifierCV, RidgeCV
 from ..calibrations import Calibration
 from .base import GridViews, Method, Views
 
-#: Penalties relative to the mean diagonal of the kernel: the same range suits raw counts and derivatives.
+#: Penalties relative to the mean diagonal of the kernel, suitable for raw spectra and derivatives.
 ALPHAS = np.logspace(-10, 3, 40)
 
 
 class ScaledRidge:
-    """scikit-learn's RidgeCV on centred features that share one scale.
+    """scikit-learn's RidgeCV on centred features with a common scale.
 
-    All features are divided by the root of their mean squared norm, so that the penalties are relative
-    to the kernel's mean diagonal; no feature is scaled on its own.
+    All features are divided by the root of their mean squared norm, so that penalties are relative
+    to the mean diagonal of the kernel. Features are not scaled individually.
 
     Attributes
     ----------
     score : float
-        The cross-validated score that chose the penalty; larger is better.
+        Cross-validated score of the selected penalty; higher is better.
     model : RidgeCV or RidgeClassifierCV
-        In classification the indicator columns share one penalty.
+        Fitted model; in classification, indicator columns share one penalty.
     """
 
     def fit(self, Z: NDArray, part: Calibration) -> Self:
@@ -54,7 +54,7 @@ class Ridge(Method):
         self.views = views
 
     def fit(self, part: Calibration) -> Self:
-        """Choose and calibrate."""
+        """Select the view and calibrate."""
         self.views.fit(part)
         fitted = [(ScaledRidge().fit(self.views.view(part, name), part), name) for name in self.views.names]
         self.head, self.chosen = max(fitted, key=lambda pair: pair[0].score)
@@ -66,7 +66,7 @@ class Ridge(Method):
 
 
 class PrincipalComponents(GridViews):
-    """Scores of the first `n_components` principal components, at most, of the raw spectra."""
+    """Scores of at most `n_components` principal components of the raw spectra."""
 
     names = ("pca",)
 
@@ -74,11 +74,11 @@ class PrincipalComponents(GridViews):
         self.n_components = n_components
 
     def fit(self, part: Calibration) -> Self:
-        """Decompose."""
+        """Fit the principal components."""
         X = super().fit(part).on_grid(part)
         self.pca = PCA(min(self.n_components, len(X) - 1, X.shape[1]), svd_solver="full").fit(X)
         return self
 
     def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
-        """Return scores."""
+        """Return the scores."""
         return self.pca.transform(self.on_grid(part))

@@ -1,4 +1,4 @@
-"""The encoder fine-tuned on the calibration set, and the gain of fine-tuning."""
+"""Encoder tuned on the calibration set, and report of the effect of tuning."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .base import Method
 
 
 class Tuned(Method):
-    """`SpectralRegressor` or `SpectralClassifier`, from the weights and the read-out of a view.
+    """`SpectralRegressor` or `SpectralClassifier`, with weights and read-out of a view.
 
-    Embeddings that are kept are of no use here, as the encoder changes.
+    Cached embeddings are not used, because the encoder changes.
     """
 
     def __init__(self, views: EmbeddedView) -> None:
         self.weights, self.readout = views.weights, views.readout
 
     def fit(self, part: Calibration) -> Tuned:
-        """Tune and calibrate; samples stay together where some are held back."""
+        """Tune and calibrate; the held-out validation set contains whole samples."""
         estimator = SpectralRegressor if part.task == "regression" else SpectralClassifier
         model = estimator(self.weights, readout=self.readout, axis_unit="nm", device="cpu")
         with warnings.catch_warnings():
@@ -57,7 +57,8 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
         errors = errors.dropna()
         errors = statistics.of_targets(errors, statistics.predictable(errors)).drop(columns="mean")
         compared = labelled(statistics.compare(errors, frozen), n=n)
-        # How often samples held back spoke for it; else the frozen encoder is what it delivers.
+        # Share of fits in which the held-out samples favoured tuning; otherwise the encoder stays
+        # frozen.
         share = (part.loc[part["method"] == tuned, "chosen"] == "tuned").mean()
         rows.append(compared.assign(share_tuned=np.where(compared["method"] == tuned, share, np.nan)))
     if rows:

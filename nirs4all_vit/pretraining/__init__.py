@@ -1,4 +1,4 @@
-"""Pretraining: unlabelled spectra in, a checkpoint out."""
+"""Pretraining of an encoder on unlabelled spectra."""
 
 from ..lazy import lazy_names
 

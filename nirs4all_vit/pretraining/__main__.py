@@ -1,4 +1,7 @@
-"""``nirs4all-vit pretrain --config RECIPE --data.x_bank DIR --run.out DIR``; torchrun takes the module."""
+"""The command ``nirs4all-vit pretrain``; ``torchrun -m`` accepts this module.
+
+Usage: ``nirs4all-vit pretrain --config RECIPE --data.x_bank DIR --run.out DIR``.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _about(seconds: float) -> str:
-    """Say a duration in the unit that a person would."""
+    """Format a duration in days, hours, minutes or seconds."""
     for unit, size in (("days", 86_400.0), ("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 2 * size:
             return f"about {seconds / size:.0f} {unit}"

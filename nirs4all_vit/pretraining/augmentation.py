@@ -1,7 +1,8 @@
-"""Nuisance that an embedding must see through, and masks.
+"""Augmentation of spectra, and masks for masked modelling.
 
-The augmentations that every step uses are vectorised in torch, and draw from the same distributions as the nirs4all
-operators that they name; any other one of nirs4all's runs through `Nirs4allOperator`.
+The most frequent augmentations are vectorised in torch and draw from the same distributions as the
+nirs4all operators named in their docstrings; `Nirs4allOperator` runs the other operators of
+nirs4all.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ class BaselineDrift:
     Parameters
     ----------
     degree : int, default=3
-        Degree of the polynomial over the range scaled to -1 ... 1.
+        Degree of the polynomial; the wavelength range is scaled to -1 ... 1.
     coeff_ranges : sequence of (float, float), optional
-        Bounds of each coefficient; 0.1 / (k + 1) around zero by default.
+        Bounds of each coefficient, from degree 0 on; by default plus or minus 0.1 / (k + 1).
     relative : bool, default=False
-        Coefficients in units of the dataset's deviation instead of absorbance.
+        Coefficients in units of the dataset's standard deviation instead of absorbance.
     """
 
     degree: int = 3
@@ -40,7 +41,7 @@ class BaselineDrift:
 
     def __post_init__(self) -> None:
         if self.degree < 0 or (self.coeff_ranges is not None and len(self.coeff_ranges) != self.degree + 1):
-            raise ValueError(f"degree={self.degree} needs {self.degree + 1} coeff_ranges.")
+            raise ValueError(f"degree={self.degree} needs {self.degree + 1} coeff_ranges and must be at least 0.")
 
     def __call__(self, spectra: Tensor, batch: SpectralBatch, draw: Draw) -> Tensor:
         """Return spectra of the same shape (n, L)."""
@@ -69,9 +70,10 @@ class MultiplicativeScatter:
 
 @dataclass(frozen=True)
 class MSCScatter:
-    """Offset and slope, a + b x, as multiplicative scatter correction undoes them (`ScatterSimulationMSC`).
+    """Add an offset and multiply by a slope, a + b x (nirs4all's `ScatterSimulationMSC`).
 
-    `a_range` and `b_range` are their bounds.
+    `a_range` and `b_range` are the bounds of a and b, which multiplicative scatter correction
+    removes.
     """
 
     a_range: tuple[float, float] = (-0.1, 0.1)
@@ -88,7 +90,8 @@ class MSCScatter:
 class GaussianNoise:
     """Add white noise (nirs4all's `GaussianAdditiveNoise`).
 
-    Its deviation is `sigma` times that of the spectrum over its points or, if `relative`, that of the dataset.
+    Its standard deviation is `sigma` times that of the spectrum over its points or, if `relative`,
+    that of the dataset.
     """
 
     sigma: float = 0.01
@@ -104,7 +107,8 @@ class GaussianNoise:
 class HeteroscedasticNoise:
     """Add noise that grows with absorbance (nirs4all's `HeteroscedasticNoiseAugmenter`).
 
-    `noise_base` is its deviation at zero absorbance, `noise_signal_dep` the growth per unit.
+    `noise_base` is its standard deviation at zero absorbance, `noise_signal_dep` the increase per
+    absorbance unit.
     """
 
     noise_base: float = 0.001
@@ -119,7 +123,8 @@ class HeteroscedasticNoise:
 class WavelengthShift:
     """Shift each spectrum along the axis by linear interpolation (nirs4all's `WavelengthShift`).
 
-    `shift_range` has the bounds of the shift in nm. What comes in from beyond the range repeats its last value.
+    `shift_range` gives the bounds of the shift in nm. Beyond the range, the value at its end is
+    repeated.
     """
 
     shift_range: tuple[float, float] = (-2.0, 2.0)
@@ -134,13 +139,13 @@ class WavelengthShift:
         right = torch.searchsorted(axis, query).clamp(1, axis.shape[1] - 1)
         left = right - 1
         near, far = axis.gather(1, left), axis.gather(1, right)
-        # Padding repeats the last wavelength: an interval without width takes its left end.
+        # Padding repeats the last wavelength: in an interval of zero width, take the left end.
         weight = torch.where(far > near, (query - near) / (far - near).clamp_min(1e-12), 0.0).to(spectra.dtype)
         return torch.lerp(spectra.gather(1, left), spectra.gather(1, right), weight)
 
 
 def _spread(spectra: Tensor, valid: Tensor | None) -> Tensor:
-    """Standard deviation of each spectrum over its points, (n, 1)."""
+    """Return the standard deviation of each spectrum over its valid points, (n, 1)."""
     if valid is None:
         return spectra.std(dim=1, keepdim=True, correction=0)
     count = valid.sum(dim=1, keepdim=True).clamp_min(1)
@@ -148,18 +153,18 @@ def _spread(spectra: Tensor, valid: Tensor | None) -> Tensor:
     return (((spectra - mean) * valid).square().sum(dim=1, keepdim=True) / count).sqrt()
 
 
-#: Parameters under which an operator draws anew for each spectrum, where its defaults do not.
-_VARIED: dict[str, dict[str, Any]] = {
+#: Parameters with which an operator varies between spectra; with its defaults it does not.
+_VARYING_PARAMETERS: dict[str, dict[str, Any]] = {
     "InstrumentalBroadeningAugmenter": {"fwhm_range": (2.0, 12.0)},
     "TemperatureAugmenter": {"temperature_range": (-10.0, 10.0)},
 }
 
 
 class Nirs4allOperator:
-    """Run an operator of ``nirs4all.operators.augmentation``, by the name of its class, on a batch.
+    """Apply an operator of ``nirs4all.operators.augmentation``, given its class name, to a batch.
 
-    Spectra that share a grid go through it together; its seed comes from the batch's own draws, so that runs can be
-    repeated. A ValueError says that there is no such operator, or no such parameter.
+    Spectra on the same grid are processed together. The seed comes from the draws of the batch, so
+    runs are reproducible. Raises ValueError for an unknown operator or parameter.
     """
 
     def __init__(self, class_name: str, **parameters: Any) -> None:
@@ -170,7 +175,7 @@ class Nirs4allOperator:
             raise ValueError(
                 f"nirs4all has no augmentation {class_name!r}; there are: {', '.join(augmentation.__all__)}."
             )
-        self.parameters = _VARIED.get(class_name, {}) | parameters
+        self.parameters = _VARYING_PARAMETERS.get(class_name, {}) | parameters
         names = set(inspect.signature(operator_class).parameters)
         if set(self.parameters) - names:
             odd = sorted(set(self.parameters) - names)[0]
@@ -200,7 +205,7 @@ class Nirs4allOperator:
             return np.asarray(operator.fit(values, **axis_arguments).transform(values, **axis_arguments))
 
 
-#: Augmentations by the name that a recipe gives them; the first six run in torch.
+#: Augmentations by their name in recipes; the first six run in torch.
 AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     "baseline_drift": BaselineDrift,
     "multiplicative_scatter": MultiplicativeScatter,
@@ -226,61 +231,65 @@ AUGMENTATIONS: dict[str, Callable[..., Any]] = {
     }.items()
 }
 
-_TRIAL = SpectralBatch(
+_TRIAL_BATCH = SpectralBatch(
     torch.linspace(0.1, 1.0, 64).repeat(2, 1), torch.linspace(1000, 1630, 64, dtype=torch.float64), 0.1
 )
 
 
 class Augmentation:
-    """A sequence of augmentations, each applied to a random share of the spectra.
+    """Sequence of augmentations, each applied to a random share of the spectra.
 
     Parameters
     ----------
     steps : mapping of str to mapping
-        By name, in order: ``probability`` (default 1, drawn per spectrum) and the parameters of the
-        augmentation. The name of a class of ``nirs4all.operators.augmentation``, such as ``PolynomialBaselineDrift``, runs that class.
+        By name, in order: ``probability`` (default 1, per spectrum) and the parameters of the
+        augmentation. A name is one of `AUGMENTATIONS` or a class of
+        ``nirs4all.operators.augmentation``, for example ``PolynomialBaselineDrift``.
 
     Raises
     ------
     ValueError
-        An unknown name or parameter, or a probability outside of 0 to 1.
+        Unknown name or parameter, invalid value, or a probability outside 0 to 1.
 
     Examples
     --------
-    >>> augment = Augmentation({"baseline_drift": {"probability": 0.5, "degree": 2}, "wavelength_shift": {}})
+    >>> drift = {"probability": 0.5, "degree": 2}
+    >>> augment = Augmentation({"baseline_drift": drift, "wavelength_shift": {}})
     """
 
     def __init__(self, steps: Mapping[str, Mapping[str, Any]]) -> None:
         self.steps: list[tuple[Any, float]] = []
         for name, settings in steps.items():
-            # Names of classes begin with a capital: nirs4all's own operator, with its own parameters, spectrum by spectrum.
+            # Names that begin with a capital are classes of nirs4all.
             make = partial(Nirs4allOperator, name) if name[:1].isupper() else AUGMENTATIONS.get(name)
             if make is None:
                 raise ValueError(
-                    f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}, and classes of nirs4all.operators.augmentation."
+                    f"no augmentation {name!r}; there are: {', '.join(AUGMENTATIONS)}, and the classes of "
+                    "nirs4all.operators.augmentation."
                 )
             if not isinstance(settings or {}, Mapping):
                 raise ValueError(f"{name}: settings must be a mapping such as {{probability: 0.5}}, got {settings!r}.")
             parameters = dict(settings or {})
             probability = parameters.pop("probability", 1.0)
             if not isinstance(probability, (int, float)) or not 0 <= probability <= 1:
-                raise ValueError(f"{name}: probability={probability} must lie between 0 and 1.")
+                raise ValueError(f"{name}: probability={probability} must be between 0 and 1.")
             if "random_state" in parameters:
-                raise ValueError(f"{name}: random_state is drawn for each batch; the run's seed decides it.")
+                raise ValueError(f"{name}: random_state is drawn for each batch from the seed of the run; remove it.")
             try:
                 operator = make(**parameters)
-                operator(_TRIAL.spectra, _TRIAL, Draw.seeded(0))  # a value of the wrong kind shows now, not in the run
+                # Trial run: report invalid values now instead of during training.
+                operator(_TRIAL_BATCH.spectra, _TRIAL_BATCH, Draw.seeded(0))
             except (TypeError, ValueError, IndexError) as error:
                 raise ValueError(f"{name}: {error}") from error
             self.steps.append((operator, probability))
 
     def __call__(self, batch: SpectralBatch, draw: Draw) -> SpectralBatch:
-        """Return the batch with augmented spectra; everything else, the baseline too, stays."""
+        """Return the batch with augmented spectra; the baseline and all other fields stay."""
         spectra = batch.spectra
         for operator, probability in self.steps:
             selected = draw.uniform(len(spectra), 1) < probability
             if isinstance(operator, Nirs4allOperator):
-                # Work per spectrum: only for those that were drawn.
+                # These operators are slow: process the selected spectra only.
                 rows = selected[:, 0].nonzero()[:, 0]
                 if len(rows):
                     spectra = spectra.index_copy(0, rows, operator(spectra[rows], _rows(batch, rows), draw))
@@ -306,16 +315,17 @@ def block_mask(
     block: tuple[float, float] = (15.0, 150.0),
     valid: Tensor | None = None,
 ) -> Tensor:
-    """Mask a share of each spectrum in contiguous blocks of nanometres.
+    """Mask a share of each spectrum in contiguous wavelength blocks.
 
-    The range of each spectrum is cut into blocks of one width at a random offset, and blocks are masked
-    in random order until the share drawn for it is reached, to within half a block. The share is one of
-    wavelength, not of points, so that grids of any spacing lose the same bands.
+    The range of each spectrum is divided into blocks of equal width at a random offset. Blocks are
+    masked in random order until the share drawn for the spectrum is reached, to within half a
+    block. The share is measured in wavelength, not in points, so that it does not depend on the
+    spacing of the grid.
 
     Parameters
     ----------
     wavelengths : Tensor of shape (L,) or (n_spectra, L)
-        In nm, ascending.
+        Wavelengths in nm, ascending.
     n_spectra : int
         Number of spectra.
     draw : Draw
@@ -323,20 +333,20 @@ def block_mask(
     ratio : (float, float), default=(0.6, 0.8)
         Bounds of the masked share, drawn per spectrum.
     block : (float, float), default=(15, 150)
-        Bounds of the block width in nm, drawn log-uniformly per spectrum; never more than a sixth of the
-        range, nor less than a point.
+        Bounds of the block width in nm, drawn log-uniformly per spectrum. The width is at least one
+        point spacing and, with seven or more points, at most a sixth of the range.
     valid : bool Tensor of shape (n_spectra, L), optional
-        False on padding, which is never masked.
+        False at padding, which is never masked.
 
     Returns
     -------
     bool Tensor of shape (n_spectra, L)
-        True where masked. Every spectrum of two or more points has masked and visible ones.
+        True where masked. Every spectrum of two or more points has masked and visible points.
 
     Raises
     ------
     ValueError
-        Bounds that are not 0 < low <= high < 1 (ratio) or 0 < low <= high (block).
+        If not 0 < low <= high < 1 (`ratio`) or not 0 < low <= high (`block`).
     """
     check_bounds(ratio, block)
     axis = wavelengths.double().expand(n_spectra, -1)
@@ -347,10 +357,11 @@ def block_mask(
     width = torch.minimum(torch.maximum(width, span / (n_points - 1)), span / torch.clamp(n_points - 1, max=6))
     offset = draw.uniform(n_spectra, 1).double() * width
     index = ((axis - low + offset) / width).long()
-    # No block is narrower than a point. To ask for the largest number, the processor would have to wait for a GPU.
+    # A block is at least one point wide. On a GPU, reading the exact number would force a
+    # synchronisation.
     on_gpu_too = valid is None and wavelengths.dim() == 2
     n_blocks = axis.shape[1] + 1 if on_gpu_too else int(index.max()) + 1
-    # Trapezoid widths of the points, summed by block; padding has none.
+    # Trapezoidal widths of the points, summed by block; padding has width 0.
     gaps = axis.diff(dim=1)
     edge = torch.zeros_like(axis[:, :1])
     share = (torch.cat([edge, gaps], 1) + torch.cat([gaps, edge], 1)) / (2 * span) * inside
@@ -368,7 +379,7 @@ def block_mask(
 
 
 def check_bounds(ratio: tuple[float, float], block: tuple[float, float]) -> None:
-    """Refuse bounds that no mask can keep, by a ValueError."""
+    """Raise ValueError for invalid bounds of the masked share or block width."""
     if not 0 < ratio[0] <= ratio[1] < 1:
         raise ValueError(f"ratio={ratio} must be two shares, 0 < low <= high < 1.")
     if not 0 < block[0] <= block[1]:

@@ -1,4 +1,4 @@
-"""Everything that decides a pretraining run, as typed groups; one recipe sets them all."""
+"""Configuration of a pretraining run, in typed groups; a recipe sets them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 from ..encoder import EncoderConfig
 from ..encoder.readouts import READOUTS
 
-#: Spectra that an episode of calibration needs at least.
+#: Smallest number of spectra in an episode of calibration.
 SMALLEST_EPISODE = 12
 
 
@@ -23,45 +23,48 @@ def _check(name: str, value: float, low: float, high: float = float("inf"), *, a
 
 @dataclass
 class DataConfig:
-    """Where spectra come from and how they are drawn.
+    """Source and sampling of the spectra.
 
     Attributes
     ----------
     x_bank : str, optional
-        Folder of the bank; synthetic spectra alone without it.
+        Folder of the bank. Without it, only synthetic spectra are used.
     cache : str, optional
-        Folder to keep parsed tables in.
+        Folder in which parsed tables are cached.
     asls : str, optional
         Folder of AsLS baselines (``nirs4all-vit precompute-asls``).
     without_families : list of str
-        Families to leave out.
+        Families to exclude.
     batch_size : int
-        Spectra per micro-batch; of each dataset where `layout` is ``resampled``.
+        Spectra per micro-batch; with the layout ``resampled``, spectra per dataset.
     layout : {"one_grid", "mixed", "resampled"}
-        A micro-batch from one dataset, from several (padded), or from `n_datasets` whose spectra are read off at `n_points`
-        places. The last one is for a GPU: the bank lies on the device that trains, and nothing is computed elsewhere.
+        A micro-batch contains one dataset, several datasets (padded), or `n_datasets` datasets
+        interpolated to `n_points` points. ``resampled`` is meant for a GPU: the bank is stored, and
+        batches are prepared, on the training device.
     n_datasets : int
-        Datasets per micro-batch where `layout` is ``resampled``.
+        Datasets per micro-batch, with the layout ``resampled``.
     n_points : int
-        Points of each spectrum where `layout` is ``resampled``.
+        Points per spectrum, with the layout ``resampled``.
     p_synth : float
-        Share of synthetic spectra; all of them where there is no bank.
+        Share of synthetic spectra; 1 without a bank.
     n_synthetic : int
-        Synthetic datasets to draw from.
+        Number of synthetic datasets.
     steps_per_dataset : int
         Micro-batches per dataset and virtual epoch (K).
     min_spectra : int
-        Smallest dataset that is used.
-    crop_probability, thin_probability : float
-        Share of micro-batches cropped to 40-100 % of their range; of which every 2nd to 4th point is kept.
+        Datasets with fewer spectra are not used.
+    crop_probability : float
+        Probability that a dataset of a micro-batch is cropped to 40-100 % of its points.
+    thin_probability : float
+        Probability that a dataset of a micro-batch is thinned to every 2nd, 3rd or 4th point.
     weights : dict of str to float
-        Weight of datasets by name; 1 by default.
+        Sampling weight of datasets, by name; 1 by default.
     augmentation : dict of str to dict
-        Augmentations of views and masked spectra, by name, in order.
+        Augmentations by name, applied in this order to views and masked spectra.
     metadata_dropout : float
-        Share of spectra whose metadata is hidden, where the encoder has metadata fields.
+        Share of spectra whose metadata is hidden; used if the encoder has metadata fields.
     n_workers : int
-        Processes that prepare batches ahead.
+        Number of processes that prepare batches in advance.
     """
 
     x_bank: str | None = None
@@ -91,9 +94,7 @@ class DataConfig:
         for name, low in lowest.items():
             _check(f"data.{name}", getattr(self, name), low)
         if self.layout == "resampled" and self.n_workers:
-            raise ValueError(
-                "data.layout='resampled' prepares batches on the device that trains: set data.n_workers=0."
-            )
+            raise ValueError("data.layout='resampled' prepares batches on the training device; set data.n_workers=0.")
         for name, weight in self.weights.items():
             _check(f"data.weights.{name}", weight, 0)
         if self.augmentation:
@@ -107,7 +108,7 @@ class DataConfig:
 
 @dataclass
 class MaskedModelingConfig:
-    """Predict masked blocks of the normalised spectrum.
+    """Masked modelling: predict masked blocks of the normalised spectrum.
 
     Attributes
     ----------
@@ -118,7 +119,7 @@ class MaskedModelingConfig:
     block : (float, float)
         Bounds of the block width in nm.
     variance_weights : bool
-        Weigh wavelengths by how much the batch varies there.
+        Weight each wavelength by its relative standard deviation over the episode.
     """
 
     weight: float = 0.0
@@ -136,7 +137,7 @@ class MaskedModelingConfig:
 
 @dataclass
 class BaselineConsistencyConfig:
-    """The same embedding with and without the AsLS baseline.
+    """Consistency of the embeddings with and without the AsLS baseline.
 
     Attributes
     ----------
@@ -152,7 +153,7 @@ class BaselineConsistencyConfig:
 
 @dataclass
 class ContrastiveConfig:
-    """InfoNCE between two augmented views, or two instruments' views, of each sample.
+    """InfoNCE between two augmented views of each sample, of one instrument or of two.
 
     Attributes
     ----------
@@ -161,11 +162,13 @@ class ContrastiveConfig:
     temperature : float
         Temperature of the softmax.
     width : int
-        Dimensions of the projection that is compared.
+        Dimensions of the projection head.
     p_paired : float
-        Share of micro-batches whose second view is another instrument's, where there is one.
+        Probability that the second view is measured by another instrument, where paired
+        measurements exist.
     pairs : list of list of str
-        Datasets of the bank that hold the same samples row by row. Synthetic datasets are paired by themselves.
+        Datasets of the bank with the same samples, row by row. Synthetic datasets are paired
+        automatically.
     """
 
     weight: float = 0.0
@@ -183,14 +186,14 @@ class ContrastiveConfig:
 
 @dataclass
 class DatasetAdversaryConfig:
-    """A classifier tries to tell the dataset; the encoder learns to deny it.
+    """Adversarial training of the encoder against a classifier of the dataset.
 
     Attributes
     ----------
     weight : float
         Weight of the loss; 0: not computed.
     reversal : float
-        Largest factor on the reversed gradient, reached by a logistic schedule over the run.
+        Largest factor of the reversed gradient, approached by a logistic schedule over the run.
     """
 
     weight: float = 0.0
@@ -203,20 +206,22 @@ class DatasetAdversaryConfig:
 
 @dataclass
 class EpisodicCalibrationConfig:
-    """A ridge on part of an episode must predict known answers for the rest.
+    """Calibration episodes: a ridge fitted on one part must predict the rest.
 
     Attributes
     ----------
     weight : float
         Weight of the loss; 0: not computed.
     tasks : dict of str to dict
-        Task generators by name, with ``weight`` (share of episodes, default 1) and their own parameters.
+        Task generators by name, with ``weight`` (relative share of episodes, default 1) and their
+        own parameters.
     readouts : dict of str to float
-        Share of the episodes that are calibrated on each read-out.
+        Relative share of the episodes that are calibrated on each read-out.
     corruption : float
-        Share of episodes corrupted with gain, drift and noise.
+        Share of the episodes corrupted with gain, baseline drift and noise.
     noise : float
-        Largest noise of the answers in deviations; log-uniform from a fiftieth of it.
+        Largest noise of the targets, in standard deviations of the target. The noise level is
+        log-uniform between a fiftieth of this value and this value.
     """
 
     weight: float = 0.0
@@ -238,13 +243,13 @@ class EpisodicCalibrationConfig:
         positive = all(0 < w < math.inf for w in self.readouts.values())
         if not self.readouts or set(self.readouts) - set(READOUTS) or not positive:
             raise ValueError(
-                f"{name}.readouts={self.readouts}: positive weights for one or more of {', '.join(READOUTS)}."
+                f"{name}.readouts={self.readouts} must give positive weights to one or more of {', '.join(READOUTS)}."
             )
 
 
 @dataclass
 class ObjectiveConfig:
-    """Objectives and their weights; L = sum of weight x loss."""
+    """Objectives; the total loss is the sum of weight times loss."""
 
     masked_modeling: MaskedModelingConfig = field(default_factory=MaskedModelingConfig)
     baseline_consistency: BaselineConsistencyConfig = field(default_factory=BaselineConsistencyConfig)
@@ -253,32 +258,36 @@ class ObjectiveConfig:
     episodic_calibration: EpisodicCalibrationConfig = field(default_factory=EpisodicCalibrationConfig)
 
     def active(self) -> dict[str, Any]:
-        """Return the settings of the objectives that are computed."""
+        """Return the settings of the objectives with a positive weight, by name."""
         return {name: settings for name, settings in vars(self).items() if settings.weight > 0}
 
 
 @dataclass
 class OptimConfig:
-    """AdamW, warm-up and cosine.
+    """AdamW with linear warm-up and cosine decay.
 
     Attributes
     ----------
     steps : int, optional
-        Optimizer steps; `epochs` virtual epochs otherwise.
+        Optimizer steps; by default `epochs` virtual epochs.
     epochs : int
-        Virtual epochs, K x datasets micro-batches each, where `steps` is not given.
+        Number of virtual epochs, each of K micro-batches per dataset; ignored if `steps` is
+        given.
     warmup : float
-        Length of the linear warm-up: a share of the run below 1, steps from 1 on.
-    learning_rate, weight_decay : float
-        Of AdamW; biases, norms, windows and scalars are not decayed.
+        Length of the linear warm-up: below 1 a share of the run, else a number of steps.
+    learning_rate : float
+        Learning rate of AdamW after warm-up; that of local-contrast scales is ten times higher.
+    weight_decay : float
+        Weight decay of AdamW, except for biases, norms, scalars, latents and local-contrast scales.
     clip : float
-        Largest gradient norm.
+        Gradients are clipped to this norm.
     accumulate : int
-        Micro-batches per step, over all processes together.
+        Micro-batches per step, summed over all processes.
     ema : float
-        Decay of the moving average of the weights, which is what is kept; 0: none.
+        Decay of the exponential moving average of the weights, which is saved instead of the
+        weights; 0: no average.
     contrast_from : str, optional
-        Checkpoint whose local contrast is taken over and not trained: what is learned stands on it.
+        Checkpoint from which the local contrast is copied; it is then frozen.
     """
 
     steps: int | None = None
@@ -306,41 +315,45 @@ class OptimConfig:
 
 @dataclass
 class RunConfig:
-    """Where and how a run is made.
+    """Output, device and schedule of a run.
 
     Attributes
     ----------
     name : str
-        Name and version of the product.
+        Name and version of the encoder.
     out : str
         Folder of the run.
     seed : int
-        Decides every random number.
+        Seed of all random numbers.
     resume : {"auto", "never"}
-        Go on with what lies in `out`, or refuse to touch it.
+        ``auto`` resumes the run in `out`; ``never`` refuses to overwrite it.
     device : str
-        ``auto`` (a GPU if there is one), ``cpu``, ``cuda``, ``cuda:1``.
+        ``auto`` (a GPU if available), ``cpu``, ``cuda`` or, for example, ``cuda:1``.
     precision : {"fp32", "bf16", "fp16"}
-        Of the matrix products in blocks and heads; windows and ridge keep theirs. fp16 is for GPUs.
+        Precision of the matrix products in blocks and heads; windows and the ridge keep their own.
+        fp16 needs a GPU.
     deterministic : bool
-        On a GPU, compute everything in an order that does not change, so that a run gives the same weights again; slower. A CPU
-        always does.
+        On a GPU, use deterministic algorithms, so that a repeated run gives the same weights;
+        slower. On a CPU, runs are always deterministic.
     gradient_checkpointing : bool
-        Recompute blocks in the backward pass: less memory, more time.
+        Recompute blocks in the backward pass; saves memory, costs time.
     compile : bool
-        Compile the encoder's blocks.
+        Compile the blocks of the encoder (``torch.compile``).
     checkpoint_every : int
         Steps between checkpoints.
     score_every : int
-        Steps between scores: validation loss, stability, ridge on `y_bank`. 0: only at the end.
+        Steps between evaluations: validation loss, stability, ridge regression on `y_bank`.
+        0: only at the end.
     n_validation : int
-        Micro-batches of the validation loss.
+        Number of micro-batches of the validation loss.
     patience : int
-        Scores without a better validation loss before the run ends early; 0: never.
+        Evaluations without a lower validation loss after which the run ends early; 0: no early
+        stopping.
     y_bank : str, optional
-        Folder of targets, for evaluation only: nothing is trained, stopped or chosen by it.
+        Folder of targets, for evaluation only; training, early stopping and the choice of the best
+        checkpoint do not use it.
     y_datasets : list of str
-        Datasets to evaluate there.
+        Datasets of `y_bank` to evaluate.
     """
 
     name: str = "unnamed"
@@ -372,7 +385,7 @@ class RunConfig:
 
 @dataclass
 class PretrainingConfig:
-    """One run. Groups: `data`, `encoder`, `objectives`, `optim`, `run`."""
+    """Configuration of a run: `data`, `encoder`, `objectives`, `optim` and `run`."""
 
     data: DataConfig = field(default_factory=DataConfig)
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
@@ -382,10 +395,11 @@ class PretrainingConfig:
 
     def __post_init__(self) -> None:
         if not self.objectives.active():
-            raise ValueError("objectives: every weight is 0; give at least one objective a weight.")
+            raise ValueError("objectives: all weights are 0; give at least one objective a positive weight.")
         if self.objectives.episodic_calibration.weight > 0 and self.data.layout == "mixed":
             raise ValueError(
-                "data.layout='mixed' does not go with objectives.episodic_calibration: an episode is one dataset."
+                "data.layout='mixed' cannot be combined with objectives.episodic_calibration: an episode "
+                "contains one dataset. Use one_grid or resampled."
             )
         if (
             self.objectives.episodic_calibration.weight > 0
@@ -393,27 +407,29 @@ class PretrainingConfig:
         ):
             raise ValueError(
                 f"data.batch_size={self.data.batch_size}, data.min_spectra={self.data.min_spectra}: "
-                f"objectives.episodic_calibration needs {SMALLEST_EPISODE} spectra at least."
+                f"objectives.episodic_calibration needs both to be at least {SMALLEST_EPISODE}."
             )
         episodic = self.objectives.episodic_calibration
         if episodic.weight > 0 and self.encoder.tokens == "points" and "contrast" in episodic.readouts:
             raise ValueError(
-                "objectives.episodic_calibration.readouts: an encoder of points has no 'contrast'; use compact, mean or cls."
+                "objectives.episodic_calibration.readouts: an encoder with encoder.tokens='points' has no "
+                "read-out 'contrast'; use compact, mean or cls."
             )
         contrastive = self.objectives.contrastive
         if contrastive.weight > 0 and not self.data.augmentation and contrastive.p_paired == 0:
             raise ValueError(
-                "objectives.contrastive: both views of a sample would be the same; set data.augmentation, or p_paired and pairs."
+                "objectives.contrastive: both views of a sample would be identical; set "
+                "data.augmentation, or p_paired and pairs."
             )
         if any(len(names) < 2 for names in contrastive.pairs):
-            raise ValueError(f"objectives.contrastive.pairs={contrastive.pairs}: each names two datasets or more.")
+            raise ValueError(f"objectives.contrastive.pairs={contrastive.pairs}: each must name two or more datasets.")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain JSON types."""
         return asdict(self)
 
     def recipe(self) -> dict[str, Any]:
-        """Return what decides the weights: everything but paths and the way of running."""
+        """Return the settings that determine the weights, without paths and checkpoint schedule."""
         settings = self.to_dict()
         for group, names in (
             ("data", ("x_bank", "cache", "asls", "n_workers")),

@@ -1,4 +1,4 @@
-"""One process or many: the few calls that differ, and the memory of each."""
+"""Distributed processes, and GPU and memory settings of a process."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from torch import distributed as dist
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among all of a run, as ``torchrun`` started them.
+    """This process among those that ``torchrun`` started.
 
-    `rank` is its number, `world_size` the number of all, `device` where it computes.
+    `rank` is its number, `world_size` the number of processes, `device` its torch device.
     """
 
     rank: int
@@ -28,7 +28,10 @@ class Processes:
 
     @classmethod
     def join(cls, device: str = "auto") -> Processes:
-        """Join the others, if there are any."""
+        """Join the process group, if there are several processes.
+
+        A ValueError reports an unknown device, or CUDA without a GPU.
+        """
         world_size = int(os.environ.get("WORLD_SIZE", "1"))
         rank, local = int(os.environ.get("RANK", "0")), int(os.environ.get("LOCAL_RANK", "0"))
         if device == "auto":
@@ -67,19 +70,19 @@ class Processes:
         return values
 
     def wait(self) -> None:
-        """Wait for the others."""
+        """Wait for all processes."""
         if self.world_size > 1:
             dist.barrier()
 
     def leave(self) -> None:
-        """End the group."""
+        """Leave the process group."""
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
 @contextmanager
 def gpu_products(device: torch.device, *, deterministic: bool) -> Iterator[None]:
-    """Let a GPU compute products of float32 in TF32, and, if so asked, everything in an order that does not change."""
+    """On a GPU, compute float32 products in TF32, with deterministic algorithms if requested."""
     if device.type != "cuda":
         yield
         return
@@ -95,16 +98,17 @@ def gpu_products(device: torch.device, *, deterministic: bool) -> Iterator[None]
         torch.use_deterministic_algorithms(strict)
 
 
-#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with the largest values that it takes.
+#: glibc's M_TRIM_THRESHOLD and M_MMAP_THRESHOLD, with the largest values that it accepts.
 _SETTINGS = ((-1, 2**31 - 2), (-3, 32 * 1024 * 1024))
 
 
 def keep_freed_memory() -> bool:
-    """Let the process keep what it frees for its next step.
+    """Reuse freed memory instead of returning it to the kernel.
 
-    Every step frees activations of the same sizes. By default glibc hands them back to the kernel, which clears them
-    again for the next step: a third of the time on two cores. This is for a process that does nothing but train.
-    Returns whether the C library is glibc and took the settings.
+    Every step frees activations of the same sizes. By default glibc returns them to the kernel,
+    which zeroes the pages again for the next step: a third of the time on two cores. Use it only in
+    processes dedicated to training. Returns whether the C library is glibc and accepted the
+    settings.
     """
     if platform.system() != "Linux" or platform.libc_ver()[0] != "glibc":
         return False

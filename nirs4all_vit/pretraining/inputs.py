@@ -1,4 +1,4 @@
-"""What objectives compute their losses from."""
+"""Inputs of the objectives."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from .data.dataset import SpectralDataset
 
 
 class Stream(Protocol):
-    """Where micro-batches come from."""
+    """Stream of micro-batches."""
 
     datasets: list[SpectralDataset]
 
     def measured_by(self, batch: SpectralBatch, partners: Sequence[SpectralDataset | None]) -> SpectralBatch:
-        """Return the same samples, those of each episode by another instrument where it has a partner."""
+        """Return the same samples, measured by the partner of each episode if it has one."""
         ...
 
 
 @dataclass(frozen=True)
 class Source:
-    """What an objective prepares its inputs from: on the CPU, possibly in a worker, or on the device that trains.
+    """Source from which an objective prepares its inputs, on the CPU or on the training device.
 
-    A batch of clean spectra, the randomness of this micro-batch and objective, the stream that the batch comes from
-    (for second views), and the recipe's augmentation, ``augment(batch, draw)``.
+    `batch` holds clean spectra, `draw` the random draws of this micro-batch and objective, `data`
+    the stream of the batch (for second views), and `augment` the augmentation of the recipe, called
+    as ``augment(batch, draw)``.
     """
 
     batch: SpectralBatch
@@ -44,15 +45,15 @@ class Inputs:
     Attributes
     ----------
     views : list of SpectralBatch
-        What the encoder is shown.
+        Spectra that are encoded.
     tensors : dict of str to Tensor
         Masks, targets and the like.
     counts : tuple of int
-        Episodes that each read-out is calibrated on, one after the other.
+        Number of consecutive episodes calibrated on each read-out.
     metadata : list (by view) of list of dict, or None
-        What is known of each spectrum, where the encoder takes it.
+        Available metadata of each spectrum, if the encoder has metadata fields.
     progress : float
-        Share of the run that is done, 0 to 1.
+        Completed share of the run, 0 to 1.
     """
 
     views: list[SpectralBatch]
@@ -64,19 +65,19 @@ class Inputs:
     def encode(
         self, encoder: SpectralPerceiver, view: int = 0, visible: Tensor | None = None, n_visible: int | None = None
     ) -> Tensor:
-        """Return the latents that have read a view, of no more than `n_visible` points."""
+        """Return the latents of a view, computed from at most `n_visible` visible points."""
         batch = self.views[view]
         metadata = None if self.metadata is None else self.metadata[view]
         return encoder.encode(batch.spectra, batch.grid(), visible=visible, n_visible=n_visible, metadata=metadata)
 
     def episodes(self, first: int, last: int) -> Inputs:
-        """Return the views of some episodes."""
+        """Return the views of the episodes from `first` to before `last`."""
         size = len(self.views[0]) // self.views[0].n_episodes
         metadata = None if self.metadata is None else [rows[first * size : last * size] for rows in self.metadata]
         return Inputs([view.episodes(first, last) for view in self.views], metadata=metadata)
 
     def embed(self, encoder: SpectralPerceiver, readout: str, view: int = 0) -> Tensor:
-        """Read a view out of the encoder."""
+        """Return a read-out of a view."""
         batch = self.views[view]
         metadata = None if self.metadata is None else self.metadata[view]
         return encoder(batch.spectra, batch.grid(), readout=readout, metadata=metadata)

@@ -32,27 +32,28 @@ from .product import embedding_statistics, provenance, scaled_encoder, take_cont
 from .record import MetricsLog, check_same_run, load_state, plot_losses, require_own, save_state
 from .scores import linear_cka, probe, ridge_scores
 
-#: Offset of the validation stream's seed: other batches than any that is trained on.
+#: Offset of the seed of the validation stream, whose batches differ from all training batches.
 _VALIDATION = 1_000_003
-#: Steps between the rows of a GPU's metrics: the processor waits for it no more often.
-_STEPS_AHEAD = 20
+#: Steps after which the CPU synchronises with the GPU and writes metrics.
+_STEPS_PER_SYNC = 20
 
 
 class Pretraining:
-    """One run: a bank of unlabelled spectra and a configuration to a checkpoint.
+    """Pretraining run of an encoder on a bank of unlabelled spectra.
 
     Parameters
     ----------
     config : PretrainingConfig
         The run.
     datasets : sequence of SpectralDataset
-        The bank; the families that the configuration leaves out are left out here.
+        The bank. Families that the configuration excludes are removed.
 
     Notes
     -----
-    Micro-batch k, with its augmentations and tasks, is a function of the seed and k. Two runs on one machine
-    with as many threads give the same weights, a resumed run equals a straight one, and N processes see
-    what one process with as many micro-batches per step sees.
+    Micro-batch k, with its augmentations and tasks, is a function of the seed and k. Two runs on
+    one machine with the same number of threads give the same weights, and so does a resumed run.
+    N processes use the same micro-batches as one process with the same number of micro-batches per
+    step.
     """
 
     def __init__(self, config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()) -> None:
@@ -60,25 +61,25 @@ class Pretraining:
         self.processes = Processes.join(config.run.device)
         if config.optim.accumulate % self.processes.world_size:
             raise ValueError(
-                f"optim.accumulate={config.optim.accumulate} must be a multiple of the {self.processes.world_size} processes: "
-                "it counts the micro-batches of all of them."
+                f"optim.accumulate={config.optim.accumulate} must be a multiple of the "
+                f"{self.processes.world_size} processes: it is the number of micro-batches of all processes."
             )
         if config.run.precision == "fp16" and self.processes.device.type == "cpu":
             raise ValueError("run.precision=fp16 needs a GPU; on a CPU use fp32 or bf16.")
         self.datasets = chosen_datasets(config, datasets)
         if config.run.y_bank is not None and not {d.name for d in self.datasets} & set(config.run.y_datasets):
             raise ValueError(
-                f"run.y_datasets: none of {', '.join(config.run.y_datasets)} is in the bank; nothing would be scored."
+                f"run.y_datasets: none of {', '.join(config.run.y_datasets)} is in the bank; name datasets of the bank."
             )
         if config.objectives.baseline_consistency.weight > 0:
             BaselineCache(config.data.asls or "asls").attach(self.datasets)
         synthetic = synthetic_spectra(config, self.datasets)
         self.training = Preparation(config, self.datasets, synthetic, config.run.seed, self.processes.device)
         sampled_ids = {id(dataset) for dataset in self.training.data.datasets}
-        # What is too small or constant is not drawn from, and not said to have been seen.
+        # Small or constant datasets are not sampled; omit them from the provenance.
         self.datasets = [dataset for dataset in self.datasets if id(dataset) in sampled_ids]
         self.validation = self.training.other(config.run.seed + _VALIDATION)
-        # Told once: the commit is the one that the run was begun at, whatever is committed meanwhile.
+        # Determined once, so that the commit is the one at the start of the run.
         self._origin = provenance(config, self.datasets)
         self.steps = total_steps(config, len(self.training.data))
         with torch.random.fork_rng():
@@ -100,16 +101,18 @@ class Pretraining:
 
     @property
     def step_done(self) -> int:
-        """Number of steps that were taken."""
+        """Number of completed steps."""
         return self.optimisation.step_done
 
     @property
     def encoder(self) -> SpectralPerceiver:
-        """The encoder that is trained."""
+        """The encoder in training."""
         return self.model.encoder
 
     def run(self, *, progress: bool = True) -> Path:
-        """Train, and write ``last.safetensors``, ``best.safetensors``, ``metrics.jsonl`` and the rest into ``run.out``.
+        """Train the encoder; write checkpoints, metrics and state into ``run.out``.
+
+        The files include ``last.safetensors``, ``best.safetensors`` and ``metrics.jsonl``.
 
         Returns
         -------
@@ -119,21 +122,23 @@ class Pretraining:
         Raises
         ------
         FileExistsError
-            The folder holds a run, and ``run.resume`` is ``never``; or what a finished or another run left.
+            The folder contains a run and ``run.resume`` is ``never``, or it contains files of a
+            finished or different run.
         BlockingIOError
             Another process is writing to the folder.
         FloatingPointError
-            A loss that is not finite, or eleven gradients in a row; the last checkpoint is intact.
+            The loss, or the gradient of eleven consecutive steps, is not finite; the last
+            checkpoint is intact.
         OSError
-            A disk that is full; the last checkpoint is intact.
+            The state cannot be written, for example to a full disk; the last checkpoint is intact.
         """
         out = Path(self.config.run.out)
-        with self._claimed(out), gpu_products(self.processes.device, deterministic=self.config.run.deterministic):
+        with self._locked(out), gpu_products(self.processes.device, deterministic=self.config.run.deterministic):
             return self._run(out, progress=progress)
 
     @contextmanager
-    def _claimed(self, out: Path) -> Iterator[None]:
-        """Hold the folder: the first process does, for all."""
+    def _locked(self, out: Path) -> Iterator[None]:
+        """Lock the folder; the first process does so for all processes."""
         held, refused = None, None
         if self.processes.first:
             try:
@@ -154,7 +159,7 @@ class Pretraining:
         started, n_spectra = time.perf_counter(), 0
         rows: list[dict[str, Any]] = []
         on_gpu = self.optimisation.on_gpu
-        step, ahead = (self._step, _STEPS_AHEAD) if on_gpu else (self.step, 1)
+        step, ahead = (self._step, _STEPS_PER_SYNC) if on_gpu else (self.step, 1)
         try:
             with bar:
                 while self.step_done < self.steps and not self._stopped():
@@ -186,9 +191,9 @@ class Pretraining:
         return out / "last.safetensors"
 
     def estimate(self) -> tuple[int, float]:
-        """Return about how many spectra all steps see, and the seconds that they take on this machine, without scores.
+        """Estimate the spectra of the run and its seconds on this machine, without scores.
 
-        Two micro-batches are computed, and nothing is learned from them.
+        Two micro-batches are computed; the weights do not change.
         """
         episodic: Any = self.model.objectives["episodic_calibration"] if self._episodic else None
         noted = {} if episodic is None else {name: list(values) for name, values in episodic.penalties.items()}
@@ -201,7 +206,7 @@ class Pretraining:
                 with self.optimisation.autocast():
                     loss = self.model(prepared)[0]
                     loss.backward()
-                float(loss.detach())  # a GPU has computed it then
+                float(loss.detach())  # waits for a GPU
                 seconds = time.perf_counter() - started
                 spectra += sum(len(view) for inputs in prepared.values() for view in inputs.views)
         self.model.zero_grad(set_to_none=True)
@@ -211,7 +216,7 @@ class Pretraining:
         return spectra * micro // 2, seconds * micro / self.processes.world_size
 
     def step(self) -> dict[str, float]:
-        """Take one optimizer step over ``optim.accumulate`` micro-batches; returns losses and the like."""
+        """Take one step over ``optim.accumulate`` micro-batches; return losses and the like."""
         return self.optimisation.numbers([self._step()])[0]
 
     def _step(self) -> dict[str, Any]:
@@ -221,10 +226,10 @@ class Pretraining:
 
     @torch.inference_mode()
     def score(self) -> dict[str, Any]:
-        """Return the validation loss, the stability since the last score, and, with a y-bank, ridge scores.
+        """Return validation loss, stability since the last score and, with a y-bank, ridge scores.
 
-        All of the encoder that is kept. The validation loss is that of other draws, crops and tasks from the
-        datasets that are trained on: no spectra are held out.
+        The scores refer to the encoder that `product` returns. The validation loss uses other
+        draws, crops and tasks of the training datasets; no spectra are held out.
         """
         self.model.eval()
         encoder = self.product()
@@ -236,11 +241,12 @@ class Pretraining:
                     losses.setdefault(name, []).append(float(loss))
         if not losses:
             raise ValueError(
-                f"none of {', '.join(self.model.objectives)} applies to any of {self.config.run.n_validation} micro-batches: "
-                "too few points or spectra, targets that do not vary, or no AsLS cache (data.asls)."
+                f"none of {', '.join(self.model.objectives)} applies to any of "
+                f"{self.config.run.n_validation} micro-batches: too few points or spectra, constant targets, "
+                "or no AsLS cache (data.asls)."
             )
         means = {name: float(np.mean(values)) for name, values in losses.items()}
-        # The adversary's loss is to rise: it does not say whether the run gets better.
+        # The loss of the adversary is meant to increase and does not measure progress.
         judged = [n for n in means if n != "dataset_adversary"]
         validation = sum(self.model.weights[n] * means[n] for n in judged)
         if not all(math.isfinite(value) for value in means.values()):
@@ -262,7 +268,7 @@ class Pretraining:
         return scores
 
     def product(self) -> SpectralPerceiver:
-        """Return the encoder that is kept: the moving average of the weights, where there is one."""
+        """Return the exponential moving average of the encoder if enabled, else the encoder."""
         average = self.optimisation.average
         encoder = average.module if average is not None else self.encoder
         return cast("SpectralPerceiver", encoder.eval())
@@ -278,20 +284,20 @@ class Pretraining:
         return bool(patience and self._worse >= patience)
 
     def _stream(self) -> Iterator[dict[str, Inputs]]:
-        """Yield this process's micro-batches from where the run is."""
+        """Yield the micro-batches of this process, from the current step on."""
         world, rank, total = self.processes.world_size, self.processes.rank, self.config.optim.accumulate
         numbers = range(self.step_done * total + rank, self.steps * total, world)
         return iter(numbered_loader(self.training, numbers, self.config.run.seed, self.config.data.n_workers))
 
     def _start(self, out: Path) -> None:
-        """Go on with the run in the folder, or begin one."""
+        """Resume the run in the folder, or start a new one."""
         recipe = self.config.recipe()
         state = load_state(out) if self.config.run.resume == "auto" else None
         require_own(out, self.config.run.resume, state, {"recipe": recipe, "bank_hash": self._origin["bank_hash"]})
         if state is not None:
             check_same_run(out, state, recipe, self._origin, self.processes.world_size)
             self._restore(state)
-        self.processes.wait()  # all have looked at the folder before the first writes into it
+        self.processes.wait()  # all processes check the folder before the first one writes into it
         if state is None and self.processes.first:
             out.mkdir(parents=True, exist_ok=True)
             record = {"config": self.config.to_dict(), **self._origin}
@@ -327,16 +333,16 @@ class Pretraining:
         self._write("last", penalties)
 
     def _penalties(self) -> list[dict[str, list[float]]]:
-        """Return the penalties that episodes chose, of every process; all have to ask."""
+        """Return the selected penalties of every process; a collective call of all processes."""
         episodic: Any = self.model.objectives["episodic_calibration"] if self._episodic else None
         return self.processes.gather(episodic.noted() if episodic is not None else {})
 
     def _write(self, name: str, gathered: list[dict[str, list[float]]]) -> None:
-        """Write the encoder as it is now, with provenance and statistics."""
+        """Write a checkpoint of the current encoder, with provenance and statistics."""
         if not self.processes.first:
             return
-        datasets = self.datasets or self.training.data.datasets  # of synthetic spectra alone, they
-        penalties = {key: _woven([part[key] for part in gathered]) for key in gathered[0]}
+        datasets = self.datasets or self.training.data.datasets  # a run on synthetic spectra only
+        penalties = {key: _interleaved([part[key] for part in gathered]) for key in gathered[0]}
         rescale = self.config.optim.contrast_from is None
         encoder = scaled_encoder(self.product(), penalties, datasets, rescale=rescale)
         statistics = embedding_statistics(encoder, datasets)  # on the device that trains
@@ -357,14 +363,14 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     config : PretrainingConfig
         The run.
     datasets : sequence of SpectralDataset
-        The bank; read from ``config.data.x_bank`` where none is given.
+        The bank; by default read from ``config.data.x_bank``.
     progress : bool, default=True
-        Show a progress bar, where the standard error is a terminal.
+        Show a progress bar if standard error is a terminal.
 
     Returns
     -------
     Checkpoint
-        The last one; `Checkpoint.path` is its file.
+        The last checkpoint; `Checkpoint.path` is its file.
     """
     from ..encoder.checkpoint import load_checkpoint
 
@@ -373,6 +379,6 @@ def pretrain(config: PretrainingConfig, datasets: Sequence[SpectralDataset] = ()
     return load_checkpoint(Pretraining(config, datasets).run(progress=progress))
 
 
-def _woven(parts: list[list[float]]) -> list[float]:
-    """Put what several processes noted into the order in which one would have noted it."""
+def _interleaved(parts: list[list[float]]) -> list[float]:
+    """Interleave the values of several processes into the order of a single process."""
     return [value for step in zip_longest(*parts) for value in step if value is not None]

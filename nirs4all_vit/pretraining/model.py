@@ -1,4 +1,4 @@
-"""What is trained: the encoder with its objectives."""
+"""The model that is trained: an encoder with its objectives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .objectives import OBJECTIVES, DatasetAdversary
 
 
 class PretrainingModel(nn.Module):
-    """Compute the losses of one micro-batch; the adversary tells `n_datasets` apart."""
+    """Encoder and objectives; the dataset adversary distinguishes `n_datasets` classes."""
 
     def __init__(self, config: PretrainingConfig, n_datasets: int) -> None:
         super().__init__()
@@ -28,9 +28,12 @@ class PretrainingModel(nn.Module):
     def forward(
         self, prepared: dict[str, Inputs], encoder: SpectralPerceiver | None = None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the weighted sum and the loss of each objective that applies; of another encoder, if one is given."""
+        """Return the weighted sum and the loss of each objective in `prepared`.
+
+        `encoder` replaces the own encoder, if given.
+        """
         losses = {name: self.objectives[name](encoder or self.encoder, inputs) for name, inputs in prepared.items()}
-        # A micro-batch that asks for nothing still has a (zero) gradient, which other processes wait for.
+        # Other processes wait for the gradient, even if no objective applies to this micro-batch.
         total = 0.0 * self.encoder.latents.sum()
         for name, loss in losses.items():
             total = total + self.weights[name] * loss
@@ -38,7 +41,7 @@ class PretrainingModel(nn.Module):
 
 
 def total_steps(config: PretrainingConfig, epoch: int) -> int:
-    """Return the optimizer steps of a run; `epoch` is the length of a virtual epoch in micro-batches."""
+    """Return the number of optimizer steps; `epoch` is the number of micro-batches per epoch."""
     if config.optim.steps is not None:
         return config.optim.steps
     return max(1, config.optim.epochs * epoch // config.optim.accumulate)

@@ -1,4 +1,4 @@
-"""Objectives of pretraining, all label-free."""
+"""Pretraining objectives; none uses labels."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ from .tasks import corrupt, make_tasks
 
 
 class MaskedModeling(nn.Module):
-    """Predict what masked blocks of a spectrum hold from its visible points: points, or the contents of patches.
+    """Predict masked blocks of a spectrum (points or patch contents) from its visible points.
 
-    The loss is the squared error on masked tokens only, weighted, if so configured, by how much the
-    batch varies there.
+    The loss is the squared error on masked tokens only, optionally weighted by the standard
+    deviation of each token over the spectra of the episode.
 
     References
     ----------
@@ -48,7 +48,7 @@ class MaskedModeling(nn.Module):
 
     @staticmethod
     def prepare(settings: MaskedModelingConfig, source: Source) -> Inputs:
-        """Augment and mask."""
+        """Augment and mask the spectra."""
         batch = source.augment(source.batch, source.draw)
         mask = block_mask(batch.wavelengths, len(batch), source.draw, settings.ratio, settings.block, batch.valid)
         return Inputs([batch], {"mask": mask})
@@ -58,7 +58,8 @@ class MaskedModeling(nn.Module):
         batch, mask = inputs.views[0], inputs.tensors["mask"]
         grid, tokenizer = batch.grid(), encoder.tokenizer
         visible = ~mask if batch.valid is None else ~mask & batch.valid
-        # Where nothing may be asked of the GPU, as many as the shares can leave: the others are neither read nor predicted.
+        # On a GPU, use an upper bound of the number of visible tokens: the exact one would need a
+        # synchronisation.
         low, high = self.settings.ratio
         n_visible = _share(mask.shape[1], 1 - low) if batch.same_length else None
         latents = inputs.encode(encoder, visible=visible, n_visible=n_visible)
@@ -70,20 +71,20 @@ class MaskedModeling(nn.Module):
             if self.settings.variance_weights:
                 weight = weight * take_tokens(_variation(target, batch), chosen)
             target = take_tokens(target, chosen)
-        # What is not hidden is not decoded.
+        # Only hidden tokens are decoded.
         predicted = self.decoder(encoder, latents[:, 1:], grid, chosen).float()
         return ((predicted - target).square() * weight).sum() / weight.sum().clamp_min(1e-6)
 
 
 def _share(n: int, share: float) -> int:
-    """Return how many of n tokens a share is, to within half of the widest block."""
+    """Return an upper bound of the tokens in a share that half of a block may exceed."""
     return min(n, math.ceil(n * (share + 1 / 12)) + 1)
 
 
 def _variation(target: Tensor, batch: SpectralBatch) -> Tensor:
-    """Standard deviation over its episode of each number, relative to its mean over all: (B, N, n_target)."""
+    """Return the relative standard deviation of each number over its episode, (B, N, n_target)."""
     if batch.valid is not None:
-        return torch.ones_like(target)  # padded rows share no grid to compare them on
+        return torch.ones_like(target)  # padded rows have no common grid
     by_episode = batch.by_episode(target)
     deviation = by_episode.std(dim=1, keepdim=True)
     relative = deviation / deviation.mean(dim=(2, 3), keepdim=True).clamp_min(1e-6)
@@ -91,10 +92,11 @@ def _variation(target: Tensor, batch: SpectralBatch) -> Tensor:
 
 
 class BaselineConsistency(nn.Module):
-    """Bring z(x) close to z(x - AsLS(x)), by two passes through the encoder.
+    """Minimise the distance between z(x) and z(x - AsLS(x)), by two passes through the encoder.
 
-    The loss is the squared distance between the two over the sum of their squared distances from the mean of all. It lies between 0
-    and 2, is 1 where the two have nothing in common, and does not depend on the scale of the embeddings.
+    The loss is the squared distance between the two embeddings, divided by the sum of their squared
+    distances from the mean of all embeddings. It is between 0 and 2, is 1 for uncorrelated
+    embeddings, and does not depend on the scale of the embeddings.
     """
 
     def __init__(self, settings: BaselineConsistencyConfig, encoder: SpectralPerceiver) -> None:  # noqa: ARG002
@@ -103,12 +105,17 @@ class BaselineConsistency(nn.Module):
 
     @staticmethod
     def prepare(settings: BaselineConsistencyConfig, source: Source) -> Inputs | None:  # noqa: ARG004
-        """Subtract the cached baseline; None where fewer than two spectra of the batch have one."""
+        """Subtract the cached baseline.
+
+        Returns None if the batch has no baselines, or fewer than two in the layouts one_grid and
+        mixed.
+        """
         batch = source.batch
         if batch.baseline is None:
             return None
         there = ~batch.baseline.isnan().any(dim=1)
-        if not batch.same_length:  # spectra without a baseline are not encoded; else they do not count
+        # Spectra without a baseline are removed or, with the layout resampled, get weight 0.
+        if not batch.same_length:
             if there.sum() < 2:
                 return None
             batch = batch if there.all() else batch.take(there)
@@ -129,14 +136,15 @@ class BaselineConsistency(nn.Module):
 
 
 class Contrastive(nn.Module):
-    """InfoNCE between two augmented views, or between two instruments, of each sample.
+    """InfoNCE between two augmented views of each sample, measured by one instrument or by two.
 
-    The other samples of the batch are the negatives; in a one-grid batch they are of the same dataset,
-    which makes them hard.
+    The negatives are the other samples of the episode. In a one-grid batch they come from the same
+    dataset, which makes them hard negatives.
 
     References
     ----------
-    van den Oord, A., Li, Y., Vinyals, O. (2018). Representation learning with contrastive predictive coding.
+    van den Oord, A., Li, Y., Vinyals, O. (2018). Representation learning with contrastive
+    predictive coding.
     """
 
     def __init__(self, settings: ContrastiveConfig, encoder: SpectralPerceiver) -> None:
@@ -149,7 +157,7 @@ class Contrastive(nn.Module):
 
     @staticmethod
     def prepare(settings: ContrastiveConfig, source: Source) -> Inputs:
-        """Make two views."""
+        """Return two augmented views of each sample."""
         batch, draw = source.batch, source.draw
         second = batch
         if batch.numbers:
@@ -171,7 +179,7 @@ class Contrastive(nn.Module):
         similarity = a @ b.transpose(1, 2) / self.settings.temperature
         same = torch.arange(a.shape[1], device=a.device).expand(len(a), -1)
         if batch.repeated is not None:
-            # A spectrum that stands there twice is no negative of itself, and counts once.
+            # A repeated spectrum is not a negative of itself and counts once.
             repeated = batch.by_episode(batch.repeated)
             similarity = similarity.masked_fill(repeated.unsqueeze(1) | repeated.unsqueeze(2), -torch.inf)
             similarity = similarity.masked_fill((repeated.unsqueeze(1) & repeated.unsqueeze(2)), 0.0)
@@ -182,7 +190,7 @@ class Contrastive(nn.Module):
 def _partner(
     dataset: SpectralDataset, datasets: list[SpectralDataset], pairs: list[list[str]], draw: Draw
 ) -> SpectralDataset | None:
-    """Return another instrument's measurement of the same samples, if there is one."""
+    """Return a measurement of the same samples by another instrument, or None."""
     if isinstance(dataset, SyntheticSpectralDataset):
         return dataset.paired()
     for names in pairs:
@@ -195,8 +203,8 @@ def _partner(
 class DatasetAdversary(nn.Module):
     """Classify the dataset from the mean latent; the encoder receives the reversed gradient.
 
-    The factor of the reversal grows from 0 to `reversal` by a logistic schedule, so that the
-    classifier learns first.
+    The factor of the reversed gradient grows from 0 to `reversal` on a logistic schedule, so that
+    the classifier learns first.
 
     References
     ----------
@@ -211,7 +219,7 @@ class DatasetAdversary(nn.Module):
 
     @staticmethod
     def prepare(settings: DatasetAdversaryConfig, source: Source) -> Inputs:  # noqa: ARG004
-        """Augment; the dataset's number is the class."""
+        """Augment the spectra; the class of a spectrum is the number of its dataset."""
         batch = source.augment(source.batch, source.draw)
         return Inputs([batch], {"datasets": batch.datasets})
 
@@ -223,7 +231,7 @@ class DatasetAdversary(nn.Module):
 
 
 class _Reversal(torch.autograd.Function):
-    """Identity forwards, minus `factor` times the gradient backwards."""
+    """Gradient reversal: identity forwards, minus `factor` times the gradient backwards."""
 
     @staticmethod
     def forward(context: Any, z: Tensor, factor: float) -> Tensor:
@@ -236,16 +244,17 @@ class _Reversal(torch.autograd.Function):
 
 
 class EpisodicCalibration(nn.Module):
-    """A ridge fitted on part of an episode's embeddings must predict known answers for the rest.
+    """Ridge regression on part of an episode's embeddings must predict the rest.
 
-    An episode is of one dataset; a task generator, drawn by its share, makes the answers without
-    any label; the spectra may be corrupted, the answers carry noise. Each episode is calibrated on one read-out.
+    An episode contains spectra of one dataset. A task generator, drawn by its share, derives the
+    targets from the spectra, without labels. The spectra may be corrupted; noise is added to the
+    targets. Each episode is calibrated on one read-out.
 
     Attributes
     ----------
     penalties : dict of str to list
-        Per read-out, the mean log penalty that leave-one-out chose in each episode: numbers, or tensors that the GPU may still
-        be computing (`noted` waits for them).
+        Per read-out, the mean log penalty selected in each episode, as numbers or as tensors that a
+        GPU may still be computing (`noted` synchronises).
     """
 
     def __init__(self, settings: EpisodicCalibrationConfig, encoder: SpectralPerceiver) -> None:  # noqa: ARG002
@@ -255,12 +264,15 @@ class EpisodicCalibration(nn.Module):
 
     @staticmethod
     def prepare(settings: EpisodicCalibrationConfig, source: Source) -> Inputs | None:
-        """Make tasks; on one grid None where the answers do not vary."""
+        """Draw tasks and targets.
+
+        Returns None if an episode is too small or, on one grid, if all targets are constant.
+        """
         batch, draw = source.batch, source.draw
         if len(batch) < SMALLEST_EPISODE * batch.n_episodes:
             return None
         tasks = list(make_tasks(settings.tasks).values())
-        batch, targets = _answered(batch, tasks, draw)
+        batch, targets = _with_targets(batch, tasks, draw)
         batch = corrupt(batch, draw, settings.corruption)
         answers = batch.by_episode(targets)
         deviation = answers.std(dim=1, keepdim=True)
@@ -282,7 +294,7 @@ class EpisodicCalibration(nn.Module):
         return Inputs([batch], tensors, counts=tuple(counts))
 
     def forward(self, encoder: SpectralPerceiver, inputs: Inputs) -> Tensor:
-        """Return the mean loss of the episodes, each on its read-out."""
+        """Return the mean loss of the episodes."""
         losses, first = [], 0
         parts = ("targets", "support", "query")
         for name, count in zip(self.settings.readouts, inputs.counts, strict=True):
@@ -298,7 +310,7 @@ class EpisodicCalibration(nn.Module):
         return torch.cat(losses).mean()
 
     def noted(self) -> dict[str, list[float]]:
-        """Return the penalties as numbers, without those of episodes that had nothing to calibrate."""
+        """Return the penalties as numbers, without those of episodes with constant targets only."""
         for name, values in self.penalties.items():
             if values:
                 numbers = torch.stack([torch.as_tensor(v, dtype=torch.float64) for v in values]).tolist()
@@ -306,8 +318,8 @@ class EpisodicCalibration(nn.Module):
         return self.penalties
 
 
-def _answered(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) -> tuple[SpectralBatch, Tensor]:
-    """Return episodes with the answers (n, t) of a task each; where tasks differ in their number, the others are constant."""
+def _with_targets(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) -> tuple[SpectralBatch, Tensor]:
+    """Return episodes with the targets (n, t) of one task each, padded with constants."""
     parts, first = [], 0
     for (task, _), count in zip(tasks, draw.counts(batch.n_episodes, [share for _, share in tasks]), strict=True):
         if count:
@@ -317,14 +329,14 @@ def _answered(batch: SpectralBatch, tasks: list[tuple[Any, float]], draw: Draw) 
         return parts[0]
     most = max(targets.shape[1] for _, targets in parts)
     targets = torch.cat([F.pad(targets, (0, most - targets.shape[1])) for _, targets in parts])
-    # In another order: what read-out an episode is calibrated on has nothing to do with its task.
+    # Shuffle the episodes, so that the read-out of an episode does not depend on its task.
     order = torch.randperm(batch.n_episodes, generator=draw.host).to(draw.device, non_blocking=True)
     return SpectralBatch.joined([part for part, _ in parts]).reordered(order), batch.by_episode(targets)[order].flatten(
         0, 1
     )
 
 
-#: Objectives by the name of their settings.
+#: Objectives by the name of their settings in `ObjectiveConfig`.
 OBJECTIVES: dict[str, Any] = {
     "masked_modeling": MaskedModeling,
     "baseline_consistency": BaselineConsistency,

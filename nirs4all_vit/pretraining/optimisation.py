@@ -1,4 +1,4 @@
-"""One optimizer step after the other: gradients, learning rates, weight decay, moving average."""
+"""Optimizer steps: gradients, learning-rate schedule, weight decay and moving average."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from .inputs import Inputs
 from .model import PretrainingModel
 from .preparation import on_device
 
-#: Steps in a row whose gradient is not finite and that are skipped; one more ends the run.
-_MOST_SKIPPED = 10
+#: Largest number of consecutive steps skipped for a non-finite gradient; one more ends the run.
+_MAX_SKIPPED = 10
 
 
 class Optimisation:
-    """The steps that change a model, with all of their state.
+    """Optimizer, learning-rate schedule, gradient scaler and moving average of a run.
 
-    On a GPU a step waits for nothing: what it has to tell are tensors (`numbers` waits for them).
+    On a GPU a step does not synchronise: it returns tensors, which `numbers` converts.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class Optimisation:
     model : PretrainingModel
     processes : Processes
     steps : int
-        Length of the run.
+        Number of steps of the run.
     """
 
     def __init__(self, config: PretrainingConfig, model: PretrainingModel, processes: Processes, steps: int) -> None:
@@ -55,17 +55,17 @@ class Optimisation:
         self.step_done, self.skipped = 0, 0
 
     def autocast(self) -> Any:
-        """Return the context that forward passes are computed in."""
+        """Return the autocast context of forward passes."""
         precision = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.config.run.precision)
         return torch.autocast(self.processes.device.type, dtype=precision, enabled=precision is not None)
 
     def step(self, batches: Iterable[dict[str, Inputs]]) -> dict[str, Any]:
-        """Take one step over micro-batches; returns losses and the like, numbers or tensors of one."""
+        """Take one step over micro-batches; return losses and the like, as numbers or tensors."""
         self.model.train()
         self.optimizer.zero_grad(set_to_none=True)
         processes, local = self.processes, self.config.optim.accumulate // self.processes.world_size
         names = list(self.model.objectives)
-        # Of all processes together: the loss; by objective its sum, and how many micro-batches asked for it.
+        # The total loss; then the sum of each objective's losses; then its number of micro-batches.
         sums = torch.zeros(1 + 2 * len(names), dtype=torch.float64, device=processes.device)
         spectra = 0
         for micro, batch in zip(range(local), batches, strict=False):
@@ -100,13 +100,16 @@ class Optimisation:
         }
 
     def _update(self, norm: Tensor) -> bool:
-        """Change the weights, unless the gradient is not finite; on a GPU the kernel decides that, and True is returned."""
+        """Update the weights if the gradient is finite; return whether they may have changed.
+
+        On a GPU without gradient scaling the fused kernel checks the gradient, so it returns True.
+        """
         if self.on_gpu and not self.scaler.is_enabled():
-            # What gradient scaling tells the fused kernel: 1 leaves weights and moments as they are.
+            # As in gradient scaling: with 1 the fused kernel changes neither weights nor moments.
             self.optimizer.found_inf = (~torch.isfinite(norm)).float()  # type: ignore[attr-defined]
             self.optimizer.step()
             return True
-        # The scaler of fp16 skips such steps by itself.
+        # The fp16 scaler skips such steps itself.
         usable = self.scaler.is_enabled() or bool(torch.isfinite(norm))
         if usable:
             self.scaler.step(self.optimizer)
@@ -114,12 +117,12 @@ class Optimisation:
         return usable
 
     def numbers(self, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return what steps returned as numbers, without what did not apply.
+        """Convert the results of steps to numbers, without objectives that did not apply.
 
         Raises
         ------
         FloatingPointError
-            A loss that is not finite, or more gradients in a row than are skipped.
+            A loss is not finite, or eleven consecutive gradients are not finite.
         """
         tensors = [value.double() for row in rows for value in row.values() if isinstance(value, Tensor)]
         values = iter(torch.stack(tensors).tolist() if tensors else [])
@@ -127,7 +130,7 @@ class Optimisation:
         for row in plain:
             for name in [name for name, value in row.items() if name.startswith("loss/") and math.isnan(value)]:
                 if math.isfinite(row["loss"]):
-                    del row[name]  # nothing asked for it
+                    del row[name]  # it applied to no micro-batch
             if not math.isfinite(row["loss"]):
                 raise self.not_finite(row["step"], str(row["loss"]))
             if self.scaler.is_enabled():
@@ -135,19 +138,19 @@ class Optimisation:
             self.skipped = 0 if math.isfinite(row["gradient"]) else self.skipped + 1
             if self.skipped:
                 row["skipped"] = self.skipped
-            if self.skipped > _MOST_SKIPPED:
-                raise self.not_finite(row["step"], f"the gradient, {self.skipped} times in a row")
+            if self.skipped > _MAX_SKIPPED:
+                raise self.not_finite(row["step"], f"the gradient, {self.skipped} steps in a row")
         return plain
 
     def not_finite(self, step: int, what: str) -> FloatingPointError:
-        """Return the error that ends a run."""
+        """Return the FloatingPointError for a step."""
         return FloatingPointError(
             f"the loss of step {step} is not finite ({what}); the last checkpoint in {self.config.run.out} "
-            "is intact. Lower optim.learning_rate, or use run.precision fp32."
+            "is intact. Lower optim.learning_rate or use run.precision=fp32."
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that the next step depends on."""
+        """Return the complete state of the optimisation."""
         return {
             "step": self.step_done,
             "skipped": self.skipped,
@@ -159,7 +162,7 @@ class Optimisation:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.step_done, self.skipped = state["step"], state["skipped"]
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -170,7 +173,7 @@ class Optimisation:
 
 
 def learning_rate_factor(steps: int, warmup: float) -> Callable[[int], float]:
-    """Return the schedule: linear warm-up, then half a cosine to zero."""
+    """Return the schedule: linear warm-up, then cosine decay to zero."""
     rising = warmup * steps if warmup < 1 else warmup
 
     def factor(step: int) -> float:
@@ -182,9 +185,11 @@ def learning_rate_factor(steps: int, warmup: float) -> Callable[[int], float]:
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, learning_rate: float) -> list[dict[str, Any]]:
-    """Split parameters: biases, norms, scalars and latents are not decayed; scales of local contrast learn ten times faster.
+    """Split the parameters into groups with and without weight decay.
 
-    These are logarithms of factors, a few hundred numbers that every spectrum informs.
+    Biases, norms, scalars and latents have no weight decay. Neither have the scales of the local
+    contrast, and their learning rate is ten times higher: they are a few hundred logarithms of
+    factors, and every spectrum contributes to their gradient.
     """
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []

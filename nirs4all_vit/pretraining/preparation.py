@@ -1,4 +1,4 @@
-"""The datasets that a run draws from, and micro-batches of them, each a function of the seed and its number."""
+"""Selection of datasets, and preparation of micro-batches as a function of seed and number."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .objectives import OBJECTIVES
 
 
 class Preparation(Dataset[dict[str, Inputs]]):
-    """Draw, augment, mask and make tasks: on the CPU, or, with the layout ``resampled``, on the device that trains.
+    """Draw micro-batches and prepare the inputs of all objectives.
 
-    The stream that `seed` begins is of a bank, and of the synthetic datasets that the configuration asks for
-    (`synthetic_spectra`).
+    Runs on the CPU or, with the layout ``resampled``, on the training device. Micro-batches are
+    drawn from the datasets of a bank and from synthetic datasets (`synthetic_spectra`).
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
             self.stream = FlatBank(self.data, data.n_datasets, data.n_points, device, partners)
 
     def __getitem__(self, k: int) -> dict[str, Inputs]:
-        """Return the inputs of micro-batch k by objective; objectives that do not apply to it are left out."""
+        """Return the inputs of micro-batch k by objective, without objectives that do not apply."""
         batch = self.stream[k]
         prepared = {}
         for number, (name, settings) in enumerate(self.settings.items()):
@@ -78,7 +78,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
         return prepared
 
     def other(self, seed: int) -> Preparation:
-        """Return the micro-batches of another seed, from the same spectra."""
+        """Return a copy that draws from the same spectra with another seed."""
         other, data = copy.copy(self), copy.copy(self.data)
         other.seed = data.seed = seed
         other.data, other.stream = data, data
@@ -88,7 +88,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
         return other
 
     def _metadata(self, inputs: Inputs, k: int) -> list[list[dict[str, Any]]]:
-        """Return what is known of each view: another instrument's, or a part of the range, is another."""
+        """Return the metadata of each view: instrument and range may differ between views."""
         views = []
         for view in inputs.views:
             hidden = np.random.default_rng([self.seed, k, 1]).random(len(view)) < self.metadata_dropout
@@ -97,33 +97,39 @@ class Preparation(Dataset[dict[str, Inputs]]):
 
 
 def chosen_datasets(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
-    """Return the datasets of a bank that a run may draw from; a ValueError names what is not there."""
+    """Return the datasets of a bank that a run may draw from.
+
+    Raises ValueError for unknown families or datasets, or if no dataset remains but real spectra
+    are needed.
+    """
     families, names = {dataset.family for dataset in datasets}, {dataset.name for dataset in datasets}
-    _all_known("data.without_families", config.data.without_families, families, "family")
+    _require_known("data.without_families", config.data.without_families, families, "family")
     contrastive = config.objectives.contrastive
     if contrastive.weight > 0:
-        _all_known("objectives.contrastive.pairs", [n for pair in contrastive.pairs for n in pair], names, "dataset")
+        _require_known(
+            "objectives.contrastive.pairs", [n for pair in contrastive.pairs for n in pair], names, "dataset"
+        )
     selected = [dataset for dataset in datasets if dataset.family not in config.data.without_families]
     if config.data.p_synth == 1:
         if selected:
-            warnings.warn("data.p_synth=1: synthetic spectra only, the bank is not used.", stacklevel=2)
+            warnings.warn("data.p_synth=1: only synthetic spectra are used; the bank is ignored.", stacklevel=2)
         return []
     if not selected:
         raise ValueError(
-            f"data.p_synth={config.data.p_synth:g} asks for real spectra and there are none: name a folder with "
-            "data.x_bank, leave fewer families out, or set data.p_synth=1 for synthetic spectra only."
+            f"data.p_synth={config.data.p_synth:g} needs real spectra, and there are none: set data.x_bank, "
+            "exclude fewer families, or set data.p_synth=1 for synthetic spectra only."
         )
     return selected
 
 
-def _all_known(field: str, names: Sequence[str], names_there: set[str], what: str) -> None:
-    unknown = sorted(set(names) - names_there)
+def _require_known(field: str, names: Sequence[str], available: set[str], kind: str) -> None:
+    unknown = sorted(set(names) - available)
     if unknown:
-        raise ValueError(f"{field}: no such {what} in the bank: {', '.join(unknown)}.")
+        raise ValueError(f"{field}: no such {kind} in the bank: {', '.join(unknown)}.")
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
-    """Return the synthetic datasets of a run; made once, they serve training and validation."""
+    """Return the synthetic datasets of a run, shared by training and validation."""
     if _share(config, datasets) == 0:
         return []
     return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)]
@@ -134,8 +140,7 @@ def _share(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> fl
 
 
 def on_device(prepared: dict[str, Inputs], device: torch.device, progress: float) -> dict[str, Inputs]:
-    """Move a micro-batch to a device and tell it how far the run is."""
-
+    """Move a micro-batch to a device and set the completed share of the run."""
     return {
         name: dataclasses.replace(
             inputs,

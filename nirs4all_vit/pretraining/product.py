@@ -1,4 +1,4 @@
-"""What a run leaves: a scaled encoder with its compact code, its statistics and where it comes from."""
+"""Final encoder of a run: scale, compact code, statistics and provenance."""
 
 from __future__ import annotations
 
@@ -32,19 +32,20 @@ from .data.bank import bank_hash
 from .data.dataset import SpectralDataset, row_blocks
 from .scores import embed_rows
 
-#: Ridge penalty over the mean squared distance from the centre, where no episode has said what suits.
+#: Ridge penalty relative to the mean squared distance from the centre, for runs without episodes.
 _TYPICAL_PENALTY = 1e-3
-#: Spectra of a dataset that the code and the statistics look at.
-_SAMPLED = 64
-#: Columns are divided by their deviation within datasets to this power first. Between 0.5 and 0.75 it hardly matters, and
-#: weights shared by the patches of a scale are three percent worse (research log, section 25).
+#: Largest number of spectra per dataset for the code and the statistics.
+_MAX_SAMPLED = 64
+#: Power of the within-dataset standard deviation by which columns are divided. Results hardly
+#: change between 0.5 and 0.75; weights shared by all patches of a scale are 3 % worse (research
+#: log, section 25).
 _POWER = 0.65
-#: Deviations below this share of the mean one count as this: they are rounding.
+#: Share of the mean standard deviation that is added to each one; smaller ones are rounding.
 _FLOOR = 1e-3
 
 
 def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> dict[str, Any]:
-    """Return where an encoder comes from, without paths: the same run gives the same file anywhere."""
+    """Return the provenance of an encoder, without paths: a repeated run gives the same file."""
     return {
         "recipe": config.recipe(),
         "seed": config.run.seed,
@@ -62,7 +63,7 @@ def provenance(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -
 
 
 def _baselines_hash(datasets: Sequence[SpectralDataset]) -> str:
-    """Return one hash for the AsLS baselines of a bank; datasets without one count, too."""
+    """Return one hash of the AsLS baselines of a bank, including datasets without baselines."""
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(f"{dataset.name}:".encode())
@@ -73,7 +74,10 @@ def _baselines_hash(datasets: Sequence[SpectralDataset]) -> str:
 
 
 def processor() -> str:
-    """Name the processor and the instructions that torch uses on it: other ones round in another way, which training magnifies."""
+    """Return the processor and its instruction set in torch.
+
+    Other instruction sets round differently, and training magnifies the difference.
+    """
     about = Path("/proc/cpuinfo")
     text = about.read_text("utf-8", errors="replace") if about.exists() else ""
     fields = dict(re.findall(r"^(model name|cpu family|model|stepping)\s*:\s*(.*)$", text, re.MULTILINE))
@@ -88,11 +92,13 @@ def scaled_encoder(
     *,
     rescale: bool = True,
 ) -> SpectralPerceiver:
-    """Return a copy whose read-outs are scaled for a ridge penalty of 1, and whose compact code is fitted.
+    """Return a copy with read-outs scaled for a ridge penalty of 1 and with a fitted compact code.
 
-    The penalties that leave-one-out chose in the last fifth of the episodes say what the data asks for;
-    scaling an embedding by s scales them by s squared. Without episodes, a penalty of a thousandth of the
-    embeddings' mean variance counts as typical. Without `rescale` the scale stays: that of a local contrast that was taken over.
+    The scale follows from the median of the penalties that leave-one-out selected in the last fifth
+    of the episodes: scaling an embedding by s scales its penalty by s squared. Without episodes,
+    the typical penalty is a thousandth of the median total variance of the embeddings. With
+    ``rescale=False`` the scale is unchanged, as for a local contrast copied from another
+    checkpoint.
     """
     scaled = copy.deepcopy(encoder)
     if isinstance(scaled.tokenizer, PatchTokens):
@@ -111,7 +117,10 @@ def scaled_encoder(
 
 
 def embedding_statistics(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> dict[str, Tensor]:
-    """Return what tells absorbance spectra unlike all of a bank: statistics of their compact read-out, every family counting alike."""
+    """Return the statistics for novelty detection, with equal weights for all families.
+
+    They describe the compact read-out, signal and range of the absorbance spectra of a bank.
+    """
     samples = [_sample(encoder, dataset, "compact") for dataset in datasets]
     bank = bank_statistics(
         [sample.numpy() for sample in samples],
@@ -123,9 +132,10 @@ def embedding_statistics(encoder: SpectralPerceiver, datasets: Sequence[Spectral
 
 
 def take_contrast(encoder: SpectralPerceiver, reference: str) -> dict[str, str]:
-    """Take local contrast over from a checkpoint, frozen; returns what is to be said of its origin.
+    """Copy the local contrast of a checkpoint and freeze it; return its origin for the provenance.
 
-    A `CheckpointError` says that it is no checkpoint, or none of patches of the same shape.
+    Raises `CheckpointError` if the file is not a checkpoint or its local contrast has another
+    shape.
     """
     path = find_checkpoint(reference)
     marker = "contrast."
@@ -138,7 +148,7 @@ def take_contrast(encoder: SpectralPerceiver, reference: str) -> dict[str, str]:
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path.name} has no local contrast of this shape: {error}.") from error
     encoder.tokenizer.contrast.requires_grad_(False)
-    # Its unit comes along: what was calibrated on it has the same numbers.
+    # Copy the scale, too, so that the copied read-out has the same values.
     encoder.config = dataclasses.replace(encoder.config, readout_scale=float(about["encoder"]["readout_scale"]))
     origin = about.get("provenance", {})
     return {"name": str(about.get("name")), "commit": str(origin.get("commit")), "sha256": tensors_sha256(tensors)}
@@ -149,7 +159,7 @@ def _sample(encoder: SpectralPerceiver, dataset: SpectralDataset, readout: str) 
 
 
 def _rows(dataset: SpectralDataset) -> NDArray[np.intp]:
-    return np.linspace(0, len(dataset) - 1, min(_SAMPLED, len(dataset))).astype(np.intp)
+    return np.linspace(0, len(dataset) - 1, min(_MAX_SAMPLED, len(dataset))).astype(np.intp)
 
 
 def _commit() -> str:
@@ -162,29 +172,30 @@ def _commit() -> str:
 
 @torch.no_grad()
 def fit_code(encoder: SpectralPerceiver, datasets: Sequence[SpectralDataset]) -> None:
-    """Fit the linear code of each patch, in place: principal directions of the features of a scale's patches.
+    """Fit the linear code of each patch in place, from principal directions per scale.
 
-    Features of absorbance spectra are centred by dataset, every dataset at the same total variance, and each is divided
-    by a power of its deviation. The encoder has ``tokens="patches"``; all is computed where it lies.
+    The features of absorbance spectra are centred by dataset and scaled to the same total variance
+    for every dataset; each feature is divided by a power of its standard deviation. The encoder
+    must have ``tokens="patches"``; the computation runs on its device.
     """
     tokenizer = encoder.tokenizer
     features = torch.cat([_centred(encoder, dataset) for dataset in datasets])
     deviation = features.square().mean(dim=0).sqrt()
     weight = (deviation + _FLOOR * deviation.mean()).clamp_min(1e-30) ** -_POWER
-    # The summed variance is that of `contrast`: penalties that suit a ridge on the one suit one on the other.
+    # Same total variance as `contrast`, so that the same ridge penalties suit both read-outs.
     weight = weight * WEIGHT * (features.square().sum() / (features * weight).square().sum().clamp_min(1e-30)).sqrt()
     scales = torch.tensor(tokenizer.contrast.scales(), device=features.device)
     n_columns = tokenizer.code.shape[2]
     for scale in scales.unique():
         patches = (features * weight)[:, scales == scale].flatten(0, 1).double()
         directions = torch.linalg.eigh(patches.T @ patches).eigenvectors.flip(1)[:, :n_columns]
-        # The sign of a direction is the eigensolver's whim.
+        # Eigenvectors have arbitrary sign: make the largest entry positive.
         directions = directions * directions.gather(0, directions.abs().argmax(dim=0, keepdim=True)).sign()
         tokenizer.code[scales == scale] = weight[scales == scale].unsqueeze(-1) * directions.float()
 
 
 def _centred(encoder: SpectralPerceiver, dataset: SpectralDataset) -> Tensor:
-    """Return features of patches (n, P, F) of some spectra of a dataset, less their mean, of unit total variance."""
+    """Return centred patch features (n, P, F) of some spectra, scaled to unit total variance."""
     device = encoder.latents.device
     grid = Grid.from_wavelengths(torch.from_numpy(dataset.wavelengths.copy()).to(device))
     x = torch.from_numpy(np.ascontiguousarray(dataset.absorbance(_rows(dataset)))).to(device)

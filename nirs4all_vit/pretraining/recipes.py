@@ -1,4 +1,4 @@
-"""Recipes: YAML files, bundled or of one's own, with overrides from the command line."""
+"""Recipes: bundled or custom YAML files, with overrides from the command line."""
 
 from __future__ import annotations
 
@@ -17,28 +17,32 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 
-#: Values in a recipe, at most; the longest bundled one has a hundred.
-_MOST_VALUES = 10_000
-#: Settings whose keys are names, not fields.
-_FREE = ("tasks", "readouts", "augmentation", "weights", "categorical")
+#: Largest number of values in a recipe; the longest bundled recipe has about a hundred.
+_MAX_VALUES = 10_000
+#: Settings whose keys are free names, not fields.
+_FREE_KEYS = ("tasks", "readouts", "augmentation", "weights", "categorical")
 
 
 def bundled_recipes() -> list[str]:
     """Return the names of the recipes that ship with the package."""
     folder = resources.files(__package__) / "recipes"
     names = (path.name for path in folder.iterdir() if path.name.endswith(".yaml"))
-    # One that begins with an underscore is what others extend, and no run of its own.
+    # A leading underscore marks a base that other recipes extend.
     return sorted(name.removesuffix(".yaml") for name in names if not name.startswith("_"))
 
 
 def find_recipe(reference: str | Path) -> Path:
-    """Return the file of a bundled recipe's name or of a path; a FileNotFoundError says that it is neither."""
+    """Return the path of a recipe, given the name of a bundled recipe or a path.
+
+    Raises FileNotFoundError if `reference` is neither.
+    """
     bundled = Path(str(resources.files(__package__) / "recipes" / f"{reference}.yaml"))
     for path in (bundled, Path(reference)):
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"no recipe {str(reference)!r}; bundled: {', '.join(bundled_recipes())}; or give a YAML file."
+        f"no recipe {str(reference)!r}; use the path of a YAML file or a bundled recipe: "
+        f"{', '.join(bundled_recipes())}."
     )
 
 
@@ -47,7 +51,7 @@ def recipe_parser(**options: Any) -> ArgumentParser:
     with needed_by("a recipe", "nirs4all-vit[pretraining]"):
         from jsonargparse import ArgumentParser
     parser = ArgumentParser(description="Pretrain an encoder without labels.", allow_abbrev=False, **options)
-    parser.add_argument("--config", action="config", help="recipe: a bundled name's file or one of your own (YAML)")
+    parser.add_argument("--config", action="config", help="recipe: name of a bundled recipe, or path of a YAML file")
     parser.add_class_arguments(PretrainingConfig, as_group=False)
     return parser
 
@@ -60,7 +64,7 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> Pretrai
     reference : str or path
         Name of a bundled recipe, or a YAML file.
     overrides : sequence of str
-        As on the command line: ``["--optim.steps", "100"]``.
+        Arguments as on the command line, for example ``["--optim.steps", "100"]``.
 
     Returns
     -------
@@ -71,19 +75,19 @@ def load_recipe(reference: str | Path, overrides: Sequence[str] = ()) -> Pretrai
     FileNotFoundError
         No such recipe.
     ValueError
-        An unknown key or an impossible value; the message names it.
+        Unknown key or invalid value; the message names it.
     """
     return parse_arguments(["--config", str(reference), *overrides], exit_on_error=False)
 
 
 def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConfig:
-    """Turn command-line arguments into a configuration; ``--config`` takes a bundled name, too."""
+    """Parse command-line arguments; ``--config`` accepts names of bundled recipes and paths."""
     parser = recipe_parser(**options)
     from jsonargparse import ArgumentError
 
     words = ["--print_config" if argument == "--print-config" else argument for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
-        # "--config=smoke" as well as "--config smoke".
+        # Accept "--config=smoke" as well as "--config smoke".
         words = [part for a in words for part in (a.split("=", 1) if a.startswith("--config=") else [a])]
         for i, argument in enumerate(words[:-1]):
             if argument == "--config":
@@ -104,17 +108,17 @@ def parse_arguments(arguments: Sequence[str], **options: Any) -> PretrainingConf
 
 
 def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return the settings of a recipe, over those of the one that it ``extends``.
+    """Return the settings of a recipe, merged into those of the recipe that it ``extends``.
 
-    Groups are laid over each other; what is named freely (tasks, read-outs, augmentation, weights) replaces
-    what was there, as it does on the command line.
+    Groups are merged key by key. Settings with free names (tasks, read-outs, augmentation, weights,
+    categorical) are replaced as a whole, as on the command line.
 
     Raises
     ------
     FileNotFoundError
         No such recipe.
     ValueError
-        Not YAML, not a mapping, or a circle of recipes.
+        Not YAML, not a mapping, too many values, or a recipe that extends itself.
     """
     path = find_recipe(reference).resolve()
     if path in extended:
@@ -123,35 +127,37 @@ def read_recipe(reference: str | Path, extended: tuple[Path, ...] = ()) -> dict[
         settings = yaml.safe_load(path.read_text("utf-8")) or {}
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not YAML: {error}") from error
-    if _n_values(settings, _MOST_VALUES) > _MOST_VALUES:
-        raise ValueError(f"{path.name} holds more than {_MOST_VALUES:,} values, or refers to itself; it is no recipe.")
+    if _n_values(settings, _MAX_VALUES) > _MAX_VALUES:
+        raise ValueError(f"{path.name} has more than {_MAX_VALUES:,} values or refers to itself; it is not a recipe.")
     if not isinstance(settings, dict):
-        raise ValueError(f"{path.name}: a recipe is a mapping of groups to settings.")
+        raise ValueError(f"{path.name}: a recipe must be a mapping of groups to settings.")
     base = settings.pop("extends", None)
-    # A group without settings, "optim:", asks for nothing.
+    # Ignore groups and objectives without settings ("optim:", "masked_modeling:").
     settings = {name: group for name, group in settings.items() if group is not None}
-    # Neither does an objective: "masked_modeling:".
     if isinstance(objectives := settings.get("objectives"), dict):
-        settings["objectives"] = {name: one for name, one in objectives.items() if one is not None}
+        settings["objectives"] = {name: value for name, value in objectives.items() if value is not None}
     return settings if base is None else _merged(read_recipe(base, (*extended, path)), settings)
 
 
 def _n_values(value: Any, most: int) -> int:
-    """Count what a value holds, aliases as often as they stand there, but hardly beyond `most`: a few lines can stand for billions."""
-    count, open_ones = 0, [value]
-    while open_ones and count <= most:
-        one = open_ones.pop()
+    """Count the nested values, with repeated YAML aliases, and stop just above `most`.
+
+    A few lines with aliases can expand to billions of values.
+    """
+    count, pending = 0, [value]
+    while pending and count <= most:
+        item = pending.pop()
         count += 1
-        open_ones += one.values() if isinstance(one, dict) else one if isinstance(one, (list, tuple, set)) else ()
+        pending += item.values() if isinstance(item, dict) else item if isinstance(item, (list, tuple, set)) else ()
     return count
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Lay one mapping over another, group by group."""
+    """Merge `over` into `base`, group by group."""
     out = dict(base)
     for key, value in over.items():
         below = out.get(key)
-        if isinstance(below, dict) and isinstance(value, dict) and key not in _FREE:
+        if isinstance(below, dict) and isinstance(value, dict) and key not in _FREE_KEYS:
             value = _merged(below, value)
         out[key] = value
     return out

@@ -1,4 +1,4 @@
-"""The folder of a run, which belongs to one run: the state that it is resumed from, and the record of its metrics."""
+"""Folder of a run: saved state, metrics, and checks against overwriting another run."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import torch
 
 from ..files import atomic_path
 
-#: The state of a run.
+#: File with the state of a run.
 FILE = "state.pt"
-#: What runs write.
-_WRITTEN = (FILE, "config.json", "last.safetensors", "best.safetensors", "metrics.jsonl")
+#: Files that a run writes.
+_RUN_FILES = (FILE, "config.json", "last.safetensors", "best.safetensors", "metrics.jsonl")
 
 
 class MetricsLog:
-    """Append rows to ``metrics.jsonl`` in the folder of a run.
+    """Appends rows to ``metrics.jsonl`` in the folder of a run.
 
-    The run goes on from `step`; later rows, which a killed run left, are dropped.
+    The run continues after `step`; later rows, left by a killed run, are removed.
     """
 
     def __init__(self, folder: Path, step: int = 0) -> None:
@@ -32,7 +32,7 @@ class MetricsLog:
         self._board = _tensorboard(folder)
 
     def write(self, row: dict[str, Any]) -> None:
-        """Append a row; it has a ``step``."""
+        """Append a row, which must have the key ``step``."""
         self._file.write(json.dumps(row) + "\n")
         if self._board is not None:
             for name, value in row.items():
@@ -40,18 +40,18 @@ class MetricsLog:
                     self._board.add_scalar(name, value, row["step"])
 
     def flush(self) -> None:
-        """Bring what was written to the disk."""
+        """Flush buffered rows to the file."""
         self._file.flush()
 
     def close(self) -> None:
-        """End the record."""
+        """Close the files."""
         self._file.close()
         if self._board is not None:
             self._board.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of a ``metrics.jsonl``; a last line that was cut is left out."""
+    """Return the rows of a ``metrics.jsonl``, up to the first incomplete line."""
     rows = []
     if path.exists():
         for line in path.read_text("utf-8").splitlines():
@@ -63,7 +63,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def plot_losses(folder: Path) -> Path | None:
-    """Draw the losses of a run into ``loss.png``; None where matplotlib is not installed."""
+    """Plot the losses of a run into ``loss.png``; return None if matplotlib is not installed."""
     try:
         import matplotlib  # noqa: F401
     except ImportError:
@@ -73,7 +73,7 @@ def plot_losses(folder: Path) -> Path | None:
 
     rows = read_metrics(folder / "metrics.jsonl")
     training = [row for row in rows if "loss" in row]
-    # Not by pyplot, whose backend is the user's.
+    # Do not use pyplot: its backend belongs to the user.
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
     losses = sorted({key for row in training for key in row if key == "loss" or key.startswith("loss/")})
@@ -102,66 +102,67 @@ def _tensorboard(folder: Path) -> Any:
 
 
 def save_state(folder: Path, state: dict[str, Any]) -> None:
-    """Write the state in one step; a process killed meanwhile leaves the one before.
+    """Write the state atomically: if the process is killed, the previous state remains.
 
-    An OSError says that the disk is full or the folder cannot be written; the state before is intact.
+    Raises OSError if the disk is full or the folder is not writable; the previous state is intact.
     """
     try:
         with atomic_path(folder / FILE) as target:
             torch.save(state, target)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         raise OSError(
-            f"the state of the run cannot be written to {folder}: {error}. The last one there is intact; "
-            "make room and start again with resume auto."
+            f"the state of the run cannot be written to {folder}: {error}. The last state there is intact; "
+            "free disk space and start again with resume=auto."
         ) from error
 
 
 def load_state(folder: Path) -> dict[str, Any] | None:
-    """Return the state in a folder; None where there is none. A ValueError says that the file is not a state."""
+    """Return the state in a folder, or None if there is none.
+
+    Raises ValueError if the file is damaged.
+    """
     path = folder / FILE
     if not path.exists():
         return None
     try:
-        # torch does not compare the checksums that it writes.
+        # torch does not verify the checksums that it writes.
         with zipfile.ZipFile(path) as archive:
             altered = archive.testzip()
         if altered is not None:
-            raise zipfile.BadZipFile(f"the checksum of {altered} does not hold")
-        # Tensors and plain types only: nothing in the file can run.
+            raise zipfile.BadZipFile(f"wrong checksum of {altered}")
+        # weights_only: the file cannot execute code.
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path} is damaged ({error}); begin again in another folder.") from error
+        raise ValueError(f"{path} is damaged ({error}); start again in another folder.") from error
 
 
 def require_own(out: Path, resume: str, state: dict[str, Any] | None, identity: dict[str, Any]) -> None:
-    """Raise FileExistsError where a folder holds anything that this run would write over and may not.
+    """Raise FileExistsError if a folder contains files that this run must not overwrite.
 
-    That is, with ``resume="never"``, whatever a run writes; else what a finished run left, or another run: one whose
-    ``config.json`` has another value of a key of `identity`. What remains of the same run, ended before its first state, is
-    written anew.
+    With ``resume="never"`` these are all files that a run writes. Otherwise they are the files of a
+    finished run or of a different run, whose ``config.json`` has another value for a key of
+    `identity`. Files of the same run, ended before its first saved state, are overwritten.
     """
-    there = [name for name in _WRITTEN if (out / name).exists()]
+    there = [name for name in _RUN_FILES if (out / name).exists()]
     if resume == "never" and there:
-        raise FileExistsError(f"{out} holds a run ({there[0]}); go on with resume auto, or name another folder.")
+        raise FileExistsError(f"{out} contains a run ({there[0]}); resume it with resume=auto, or name another folder.")
     if state is not None or not there:
         return
     if "last.safetensors" in there:
-        raise FileExistsError(
-            f"{out} holds last.safetensors and no {FILE} to go on from: it would be overwritten; name another folder."
-        )
+        raise FileExistsError(f"{out} contains last.safetensors but no {FILE} to resume from; name another folder.")
     try:
         begun = json.loads((out / "config.json").read_text("utf-8"))
         same = all(begun[key] == value for key, value in json.loads(json.dumps(identity)).items())
     except (OSError, ValueError, KeyError, TypeError):
         same = False
     if not same:
-        raise FileExistsError(f"{out} holds {there[0]} of another run; name another folder.")
+        raise FileExistsError(f"{out} contains {there[0]} of another run; name another folder.")
 
 
 def check_same_run(
     out: Path, state: dict[str, Any], recipe: dict[str, Any], origin: dict[str, Any], world_size: int
 ) -> None:
-    """Raise ValueError unless a saved state is of this recipe, bank and number of processes."""
+    """Raise ValueError if a saved state has another recipe, bank or number of processes."""
     before, recipe = json.loads(state["recipe"]), json.loads(json.dumps(recipe))
     differing = [
         f"{name} ({_get(before, name)!r}, now {_get(recipe, name)!r})"
@@ -170,17 +171,20 @@ def check_same_run(
     ]
     if differing:
         raise ValueError(
-            f"the run in {out} was begun with another recipe: {'; '.join(differing)}. Give the same, or another run.out."
+            f"the run in {out} was started with another recipe: {'; '.join(differing)}. Use the same recipe, or "
+            "another run.out."
         )
     if state["origin"]["bank_hash"] != origin["bank_hash"]:
-        raise ValueError(f"the run in {out} was begun with other spectra; give the same bank, or another run.out.")
+        raise ValueError(f"the run in {out} was started with other spectra; use the same bank, or another run.out.")
     if state["origin"].get("baselines_hash") != origin.get("baselines_hash"):
         raise ValueError(
-            f"the run in {out} was begun with other AsLS baselines, or without; give the same data.asls, or another run.out."
+            f"the run in {out} was started with other AsLS baselines, or without; use the same data.asls, or "
+            "another run.out."
         )
     if len(state["penalties"]) != world_size:
         raise ValueError(
-            f"the run in {out} was begun with {len(state['penalties'])} processes, not {world_size}; start as many."
+            f"the run in {out} was started with {len(state['penalties'])} processes, not {world_size}; use the "
+            "same number of processes, or another run.out."
         )
 
 

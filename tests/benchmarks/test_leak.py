@@ -113,7 +113,7 @@ def test_a_leak_is_seen() -> None:
 
 
 def test_a_leak_is_seen_in_few_families_among_many_rows() -> None:
-    """Six families are never significant after Holm over eighty rows; a method that halves the error is told all the same."""
+    """Six families are never significant after Holm over eighty rows; a method that halves the error is reported."""
     honest = [_shuffled(1.01, 6).replace({"suspect": f"honest-{i}"}) for i in range(80)]
     table = leak_table({"calibration": pd.concat([*honest, _shuffled(0.6, 6)], ignore_index=True)}).set_index("method")
     assert table.index[table["verdict"] == "skill"].tolist() == ["suspect"]

@@ -62,7 +62,10 @@ def _tables(embedding: float) -> dict[str, pd.DataFrame]:
 
 
 #: In the sentence of a chapter where the ratio of the embedding is 0.8 (0.7 to 0.9).
-_LOWER = "20 % lower than that of PLS, best of five preprocessings (geometric mean ratio 0.800, 95 % interval 0.700 to 0.900), and lower on 75 % of 12 targets."
+_LOWER = (
+    "20 % lower than that of PLS, best of five preprocessings (geometric mean ratio 0.800, "
+    "95 % interval 0.700 to 0.900), and lower on 75 % of 12 targets."
+)
 _WORDS = {
     "phase0": f"The RMSEP of embedding + ridge is {_LOWER}",
     "phase3a": f"The RMSEP of embedding (family unseen) + ridge is {_LOWER}",
@@ -75,10 +78,17 @@ _WORDS = {
     "splits": "on 12 targets: Kennard-Stone 0.800 (0.700 to 0.900).",
     "finetuning": "200 samples 0.800 (0.700 to 0.900), lower on 75 % of 12 targets.",
     "intervals": "hold 80.0 % (embedding + ridge, 12 targets).",
-    "robustness": "The RMSEP of embedding + ridge grows less than that of SNV + PLS under 1 of 2 perturbations: scatter.",
+    "robustness": (
+        "The RMSEP of embedding + ridge grows less than that of SNV + PLS under 1 of 2 perturbations: scatter."
+    ),
     "ranges": "0.800 (embedding (family unseen) + ridge, 12 targets)",
-    "transfer": "second instrument of embedding + ridge, no correction is 20 % lower than that of SNV + PLS, no correction",
-    "pooled": "0.90 (SNV + PLS) without local samples, 0.50 (SNV + PLS) with 5 of them added, and 0.60 (SNV + PLS) with these 5 alone",
+    "transfer": (
+        "second instrument of embedding + ridge, no correction is 20 % lower than that of SNV + PLS, no correction"
+    ),
+    "pooled": (
+        "0.90 (SNV + PLS) without local samples, 0.50 (SNV + PLS) with 5 of them added, "
+        "and 0.60 (SNV + PLS) with these 5 alone"
+    ),
     "leak": "skill: 1 of 2 (none: 1; too few families to decide: 0)",
     **dict.fromkeys(("labels", "phase1", "phase4", "phase5"), "12 targets: embedding + ridge 0.800 (0.700 to 0.900)."),
 }

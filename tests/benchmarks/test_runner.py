@@ -68,7 +68,11 @@ def test_phases_have_names_beside_their_numbers(capsys: pytest.CaptureFixture) -
 
 
 def test_the_list_of_commands_loads_no_command() -> None:
-    script = "import sys; from benchmarks.__main__ import main\ntry: main(['--help'])\nfinally: print(set(sys.modules) & {'torch', 'numpy'})"
+    script = (
+        "import sys; from benchmarks.__main__ import main\n"
+        "try: main(['--help'])\n"
+        "finally: print(set(sys.modules) & {'torch', 'numpy'})"
+    )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert all(name in done.stdout for name in COMMANDS)
     assert done.stdout.splitlines()[-1] == "set()"

@@ -100,10 +100,10 @@ def test_a_run_that_is_resumed_ends_where_it_would_have(
     with pytest.raises(ValueError, match="holds a run with other seed"):
         finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", seed=1, **about))
     # Nothing of a run is written over, and nothing else is gone on with.
-    with pytest.raises(FileExistsError, match=r"holds a run \(state\.pt\); go on with resume auto, or name another"):
+    with pytest.raises(FileExistsError, match=r"contains a run \(state\.pt\); resume it with resume=auto"):
         finetune(FinetuningConfig(out=str(tmp_path / "b"), **about))
     (tmp_path / "b/state.pt").unlink()
-    with pytest.raises(FileExistsError, match=r"last\.safetensors and no state\.pt to go on from"):
+    with pytest.raises(FileExistsError, match=r"last\.safetensors but no state\.pt to resume from"):
         finetune(FinetuningConfig(out=str(tmp_path / "b"), resume="auto", **about))
     (tmp_path / "b/last.safetensors").unlink()
     with pytest.raises(FileExistsError, match=r"config\.json of another run"):

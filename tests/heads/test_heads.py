@@ -53,7 +53,7 @@ def embedded(n: int = 90, n_classes: int = 0, seed: int = 0) -> tuple[np.ndarray
 def expected_failures(estimator) -> dict[str, str]:
     """Return checks of scikit-learn that an estimator cannot pass, and why."""
     if isinstance(estimator, CappedPLSRegression):
-        # These know scikit-learn's PLS, which returns scores of both blocks from fit_transform, by the name of the class.
+        # scikit-learn recognises its PLS, whose fit_transform returns scores of both blocks, by the class name.
         checks = ("check_transformer_general", "check_transformer_data_not_an_array", "check_transformer_n_iter")
         return dict.fromkeys(checks, "goes by the name")
     if isinstance(estimator, (LeaveOutKernelRidge, SpectralCommittee)):

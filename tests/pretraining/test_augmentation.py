@@ -154,9 +154,9 @@ def test_padding_does_not_change_a_spectrum() -> None:
     ("steps", "message"),
     [
         ({"magic": {}}, "no augmentation 'magic'; there are: baseline_drift"),
-        ({"msc_scatter": {"probability": 2}}, r"msc_scatter: probability=2 must lie"),
+        ({"msc_scatter": {"probability": 2}}, r"msc_scatter: probability=2 must be between"),
         ({"msc_scatter": 0.5}, "msc_scatter: settings must be a mapping"),
-        ({"msc_scatter": {"probability": "x"}}, "msc_scatter: probability=x must lie"),
+        ({"msc_scatter": {"probability": "x"}}, "msc_scatter: probability=x must be between"),
         ({"gaussian_noise": {"sigma": "x"}}, "gaussian_noise: "),
         ({"wavelength_stretch": {"stretch_range": 3}}, "wavelength_stretch: "),
         ({"wavelength_stretch": {"random_state": 3}}, "wavelength_stretch: random_state is drawn"),

@@ -184,7 +184,7 @@ def test_a_full_disk_ends_with_a_good_checkpoint(tmp_path: Path, monkeypatch: py
         save(state, path)
 
     monkeypatch.setattr(torch, "save", full)
-    with pytest.raises(OSError, match=r"No space left on device. The last one there is intact; make room"):
+    with pytest.raises(OSError, match=r"No space left on device. The last state there is intact; free disk space"):
         run.run(progress=False)
     monkeypatch.undo()
     assert torch.load(tmp_path / FILE, weights_only=True)["step"] == 3
@@ -194,9 +194,9 @@ def test_a_full_disk_ends_with_a_good_checkpoint(tmp_path: Path, monkeypatch: py
 def test_a_folder_with_a_run_is_not_overwritten(tmp_path: Path) -> None:
     Pretraining(config(tmp_path), bank()).run(progress=False)
     before = sha(tmp_path)
-    with pytest.raises(FileExistsError, match=r"holds a run \(state\.pt\); go on with resume auto"):
+    with pytest.raises(FileExistsError, match=r"contains a run \(state\.pt\); resume it with resume=auto"):
         Pretraining(config(tmp_path), bank()).run(progress=False)
-    with pytest.raises(ValueError, match="begun with another recipe"):
+    with pytest.raises(ValueError, match="started with another recipe"):
         Pretraining(config(tmp_path, "--run.resume=auto", "--optim.learning_rate=1"), bank()).run(progress=False)
     Pretraining(config(tmp_path, "--run.resume=auto"), bank()).run(progress=False)  # nothing is left to do
     assert sha(tmp_path) == before
@@ -252,7 +252,7 @@ def test_no_label_can_reach_the_weights() -> None:
     ("overrides", "message"),
     [
         (["--data.without_families=[unicorn]"], "no such family in the bank: unicorn"),
-        (["--data.weights={nope: 2}"], "weights for datasets that are not there: nope"),
+        (["--data.weights={nope: 2}"], "weights name unknown datasets: nope"),
     ],
 )
 def test_a_bank_that_does_not_fit(overrides: list[str], message: str, tmp_path: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_bank_that_does_not_fit(overrides: list[str], message: str, tmp_path: 
 @pytest.mark.filterwarnings("ignore:no AsLS baseline")
 def test_without_baselines_the_run_goes_on(tmp_path: Path) -> None:
     weights = ["--objectives.baseline_consistency.weight=0.5", f"--data.asls={tmp_path / 'none'}"]
-    with pytest.warns(UserWarning, match="baseline objective is off"):
+    with pytest.warns(UserWarning, match="left out of the baseline objective"):
         run = Pretraining(config(tmp_path / "run", *weights), bank())
     assert set(run.step()) >= {"loss", "loss/episodic_calibration"}
     assert "loss/baseline_consistency" not in run.step()

@@ -106,13 +106,13 @@ def test_ablations_with_metadata_train_a_readout_that_depends_on_them(name: str)
         ("optim: {ema: 1.0}", r"optim.ema=1.0 must be at least 0 and below 1"),
         ("data: {p_synth: 2}", r"data.p_synth=2.0 must be at least 0 and at most 1"),
         ("data: {layout: heap}", "heap"),
-        ("data: {layout: mixed}", "does not go with objectives.episodic_calibration"),
+        ("data: {layout: mixed}", "cannot be combined with objectives.episodic_calibration"),
         ("data: {augmentation: {magic: {}}}", "data.augmentation: no augmentation 'magic'"),
-        ("objectives: {episodic_calibration: {weight: 0}}", "every weight is 0"),
+        ("objectives: {episodic_calibration: {weight: 0}}", "all weights are 0"),
         ("objectives: {episodic_calibration: {tasks: {magic: {}}}}", r"episodic_calibration.tasks: no task 'magic'"),
         (
             "objectives: {episodic_calibration: {readouts: {median: 1}}}",
-            r"positive weights for one or more of contrast",
+            r"must give positive weights to one or more of contrast",
         ),
         (
             "objectives: {masked_modeling: {ratio: [0.8, 0.6]}}",
@@ -120,7 +120,7 @@ def test_ablations_with_metadata_train_a_readout_that_depends_on_them(name: str)
         ),
         ("objectives: {contrastive: {temperature: 0}}", r"contrastive.temperature=0.0 must be above 0"),
         ("encoder: {n_heads: 7}", "d_model=32 must be a multiple"),
-        ("- a\n- b", "a recipe is a mapping"),
+        ("- a\n- b", "a recipe must be a mapping"),
         ("a: [", "is not YAML"),
         ("extends: nowhere", "no recipe 'nowhere'"),
     ],
@@ -137,7 +137,9 @@ def test_a_recipe_of_ones_own_with_overrides(tmp_path: Path) -> None:
     path.write_text("extends: smoke\noptim: {steps: 7}\nrun: {name: mine}\n")
     config = load_recipe(path, ["--run.seed", "5"])
     assert (config.optim.steps, config.optim.learning_rate, config.run.name, config.run.seed) == (7, 3e-3, "mine", 5)
-    with pytest.raises(FileNotFoundError, match=r"no recipe 'nope'; bundled: ablation-adversary, .*, smoke; or give"):
+    with pytest.raises(
+        FileNotFoundError, match=r"no recipe 'nope'; .* bundled recipe: ablation-adversary, .*, smoke\."
+    ):
         load_recipe("nope")
     with pytest.raises(ValueError, match=r"unrecognized arguments: --optim.step"):
         load_recipe(path, ["--optim.step", "5"])
@@ -154,7 +156,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(arguments) == 0
     assert f"wrote {out}/last.safetensors" in capsys.readouterr().out
     assert main(arguments) == 1
-    assert "holds a run (state.pt); go on with resume auto" in capsys.readouterr().err
+    assert "contains a run (state.pt); resume it with resume=auto" in capsys.readouterr().err
     assert main([*arguments, "--run.resume", "auto"]) == 0
     assert main(["pretrain", "--config", "nope"]) == 1
     assert "no recipe 'nope'" in capsys.readouterr().err
@@ -233,5 +235,5 @@ def test_the_equals_sign_does_as_well_as_the_space() -> None:
 )
 def test_what_is_no_recipe_is_refused_quickly(text: str, tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(ValueError, match=r"r\.yaml (is not YAML|holds more than 10,000 values, or refers to itself)"):
+    with pytest.raises(ValueError, match=r"r\.yaml (is not YAML|has more than 10,000 values or refers to itself)"):
         load_recipe(tmp_path / "r.yaml")

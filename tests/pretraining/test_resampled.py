@@ -184,7 +184,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing_on_a_gpu(
     hook.remove()
     assert all(torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))
     assert optimisation.numbers(rows[:10])[-1]["skipped"] == 10
-    with pytest.raises(FloatingPointError, match="the gradient, 11 times in a row"):
+    with pytest.raises(FloatingPointError, match="the gradient, 11 steps in a row"):
         optimisation.numbers(rows[10:])
     made.step()
     assert not all(torch.equal(a, b) for a, b in zip(before, made.model.parameters(), strict=True))

@@ -66,8 +66,8 @@ def test_other_baselines_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     with_baselines = ["--objectives.baseline_consistency.weight=1", f"--data.asls={tmp_path / 'asls'}"]
     interrupted(tmp_path / "run", monkeypatch, 4, *with_baselines)
     with (
-        pytest.warns(UserWarning, match="baseline objective is off"),
-        pytest.raises(ValueError, match=r"with other AsLS baselines, or without; give the same data\.asls"),
+        pytest.warns(UserWarning, match="left out of the baseline objective"),
+        pytest.raises(ValueError, match=r"with other AsLS baselines, or without; use the same data\.asls"),
     ):
         run(tmp_path / "run", with_baselines[0], f"--data.asls={tmp_path / 'none'}")
     run(tmp_path / "run", *with_baselines)
@@ -80,7 +80,7 @@ def test_a_bit_that_flipped_is_noticed(tmp_path: Path) -> None:
     content = bytearray((tmp_path / FILE).read_bytes())
     content[content.find(weights[2000:2010].numpy().tobytes()) + 3] ^= 0x40
     (tmp_path / FILE).write_bytes(bytes(content))
-    with pytest.raises(ValueError, match=r"state\.pt is damaged \(the checksum of .* does not hold\)"):
+    with pytest.raises(ValueError, match=r"state\.pt is damaged \(wrong checksum of .*\)"):
         load_state(tmp_path)
 
 

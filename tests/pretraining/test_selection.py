@@ -17,11 +17,11 @@ from tests.pretraining.test_loop import ALL, bank, config
 
 
 def test_real_spectra_are_not_replaced_by_synthetic_ones(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"asks for real spectra and there are none.*data.x_bank"):
+    with pytest.raises(ValueError, match=r"needs real spectra, and there are none.*data.x_bank"):
         Pretraining(config(tmp_path))
-    with pytest.raises(ValueError, match="leave fewer families out"):
+    with pytest.raises(ValueError, match="exclude fewer families"):
         Pretraining(config(tmp_path, "--data.without_families=[f0, f1]"), bank())
-    with pytest.warns(UserWarning, match="the bank is not used"):
+    with pytest.warns(UserWarning, match="the bank is ignored"):
         run = Pretraining(config(tmp_path, "--data.p_synth=1"), bank())
     assert run.datasets == []
 
@@ -64,7 +64,7 @@ def test_a_run_that_would_train_on_nothing_is_refused(overrides: list[str], mess
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("--data.batch_size=8", "episodic_calibration needs 12 spectra"),
+        ("--data.batch_size=8", "episodic_calibration needs both to be at least 12"),
         ("--optim.learning_rate=.inf", "optim.learning_rate=inf"),
         ("--data.weights={set0: -1}", "data.weights.set0"),
         ("--objectives.episodic_calibration.readouts={cls: .nan}", "readouts"),
@@ -73,8 +73,8 @@ def test_a_run_that_would_train_on_nothing_is_refused(overrides: list[str], mess
             "n_analytes='abc' must be a positive",
         ),
         ("--objectives.episodic_calibration.tasks={linear_spikes: {low: -3}}", "low=-3"),
-        ("--objectives.contrastive={weight: 1, p_paired: 0}", "both views of a sample would be the same"),
-        ("--objectives.contrastive={weight: 1, pairs: [[a]]}", "each names two datasets"),
+        ("--objectives.contrastive={weight: 1, p_paired: 0}", "both views of a sample would be identical"),
+        ("--objectives.contrastive={weight: 1, pairs: [[a]]}", "each must name two or more datasets"),
     ],
 )
 def test_settings_that_cannot_work(override: str, message: str) -> None:
@@ -92,7 +92,7 @@ def test_a_run_goes_on_with_the_same_spectra_only(tmp_path: Path) -> None:
     for _ in range(3):
         run.step()
     run._save(tmp_path, None)
-    with pytest.raises(ValueError, match="begun with other spectra"):
+    with pytest.raises(ValueError, match="started with other spectra"):
         Pretraining(config(tmp_path, *ALL, "--run.resume=auto"), bank(1)).run(progress=False)
     with pytest.raises(ValueError, match=r"another recipe: optim.clip \(1.0, now 0.5\)"):
         Pretraining(config(tmp_path, *ALL, "--run.resume=auto", "--optim.clip=0.5"), bank()).run(progress=False)
@@ -102,13 +102,13 @@ def test_a_run_goes_on_with_the_same_spectra_only(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_with_as_many_processes() -> None:
     state = {"recipe": "{}", "origin": {"bank_hash": "a"}, "penalties": [{}]}
-    with pytest.raises(ValueError, match="begun with 1 processes, not 2"):
+    with pytest.raises(ValueError, match="started with 1 processes, not 2"):
         check_same_run(Path("x"), state, {}, {"bank_hash": "a"}, 2)
 
 
 def test_a_folder_with_any_file_of_a_run_is_not_touched(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(FileExistsError, match="holds a run"):
+    with pytest.raises(FileExistsError, match="contains a run"):
         Pretraining(config(tmp_path), bank()).run(progress=False)
 
 
@@ -116,7 +116,7 @@ def test_a_folder_with_any_file_of_a_run_is_not_touched(tmp_path: Path) -> None:
 def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
     n_bad: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("nirs4all_vit.pretraining.optimisation._MOST_SKIPPED", 2)
+    monkeypatch.setattr("nirs4all_vit.pretraining.optimisation._MAX_SKIPPED", 2)
     run = Pretraining(config(tmp_path, "--run.checkpoint_every=1", "--optim.steps=8"), bank())
     step, weights = run.step, []
 
@@ -131,7 +131,7 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_counted(
 
     run.step = poisoned
     if n_bad is None:
-        with pytest.raises(FloatingPointError, match=r"step 6 .*the gradient, 3 times in a row.* is intact"):
+        with pytest.raises(FloatingPointError, match=r"step 6 .*the gradient, 3 steps in a row.* is intact"):
             run.run(progress=False)
         assert load_checkpoint(tmp_path / "last.safetensors").header["provenance"]["step"] == 5
     else:

@@ -1,4 +1,4 @@
-"""Spectra for pretraining: where they come from and how they are drawn."""
+"""Spectra for pretraining: banks, synthetic datasets and sampling."""
 
 from ...lazy import lazy_names
 

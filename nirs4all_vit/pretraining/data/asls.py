@@ -1,4 +1,4 @@
-"""A cache of AsLS baselines on disk, one file per dataset."""
+"""Cache of AsLS baselines on disk, one file per dataset."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from ...files import atomic_path, read_checked, write_checksum
 from ...progress import ProgressBar
 from .dataset import SpectralDataset, row_blocks
 
-#: Smoothness and asymmetry: nirs4all's defaults.
+#: Default smoothness and asymmetry, as in nirs4all.
 LAM, P = 1e6, 0.01
 
-#: Points a worker takes at a time: a fraction of a second, so that the bar moves and memory stays bounded.
+#: Points per task of a worker; takes a fraction of a second and bounds the memory.
 _BLOCK_POINTS = 200_000
 
-#: Seconds after which a temporary file that nobody writes to is what a killed process left.
-_ABANDONED = 600
+#: Age in seconds after which an unchanged temporary file is considered abandoned.
+_ABANDONED_AFTER = 600
 
 
 def asls_baseline(spectra: NDArray[Any], lam: float = LAM, p: float = P) -> NDArray[np.float64]:
@@ -60,15 +60,15 @@ def asls_baseline(spectra: NDArray[Any], lam: float = LAM, p: float = P) -> NDAr
 
 
 class BaselineCache:
-    """AsLS baselines of datasets, computed once and kept in a folder.
+    """Cache of AsLS baselines in a folder.
 
-    A file is named by dataset, content hash, lambda and p: a dataset that changes gets a new file. Files
-    are written in one step and hold a checksum; one that is cut or altered is made again.
+    File names include dataset, content hash, lambda and p, so a changed dataset gets a new file.
+    Files are written atomically, with a checksum; a truncated or altered file is computed again.
 
     Parameters
     ----------
     folder : path
-        The cache; made when first written to.
+        Folder of the cache; created at the first write.
     lam, p : float
         Parameters of AsLS.
     """
@@ -79,34 +79,42 @@ class BaselineCache:
         self.folder, self.lam, self.p = Path(folder), float(lam), float(p)
 
     def path(self, dataset: SpectralDataset) -> Path:
-        """Return the file that belongs to a dataset as it is now."""
+        """Return the path of the baseline file of a dataset with its current contents."""
         key = hashlib.sha256(f"{dataset.content_hash}:{self.lam!r}:{self.p!r}".encode()).hexdigest()
         name = re.sub(r"[^-\w.]", "_", dataset.name)
         return self.folder / f"{name}-{key[:16]}.npy"
 
     def get(self, dataset: SpectralDataset) -> NDArray[np.float32] | None:
-        """Return the baseline as a memory map (n_spectra, n_wavelengths), or None if it is not there or broken."""
+        """Return the baseline as a memory map (n_spectra, n_wavelengths), or None.
+
+        None means that the file is missing or damaged.
+        """
         baseline = read_checked(self.path(dataset))
         if baseline is None or baseline.dtype != np.float32:
             return None
         return baseline if baseline.shape == (len(dataset), dataset.wavelengths.size) else None
 
     def precompute(self, datasets: Sequence[SpectralDataset], n_jobs: int = 1, *, progress: bool = True) -> int:
-        """Compute what is missing, stale or broken.
+        """Compute baselines that are missing, outdated or damaged.
 
         Parameters
         ----------
         datasets : sequence of SpectralDataset
             The bank.
         n_jobs : int, default=1
-            Processes.
+            Number of processes.
         progress : bool, default=True
-            Show a progress bar, where the standard error is a terminal.
+            Show a progress bar if standard error is a terminal.
 
         Returns
         -------
         int
-            Datasets computed; the others were there.
+            Number of datasets computed.
+
+        Raises
+        ------
+        SpectralInputError
+            AsLS has no finite solution for a dataset.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
@@ -134,22 +142,22 @@ class BaselineCache:
                             f"{dataset.name}: AsLS with lam={self.lam:g}, p={self.p:g} has no finite solution."
                         )
                 write_checksum(path)
-            next(results, None)  # joblib takes a generator that is left over for a failure
+            next(results, None)  # joblib treats an unfinished generator as a failure
         return len(missing)
 
     def _sweep(self) -> None:
         for path in self.folder.glob(".*"):
-            if path.suffix in (".npy", ".sha256") and time.time() - path.stat().st_mtime > _ABANDONED:
+            if path.suffix in (".npy", ".sha256") and time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                 path.unlink(missing_ok=True)
 
     def attach(self, datasets: Iterable[SpectralDataset]) -> bool:
-        """Give every dataset its baseline; what has one already keeps it.
+        """Set the baseline of every dataset that has none.
 
         Returns
         -------
         bool
-            Whether all have one. If not, a warning says what to type, and training goes on without the
-            baseline objective.
+            Whether all datasets have a baseline. If not, a warning names the command that computes
+            them.
         """
         missing = []
         for dataset in datasets:
@@ -159,8 +167,9 @@ class BaselineCache:
                 missing.append(dataset.name)
         if missing:
             warnings.warn(
-                f"no AsLS baseline in {self.folder} for {len(missing)} datasets ({', '.join(missing[:3])}, ...): the "
-                f"baseline objective is off. Make them with: nirs4all-vit precompute-asls --x-bank DIR --cache {self.folder}",
+                f"no AsLS baseline in {self.folder} for {len(missing)} datasets ({', '.join(missing[:3])}, ...): they "
+                "are left out of the baseline objective. Compute baselines with: nirs4all-vit precompute-asls "
+                f"--x-bank DIR --cache {self.folder}",
                 stacklevel=2,
             )
         return not missing

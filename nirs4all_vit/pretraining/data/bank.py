@@ -1,4 +1,4 @@
-"""A bank of unlabelled spectra: a file or a folder per dataset."""
+"""Bank of unlabelled spectra, with one file or folder per dataset."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from ...spectra.tables import TABLE_SUFFIXES, open_table
 from .dataset import SpectralDataset, row_blocks
 from .folders import METADATA, SPECTRA, WAVELENGTHS, check_counts, read_folder, read_json, write_folder
 
-#: Prefix of temporary folders; key by which a parsed copy knows its table.
+#: Prefix of temporary folders; metadata key with the hash of the table of a parsed copy.
 _SPOOL, _PARSED = "nirs4all_vit-x_bank-", "parsed_from"
-#: Seconds without a lock after which a temporary folder is what a killed process left.
-_ABANDONED = 60.0
+#: Age in seconds after which an unlocked temporary folder is considered abandoned.
+_ABANDONED_AFTER = 60.0
 
 
 class LeftOut(NamedTuple):
@@ -40,12 +40,12 @@ class LeftOut(NamedTuple):
 
 
 class XBank(list[SpectralDataset]):
-    """Datasets of a bank, with a report of what was left out.
+    """Datasets of a bank, with a report of the datasets that could not be read.
 
     Attributes
     ----------
     left_out : list of LeftOut
-        Datasets that ``on_error="skip"`` passed over, with the reason.
+        Datasets skipped because of ``on_error="skip"``, with the reason.
     """
 
     def __init__(self, datasets: Iterable[SpectralDataset] = (), left_out: Iterable[LeftOut] = ()) -> None:
@@ -63,27 +63,33 @@ def load_x_bank(
 ) -> XBank:
     """Load the datasets of a folder.
 
-    Each is either a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet`` (header = axis in nm or
-    cm-1, in any order; delimiter ``,``, ``;`` or a tab; a row per spectrum) with, optionally,
-    ``<dataset_id>.json`` beside it, a folder ``<dataset_id>/`` of arrays (`read_folder`), or one of instrument files
-    (`read_instruments`) with, optionally, ``metadata.json``; their instrument comes along, and their mode is absorbance. What is not
-    a float32 array on an ascending axis is parsed once, block by block, into one that is memory-mapped.
+    A dataset is one of:
+
+    - a table, ``<dataset_id>.csv``, ``.csv.gz`` or ``.parquet``, with one row per spectrum. The
+      header is the axis in nm or cm-1, in any order; the delimiter is ``,``, ``;`` or a tab.
+      Metadata in ``<dataset_id>.json`` beside it are optional.
+    - a folder ``<dataset_id>/`` of arrays (`read_folder`).
+    - a folder of instrument files (`read_instruments`), with optional ``metadata.json``. The
+      instrument is read from the files; the mode is absorbance.
+
+    Spectra are memory-mapped. Anything other than a float32 array on an ascending axis is first
+    converted to one, block by block.
 
     Parameters
     ----------
     folder : path
-        The bank.
+        Folder of the bank.
     names : sequence of str, optional
-        Dataset ids to load, in that order; all by default, sorted.
+        Dataset ids to load, in this order; by default all, sorted.
     on_error : {"raise", "skip"}, default="raise"
-        Stop at the first dataset that cannot be read, or go on without it: a warning lists what was left
-        out, and so does `XBank.left_out`.
+        ``raise`` stops at the first dataset that cannot be read. ``skip`` continues without it; a
+        warning and `XBank.left_out` list the skipped datasets.
     cache : path, optional
-        Folder to keep parsed tables in, so that the next run only maps them: a subfolder per dataset,
-        made again when its file changes. Without it they lie in a temporary folder until the bank is
-        no longer used.
+        Folder in which converted datasets are cached, one subfolder per dataset; a table is
+        converted again when its file changes. By default a temporary folder that is removed with
+        the last dataset.
     progress : bool, default=True
-        Show a progress bar, where the standard error is a terminal.
+        Show a progress bar if standard error is a terminal.
 
     Returns
     -------
@@ -93,9 +99,11 @@ def load_x_bank(
     Raises
     ------
     FileNotFoundError
-        No such folder, no dataset in it, or no dataset of one of the names.
+        The folder does not exist, contains no dataset, or lacks one of `names`.
     SpectralInputError, SpectralAxisError
-        A dataset that cannot be read; the message names its file and line.
+        A dataset cannot be read; the message names its file and line.
+    ValueError
+        Unknown `on_error`.
     """
     if on_error not in ("raise", "skip"):
         raise ValueError(f"on_error={on_error!r}; use 'raise' or 'skip'.")
@@ -122,7 +130,7 @@ def load_x_bank(
 
 
 def bank_hash(datasets: Sequence[SpectralDataset]) -> str:
-    """Return one hash for a bank: names and contents, in order."""
+    """Return a hash of the names and contents of a bank, in order."""
     digest = hashlib.sha256()
     for dataset in datasets:
         digest.update(f"{dataset.name}:{dataset.content_hash}\n".encode())
@@ -130,7 +138,7 @@ def bank_hash(datasets: Sequence[SpectralDataset]) -> str:
 
 
 class _TemporaryFolder:
-    """A folder that goes with the last object that refers to it, in the process that made it."""
+    """Temporary folder, removed with the last reference in the process that created it."""
 
     def __init__(self) -> None:
         _sweep()
@@ -139,31 +147,31 @@ class _TemporaryFolder:
 
 
 def _remove(name: str, owner: int, held: IO[bytes]) -> None:
-    # A forked child that ends must leave its parent the folder.
+    # A forked child must not remove the folder of its parent.
     if os.getpid() == owner:
         shutil.rmtree(name, ignore_errors=True)
         held.close()
 
 
 def _sweep() -> None:
-    """Remove what killed processes left: folders whose lock nobody holds, in whatever container."""
+    """Remove temporary folders of killed processes: those without a lock, from any container."""
     for path in Path(tempfile.gettempdir()).glob(f"{_SPOOL}*"):
         with suppress(OSError):
-            # One that was made this moment has no lock yet.
-            if time.time() - path.stat().st_mtime > _ABANDONED:
+            # A new folder may not be locked yet.
+            if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
                 with lock_folder(path):
                     shutil.rmtree(path, ignore_errors=True)
 
 
 class _Spool:
-    """Parsed datasets as memory maps, in a folder that lasts or in one that goes with them."""
+    """Converted datasets as memory maps, in a cache or in a temporary folder."""
 
     def __init__(self, cache: str | Path | None) -> None:
         self._temporary = _TemporaryFolder() if cache is None else None
         self._folder = Path(self._temporary.name if self._temporary else str(cache))
 
     def load(self, path: Path, name: str) -> SpectralDataset:
-        """Read a dataset; whatever is wrong with it is a typed error that names its file."""
+        """Read a dataset; any failure becomes a typed error that names the file."""
         try:
             if path.is_dir() and not (path / SPECTRA).exists() and is_instrument_path(path):
                 return self._instruments(path)
@@ -174,13 +182,13 @@ class _Spool:
             if "axis_unit" not in str(error):
                 raise
             beside = f"{name}/{METADATA}" if path.is_dir() else f"{name}.json"
-            raise SpectralAxisError(f"{error} (The axis_unit of a dataset stands in {beside}.)") from error
-        except Exception as error:  # a damaged file fails in as many ways as there are libraries below
+            raise SpectralAxisError(f"{error} (Set axis_unit in {beside}.)") from error
+        except Exception as error:  # damaged files raise arbitrary errors in libraries
             reason = " ".join(str(error).split())[:300]
             raise SpectralInputError(f"{path.name} cannot be read: {type(error).__name__}: {reason}") from error
 
     def _folder_of_arrays(self, path: Path) -> SpectralDataset:
-        """Map the arrays of a folder; those that had to be converted are written out and mapped, too."""
+        """Map the arrays of a folder; converted arrays are written to the spool first."""
         dataset = read_folder(path)
         if isinstance(dataset.values, np.memmap):
             return dataset
@@ -193,19 +201,19 @@ class _Spool:
         return mapped
 
     def _instruments(self, path: Path) -> SpectralDataset:
-        """Read the instrument files of a folder, write out what they hold as arrays, and map them."""
+        """Read the instrument files of a folder, write their spectra as arrays and map them."""
         spectra = read_instruments(path)
         if not spectra.has_one_axis():
             raise SpectralAxisError(
-                f"{path.name}: the files are on {len({id(axis) for axis in spectra.wavelengths})} different axes, and a dataset has "
-                "one; make a folder for each."
+                f"{path.name}: the files are on {len({id(axis) for axis in spectra.wavelengths})} different "
+                "axes; make one folder per axis."
             )
         for note in spectra.notes:
             warnings.warn(f"{path.name}: {note}", stacklevel=4)
         instruments = {fields.get("instrument", "") for fields in spectra.metadata}
         about = {"instrument": instruments.pop() if len(instruments) == 1 else "", "measured_as": spectra.signal}
         beside = read_json(path / METADATA) if (path / METADATA).exists() else {}
-        # What metadata say of the files no longer holds of their values.
+        # The values were converted: the mode in metadata.json no longer applies.
         source = {**about, **beside, "mode": "absorbance"}
         axis, target = spectra.wavelengths[0], self._folder / path.name
         check_counts(path.name, (len(spectra), axis.size), axis, source)
@@ -216,7 +224,7 @@ class _Spool:
         return dataset
 
     def _table(self, path: Path, name: str) -> SpectralDataset:
-        """Parse a table, or map what an earlier run parsed."""
+        """Parse a table, or map its copy from an earlier run."""
         beside = path.parent / f"{name}.json"
         source = read_json(beside) if beside.exists() or beside.is_symlink() else {}
         key = hashlib.sha256(f"{json.dumps(source, sort_keys=True)}{file_sha256(path)}".encode()).hexdigest()
@@ -232,7 +240,7 @@ class _Spool:
             try:
                 dataset = read_folder(target)
             except SpectralInputError as error:
-                # The parsed copy is sound; what disagrees with the metadata is the file.
+                # Name the table, not its parsed copy, which has the same contents.
                 raise SpectralInputError(str(error).replace(f"{name}/{SPECTRA}", path.name)) from None
         dataset.metadata.source.pop(_PARSED, None)
         dataset.owner = self._temporary
@@ -250,15 +258,15 @@ class _Spool:
 
 
 def _sources(folder: Path) -> dict[str, list[Path]]:
-    """Return the files and folders of a bank by dataset id."""
+    """Return the files and folders of a bank, by dataset id."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; pass the folder of the x-bank.")
+        raise FileNotFoundError(f"no folder {folder}; give the folder of the x-bank.")
     paths: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith((".", "_")):
             continue
         suffix = next((suffix for suffix in TABLE_SUFFIXES if path.name.lower().endswith(suffix)), None)
-        if suffix:  # also a link to nowhere, or a folder of that name: reading it will say so
+        if suffix:  # reading reports broken links and folders of that name
             paths.setdefault(path.name[: -len(suffix)], []).append(path)
         elif path.is_dir() and (_is_dataset(path) or is_instrument_path(path)):
             paths.setdefault(path.name, []).append(path)
@@ -272,5 +280,5 @@ def _sources(folder: Path) -> dict[str, list[Path]]:
 def _is_dataset(folder: Path) -> bool:
     try:
         return any((folder / file).exists() for file in (SPECTRA, WAVELENGTHS, METADATA))
-    except OSError:  # a folder that may not be opened: reading it will say so
+    except OSError:  # no permission: reading reports it
         return True

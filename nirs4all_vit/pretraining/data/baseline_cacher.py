@@ -1,4 +1,4 @@
-"""AsLS correction as a nirs4all operator that computes each spectrum once."""
+"""AsLS correction as a nirs4all operator with a disk cache."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .asls import LAM, P, asls_baseline
 
 
 class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
-    """Subtract, or return, the AsLS baseline; blocks of spectra seen before come from disk.
+    """Subtract or return the AsLS baseline, with a disk cache of blocks of spectra.
 
     Parameters
     ----------
@@ -27,9 +27,9 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     p : float, default=0.01
         Asymmetry, between 0 and 1.
     output : {"corrected", "baseline"}, default="corrected"
-        What `transform` returns.
+        Whether `transform` returns corrected spectra or baselines.
     cache : path, optional
-        Folder of ``.npy`` files, one per block of spectra; nothing is kept without it.
+        Folder of ``.npy`` files, one per array passed to `transform`. By default nothing is cached.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class BaselineCacher(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         self.cache = cache
 
     def fit(self, X: ArrayLike, y: Any = None) -> BaselineCacher:  # noqa: ARG002
-        """Check the parameters; AsLS learns nothing.
+        """Validate parameters and spectra; nothing is estimated.
 
         Parameters
         ----------

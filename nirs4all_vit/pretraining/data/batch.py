@@ -1,4 +1,4 @@
-"""What a training step gets: a batch of spectra, and random numbers from one seed."""
+"""Batches of spectra, and random draws from one seed."""
 
 from __future__ import annotations
 
@@ -17,32 +17,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpectralBatch:
-    """Clean spectra in absorbance, on one grid or padded.
+    """Clean absorbance spectra, on one grid or padded.
 
     Attributes
     ----------
     spectra : Tensor of shape (n, L), float32
-        Absorbance; zero on padding.
+        Absorbance; 0 at padding.
     wavelengths : Tensor of shape (L,) or (n, L), float64
         In nm, ascending; padding repeats the last one.
     deviation : float, or Tensor of shape (n, 1)
-        Typical standard deviation between the spectra of the dataset, the unit in which spikes and
-        corruptions are sized; a tensor where spectra come from several datasets.
+        Typical standard deviation between the spectra of the dataset, the unit of spikes and
+        corruptions; a tensor for spectra of several datasets.
     valid : bool Tensor of shape (n, L), or None
-        False on padding; None on one grid.
+        False at padding; None without padding.
     baseline : Tensor of shape (n, L), or None
-        AsLS baseline; None if no dataset of the batch has one, NaN in rows of datasets without.
+        AsLS baseline; None if no dataset of the batch has one, NaN for spectra without one.
     datasets : Tensor of shape (n,), int64, or None
         Number of the dataset of each spectrum.
     rows : Tensor of shape (n,), int64, or None
         Row of each spectrum in its dataset.
     n_episodes : int
-        Equal blocks of rows, each from one dataset: the episodes that the objectives treat side by side. All spectra are
-        one episode by default.
+        Number of episodes: equal blocks of rows, each of one dataset. By default all spectra are
+        one episode.
     repeated : bool Tensor of shape (n,), or None
-        Spectra that fill up the episode of a dataset that has fewer; they stand at its end.
+        True for repeated spectra, which fill up the end of the episode of a small dataset.
     numbers : tuple of int
-        Number of the dataset of each episode, as `datasets` has it on the device; empty where spectra are mixed.
+        Number of the dataset of each episode, as in `datasets`, without access to the device; empty
+        for mixed batches.
     """
 
     spectra: Tensor
@@ -60,7 +61,7 @@ class SpectralBatch:
         return len(self.spectra)
 
     def take(self, rows: Tensor | slice) -> SpectralBatch:
-        """Return some rows (a mask, indices or a slice)."""
+        """Return the given rows (a mask, indices or a slice)."""
         shared = ("wavelengths",) if self.wavelengths.dim() == 1 else ()
         fields: dict[str, Any] = {
             k: v[rows] for k, v in vars(self).items() if isinstance(v, Tensor) and k not in shared
@@ -76,14 +77,14 @@ class SpectralBatch:
         return dataclasses.replace(batch, n_episodes=last - first, numbers=self.numbers[first:last])
 
     def reordered(self, order: Tensor) -> SpectralBatch:
-        """Return the episodes in another order (n_episodes,)."""
+        """Return the episodes in the order given by indices (n_episodes,)."""
         size = len(self) // self.n_episodes
         rows = order.unsqueeze(1) * size + torch.arange(size, device=order.device)
         return dataclasses.replace(self.take(rows.flatten()), numbers=())
 
     @classmethod
     def joined(cls, parts: Sequence[SpectralBatch]) -> SpectralBatch:
-        """Return the episodes of several batches, all of one length, as one."""
+        """Concatenate the episodes of several batches of equal length."""
 
         def joined(name: str) -> Any:
             values = [getattr(part, name) for part in parts]
@@ -94,7 +95,7 @@ class SpectralBatch:
         return cls(**fields, n_episodes=sum(part.n_episodes for part in parts))
 
     def by_episode(self, values: Tensor) -> Tensor:
-        """Return values (n, ...) of the spectra as (n_episodes, n / n_episodes, ...)."""
+        """Reshape values (n, ...) of the spectra to (n_episodes, n / n_episodes, ...)."""
         return values.unflatten(0, (self.n_episodes, -1))
 
     @property
@@ -105,17 +106,17 @@ class SpectralBatch:
 
     @property
     def deviations(self) -> Tensor | float:
-        """Deviation of each episode, (n_episodes, 1, 1), or that of the only one."""
+        """Standard deviation of each episode, (n_episodes, 1, 1), or a number for one dataset."""
         deviation = self.deviation
         return self.by_episode(deviation)[:, :1] if isinstance(deviation, Tensor) else deviation
 
     @property
     def same_length(self) -> bool:
-        """Whether all spectra have as many points, each episode on an axis of its own."""
+        """Whether there is no padding and each spectrum has its own axis."""
         return self.valid is None and self.wavelengths.dim() == 2
 
     def grid(self) -> Grid:
-        """Return the wavelengths as the encoder takes them."""
+        """Return the wavelengths as a `Grid`, the input of the encoder."""
         from ...encoder import Grid
 
         return Grid.from_wavelengths(self.wavelengths, self.valid)
@@ -130,9 +131,10 @@ class SpectralBatch:
 
 
 class Draw:
-    """Random draws from one seed, in the ranges that tasks and augmentations are described by.
+    """Random draws from one seed.
 
-    Tensors are drawn on the device of the generator; what Python decides by, on the CPU, so that nothing waits for a GPU.
+    Tensors are drawn on the device of the generator. Python numbers are drawn on the CPU, which
+    avoids synchronisation with a GPU.
     """
 
     def __init__(self, generator: torch.Generator, host: torch.Generator | None = None) -> None:
@@ -140,7 +142,7 @@ class Draw:
 
     @classmethod
     def seeded(cls, seed: int, device: torch.device | str = "cpu") -> Draw:
-        """Return draws that the seed and the kind of device decide."""
+        """Return draws determined by the seed and the type of device."""
         host = torch.Generator().manual_seed(seed)
         if torch.device(device).type == "cpu":
             return cls(host)
@@ -148,7 +150,7 @@ class Draw:
 
     @property
     def device(self) -> torch.device:
-        """Where tensors are drawn."""
+        """Device on which tensors are drawn."""
         return self.generator.device
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -168,11 +170,11 @@ class Draw:
         return self.uniform(*shape) < probability
 
     def order(self, *shape: int) -> Tensor:
-        """Random orders of the last dimension."""
+        """Random permutations along the last dimension."""
         return self.uniform(*shape).argsort(dim=-1)
 
     def integer(self, low: int, high: int) -> int:
-        """One integer, low <= i <= high."""
+        """Random integer i with low <= i <= high."""
         return int(torch.randint(low, high + 1, (), generator=self.host))
 
     def chance(self, probability: float) -> bool:
@@ -180,6 +182,6 @@ class Draw:
         return float(torch.rand((), generator=self.host)) < probability
 
     def counts(self, n: int, shares: Sequence[float]) -> list[int]:
-        """Return how many of n things fall to each of several kinds, by their shares."""
+        """Draw the number of n items in each category, given the shares of the categories."""
         drawn = torch.multinomial(torch.tensor(shares, dtype=torch.float64), n, replacement=True, generator=self.host)
         return torch.bincount(drawn, minlength=len(shares)).tolist()

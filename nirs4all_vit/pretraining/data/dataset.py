@@ -1,4 +1,4 @@
-"""A dataset of spectra and what is known of it."""
+"""Dataset of spectra with its metadata."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 from ...encoder.fields import AXIS_FIELDS, UNKNOWN, category, value_and_mask
 from ...errors import SpectralAxisError, SpectralInputError
 
-#: Fields that an encoder may be told about.
+#: Metadata fields that an encoder can use.
 CATEGORICAL = ("instrument", "manufacturer", "instrument_type", "mode", "sample_type")
 NUMERIC = (*AXIS_FIELDS, "temperature", "particle_size", "humidity")
 
 
 @dataclass(frozen=True)
 class SpectralMetadata:
-    """Metadata of one dataset, in a form that has no holes.
+    """Metadata of one dataset, complete with markers for missing values.
 
     Attributes
     ----------
     categorical : mapping of str to str
         One value per field of `CATEGORICAL`, ``"UNKNOWN"`` where missing.
     numeric : mapping of str to (float, float)
-        One (value, mask) per field of `NUMERIC`; (0, 0) where missing. Wavelengths in nm, temperature
-        in degrees Celsius, particle size in micrometres, humidity in percent.
+        One (value, mask) per field of `NUMERIC`; (0, 0) where missing. Wavelengths in nm,
+        temperature in degrees Celsius, particle size in micrometres, humidity in percent.
     source : mapping
-        Everything that the file said: family, licence, provenance, doubts.
+        All metadata as given, for example family, licence and provenance.
     """
 
     categorical: Mapping[str, str]
@@ -41,7 +41,10 @@ class SpectralMetadata:
 
     @classmethod
     def from_dict(cls, source: Mapping[str, Any]) -> SpectralMetadata:
-        """Read a sparse dictionary; any field may be missing, null, empty or ``"UNKNOWN ..."``."""
+        """Create metadata from a sparse dictionary.
+
+        Any field may be missing, null, empty or ``"UNKNOWN ..."``.
+        """
         numbers = dict(source)
         limits = source.get("spectral_range")
         if isinstance(limits, (list, tuple)) and len(limits) == 2:
@@ -54,22 +57,23 @@ class SpectralMetadata:
 
     @property
     def family(self) -> str:
-        """Family of the dataset, ``"UNKNOWN"`` where nothing is said."""
+        """Family of the dataset, ``"UNKNOWN"`` if not given."""
         family = self.source.get("family")
         return category(family) if isinstance(family, (str, int)) else UNKNOWN
 
     def known(self) -> dict[str, str | float]:
-        """Return what is known, as the encoder's metadata embedding takes it."""
+        """Return the available values, as input of the metadata embedding of the encoder."""
         words = {name: value for name, value in self.categorical.items() if value != UNKNOWN}
         return words | {name: value for name, (value, mask) in self.numeric.items() if mask}
 
 
-#: Rows that decide what holds for a whole dataset (percent or fraction, typical deviation).
-_SURVEYED = 2000
+#: Approximate number of rows from which properties of a dataset are estimated (percent or fraction,
+#: typical standard deviation).
+_SURVEY_ROWS = 2000
 
 
 def row_blocks(n_spectra: int, n_wavelengths: int, points: int = 2_000_000) -> Iterator[slice]:
-    """Yield slices of rows that hold about so many points each: what bounds the memory of any pass."""
+    """Yield slices of rows with at most about `points` points each, to bound the memory."""
     step = max(1, points // n_wavelengths)
     for start in range(0, n_spectra, step):
         yield slice(start, min(start + step, n_spectra))
@@ -83,7 +87,7 @@ class SpectralDataset:
     name : str
         Dataset id.
     values : ndarray of shape (n_spectra, n_wavelengths), float32
-        Signal as published; a memory map stays one, and is not read before it is needed.
+        Signal as published; a memory map is read on demand.
     wavelengths : ndarray of shape (n_wavelengths,), float64
         In nm, ascending.
     metadata : mapping, optional
@@ -94,7 +98,7 @@ class SpectralDataset:
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        Shapes that do not agree, or wavelengths that do not ascend.
+        The shapes do not agree, or the wavelengths are not ascending.
     """
 
     def __init__(
@@ -113,7 +117,7 @@ class SpectralDataset:
             )
         self._set_axis(name, wavelengths, metadata)
         self._values, self.baseline = values, baseline
-        #: Whatever must live as long as the memory map: the temporary folder that holds its file.
+        #: Keeps the temporary folder of the memory map alive.
         self.owner: Any = None
 
     def _set_axis(self, name: str, wavelengths: NDArray[np.float64], metadata: Mapping[str, Any] | None) -> None:
@@ -129,12 +133,12 @@ class SpectralDataset:
 
     @property
     def family(self) -> str:
-        """Datasets that share samples, laboratory or instrument; the dataset itself if unknown."""
+        """Family: datasets that share samples, laboratory or instrument; `name` if unknown."""
         return self.name if self.metadata.family == UNKNOWN else self.metadata.family
 
     @property
     def mode(self) -> str:
-        """``absorbance``, ``reflectance``, ``transmittance`` or ``UNKNOWN``."""
+        """Mode: ``absorbance``, ``reflectance``, ``transmittance`` or ``UNKNOWN``."""
         return self.metadata.categorical["mode"]
 
     def __len__(self) -> int:
@@ -147,13 +151,13 @@ class SpectralDataset:
     def absorbance(self, rows: Any = slice(None), columns: slice = slice(None)) -> NDArray[np.float32]:
         """Return spectra as absorbance, log10(1/R) or log10(1/T).
 
-        Signals whose mode is reflectance or transmittance are converted, from percent where the
-        values of the dataset say so; anything else is returned as it is.
+        Reflectance and transmittance are converted, as percent if the median of the values is above
+        2; other signals are returned unchanged.
 
         Parameters
         ----------
         rows : slice or array of int, default: all
-            Spectra to return; only these are read.
+            Spectra to return; others are not read.
         columns : slice, default: all
             Wavelengths to return.
 
@@ -168,14 +172,14 @@ class SpectralDataset:
 
     @cached_property
     def deviation(self) -> float:
-        """Typical standard deviation between spectra, in absorbance: the unit of spikes and corruptions."""
-        # The median over the wavelengths that vary: saturated or dead channels must not set the scale.
+        """Typical standard deviation between absorbance spectra, the unit of spikes and noise."""
+        # Median over varying wavelengths, so that saturated or dead channels do not set the scale.
         spread = self.absorbance(self._survey()).std(axis=0, dtype=np.float64)
         return float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.0
 
     @cached_property
     def content_hash(self) -> str:
-        """SHA-256 of values, wavelengths and mode: of all that the absorbance depends on."""
+        """SHA-256 of values, wavelengths and mode, which determine the absorbance."""
         digest = hashlib.sha256(self.wavelengths.astype("<f8").tobytes())
         digest.update(f"{self.mode}:{len(self)}".encode())
         for rows in row_blocks(len(self), self.wavelengths.size):
@@ -184,14 +188,14 @@ class SpectralDataset:
 
     @cached_property
     def _fraction(self) -> np.float32:
-        """Factor from percent to fraction, where the signal is in percent."""
+        """Factor to fractions: 0.01 if the signal is in percent, else 1."""
         return np.float32(0.01 if np.median(self.values[self._survey()]) > 2.0 else 1.0)
 
     def _survey(self) -> slice:
-        return slice(None, None, max(1, len(self) // _SURVEYED))
+        return slice(None, None, max(1, len(self) // _SURVEY_ROWS))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker opens the file again instead of receiving its contents.
+        # Workers map the file again; its contents are not pickled.
         return {key: _packed(value) for key, value in self.__dict__.items() if key != "owner"} | {"owner": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -199,7 +203,7 @@ class SpectralDataset:
 
 
 class _MappedFile(str):
-    """Path of a ``.npy`` file, in place of its memory map."""
+    """Path of a ``.npy`` file, pickled instead of its memory map."""
 
 
 def _packed(value: Any) -> Any:

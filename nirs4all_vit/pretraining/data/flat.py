@@ -1,4 +1,4 @@
-"""A bank on the device that trains: episodes of many datasets at once, drawn, cropped and resampled there."""
+"""Bank in device memory: draws, crops and resamples episodes of many datasets at once."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ from .multi import MultiSpectralDataset
 
 
 class FlatBank:
-    """All spectra of a bank end to end, in one tensor on a device.
+    """All spectra of a bank, concatenated in one tensor on a device.
 
-    Micro-batch k has `n_episodes` datasets, each drawn by its weight, and as many spectra of each as the batches of `data`
-    have. They are cropped and thinned as `data` says, and read off at `n_points` places, evenly spaced in points of what is
-    left of the axis; a spectrum is taken as straight between its points. A dataset of fewer spectra than are asked for
-    repeats some, which `SpectralBatch.repeated` tells.
+    Micro-batch k contains `n_episodes` datasets, drawn by weight, with ``data.batch_size`` spectra
+    each. Spectra are cropped and thinned as in `data`, then interpolated linearly to `n_points`
+    points, evenly spaced in the index of the remaining points. A dataset with too few spectra
+    repeats some (`SpectralBatch.repeated`).
 
-    The processor draws a few numbers per episode; all else happens on the device, without a loop.
+    The CPU draws a few numbers per episode; everything else runs on the device, without a loop.
 
     Parameters
     ----------
     data : MultiSpectralDataset
-        The bank, with the seed, the size of an episode, and shares of crops.
+        The bank, with seed, episode size, and probabilities of cropping and thinning.
     n_episodes : int
         Datasets per micro-batch.
     n_points : int
-        Points of each spectrum.
+        Points per spectrum.
     device : torch.device
     partners : sequence of SpectralDataset, optional
-        Measurements of the same samples by other instruments, which are not drawn from.
+        Measurements of the same samples by other instruments; they are not sampled.
 
     Raises
     ------
     ValueError
-        A bank larger than the memory of the device.
+        The bank takes more than 80 % of the free memory of a GPU.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class FlatBank:
         sizes = shapes.prod(axis=1)
         with_baselines = any(d.baseline is not None for d in sets)
         _require_room(int(sizes.sum()) * 4 * (1 + with_baselines), self.device)
-        #: By dataset: spectra, points, place of the first value, place of the first wavelength.
+        #: Per dataset: spectra, points, index of the first value, index of the first wavelength.
         table = np.stack([*shapes.T, sizes.cumsum() - sizes, shapes[:, 1].cumsum() - shapes[:, 1]], axis=1)
         self._table = torch.from_numpy(table).to(self.device)
         self._shapes = shapes
@@ -82,14 +82,14 @@ class FlatBank:
         draw = Draw.seeded(int(host.integers(2**62)), self.device)
         wanted = self.data.batch_size
         size = self._table[self._on_device(numbers), :1]
-        # One spectrum of each of as many strata of the dataset, in any order.
+        # Stratified sampling: one spectrum from each stratum of rows.
         stratum = torch.arange(wanted, device=self.device)
         strata = size.clamp_max(wanted)
         place = stratum % strata
         low, high = place * size // strata, (place + 1) * size // strata
         rows = low + (draw.uniform(self.n_episodes, wanted) * (high - low)).long().clamp_max(high - low - 1)
         rows = (rows + (draw.uniform(self.n_episodes, 1) * size).long()) % size
-        # Repeats come last: of a small dataset as many as there are spectra are put in any order, before them.
+        # Shuffle, with repeats of a small dataset after its first `size` spectra.
         repeated = stratum >= strata
         order = (draw.uniform(self.n_episodes, wanted) + repeated).argsort(dim=1)
         rows = rows.gather(1, order)
@@ -97,7 +97,10 @@ class FlatBank:
         return self._read(numbers, rows, columns, repeated.flatten())
 
     def measured_by(self, batch: SpectralBatch, partners: Sequence[SpectralDataset | None]) -> SpectralBatch:
-        """Return the same samples over the whole range of the instruments of `partners`, one per episode; where there is none, as they are."""
+        """Return the same samples, measured by the partner of each episode over its whole range.
+
+        Episodes without a partner (None) are unchanged.
+        """
         if batch.rows is None or all(partner is None for partner in partners):
             return batch
         there = np.array([partner is not None for partner in partners])
@@ -106,7 +109,7 @@ class FlatBank:
         )
         whole = [slice(0, int(n), 1) for n in self._shapes[numbers, 1]]
         other = self._read(numbers, batch.by_episode(batch.rows), whole, batch.repeated)
-        # Of an episode without a partner the crop stays.
+        # Episodes without a partner keep their crop.
         chosen = self._on_device(there).repeat_interleave(len(batch) // batch.n_episodes).unsqueeze(1)
         mixed: dict[str, Any] = {
             name: torch.where(chosen, getattr(other, name), getattr(batch, name))
@@ -117,7 +120,7 @@ class FlatBank:
     def _read(
         self, numbers: NDArray[np.int64], rows: Tensor, columns: Sequence[slice], repeated: Tensor | None
     ) -> SpectralBatch:
-        """Read rows (B, S) of datasets (B,) off between the first and the last of their columns."""
+        """Interpolate rows (B, S) of datasets (B,) between the first and last of their columns."""
         bounds = np.array([(c.start, (c.stop - 1 - c.start) // c.step, c.step) for c in columns], dtype=np.int64)
         about = self._on_device(np.concatenate([numbers[:, None], bounds], axis=1))
         number, start, last, step = about.T.unsqueeze(2)
@@ -125,7 +128,7 @@ class FlatBank:
         share = torch.linspace(0.0, 1.0, self.n_points, dtype=torch.float64, device=self.device) * last
         left = share.floor().clamp_max((last - 1).clamp_min(0))
         column, share = start + left.long() * step, share - left
-        step = torch.where(last > 0, step, 0)  # of a single point
+        step = torch.where(last > 0, step, 0)  # single points
         index = (first + rows * width).unsqueeze(2) + column.unsqueeze(1)
         weight, ahead = share.unsqueeze(1).float(), step.unsqueeze(1)
 
@@ -156,6 +159,6 @@ def _require_room(n_bytes: int, device: torch.device) -> None:
         free = torch.cuda.mem_get_info(device)[0]
         if n_bytes > 0.8 * free:
             raise ValueError(
-                f"the bank takes {n_bytes / 2**30:.1f} GB and {free / 2**30:.1f} GB are free on {device}: use "
-                "data.layout=one_grid, which reads spectra as they are drawn, or leave datasets out."
+                f"the bank needs {n_bytes / 2**30:.1f} GB, and {free / 2**30:.1f} GB are free on {device}: use "
+                "data.layout=one_grid, which reads spectra on demand, or exclude datasets."
             )

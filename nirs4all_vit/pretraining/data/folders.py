@@ -1,4 +1,4 @@
-"""The folder layout: ``<dataset_id>/{spectra,wavelengths,baseline_asls}.npy`` and ``metadata.json``."""
+"""Dataset folders: ``{spectra,wavelengths,baseline_asls}.npy`` and ``metadata.json``."""
 
 from __future__ import annotations
 
@@ -24,24 +24,25 @@ SPECTRA, WAVELENGTHS, BASELINE, METADATA = "spectra.npy", "wavelengths.npy", "ba
 
 
 def read_folder(folder: str | Path) -> SpectralDataset:
-    """Open one dataset folder; spectra stay memory maps.
+    """Open a dataset folder, with memory-mapped spectra.
 
     Parameters
     ----------
     folder : path
-        Holds ``spectra.npy`` (n_spectra, n_wavelengths; any real dtype), ``wavelengths.npy`` (nm or what
-        ``axis_unit`` in the metadata says, in any order) and, optionally, ``baseline_asls.npy`` and
-        ``metadata.json``. ``targets.npy`` may lie there; it is never read.
+        Contains ``spectra.npy`` (n_spectra, n_wavelengths; any real dtype), ``wavelengths.npy`` (in
+        any order; its unit is ``axis_unit`` of the metadata, else inferred from the values) and,
+        optionally, ``baseline_asls.npy`` and ``metadata.json``. ``targets.npy`` is never read.
 
     Returns
     -------
     SpectralDataset
-        Memory-mapped where the file is float32 on an ascending axis and complete; converted, and NaN filled in, in memory otherwise.
+        Memory-mapped if the file is float32, on an ascending axis and without NaN; otherwise
+        converted, with NaN filled in, in memory.
 
     Raises
     ------
     SpectralInputError, SpectralAxisError
-        A file that is missing, cut, pickled, or does not agree with the others; the message names it.
+        A file is missing, truncated, pickled or inconsistent with the others; the message names it.
     """
     folder = Path(folder)
     source = read_json(folder / METADATA) if (folder / METADATA).exists() else {}
@@ -64,7 +65,7 @@ def read_folder(folder: str | Path) -> SpectralDataset:
         except SpectralInputError as error:
             raise SpectralInputError(f"{folder.name}/{SPECTRA}: {error}") from error
         incomplete |= bool(np.isnan(values[rows]).any())
-    # A baseline of a reflectance does not belong under log10(1/R).
+    # A baseline of reflectance does not apply to log10(1/R).
     has_baseline = (folder / BASELINE).exists() and mode not in ("reflectance", "transmittance")
     baseline = _baseline(folder, values.shape, order) if has_baseline else None
     axis = wavelengths if order is None else wavelengths[order]
@@ -80,14 +81,16 @@ def read_folder(folder: str | Path) -> SpectralDataset:
 def write_folder(
     folder: str | Path, chunks: Iterable[NDArray[Any]], wavelengths: NDArray[np.float64], source: dict[str, Any]
 ) -> None:
-    """Write one dataset folder from blocks of spectra, in bounded memory.
+    """Write a dataset folder from blocks of spectra, in bounded memory.
 
-    The folder is made; files of that name are replaced, each in one step. `chunks` are arrays (n, n_wavelengths) in
-    ascending order of `wavelengths` (n_wavelengths,), in nm; ``axis_unit`` of the metadata `source` is set to nm.
+    The folder is created; existing files are replaced atomically. `chunks` are arrays (n,
+    n_wavelengths) in ascending order of `wavelengths` (n_wavelengths,), in nm. ``axis_unit`` of the
+    metadata `source` is set to nm.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # The metadata goes first and comes last: killed in between, the folder does not pass for what it was.
+    # Remove the metadata first and write it last: a partly written folder is then not taken for
+    # complete.
     (folder / METADATA).unlink(missing_ok=True)
     with atomic_path(folder / SPECTRA) as target, open(target, "wb") as file:
         header = {"descr": "<f4", "fortran_order": False, "shape": (0, wavelengths.size)}
@@ -96,7 +99,7 @@ def write_folder(
         for chunk in chunks:
             file.write(np.ascontiguousarray(chunk, dtype="<f4").tobytes())
             n_rows += len(chunk)
-        # numpy leaves room for any number of rows, so that the header can be written again in place.
+        # numpy pads the header for any number of rows, so it can be rewritten in place.
         file.seek(0)
         np.lib.format.write_array_header_1_0(file, header | {"shape": (n_rows, wavelengths.size)})
     with atomic_path(folder / WAVELENGTHS) as target:
@@ -106,14 +109,14 @@ def write_folder(
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a metadata file; a broken one names itself and its line."""
+    """Read a metadata file; errors name the file and, for invalid JSON, the line."""
     try:
         source = json.loads(path.read_text("utf-8-sig"))
     except json.JSONDecodeError as error:
         raise SpectralInputError(f"{path.name}, line {error.lineno}: not JSON: {error.msg}.") from error
     except UnicodeDecodeError as error:
         raise SpectralInputError(f"{path.name} is not UTF-8 text.") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets without end
+    except (ValueError, RecursionError) as error:  # very long numbers, deep nesting
         raise SpectralInputError(f"{path.name}: not metadata: {error}.") from error
     if not isinstance(source, dict):
         raise SpectralInputError(f"{path.name}: metadata must be a JSON object, got {type(source).__name__}.")
@@ -123,24 +126,25 @@ def read_json(path: Path) -> dict[str, Any]:
 def check_counts(
     name: str, shape: tuple[int | None, int], wavelengths: NDArray[np.float64], source: dict[str, Any]
 ) -> None:
-    """Compare a dataset with what its metadata says of it: the way to notice a file that was cut.
+    """Compare a dataset with its metadata, to detect truncated files.
 
     Raises
     ------
     SpectralInputError
-        ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, to 1 %) say otherwise.
+        ``n_samples``, ``n_wavelengths`` or ``spectral_range`` (nm, within 1 %) disagree.
     """
     for key, count in (("n_samples", shape[0]), ("n_wavelengths", shape[1])):
         entry = _number(source.get(key))
         if count is not None and entry is not None and entry != count:
-            raise SpectralInputError(f"{name}: {count} where the metadata says {key}={entry:g}; a cut file?")
+            raise SpectralInputError(f"{name}: {key} is {count}, but {entry:g} in the metadata; is the file truncated?")
     limits = source.get("spectral_range")
     if isinstance(limits, (list, tuple)) and len(limits) == 2:
         stated_ends = [_number(limit) for limit in limits]
         ends = (wavelengths.min(), wavelengths.max())
         if None not in stated_ends and not np.allclose(ends, np.sort(np.array(stated_ends, float)), rtol=0.01):
             raise SpectralInputError(
-                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm where the metadata says {limits}."
+                f"{name}: the axis runs from {ends[0]:g} to {ends[1]:g} nm, but spectral_range is {limits} in the "
+                "metadata; correct one of them."
             )
 
 
@@ -151,7 +155,7 @@ def _array(path: Path, ndim: int) -> NDArray[Any]:
     except FileNotFoundError:
         raise SpectralInputError(f"{where} is missing.") from None
     except (ValueError, EOFError, OSError) as error:
-        raise SpectralInputError(f"{where} is not a .npy file of numbers, or is cut: {error}") from error
+        raise SpectralInputError(f"{where} is not a .npy file of numbers, or is truncated: {error}") from error
     if not isinstance(array, np.ndarray):
         raise SpectralInputError(f"{where} is an archive of arrays; save one array with numpy.save.")
     if array.ndim != ndim or array.dtype.kind not in "fiu":
@@ -160,7 +164,7 @@ def _array(path: Path, ndim: int) -> NDArray[Any]:
 
 
 def _baseline(folder: Path, shape: tuple[int, ...], order: NDArray[np.intp] | None) -> NDArray[np.float32] | None:
-    """Return the baseline of a folder; a broken one is left out, as it can be computed again."""
+    """Return the baseline of a folder, or None with a warning if it is damaged."""
     try:
         baseline = _array(folder / BASELINE, 2)
         if baseline.shape != shape:
@@ -168,13 +172,13 @@ def _baseline(folder: Path, shape: tuple[int, ...], order: NDArray[np.intp] | No
         if not _finite(baseline).all():
             raise SpectralInputError(f"{folder.name}/{BASELINE}: a value is missing or not finite.")
     except SpectralInputError as error:
-        warnings.warn(f"{error} It is left out; nirs4all-vit precompute-asls makes it again.", stacklevel=3)
+        warnings.warn(f"{error} It is ignored; compute it again with nirs4all-vit precompute-asls.", stacklevel=3)
         return None
     return _ascending(baseline, order)
 
 
 def _finite(values: NDArray[Any]) -> NDArray[np.bool_]:
-    """Rows that single precision can hold."""
+    """Return which rows have only finite values within single precision."""
     return (np.abs(values) <= float(np.finfo(np.float32).max)).all(axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Batches of several datasets: one of 60 spectra has as much say as one of 15,000."""
+"""Batches of several datasets, with weights that do not depend on the number of spectra."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from .dataset import SpectralDataset
 
 
 class UniformDatasetSampler(Sampler[int]):
-    """Rows of several datasets laid end to end: uniform by dataset, then uniform within.
+    """Sampler of rows of concatenated datasets: uniform over datasets, then over spectra.
 
-    A sampler for `torch.utils.data.DataLoader` over a `ConcatDataset`, whose state can be saved within an
-    epoch. `draw` is the same distribution for those who bring their own generator.
+    For `torch.utils.data.DataLoader` with a `ConcatDataset`; the state can be saved within an
+    epoch. `draw` samples from the same distribution with a given generator.
 
     Parameters
     ----------
@@ -31,9 +31,9 @@ class UniformDatasetSampler(Sampler[int]):
     weights : sequence of float, optional
         Share of each dataset, in any unit; equal shares by default.
     n_draws : int, optional
-        Length of an epoch; the number of spectra by default.
+        Number of draws per epoch; by default the number of spectra.
     seed : int, default=0
-        Seed; each epoch is another sequence.
+        Seed; each epoch has a different sequence.
     """
 
     def __init__(
@@ -63,11 +63,12 @@ class UniformDatasetSampler(Sampler[int]):
         n : int
             Number of spectra.
         among : ndarray of int, optional
-            Datasets to draw from, in proportion to their weights; all by default.
+            Indices of the datasets to draw from, in proportion to their weights; by default all.
 
         Returns
         -------
         datasets, rows : ndarray of shape (n,)
+            Index of the dataset and row in it.
         """
         among = np.arange(len(self.sizes)) if among is None else among
         shares = self.probabilities[among]
@@ -75,7 +76,7 @@ class UniformDatasetSampler(Sampler[int]):
         return datasets, generator.integers(self.sizes[datasets])
 
     def draw_from_one(self, generator: np.random.Generator, n: int) -> tuple[int, NDArray[np.intp]]:
-        """Draw a dataset and up to n of its spectra, without repeats."""
+        """Draw a dataset and up to n of its spectra, without replacement."""
         dataset = int(generator.choice(len(self.sizes), p=self.probabilities))
         size = int(self.sizes[dataset])
         return dataset, generator.choice(size, size=min(n, size), replace=False)
@@ -93,61 +94,61 @@ class UniformDatasetSampler(Sampler[int]):
         return self.n_draws
 
     def state_dict(self) -> dict[str, Any]:
-        """Return how many draws of which epoch were given.
+        """Return the seed, the epoch and the number of draws yielded in it.
 
-        A loader with workers takes draws ahead of the loop: set ``position`` to what the loop has used.
+        A loader with workers draws in advance: set ``position`` to the number of draws used.
         """
         done = self._position == self.n_draws
         return {"seed": self.seed, "epoch": self._epoch + done, "position": 0 if done else self._position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved place at the next iteration."""
+        """Resume from a saved state at the next iteration."""
         self.seed = state["seed"]
         self._next_epoch = self._epoch = state["epoch"]
         self._start = self._position = state["position"]
 
 
 class MultiSpectralDataset(Dataset[SpectralBatch]):
-    """Batches of spectra: uniform by dataset, with synthetic ones mixed in, cropped and thinned at random.
+    """Batches of spectra, uniform over datasets, with random cropping and thinning.
 
-    Batch number k is a function of the seed and k alone. So the stream is infinite, the same with any
-    number of workers, different on every rank, and resumed by going on at k.
+    Batch k is a function of the seed and k only. The stream is therefore infinite, independent of
+    the number of workers, different on every rank, and can be resumed at any k.
 
     Parameters
     ----------
     datasets : sequence of SpectralDataset
-        Real spectra.
+        Datasets of real spectra.
     batch_size : int, default=64
-        Spectra in a batch; fewer in a one-grid batch of a smaller dataset.
+        Spectra per batch; fewer in a one-grid batch of a smaller dataset.
     layout : {"one_grid", "mixed"}, default="one_grid"
-        All spectra of a batch from one dataset, without repeats and without padding; or each from a
-        dataset of its own drawing, among those of similar length (within a factor of two, before they are
-        cropped and thinned), padded.
+        ``one_grid``: all spectra of a batch come from one dataset, without repeats or padding.
+        ``mixed``: the dataset is drawn for each spectrum, among datasets of similar length (within
+        a factor of two before cropping and thinning), and spectra are padded.
     synthetic : sequence of SpectralDataset, optional
-        Synthetic spectra.
+        Datasets of synthetic spectra.
     p_synth : float, default=0
-        Share of synthetic spectra (of synthetic batches, on one grid).
+        Share of synthetic spectra; with ``one_grid``, share of synthetic batches.
     weights : mapping of str to float, optional
-        Weight of datasets by name, 1 for those that are not named.
+        Weights of datasets by name; 1 for others.
     steps_per_dataset : int, default=200
-        Batches of a virtual epoch per real dataset, whatever its size.
+        Batches per real dataset in a virtual epoch.
     crop_probability : float, default=0.4
-        Share of datasets in a batch that are cropped to 40-100 % of their range.
+        Probability that a dataset of a batch is cropped to 40-100 % of its points.
     thin_probability : float, default=0.2
-        Share of datasets in a batch of which every second to fourth point is kept.
+        Probability that a dataset of a batch is thinned to every 2nd, 3rd or 4th point.
     min_spectra : int, default=1
-        Datasets of fewer spectra, and those whose spectra do not differ, are left out.
+        Datasets with fewer spectra, or with identical spectra, are excluded.
     seed : int, default=0
         Seed of the stream.
     rank, world_size : int, default=0, 1
-        Number of this process and of all, in distributed training.
+        Index of this process and number of processes in distributed training.
 
     Attributes
     ----------
     datasets : list of SpectralDataset
-        All that are drawn from, real ones first.
+        All sampled datasets, real ones first.
     position : int
-        Number of batches that `stream` has given.
+        Number of batches that `stream` has yielded.
     """
 
     min_points = 16
@@ -173,28 +174,29 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
             raise ValueError(f"layout={layout!r}; use 'one_grid' or 'mixed'.")
         if batch_size < 1 or steps_per_dataset < 1 or seed < 0:
             raise ValueError(
-                f"batch_size={batch_size}, steps_per_dataset={steps_per_dataset}: at least 1; seed={seed}: at least 0."
+                f"batch_size={batch_size} and steps_per_dataset={steps_per_dataset} must be at least 1, "
+                f"seed={seed} at least 0."
             )
         if not 0 <= rank < world_size:
-            raise ValueError(f"rank={rank} must lie between 0 and world_size - 1 = {world_size - 1}.")
+            raise ValueError(f"rank={rank} must be between 0 and world_size - 1 = {world_size - 1}.")
         chances = {"p_synth": p_synth, "crop_probability": crop_probability, "thin_probability": thin_probability}
         for name, chance in chances.items():
             if not 0 <= chance <= 1:
-                raise ValueError(f"{name}={chance} must lie between 0 and 1.")
+                raise ValueError(f"{name}={chance} must be between 0 and 1.")
         large = [d for d in datasets if len(d) >= min_spectra]
         real = [d for d in large if d.deviation > 0]
         if len(real) < len(large):
             flat = ", ".join(d.name for d in large if d.deviation == 0)
-            warnings.warn(f"left out, as their spectra do not differ: {flat}.", stacklevel=2)
+            warnings.warn(f"datasets left out because their spectra are identical: {flat}.", stacklevel=2)
         generated = [d for d in synthetic if len(d) >= min_spectra] if p_synth > 0 else []
         if not real and p_synth < 1:
-            raise ValueError(f"no dataset has {min_spectra} spectra that differ; nothing to pretrain on.")
+            raise ValueError(f"no dataset has {min_spectra} or more different spectra; nothing to pretrain on.")
         if p_synth > 0 and not generated:
             raise ValueError(f"p_synth={p_synth} needs synthetic datasets; pass synthetic=synthetic_bank().")
         self.datasets, self.n_real = real + generated, len(real)
         unknown = set(weights or ()) - {d.name for d in (*datasets, *synthetic)}
         if unknown:
-            raise ValueError(f"weights for datasets that are not there: {', '.join(sorted(unknown))}.")
+            raise ValueError(f"weights name unknown datasets: {', '.join(sorted(unknown))}.")
         self.batch_size, self.layout, self.steps_per_dataset = batch_size, layout, steps_per_dataset
         self.crop_probability, self.thin_probability = crop_probability, thin_probability
         self.seed, self.rank, self.world_size, self.position = seed, rank, world_size, 0
@@ -205,11 +207,11 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         self._buckets = _buckets(self.datasets)
 
     def __len__(self) -> int:
-        """Batches of a virtual epoch."""
+        """Number of batches of a virtual epoch."""
         return self.steps_per_dataset * max(self.n_real, 1)
 
     def __getitem__(self, k: int) -> SpectralBatch:
-        """Return batch number k, for any k >= 0."""
+        """Return batch k, for any k >= 0."""
         generator = np.random.default_rng([self.seed, k])
         if self.layout == "one_grid":
             index, rows = self.sampler.draw_from_one(generator, self.batch_size)
@@ -217,16 +219,16 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         shares = [self.sampler.probabilities[bucket].sum() for bucket in self._buckets]
         bucket = self._buckets[generator.choice(len(self._buckets), p=shares)]
         indices, rows = self.sampler.draw(generator, self.batch_size, bucket)
-        # One slice per dataset, not one per spectrum.
+        # Read once per dataset, not once per spectrum.
         return _padded([self._one_grid(int(i), rows[indices == i], generator) for i in np.unique(indices)])
 
     def stream(self, n_workers: int = 0) -> Iterator[SpectralBatch]:
-        """Yield batches without end, from `position` on.
+        """Yield batches without end, starting at `position`.
 
         Parameters
         ----------
         n_workers : int, default=0
-            Processes that prepare batches ahead; the batches are the same with any number.
+            Number of processes that prepare batches in advance; the batches do not depend on it.
         """
         numbers = count(self.position * self.world_size + self.rank, self.world_size)
         for batch in numbered_loader(self, numbers, self.seed, n_workers):
@@ -234,15 +236,15 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
             yield batch
 
     def state_dict(self) -> dict[str, int]:
-        """Return the place in the stream."""
+        """Return the seed and the position in the stream."""
         return {"seed": self.seed, "position": self.position}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Go on from a saved place; the next `stream` starts there."""
+        """Restore a saved position; the next `stream` starts there."""
         self.seed, self.position = state["seed"], state["position"]
 
     def metadata(self, batch: SpectralBatch) -> list[dict[str, Any]]:
-        """Return what is known of each spectrum of a batch, as the encoder takes it."""
+        """Return the available metadata of each spectrum of a batch, as input of the encoder."""
         if batch.datasets is None:
             return [{}] * len(batch)
         by_dataset: dict[int, dict[str, Any]] = {}
@@ -251,13 +253,13 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
             if number not in by_dataset:
                 axis = batch.wavelengths if batch.wavelengths.dim() == 1 else batch.wavelengths[i]
                 axis = axis if batch.valid is None else axis[batch.valid[i]]
-                # The range is that of the batch, which was cropped and thinned.
+                # Range after cropping and thinning.
                 by_dataset[number] = self.datasets[number].metadata.known() | axis_limits(axis.cpu().numpy())
             rows.append(by_dataset[number])
         return rows
 
     def known_metadata(self) -> list[dict[str, Any]]:
-        """Return what is known of each dataset, with the range of its whole axis."""
+        """Return the available metadata of each dataset, with the range of its whole axis."""
         limits = [axis_limits(dataset.wavelengths) for dataset in self.datasets]
         return [dataset.metadata.known() | own for dataset, own in zip(self.datasets, limits, strict=True)]
 
@@ -276,11 +278,14 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         )
 
     def measured_by(self, batch: SpectralBatch, partners: Sequence[SpectralDataset | None]) -> SpectralBatch:
-        """Return the samples of a one-grid batch as its partner, a dataset of the same samples, has them; the batch without one."""
+        """Return the samples of a one-grid batch, measured by its partner.
+
+        The partner is a dataset with the same samples, row by row; if None, the batch is returned.
+        """
         partner = partners[0]
         if partner is None or batch.rows is None:
             return batch
-        # A partner that is drawn from has a number; a synthetic one, made for the occasion, none: nothing is told of it.
+        # A partner outside `datasets` (a synthetic view) has no number, and hence no metadata.
         numbers = [i for i, dataset in enumerate(self.datasets) if dataset is partner]
         return dataclasses.replace(
             batch,
@@ -292,7 +297,7 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
         )
 
     def draw_columns(self, n_points: int, generator: np.random.Generator) -> slice:
-        """Draw the points of a dataset that a batch shows: cropped, thinned, or all."""
+        """Draw the points of a dataset in a batch: cropped, thinned, both or all."""
         start, stop, step = 0, n_points, 1
         if generator.random() < self.crop_probability:
             width = max(self.min_points, int(generator.uniform(0.4, 1.0) * n_points))
@@ -305,16 +310,16 @@ class MultiSpectralDataset(Dataset[SpectralBatch]):
 
 
 def numbered_loader(dataset: Dataset[Any], numbers: Iterable[int], seed: int, n_workers: int = 0) -> DataLoader[Any]:
-    """Load the items of these numbers, in order, with workers ahead of the loop if there are any."""
-    # A generator of its own: the loader would draw from the global one.
+    """Load the items with these numbers, in order, in advance if there are workers."""
+    # Without its own generator, the loader would change the global one.
     generator = torch.Generator().manual_seed(seed)
     return DataLoader(dataset, batch_size=None, sampler=numbers, num_workers=n_workers, generator=generator)
 
 
 def _buckets(datasets: Sequence[SpectralDataset]) -> list[NDArray[np.intp]]:
-    """Group datasets whose number of points lies between the same powers of two.
+    """Group datasets with numbers of points between the same powers of two.
 
-    Buckets are drawn by the summed weight of their datasets, so every dataset keeps its share.
+    Buckets are drawn by the total weight of their datasets, so every dataset keeps its share.
     """
     powers = np.array([int(np.log2(d.wavelengths.size)) for d in datasets])
     return [np.flatnonzero(powers == power) for power in np.unique(powers)]

@@ -1,4 +1,4 @@
-"""Spectra that nirs4all and nirs4all-datasets can open."""
+"""Spectra from nirs4all and nirs4all-datasets."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import SpectralAxisError, SpectralInputError, needed_by
 from ...spectra.data import Spectra, guess_axis_unit, to_nanometres
 from .dataset import SpectralDataset
 
-#: nirs4all's signal types as modes; percent and fraction are told apart by the values.
+#: Modes of nirs4all's signal types; values show whether a signal is in percent.
 _MODES = {
     "absorbance": "absorbance",
     "log_1_r": "absorbance",
@@ -25,15 +25,15 @@ _MODES = {
 
 
 def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]:
-    """Take the spectra of a nirs4all dataset; targets are not read.
+    """Read the spectra of a nirs4all dataset; targets are not read.
 
     Parameters
     ----------
     source : SpectroDataset, path, dict or DatasetConfigs
-        A dataset in memory, or anything that nirs4all's ``DatasetConfigs`` opens: a folder, a configuration
-        file or dictionary.
+        A dataset in memory, or any input of nirs4all's ``DatasetConfigs``: a folder, a
+        configuration file or a dictionary.
     name : str, optional
-        Dataset id; nirs4all's own name by default.
+        Dataset id; by default the name in nirs4all.
 
     Returns
     -------
@@ -43,11 +43,11 @@ def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]
     Raises
     ------
     FileNotFoundError
-        No such path.
+        The path does not exist.
     SpectralAxisError
-        A source without a wavelength axis.
+        A source has no wavelength axis.
     SpectralInputError
-        Something that nirs4all cannot open, or spectra with missing values.
+        nirs4all cannot open the source, or spectra have missing values.
     """
     from nirs4all.data import DatasetConfigs
     from nirs4all.data.dataset import SpectroDataset
@@ -64,21 +64,21 @@ def from_nirs4all(source: Any, name: str | None = None) -> list[SpectralDataset]
             spectro_datasets = configs.get_datasets()
         except (ValueError, KeyError, TypeError, OSError) as error:
             raise SpectralInputError(f"nirs4all cannot open {source}: {error}") from error
-    return [dataset for one in spectro_datasets for dataset in _sources(one, name or one.name)]
+    return [dataset for opened in spectro_datasets for dataset in _sources(opened, name or opened.name)]
 
 
 def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path | None = None) -> list[SpectralDataset]:
-    """Fetch a public dataset by its id in nirs4all-datasets, from where its publisher keeps it.
+    """Fetch a public dataset from its publisher, by its id in nirs4all-datasets.
 
     Parameters
     ----------
     dataset_id : str
         Id in the catalogue of ``nirs4all-datasets``.
     root : path, default="."
-        Checkout of the registry (``catalog/``, ``datasets/``); a dataset whose canonical files lie there is
-        read without network.
+        Checkout of the registry (``catalog/``, ``datasets/``). A dataset whose canonical files it
+        contains is read without network access.
     cache : path, optional
-        Where downloads are kept; that package's own place by default.
+        Folder for downloads; by default that of nirs4all-datasets.
 
     Returns
     -------
@@ -90,9 +90,10 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
     MissingPackageError
         nirs4all-datasets is not installed.
     FileNotFoundError
-        An id that the registry does not hold.
+        The registry does not contain the id.
     ConnectionError
-        No network, or a dataset that cannot be fetched automatically; the message says where it lies.
+        The network is unavailable, or the dataset cannot be fetched automatically; the message
+        gives its location.
     """
     with needed_by("a public dataset", "nirs4all-datasets"):
         import nirs4all_datasets
@@ -100,12 +101,12 @@ def fetch_dataset(dataset_id: str, root: str | Path = ".", *, cache: str | Path 
         dataset = nirs4all_datasets.get(dataset_id, root=root, cache_dir=cache, reproduce=True)
     except FileNotFoundError as error:
         raise FileNotFoundError(
-            f"{error} root={str(root)!r} must be a checkout of the nirs4all-datasets registry that holds it."
+            f"{error} root={str(root)!r} must be a checkout of the nirs4all-datasets registry that contains it."
         ) from error
     except (RuntimeError, ValueError, KeyError, OSError, ImportError) as error:
         reason = " ".join(str(error).split())
         raise ConnectionError(
-            f"dataset {dataset_id!r} cannot be fetched (no network?): {reason} A copy on disk loads with load_x_bank."
+            f"dataset {dataset_id!r} cannot be fetched (no network?): {reason} Load a copy on disk with load_x_bank."
         ) from error
     if not hasattr(dataset, "sources"):
         return from_nirs4all(dataset, dataset_id)
@@ -122,7 +123,7 @@ def _sources(dataset: Any, name: str) -> list[SpectralDataset]:
     try:
         blocks = dataset.x({}, layout="2d", concat_source=False)
     except ValueError as error:
-        raise SpectralInputError(f"{name}: nirs4all hands over no spectra: {error}") from error
+        raise SpectralInputError(f"{name}: nirs4all returns no spectra: {error}") from error
     blocks = blocks if isinstance(blocks, list) else [blocks]
     datasets = []
     for index, values in enumerate(blocks):
@@ -133,7 +134,7 @@ def _sources(dataset: Any, name: str) -> list[SpectralDataset]:
             raise SpectralAxisError(f"{label}: no wavelength axis: {error}") from error
         signal = dataset.signal_type(index)
         metadata = {"family": name, "mode": _MODES.get(str(getattr(signal, "value", signal)), "UNKNOWN")}
-        # A header in nm that nirs4all took for wavenumbers comes back as 1e7/nm; its range gives it away.
+        # nirs4all may take a header in nm for wavenumbers and return 1e7/nm; the range reveals it.
         datasets.append(_dataset(label, values, axis, guess_axis_unit(axis), metadata))
     return datasets
 
@@ -142,7 +143,7 @@ def _dataset(
     name: str, values: NDArray[Any], axis: NDArray[np.float64], unit: str, metadata: dict[str, Any]
 ) -> SpectralDataset:
     if not np.isfinite(axis).all():
-        raise SpectralAxisError(f"{name}: its columns are not wavelengths.")
+        raise SpectralAxisError(f"{name}: the columns are not wavelengths.")
     spectra = Spectra.on_grid(np.asarray(values), to_nanometres(axis, unit))
     if not np.isfinite(spectra.values).all():
         row = int(np.flatnonzero(~np.isfinite(spectra.values).all(axis=1))[0])

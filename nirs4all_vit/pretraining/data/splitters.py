@@ -1,4 +1,4 @@
-"""Splits of banks and of calibration sets, in scikit-learn's form."""
+"""Splitters of banks and calibration sets, compatible with scikit-learn."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 class LeaveOneDatasetOut(LeaveOneGroupOut):
     """Each dataset is the test set once.
 
-    The `groups` of `split` name the dataset of each row. Datasets of one family share samples or an
-    instrument: a fold is honest only if the training rows of its family go too. Give `families`, and
-    they do.
+    The `groups` of `split` give the dataset of each row. Datasets of one family share samples or an
+    instrument; with `families`, rows of the family of the test dataset are removed from training,
+    which prevents leakage.
 
     Parameters
     ----------
     families : array-like of shape (n_rows,), optional
-        Family of each row. Rows of the test dataset's family are left out of training.
+        Family of each row. By default, no training rows are removed.
     """
 
     def __init__(self, families: ArrayLike | None = None) -> None:
@@ -52,22 +52,21 @@ class LeaveOneDatasetOut(LeaveOneGroupOut):
             if families is not None:
                 train = train[~np.isin(families[train], families[test])]
                 if not train.size:
-                    raise ValueError(
-                        f"all rows are of the family {str(families[test][0])!r}; nothing is left to train on."
-                    )
+                    raise ValueError(f"all rows are of the family {str(families[test][0])!r}; no training rows remain.")
             yield train, test
 
 
 class LODOSplitter(LeaveOneDatasetOut):
-    """Leave one dataset out: of a list of datasets, or of the rows of a pipeline.
+    """Leave one dataset out, from a list of datasets or from the rows of a pipeline.
 
-    ``for training, held_out in LODOSplitter(datasets)`` yields the datasets of other families, and each dataset once. As a
-    splitter of nirs4all or scikit-learn it is `LeaveOneDatasetOut`.
+    ``for training, held_out in LODOSplitter(datasets)`` yields, for each dataset, the datasets of
+    other families and the dataset itself. As a splitter of nirs4all or scikit-learn it is
+    equivalent to `LeaveOneDatasetOut`.
 
     Parameters
     ----------
     datasets : sequence of SpectralDataset, optional
-        What is iterated over.
+        Datasets to iterate over.
     families : array-like of shape (n_rows,), optional
         As in `LeaveOneDatasetOut`.
     """
@@ -79,14 +78,14 @@ class LODOSplitter(LeaveOneDatasetOut):
     def __iter__(self) -> Iterator[tuple[list[SpectralDataset], SpectralDataset]]:
         """Yield (training datasets, held-out dataset).
 
-        A ValueError says that no datasets were given, or that all are of one family.
+        Raises ValueError if no datasets were given or all are of one family.
         """
         if self.datasets is None:
             raise ValueError("LODOSplitter() has no datasets to iterate over; give LODOSplitter(datasets).")
         for held_out in self.datasets:
             training = [dataset for dataset in self.datasets if dataset.family != held_out.family]
             if not training:
-                raise ValueError(f"all datasets are of the family {held_out.family!r}; nothing is left to train on.")
+                raise ValueError(f"all datasets are of the family {held_out.family!r}; no training datasets remain.")
             yield training, held_out
 
     def __len__(self) -> int:
@@ -96,19 +95,20 @@ class LODOSplitter(LeaveOneDatasetOut):
 class LeaveOneFamilyOut(LeaveOneGroupOut):
     """Each family (datasets that share samples, laboratory or instrument) is the test set once.
 
-    The `groups` of `split` name the family of each row.
+    The `groups` of `split` give the family of each row.
     """
 
 
 class FamilyKFold(GroupKFold):
-    """K folds of whole families, shuffled by default: the split of the strict-transfer benchmark.
+    """K folds of whole families, shuffled by default; used by the strict-transfer benchmark.
 
     Parameters
     ----------
     n_splits : int, default=5
         Number of folds.
     shuffle : bool, default=True
-        Deal families at random, whatever their size; else the folds are balanced by number of rows.
+        Assign families at random, regardless of size; otherwise the folds are balanced by number of
+        rows.
     random_state : int, default=0
         Seed of the shuffle.
     """
@@ -118,10 +118,10 @@ class FamilyKFold(GroupKFold):
 
 
 class GroupKennardStone:
-    """Kennard-Stone by sample: replicate scans of one sample stay together.
+    """Kennard-Stone split by sample: replicate scans of a sample stay together.
 
-    The calibration set covers the spectra evenly (Kennard and Stone, 1969, Technometrics 11, 137). Groups
-    are represented by their mean spectrum, through nirs4all's splitters.
+    The calibration set covers the spectral space evenly (Kennard and Stone, 1969, Technometrics 11,
+    137). nirs4all's splitter receives the mean spectrum of each group.
 
     Parameters
     ----------
@@ -143,14 +143,14 @@ class GroupKennardStone:
         ----------
         X : array-like of shape (n_spectra, n_wavelengths)
         y : array-like of shape (n_spectra,), optional
-            Needed by SPXY.
+            Reference values; required by SPXY.
         groups : array-like of shape (n_spectra,), optional
-            Sample of each spectrum; each spectrum is a sample of its own without.
+            Sample of each spectrum; by default each spectrum is its own sample.
         """
         from nirs4all.operators.splitters import GroupedSplitterWrapper, KennardStoneSplitter, SPXYSplitter
 
         if self._with_targets and y is None:
-            raise ValueError("SPXY needs y: it spreads the calibration set over spectra and targets.")
+            raise ValueError("SPXY needs y: it selects the calibration set from spectra and targets. Pass y to split.")
         inner = SPXYSplitter(self.test_size) if self._with_targets else KennardStoneSplitter(self.test_size)
         X = check_array(X)
         targets = check_array(y, ensure_2d=False, dtype="numeric") if self._with_targets else None
@@ -165,7 +165,7 @@ class GroupKennardStone:
 
 
 class GroupSPXY(GroupKennardStone):
-    """SPXY by sample: Kennard-Stone on spectra and targets together.
+    """SPXY split by sample: Kennard-Stone on spectra and targets together.
 
     Galvao et al. (2005), Talanta 67, 736.
     """
@@ -173,10 +173,11 @@ class GroupSPXY(GroupKennardStone):
     _with_targets = True
 
 
-def _take_groups(module: ModuleType) -> None:
-    """Let nirs4all's pipelines hand ``group_by`` to these splitters, and ask for it where it is missing.
+def _register_splitters(module: ModuleType) -> None:
+    """Make nirs4all pipelines pass ``group_by`` to these splitters and require it where needed.
 
-    nirs4all knows by class name which splitters take groups, and feeds all others one mean row per group.
+    nirs4all lists the class names of splitters with groups, and passes one mean row per group to
+    all others.
     """
     capabilities = getattr(module, "_SPLITTER_GROUPING_CAPABILITIES", None)
     if isinstance(capabilities, dict) and "LeaveOneGroupOut" in capabilities:
@@ -186,4 +187,4 @@ def _take_groups(module: ModuleType) -> None:
             capabilities[designed.__name__] = capabilities.get("SPXYGFold", capabilities["LeaveOneGroupOut"])
 
 
-wrapt.register_post_import_hook(_take_groups, "nirs4all.controllers.splitters.split")
+wrapt.register_post_import_hook(_register_splitters, "nirs4all.controllers.splitters.split")

@@ -1,4 +1,4 @@
-"""Synthetic spectra from nirs4all's generator, many instruments and materials, in paired views."""
+"""Synthetic spectra of many instruments and materials, in paired views, by nirs4all."""
 
 from __future__ import annotations
 
@@ -10,38 +10,39 @@ from numpy.typing import NDArray
 
 from .dataset import SpectralDataset
 
-#: nirs4all's instrument categories as the bank names them.
+#: Instrument types of the bank for nirs4all's instrument categories; others are ``lab``.
 _TYPES = {"handheld": "portable", "embedded": "portable", "process": "industrial"}
 
-#: Modes of the generator that near-infrared instruments work in. Signals come as absorbance, log10(1/R).
+#: Measurement modes of near-infrared instruments in the generator, which returns absorbance.
 _MODES = ("transmittance", "reflectance", "transflectance", "interactance")
 
 _MIN_POINTS, _MAX_POINTS = 60, 2200
 
 
 class SyntheticSpectralDataset(SpectralDataset):
-    """One synthetic dataset: a material measured by an instrument, generated when first read.
+    """Synthetic dataset: a material measured by an instrument, generated on first access.
 
-    The material is one of nirs4all's product templates or a random mixture of its component library. An
-    instrument archetype gives range, detector noise and stray light; the grid, measurement mode, sample
-    temperature, particle size, batch effects, edge artefacts and the strength of noise, baseline and
-    scatter are drawn. The metadata says what was drawn.
+    The material is one of nirs4all's product templates or a random mixture from its component
+    library. An instrument archetype determines range, resolution, wavelength accuracy and detector
+    noise. Grid, measurement mode, sample temperature, particle size, batch effects, edge artefacts
+    and the strength of noise, baseline and scatter are random. The metadata contains material,
+    instrument, mode, range, temperature and particle size.
 
     Parameters
     ----------
     index : int
-        Number of the dataset: each is another material on another instrument.
+        Number of the dataset; each has its own random material and instrument.
     n_spectra : int, default=256
         Number of spectra.
     seed : int, default=0
-        With `index` and `view`, decides everything.
+        Seed; with `index` and `view` it determines all random numbers.
     view : int, default=0
-        Number of the view. Views share row by row the composition of their samples; odd ones are seen by
-        another instrument, on another grid, even ones by the first instrument in another state.
+        Number of the view. Views have the same sample compositions, row by row. Odd views use
+        another instrument and grid, even views the first instrument in another state.
 
     See Also
     --------
-    synthetic_bank : Many of them.
+    synthetic_bank : List of synthetic datasets.
     """
 
     def __init__(self, index: int, n_spectra: int = 256, seed: int = 0, view: int = 0) -> None:
@@ -57,7 +58,7 @@ class SyntheticSpectralDataset(SpectralDataset):
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(n_spectra, n_wavelengths), known before anything is generated."""
+        """Shape (n_spectra, n_wavelengths), without generating the spectra."""
         return self.n_spectra, self.wavelengths.size
 
     @cached_property
@@ -66,7 +67,7 @@ class SyntheticSpectralDataset(SpectralDataset):
         library, concentrations = self._material.mix(self.n_spectra)
         absorbance = self._state.measure(self._instrument, library, concentrations)
         if self._state.mode != "absorbance":
-            # No sample sends back more light than came in.
+            # Offset the absorbance, so that reflectance and transmittance stay below 1.
             absorbance = 10.0 ** -(absorbance - absorbance.min() + 0.05)
         return absorbance.astype(np.float32)
 
@@ -75,12 +76,12 @@ class SyntheticSpectralDataset(SpectralDataset):
 
     @cached_property
     def concentrations(self) -> dict[str, NDArray[np.float64]]:
-        """True concentration of each component, (n_spectra,): for benchmarks, never read in pretraining."""
+        """Concentrations (n_spectra,) by component, for benchmarks; not used in pretraining."""
         library, concentrations = self._material.mix(self.n_spectra)
         return dict(zip(library.component_names, concentrations.T, strict=True))
 
     def paired(self) -> SyntheticSpectralDataset:
-        """Return the next view: the same samples, row by row, measured once more."""
+        """Return the next view: the same samples, row by row, measured again."""
         return self._next_view
 
     @cached_property
@@ -109,7 +110,7 @@ class SyntheticSpectralDataset(SpectralDataset):
         }
 
     def __getstate__(self) -> dict[str, Any]:
-        # Generated again where it is needed; the seeds say it all.
+        # Spectra are generated again from the seeds.
         return {"args": (self.index, self.n_spectra, self.seed, self.view), "baseline": self.baseline}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -118,27 +119,27 @@ class SyntheticSpectralDataset(SpectralDataset):
 
 
 def synthetic_bank(n_datasets: int = 64, n_spectra: int = 256, seed: int = 0) -> list[SyntheticSpectralDataset]:
-    """Return synthetic datasets, each another material on another instrument.
+    """Return synthetic datasets with random materials and instruments.
 
     Parameters
     ----------
     n_datasets : int, default=64
         Number of datasets.
     n_spectra : int, default=256
-        Spectra of each.
+        Spectra per dataset.
     seed : int, default=0
-        Seed of all.
+        Seed of all datasets.
 
     Returns
     -------
     list of SyntheticSpectralDataset
-        Nothing is generated before it is read.
+        Spectra are generated on first access.
     """
     return [SyntheticSpectralDataset(index, n_spectra, seed) for index in range(n_datasets)]
 
 
 class _Material:
-    """What the samples are made of."""
+    """Composition of the samples."""
 
     def __init__(self, generator: np.random.Generator) -> None:
         from nirs4all.synthesis import available_components, list_product_templates
@@ -158,9 +159,9 @@ class _Material:
         from nirs4all.synthesis import ComponentLibrary, ProductGenerator
 
         if self._template is not None:
-            # The spectra of this call are not used; a grid of few points makes them cheap.
+            # Only the concentrations are used; a small grid makes the call cheap.
             product = ProductGenerator(self._template, random_state=self._seed, wavelengths=np.linspace(1000, 2500, 8))
-            # Its annotation says a dataset, which it is without the concentrations.
+            # The return annotation holds only without return_concentrations.
             _, concentrations = product.generate(n_spectra, return_concentrations=True)  # type: ignore[misc]
             return product.library, concentrations
         generator = np.random.default_rng(self._seed)
@@ -172,7 +173,7 @@ class _Material:
 
 
 class _Instrument:
-    """What the samples are measured with: archetype, grid and geometry."""
+    """Instrument: archetype, wavelength grid and measurement mode."""
 
     def __init__(self, generator: np.random.Generator, other_than: str = "") -> None:
         from nirs4all.synthesis import get_instrument_archetype, list_instrument_archetypes
@@ -183,7 +184,7 @@ class _Instrument:
         self.mode = str(generator.choice(_MODES))
         low, high = (float(limit) for limit in archetype.wavelength_range)
         low, high = max(low, 350.0), min(high, 2500.0)
-        if generator.random() < 0.3:  # instruments are often set to less than they can do
+        if generator.random() < 0.3:  # instruments are often used on part of their range
             low, high = np.sort(generator.uniform(low, high, 2)) if high - low > 1200 else (low, high)
             high = min(max(high, low + 200.0), 2500.0)
             low = min(low, high - 200.0)
@@ -193,7 +194,7 @@ class _Instrument:
         even = np.linspace(1e7 / high, 1e7 / low, n_points) if archetype.category.value == "ft_nir" else None
         self.wavelengths = np.linspace(low, high, n_points) if even is None else 1e7 / even[::-1]
         self.resolution, self.accuracy = float(archetype.spectral_resolution), float(archetype.wavelength_accuracy)
-        # The axis that it believes in is off by its accuracy, the same for every sample.
+        # Constant wavelength error, of the size of the accuracy.
         self.true_wavelengths = self.wavelengths + self.accuracy * generator.normal()
         self._noise = float(archetype.photometric_noise)
         parts = archetype.multi_sensor.sensors if archetype.multi_sensor.enabled else []
@@ -205,18 +206,18 @@ class _Instrument:
         from nirs4all.synthesis import simulate_detector_effects
 
         noise = np.zeros_like(absorbance)
-        # Later detectors take over where they are made for; the first one covers what is left.
+        # The additional detectors replace the first one within their ranges.
         for number, (detector, low, high) in enumerate(self._detectors):
             part = (self.wavelengths >= low) & (self.wavelengths <= high)
             if part.any():
                 signal, axis = absorbance[:, part], self.wavelengths[part]
                 noise[:, part] = simulate_detector_effects(signal, axis, detector, random_state=seed + number) - signal
-        # The simulation knows the shape over the range; the archetype knows the level.
+        # The simulation gives the shape over the range, the archetype the level.
         return noise * (self._noise / max(float(np.median(noise.std(axis=0))), 1e-12))
 
 
 class _State:
-    """How the measurement went: temperature, particles, noise, baseline, scatter."""
+    """Conditions of a measurement: temperature, particle size, noise, baseline and scatter."""
 
     def __init__(self, generator: np.random.Generator, geometry: str) -> None:
         diffuse = geometry in ("reflectance", "interactance")
@@ -285,7 +286,7 @@ class _State:
         return np.clip(absorbance + noise, -0.5, 5.0)
 
 
-#: Parameters of the generator that are strengthened or weakened together.
+#: Parameters of the generator that share a random strength.
 _NUISANCES: dict[str, tuple[str, ...]] = {
     "noise": (),
     "baseline": ("baseline_amplitude", "tilt_std", "global_slope_std", "scatter_beta_std"),

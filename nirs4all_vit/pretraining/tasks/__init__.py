@@ -1,4 +1,4 @@
-"""Label-free calibration tasks: each turns an episode into spectra and known answers."""
+"""Calibration tasks without labels: each derives spectra and targets from an episode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .bands import LinearFunctionals, LinearSpikes, NonlinearFunctionals
 from .bands import corrupt as corrupt
 from .regions import HiddenComponents, RegionToRegion
 
-#: Task generators by the name that a recipe gives them.
+#: Task generators by their name in recipes.
 TASKS = {
     "hidden_components": HiddenComponents,
     "linear_spikes": LinearSpikes,
@@ -21,10 +21,11 @@ TASKS = {
 
 
 def make_tasks(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any, float]]:
-    """Build the task generators of a recipe; returns them with their shares, which sum to one, by name.
+    """Return the task generators of a recipe with their shares, which sum to 1, by name.
 
-    `settings` has, by name, ``weight`` (share of the episodes, default 1) and the parameters of the generator. A
-    ValueError says that a name or parameter is unknown, or that a weight is not positive.
+    `settings` contains, by name, ``weight`` (relative share of the episodes, default 1) and the
+    parameters of the generator. Raises ValueError for an unknown name or parameter or a weight that
+    is not positive.
     """
     if not settings:
         raise ValueError(f"name one or more of {', '.join(TASKS)}.")

@@ -1,6 +1,7 @@
-"""Tasks over the whole range: amounts of hidden bands, functionals of the clean spectrum; and what corrupts it.
+"""Tasks on the whole range: amounts of added bands, and functionals of the clean spectrum.
 
-All is computed for B episodes of S spectra on L points at once, every episode with draws of its own.
+Functions process B episodes of S spectra with L points at once, with separate draws for every
+episode.
 """
 
 from __future__ import annotations
@@ -12,18 +13,21 @@ from torch import Tensor
 
 from ..data.batch import Draw, SpectralBatch
 
-#: Bands of an analyte or a functional, at most.
-_MOST_BANDS = 6
-#: Variance of a direction, relative to the mean one, below which whitening takes it for rounding.
+#: Largest number of bands of an analyte or a functional.
+_MAX_BANDS = 6
+#: Variance added to each direction before whitening, relative to the mean variance.
 _ROUNDING = 1e-8
 
 
 def gaussian_bands(axes: Tensor, draw: Draw, n_bands: int, narrow: float = 6.0, wide: float = 90.0) -> Tensor:
-    """Return Gaussian bands (B, n_bands, L) of random centre and width (standard deviation in nm) on axes (B, L)."""
+    """Return Gaussian bands (B, n_bands, L) of random centre and width on axes (B, L).
+
+    `narrow` and `wide` bound the width, the standard deviation of the band in nm.
+    """
     axis = axes.float().unsqueeze(1)
     low, high = axis[..., :1], axis[..., -1:]
     centre = low + (high - low) * draw.uniform(len(axes), n_bands, 1)
-    # No narrower than the grid can hold, no wider than half of the range.
+    # At least the spacing of the grid, at most half of the range.
     step = (high - low) / max(axes.shape[1] - 1, 1)
     width = draw.log_uniform(len(axes), n_bands, 1, low=narrow, high=wide)
     width = torch.maximum(torch.minimum(width, torch.maximum((high - low) / 2, step)), step)
@@ -31,13 +35,16 @@ def gaussian_bands(axes: Tensor, draw: Draw, n_bands: int, narrow: float = 6.0, 
 
 
 def snv(spectra: Tensor) -> Tensor:
-    """Standard normal variate of each spectrum (Barnes, Dhanoa and Lister, 1989, Appl. Spectrosc. 43, 772)."""
+    """Return the SNV of each spectrum (Barnes et al., 1989, Appl. Spectrosc. 43, 772)."""
     centred = spectra - spectra.mean(dim=-1, keepdim=True)
     return centred / centred.std(dim=-1, keepdim=True).clamp_min(1e-8)
 
 
 def random_view(spectra: Tensor, draw: Draw) -> Tensor:
-    """Return spectra (B, S, L), their first derivative (by smoothed differences), or their SNV: a third of the episodes each."""
+    """Return spectra (B, S, L), first derivative or SNV, each for a third of the episodes.
+
+    The derivative is a smoothed difference.
+    """
     gap = max(1, min(5, spectra.shape[-1] // 8))
     derivative = torch.nn.functional.pad(spectra[..., gap:] - spectra[..., :-gap], (0, gap))
     kind = draw.uniform(len(spectra), 1, 1) * 3
@@ -52,7 +59,7 @@ def standardise(columns: Tensor) -> Tensor:
 
 
 def check_count(name: str, value: int) -> None:
-    """Raise ValueError unless a number of things is a positive integer."""
+    """Raise ValueError if a count is not a positive integer."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise ValueError(f"{name}={value!r} must be a positive integer.")
 
@@ -60,7 +67,7 @@ def check_count(name: str, value: int) -> None:
 def corrupt(batch: SpectralBatch, draw: Draw, probability: float = 0.6) -> SpectralBatch:
     """Corrupt a share of the episodes with gain, degree-4 baseline drift and white noise.
 
-    Drift and noise are sized in the typical deviation of the dataset.
+    Drift and noise are relative to the typical standard deviation of the dataset.
     """
     x = batch.by_episode(batch.spectra)
     n, size, length = x.shape
@@ -77,19 +84,20 @@ def corrupt(batch: SpectralBatch, draw: Draw, probability: float = 0.6) -> Spect
 def spike(
     batch: SpectralBatch, draw: Draw, n_analytes: int, low: float, high: float, fewest: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Add hidden analytes in random amounts; returns spectra (B, S, L) and amounts (B, S, n_analytes).
+    """Add analytes in random amounts; return spectra (B, S, L) and amounts (B, S, n_analytes).
 
-    Each analyte is 1 to 6 Gaussian bands (6 to 90 nm); its strength is log-uniform between `low` and `high` times the
-    dataset's own deviation. An episode has `fewest` to `n_analytes` of them; the amounts of the others are zero.
+    Each analyte has 1 to 6 Gaussian bands (6 to 90 nm). Its strength is log-uniform between `low`
+    and `high` times the standard deviation of the dataset. An episode has `fewest` to `n_analytes`
+    analytes (default: all); the amounts of the others are 0.
     """
     x = batch.by_episode(batch.spectra)
     n, size, _ = x.shape
-    bands = gaussian_bands(batch.axes, draw, n_analytes * _MOST_BANDS).unflatten(1, (n_analytes, _MOST_BANDS))
-    heights = draw.uniform(n, n_analytes, _MOST_BANDS, low=0.2, high=1.0) * _first_few(draw, n, n_analytes, fewest=1)
+    bands = gaussian_bands(batch.axes, draw, n_analytes * _MAX_BANDS).unflatten(1, (n_analytes, _MAX_BANDS))
+    heights = draw.uniform(n, n_analytes, _MAX_BANDS, low=0.2, high=1.0) * _first_few(draw, n, n_analytes, fewest=1)
     profiles = torch.einsum("bak,bakl->bal", heights, bands)
     profiles = profiles / profiles.abs().amax(dim=-1, keepdim=True).clamp_min(1e-8)
     strength = draw.log_uniform(n, n_analytes, 1, low=low, high=high) * batch.deviations
-    # Amounts are even or skewed, as concentrations are.
+    # Amounts are uniform or skewed, as concentrations are.
     amounts = draw.uniform(n, size, n_analytes)
     amounts = torch.where(draw.whether(0.5, n, 1, 1), amounts.square(), amounts)
     if fewest is not None:
@@ -99,13 +107,13 @@ def spike(
 
 
 def _first_few(draw: Draw, *shape: int, fewest: int) -> Tensor:
-    """Return booleans (*shape, 6): the first of six, `fewest` at least, a random number of them."""
-    number = fewest + (draw.uniform(*shape, 1) * (_MOST_BANDS - fewest + 1)).floor()
-    return torch.arange(_MOST_BANDS, device=draw.device) < number
+    """Return booleans (*shape, 6), True for a random number of first bands, at least `fewest`."""
+    number = fewest + (draw.uniform(*shape, 1) * (_MAX_BANDS - fewest + 1)).floor()
+    return torch.arange(_MAX_BANDS, device=draw.device) < number
 
 
 def physical_spike(batch: SpectralBatch, draw: Draw) -> Tensor:
-    """Add one to four analytes as an instrument would see them: path length varies, stray light up to 5 %; (B, S, L)."""
+    """Add one to four analytes with varying path length and up to 5 % stray light; (B, S, L)."""
     spectra, _ = spike(batch, draw, 4, low=0.1, high=3.0, fewest=1)
     path = 1.0 + 0.15 * draw.normal(*spectra.shape[:2], 1)
     stray = draw.log_uniform(len(spectra), 1, 1, low=1e-3, high=0.05)
@@ -114,7 +122,10 @@ def physical_spike(batch: SpectralBatch, draw: Draw) -> Tensor:
 
 
 def band_contrasts(view: Tensor, axes: Tensor, draw: Draw, n_targets: int) -> Tensor:
-    """Return differences (B, S, n_targets) between the means of views (B, S, L) over random bands."""
+    """Return contrasts (B, S, n_targets): differences between means over two random bands.
+
+    `view` has the shape (B, S, L).
+    """
     bands = gaussian_bands(axes, draw, 2 * n_targets, wide=60.0)
     means = view @ _unit_sum(bands).transpose(1, 2)
     return means[..., :n_targets] - means[..., n_targets:]
@@ -125,9 +136,9 @@ def _unit_sum(bands: Tensor) -> Tensor:
 
 
 class LinearSpikes:
-    """Predict the amounts of eight hidden analytes.
+    """Predict the amounts of added analytes, eight by default.
 
-    Teaches faint bands and invariance to everything that moves around them.
+    The task teaches weak bands and invariance to other variation.
     """
 
     def __init__(self, n_analytes: int = 8, low: float = 0.05, high: float = 1.0) -> None:
@@ -158,10 +169,10 @@ class LinearFunctionals:
 class NonlinearFunctionals:
     """Predict random smooth functions of a few band means.
 
-    Two to six band means of the spectrum, its derivative or its SNV pass through a random network of
-    ten tanh units beside a linear part. Half of the time the means are whitened first, so that small
-    directions count; half of the time the spectra carry a physical spike, so that the encoder meets
-    large amplitudes and nonlinear responses.
+    A target is a random network of ten tanh units plus a linear part, applied to two to six band
+    means of the spectrum, its derivative or its SNV. In half of the episodes the means are
+    whitened, so that small directions count. In half of the episodes analytes are added
+    (`physical_spike`), so that the encoder is trained on large amplitudes and nonlinear responses.
     """
 
     def __init__(self, n_targets: int = 8, n_hidden: int = 10) -> None:
@@ -175,23 +186,24 @@ class NonlinearFunctionals:
         x = torch.where(draw.whether(0.5, len(x), 1, 1), physical_spike(batch, draw), x)
         view = random_view(x, draw)
         n, targets, hidden = len(x), self.n_targets, self.n_hidden
-        bands = _unit_sum(gaussian_bands(batch.axes, draw, targets * _MOST_BANDS))
-        means = standardise(view @ bands.transpose(1, 2)).unflatten(2, (targets, _MOST_BANDS)).transpose(1, 2)
+        bands = _unit_sum(gaussian_bands(batch.axes, draw, targets * _MAX_BANDS))
+        means = standardise(view @ bands.transpose(1, 2)).unflatten(2, (targets, _MAX_BANDS)).transpose(1, 2)
         used = _first_few(draw, n, targets, fewest=2).unsqueeze(2)
         means = means * used
         means = torch.where(draw.whether(0.5, n, 1, 1, 1), _whitened(means), means) * used
-        # Sums of so many terms have the variance of one.
+        # Scale the sum over the bands to the variance of one term.
         means = means * used.sum(dim=-1, keepdim=True).rsqrt()
-        units = torch.tanh(means @ draw.normal(n, targets, _MOST_BANDS, hidden) + draw.normal(n, targets, 1, hidden))
-        out = units @ draw.normal(n, targets, hidden, 1) / hidden**0.5 + means @ draw.normal(n, targets, _MOST_BANDS, 1)
+        units = torch.tanh(means @ draw.normal(n, targets, _MAX_BANDS, hidden) + draw.normal(n, targets, 1, hidden))
+        out = units @ draw.normal(n, targets, hidden, 1) / hidden**0.5 + means @ draw.normal(n, targets, _MAX_BANDS, 1)
         answers = out.squeeze(-1).transpose(1, 2)
         return dataclasses.replace(batch, spectra=x.flatten(0, 1)), answers.flatten(0, 1)
 
 
 def _whitened(columns: Tensor) -> Tensor:
-    """Decorrelate and scale columns (..., S, n), leaving out directions that are rounding only.
+    """Decorrelate and scale columns (..., S, n), without amplifying rounding errors.
 
-    By a Cholesky factor: what is drawn from the columns has the same distribution under any rotation of them.
+    A Cholesky factor suffices, because the random weights of the columns are invariant under
+    rotation.
     """
     x = columns.double()
     x = x - x.mean(dim=-2, keepdim=True)

@@ -1,4 +1,4 @@
-"""Tasks that hide a region of the spectrum, whose contents are predicted from the rest."""
+"""Tasks that hide a spectral region and predict it from the rest of the spectrum."""
 
 from __future__ import annotations
 
@@ -11,67 +11,70 @@ from torch import Tensor
 from ..data.batch import Draw, SpectralBatch
 from .bands import band_contrasts, check_count, random_view
 
-#: Components that targets are drawn from, and points that have to stay or to be hidden.
-_N_COMPONENTS, _MIN_SEEN, _MIN_HIDDEN = 5, 12, 4
-#: Share of the range beside the region that is hidden with it: neighbours would tell it all.
+#: Number of components to draw targets from; smallest numbers of visible and hidden points.
+_N_COMPONENTS, _MIN_VISIBLE, _MIN_HIDDEN = 5, 12, 4
+#: Share of the points hidden on each side of the region: direct neighbours would reveal its
+#: contents.
 _MARGIN = 0.024
-#: Directions more than components are asked for, and steps, of the iteration that finds them.
-_MORE, _STEPS = 3, 24
+#: Additional directions and number of steps of the orthogonal iteration.
+_OVERSAMPLING, _STEPS = 3, 24
 
 
 class HiddenComponents:
-    """Predict how the shape of a hidden region varies from one spectrum to the next.
+    """Predict the principal components of a hidden spectral region.
 
-    A region is cut out of all spectra, with a margin. What was there loses its line, half of the time also its
-    contrast, and its principal components, each scaled to unit variance, are the answers: small directions count
-    as much as large ones, as an analyte's do. Among forty ways of embedding a spectrum without a network this
-    task ranks as calibrations of real constituents do (research log, section 6).
+    A region is removed from all spectra, with a margin. The region is detrended by a straight line
+    and, in half of the episodes, scaled to unit contrast. The targets are its principal components,
+    each scaled to unit variance, so that small directions count as much as large ones. Over forty
+    embeddings without a network, the ranking by this task agrees with the ranking by calibrations
+    of real constituents (research log, section 6).
 
-    Most episodes show another material than the one that was measured: the axis reversed, the response bent, or a
-    second material mixed in, made of the same spectra in another order.
+    Most episodes show a modified material: the axis is reversed, the response is bent, or a second
+    material, made of the same spectra in another order, is mixed in.
 
     Parameters
     ----------
     n_targets : int
-        Components to predict, of the first five.
+        Number of components to predict, drawn from the first five.
     smallest, largest : float
-        Bounds of the hidden share of the points, without margins.
+        Bounds of the hidden share of the points, without the margins.
     varied : float
-        Share of episodes with another material.
+        Share of the episodes with a modified material.
     """
 
     def __init__(self, n_targets: int = 3, smallest: float = 0.08, largest: float = 0.24, varied: float = 0.8) -> None:
         if not 0 < smallest <= largest <= 0.5:
             raise ValueError(f"smallest={smallest}, largest={largest} must be shares, 0 < smallest <= largest <= 0.5.")
         if not 0 <= varied <= 1:
-            raise ValueError(f"varied={varied} must lie between 0 and 1.")
+            raise ValueError(f"varied={varied} must be between 0 and 1.")
         check_count("n_targets", n_targets)
         self.n_targets, self.smallest, self.largest, self.varied = n_targets, smallest, largest, varied
 
     def __call__(self, batch: SpectralBatch, draw: Draw) -> tuple[SpectralBatch, Tensor]:
-        """Return what is left of the episodes and targets (n, n_targets)."""
+        """Return the visible part of the episodes and targets (n, n_targets)."""
         x = batch.by_episode(batch.spectra)
-        x = torch.where(draw.whether(self.varied, len(x), 1, 1), _other_material(x, draw), x)
+        x = torch.where(draw.whether(self.varied, len(x), 1, 1), _modified_material(x, draw), x)
         length = x.shape[-1]
         margin = round(_MARGIN * length)
-        most = length - 2 * margin - _MIN_SEEN
-        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
+        most = length - 2 * margin - _MIN_VISIBLE
+        hidden = _integers(draw, len(x), self.smallest * length, self.largest * length, _MIN_HIDDEN, most)
         first = (draw.uniform(len(x)) * (length - hidden + 1)).floor().long()
         region, _ = _region(batch, x, first, hidden, math.ceil(self.largest * length))
-        visible = _rest(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
+        visible = _without_region(batch, x, (first - margin).clamp_min(0), (first + hidden + margin).clamp_max(length))
         return visible, _components(region, draw, self.n_targets).flatten(0, 1)
 
 
 class RegionToRegion:
-    """Predict band contrasts of a region from the spectrum of the rest.
+    """Predict band contrasts of one spectral region from the other region.
 
-    The range is cut in two; the encoder sees the larger part, the answers are contrasts of random bands of
-    the other one, of its spectrum, derivative or SNV. Teaches which bands belong to one molecule.
+    The range is divided in two. The encoder receives the larger part; the targets are contrasts of
+    random bands of the other part, in its spectrum, derivative or SNV. The task teaches which bands
+    belong to one molecule.
 
     Parameters
     ----------
     n_targets : int
-        Contrasts to predict.
+        Number of contrasts to predict.
     smallest, largest : float
         Bounds of the hidden share of the points.
     """
@@ -89,22 +92,23 @@ class RegionToRegion:
         x = batch.by_episode(batch.spectra)
         length = x.shape[-1]
         most = min(length - self.min_points, length // 2)
-        hidden = _whole(draw, len(x), self.smallest * length, self.largest * length, 2, most)
+        hidden = _integers(draw, len(x), self.smallest * length, self.largest * length, 2, most)
         first = torch.where(draw.whether(0.5, len(x)), 0, length - hidden)
         region, axes = _region(batch, x, first, hidden, math.ceil(self.largest * length))
         targets = band_contrasts(random_view(region, draw), axes, draw, self.n_targets)
-        return _rest(batch, x, first, first + hidden), targets.flatten(0, 1)
+        return _without_region(batch, x, first, first + hidden), targets.flatten(0, 1)
 
 
-def _whole(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) -> Tensor:
-    """Return n whole numbers between `low` and `high`, no fewer than `fewest`, no more than `most` if that is more."""
+def _integers(draw: Draw, n: int, low: float, high: float, fewest: int, most: int) -> Tensor:
+    """Return n integers between `low` and `high`, clipped to `fewest` ... `most` (at least 2)."""
     return draw.uniform(n, low=low, high=high).long().clamp_max(most).clamp_min(min(fewest, max(most, 2)))
 
 
 def _region(batch: SpectralBatch, x: Tensor, first: Tensor, width: Tensor, n_points: int) -> tuple[Tensor, Tensor]:
-    """Return regions (B, S, W) of spectra (B, S, L) that begin at points (B,) and are so many wide (B,); and their axes (B, W).
+    """Return regions (B, S, W) of spectra (B, S, L) and their axes (B, W).
 
-    On one grid a region has its own points; else all are read off at as many places, `n_points`.
+    `first` is the first point and `width` the number of points of each region, (B,). On one grid a
+    region keeps its points; otherwise each region is interpolated to `n_points` points.
     """
     axes = batch.axes
     if not batch.same_length:
@@ -114,10 +118,10 @@ def _region(batch: SpectralBatch, x: Tensor, first: Tensor, width: Tensor, n_poi
     return _read(x, axes, first.unsqueeze(1) + place * (width - 1).unsqueeze(1))
 
 
-def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
-    """Return a batch of spectra (B, S, L) without the points from `start` to before `stop`, each (B,).
+def _without_region(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> SpectralBatch:
+    """Return a batch of spectra (B, S, L) without the points from `start` to before `stop`, (B,).
 
-    On one grid the other points stay as they are; else what is left is read off at as many places as there were points.
+    On one grid the remaining points are unchanged; otherwise they are interpolated to L points.
     """
     length = x.shape[-1]
     if not batch.same_length:
@@ -128,7 +132,7 @@ def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> Spect
     start, stop = start.unsqueeze(1), stop.unsqueeze(1)
     gap = stop - start
     place = torch.linspace(0.0, 1.0, length, dtype=torch.float64, device=x.device) * (length - gap - 1)
-    # Between the last point before the gap and the first one behind it, nothing is read.
+    # Do not interpolate across the gap.
     place = torch.where(place > start - 1, torch.maximum(place + gap, stop).clamp_max(length - 1), place)
     spectra, axes = _read(x, batch.axes, place)
     axes = axes.unsqueeze(1).expand(-1, x.shape[1], -1).flatten(0, 1)
@@ -136,7 +140,7 @@ def _rest(batch: SpectralBatch, x: Tensor, start: Tensor, stop: Tensor) -> Spect
 
 
 def _read(x: Tensor, axes: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return spectra (B, S, L) and axes (B, L) at places (B, W) between the points, counted from 0."""
+    """Interpolate spectra (B, S, L) and axes (B, L) at fractional indices (B, W)."""
     left = place.floor().clamp(0, x.shape[-1] - 2)
     share, left = place - left, left.long()
     index = left.unsqueeze(1).expand(-1, x.shape[1], -1)
@@ -145,7 +149,7 @@ def _read(x: Tensor, axes: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
-    """Return scores (B, S, n_targets) of principal components of unit variance, zeros where there are fewer."""
+    """Return scores (B, S, n_targets) of principal components of unit variance, padded with 0."""
     x = region.double()
     ramp = torch.linspace(-1.0, 1.0, x.shape[-1], dtype=x.dtype, device=x.device)
     ramp = ramp / ramp.norm()
@@ -154,7 +158,7 @@ def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
     contrast = x.square().mean(dim=-1, keepdim=True).sqrt().clamp_min(1e-9)
     x = torch.where(draw.whether(0.5, len(x), 1, 1), x / contrast, x)
     u, s = leading_directions(x - x.mean(dim=1, keepdim=True), draw, _N_COMPONENTS)
-    # Rounding of the data is no component; neither is a single odd spectrum.
+    # Exclude components that are rounding errors or a single outlying spectrum.
     u = u * ((s > 1e-5 * s[:, :1]) & (s > 0) & (u.abs().amax(dim=1) < 0.99)).unsqueeze(1)
     columns = draw.order(len(u), u.shape[2])[:, :n_targets]
     scores = u.gather(2, columns.unsqueeze(1).expand(-1, u.shape[1], -1)) * u.shape[1] ** 0.5
@@ -162,12 +166,14 @@ def _components(region: Tensor, draw: Draw, n_targets: int) -> Tensor:
 
 
 def leading_directions(x: Tensor, draw: Draw, n: int) -> tuple[Tensor, Tensor]:
-    """Return left singular vectors (B, S, n) and singular values (B, n) of matrices (B, S, W), largest first.
+    """Return leading left singular vectors and singular values of matrices (B, S, W).
 
-    By orthogonal iteration: a library's decomposition makes the processor wait for the GPU. Directions of nearly the same
-    singular value come out mixed.
+    The vectors (B, S, n) and values (B, n) are in descending order.
+
+    Computed by orthogonal iteration, because a library decomposition synchronises with the GPU.
+    Directions with nearly equal singular values are mixed.
     """
-    size = min(n + _MORE, *x.shape[1:])
+    size = min(n + _OVERSAMPLING, *x.shape[1:])
     u = draw.normal(len(x), x.shape[1], size).to(x.dtype)
     for _ in range(_STEPS):
         u = torch.linalg.qr(x @ (x.transpose(1, 2) @ u)).Q
@@ -175,8 +181,8 @@ def leading_directions(x: Tensor, draw: Draw, n: int) -> tuple[Tensor, Tensor]:
     return u, (x.transpose(1, 2) @ u).norm(dim=1)
 
 
-def _other_material(spectra: Tensor, draw: Draw) -> Tensor:
-    """Mix, reverse or bend episodes (B, S, L) of spectra; scale and range stay near what they were."""
+def _modified_material(spectra: Tensor, draw: Draw) -> Tensor:
+    """Mix, reverse or bend episodes (B, S, L) of spectra; scale and range hardly change."""
     n, size, _ = spectra.shape
     other = spectra.flip(2).gather(1, draw.order(n, size).unsqueeze(2).expand_as(spectra))
     mixed = spectra + draw.log_uniform(n, 1, 1, low=0.1, high=2.0) * other

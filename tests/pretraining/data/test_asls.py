@@ -99,7 +99,7 @@ def test_damaged_files_are_made_again(damage: str, tmp_path: Path) -> None:
 def test_a_missing_cache_warns_once_and_says_what_to_type(tmp_path: Path) -> None:
     cache, sets = BaselineCache(tmp_path / "c"), [dataset(), dataset(8, 1)]
     with pytest.warns(
-        UserWarning, match="baseline objective is off. Make them with: nirs4all-vit precompute-asls"
+        UserWarning, match="left out of the baseline objective. Compute baselines with: nirs4all-vit precompute-asls"
     ) as seen:
         assert not cache.attach(sets)
     assert len(seen) == 1

@@ -101,7 +101,7 @@ def test_a_broken_baseline_costs_the_baseline_only(broken: object, tmp_path: Pat
     else:
         np.save(folder / "baseline_asls.npy", broken)
     with pytest.warns(
-        UserWarning, match=r"d/baseline_asls.npy.* It is left out; nirs4all-vit precompute-asls makes it"
+        UserWarning, match=r"d/baseline_asls.npy.* It is ignored; compute it again with nirs4all-vit precompute-asls"
     ):
         (dataset,) = load_x_bank(tmp_path, progress=False)
     assert dataset.baseline is None
@@ -151,7 +151,7 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
         (lambda d: (d / "wavelengths.npy").unlink(), r"d/wavelengths.npy is missing"),
         (
             lambda d: (d / "spectra.npy").write_bytes((d / "spectra.npy").read_bytes()[:300]),
-            r"d/spectra.npy is not .* cut",
+            r"d/spectra.npy is not .* truncated",
         ),
         (
             lambda d: np.save(d / "spectra.npy", np.array([{}], dtype=object), allow_pickle=True),
@@ -165,10 +165,10 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
         (lambda d: np.save(d / "wavelengths.npy", np.zeros(21)), r"d/wavelengths.npy: wavelengths hold 0"),
         (lambda d: np.save(d / "spectra.npy", np.full((3, 21), 1e39)), r"d/spectra.npy: X contains 1e\+39 at row 0"),
         (lambda d: _archive(d / "spectra.npy"), r"d/spectra.npy is an archive of arrays"),
-        (lambda d: (d / "metadata.json").write_text('{"n_samples": "7"}'), r"n_samples=7"),
+        (lambda d: (d / "metadata.json").write_text('{"n_samples": "7"}'), r"n_samples is 6, but 7"),
         (lambda d: (d / "metadata.json").write_text("[" * 200_000), r"metadata.json: not metadata"),
         (lambda d: (d / "metadata.json").write_text('{"a": ' + "9" * 5000 + "}"), r"metadata.json: not metadata"),
-        (lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'), r"d/spectra.npy: 6 where .* n_samples=7"),
+        (lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'), r"d/spectra.npy: n_samples is 6, but 7 in the metadata"),
         (lambda d: (d / "metadata.json").write_text('{\n"mode": ,}'), r"metadata.json, line 2: not JSON"),
         (lambda d: (d / "metadata.json").write_text("[]"), r"metadata.json: metadata must be a JSON object"),
     ],
@@ -222,13 +222,13 @@ def test_folders_and_arguments_that_are_wrong(tmp_path: Path) -> None:
 
 def test_the_metadata_tells_on_a_cut_or_mislabelled_file(tmp_path: Path) -> None:
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_samples=3)
-    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_samples=3; a cut file"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: n_samples is 2, but 3 in the metadata; is the file"):
         load_x_bank(tmp_path, progress=False)
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", n_wavelengths=4)
-    with pytest.raises(SpectralInputError, match=r"a.csv: 2 where the metadata says n_wavelengths=4"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: n_wavelengths is 2, but 4 in the metadata"):
         load_x_bank(tmp_path, progress=False)
     write(tmp_path, "a", "1100,1200\n1,2\n3,4\n", spectral_range=[1100, 2200])
-    with pytest.raises(SpectralInputError, match=r"a.csv: the axis runs from 1100 to 1200 nm where the metadata says"):
+    with pytest.raises(SpectralInputError, match=r"a.csv: the axis runs from 1100 to 1200 nm, but spectral_range is"):
         load_x_bank(tmp_path, progress=False)
 
 

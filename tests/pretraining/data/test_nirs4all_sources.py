@@ -109,7 +109,7 @@ except ConnectionError as error:
 """
     printed = run_python(code, network=False)
     assert f"dataset '{DATASET_ID}' cannot be fetched (no network?): " in printed
-    assert "A copy on disk loads with load_x_bank." in printed
+    assert "Load a copy on disk with load_x_bank." in printed
 
 
 def test_unknown_ids_and_a_missing_package(registry: Path, monkeypatch: pytest.MonkeyPatch) -> None:

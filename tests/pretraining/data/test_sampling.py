@@ -228,7 +228,7 @@ def test_small_or_constant_sets_are_left_out() -> None:
     ]
     saturated = make_spectra(nm, 30).astype(np.float32)
     saturated[:, :20] = 5.0
-    with pytest.warns(UserWarning, match="left out, as their spectra do not differ: flat"):
+    with pytest.warns(UserWarning, match="left out because their spectra are identical: flat"):
         kept = MultiSpectralDataset(
             [*useless, SpectralDataset("saturated", saturated, nm), *bank()[:1]], min_spectra=12
         )
@@ -244,11 +244,11 @@ def test_small_or_constant_sets_are_left_out() -> None:
         ({"layout": "heap"}, "layout='heap'"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"seed": -1}, "seed=-1"),
-        ({"rank": 2, "world_size": 2}, "rank=2 must lie"),
-        ({"p_synth": 1.5}, "p_synth=1.5 must lie"),
+        ({"rank": 2, "world_size": 2}, "rank=2 must be between"),
+        ({"p_synth": 1.5}, "p_synth=1.5 must be between"),
         ({"p_synth": 0.5}, "p_synth=0.5 needs synthetic datasets"),
-        ({"crop_probability": -1}, "crop_probability=-1 must lie"),
-        ({"weights": {"tiny": 1}}, "weights for datasets that are not there: tiny"),
+        ({"crop_probability": -1}, "crop_probability=-1 must be between"),
+        ({"weights": {"tiny": 1}}, "weights name unknown datasets: tiny"),
     ],
 )
 def test_impossible_settings(changes: dict, message: str) -> None:
