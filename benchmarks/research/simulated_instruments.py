@@ -134,7 +134,8 @@ def plain_ridge(z: Tensor, answers: Answers) -> Tensor:
         factor = torch.linalg.cholesky(among + alpha * diagonal * eye)
         duals = torch.cholesky_solve(y * support, factor)
         with torch.no_grad():
-            slack = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).unsqueeze(-1) - 1.0 / n / (alpha * diagonal)
+            slack = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).unsqueeze(-1)
+            slack = slack - 1.0 / n / (alpha * diagonal)
             left.append(((duals / slack.clamp_min(1e-12)) * support).square().sum(dim=1))
         error = y - kernel * support.transpose(1, 2) @ duals
         errors.append((error.square() * query).sum(dim=1) / query.sum(dim=1))
@@ -285,7 +286,12 @@ def score(options: argparse.Namespace) -> None:
                 robust=True, simulated=of
             )
             for n, size, strength in (
-                (8, 1.0, 1e2), (8, 1.0, 1e3), (16, 2.0, 3e2), (16, 1.0, 3e3), (16, 1.0, 3e4), (8, 0.5, 3e3),
+                (8, 1.0, 1e2),
+                (8, 1.0, 1e3),
+                (16, 2.0, 3e2),
+                (16, 1.0, 3e3),
+                (16, 1.0, 3e4),
+                (8, 0.5, 3e3),
                 (16, 2.0, 3e3),
             )
         },

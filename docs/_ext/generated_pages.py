@@ -279,7 +279,7 @@ def results() -> str:
         "This page shows all tables of the benchmark. It is generated from the files in\n"
         "`benchmarks/results/`, which the commands of [the benchmark page](benchmark.md) write.\n",
     ]
-    for name, title, about, which in TABLES:
+    for name, title, text, which in TABLES:
         table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
         parts.append(
             f"## {title}\n\n{textwrap.fill(about, 100, break_on_hyphens=False)}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n"

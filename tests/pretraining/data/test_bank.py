@@ -168,7 +168,10 @@ def test_any_damage_is_named_and_the_rest_loads(tmp_path: Path) -> None:
         (lambda d: (d / "metadata.json").write_text('{"n_samples": "7"}'), r"n_samples is 6, but 7"),
         (lambda d: (d / "metadata.json").write_text("[" * 200_000), r"metadata.json: not metadata"),
         (lambda d: (d / "metadata.json").write_text('{"a": ' + "9" * 5000 + "}"), r"metadata.json: not metadata"),
-        (lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'), r"d/spectra.npy: n_samples is 6, but 7 in the metadata"),
+        (
+            lambda d: (d / "metadata.json").write_text('{"n_samples": 7}'),
+            r"d/spectra.npy: n_samples is 6, but 7 in the metadata",
+        ),
         (lambda d: (d / "metadata.json").write_text('{\n"mode": ,}'), r"metadata.json, line 2: not JSON"),
         (lambda d: (d / "metadata.json").write_text("[]"), r"metadata.json: metadata must be a JSON object"),
     ],
