@@ -134,8 +134,8 @@ def plain_ridge(z: Tensor, answers: Answers) -> Tensor:
         factor = torch.linalg.cholesky(among + alpha * diagonal * eye)
         duals = torch.cholesky_solve(y * support, factor)
         with torch.no_grad():
-            slack = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).unsqueeze(-1)
-            slack = slack - 1.0 / n / (alpha * diagonal)
+            inverse = torch.cholesky_inverse(factor).diagonal(dim1=1, dim2=2).unsqueeze(-1)
+            slack = inverse - 1.0 / n / (alpha * diagonal)
             left.append(((duals / slack.clamp_min(1e-12)) * support).square().sum(dim=1))
         error = y - kernel * support.transpose(1, 2) @ duals
         errors.append((error.square() * query).sum(dim=1) / query.sum(dim=1))

@@ -281,9 +281,8 @@ def results() -> str:
     ]
     for name, title, text, which in TABLES:
         table = pd.read_csv(RESULTS / f"{name}.csv") if which is None else read_comparison(name, **which)
-        parts.append(
-            f"## {title}\n\n{textwrap.fill(about, 100, break_on_hyphens=False)}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n"
-        )
+        about = textwrap.fill(text, 100, break_on_hyphens=False)
+        parts.append(f"## {title}\n\n{about}\n\n{markdown(table, 4 if name == 'cost' else 3)}\n")
     return "\n".join(parts)
 
 
