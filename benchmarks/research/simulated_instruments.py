@@ -200,10 +200,9 @@ def train(options: argparse.Namespace) -> None:
         log.append((float(loss[is_crossed].detach().mean()) if len(is_crossed) else np.nan, float(total.detach())))
         step, seen = step + 1, seen + n * size
         if step % 50 == 0:
-            recent = np.nanmean(log[-50:], axis=0)
-            print(
-                f"{step} crossed {recent[0]:.4f} all {recent[1]:.4f} {seen:,} spectra {time.process_time() - start:.0f} s"
-            )
+            crossed_loss, all_losses = np.nanmean(log[-50:], axis=0)
+            seconds = time.process_time() - start
+            print(f"{step} crossed {crossed_loss:.4f} all {all_losses:.4f} {seen:,} spectra {seconds:.0f} s")
     options.out.mkdir(parents=True, exist_ok=True)
     if options.kind == "importance":
         np.savez(options.out / "importance.npz", factor=importance().detach().numpy())
