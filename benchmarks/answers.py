@@ -120,7 +120,7 @@ def tuned(table: pd.DataFrame) -> str:
         f"lower on {100 * row['wins']:.0f} % of {row['targets']:.0f} targets"
         for _, row in rows.iterrows()
     )
-    return f"RMSEP of the encoder tuned on the calibration set over that of the encoder as it is: {each}."
+    return f"RMSEP of the encoder tuned on the calibration set over that of the frozen encoder: {each}."
 
 
 def coverage(table: pd.DataFrame) -> str:
@@ -130,7 +130,7 @@ def coverage(table: pd.DataFrame) -> str:
         f"{100 * row['coverage']:.1f} % ({reader_name(row['method'])}, {row['targets']:.0f} targets)"
         for _, row in rows.iterrows()
     )
-    return f"Intervals that are asked to hold 90 % of the samples hold {each}."
+    return f"The coverage of intervals at a nominal 90 % is {each}."
 
 
 def growth(table: pd.DataFrame) -> str:

@@ -189,8 +189,8 @@ def _ranges(table: pd.DataFrame) -> Drawings:
         names = [cut_name(share, end == "short") for share in CUTS]
         part = embedded[embedded["change"].isin(names)]
         wide = part.pivot(index="change", columns="method", values="ratio").reindex(names)
-        anew = part.pivot(index="change", columns="method", values="anew").reindex(names)
-        both = pd.concat([wide, anew.add_suffix(", calibrated anew")], axis=1)
+        recalibrated = part.pivot(index="change", columns="method", values="recalibrated").reindex(names)
+        both = pd.concat([wide, recalibrated.add_suffix(", recalibrated")], axis=1)
         panels[f"cut off at the {end}-wavelength end"] = both.set_axis([100.0 * share for share in CUTS])
     label = "share of the range cut off (%)"
     y_label = "RMSEP / RMSEP of whole spectra\n(geometric mean)"
@@ -212,10 +212,10 @@ def _transfer_pairs(table: pd.DataFrame) -> Drawings:
 #: Columns of the table of pooled calibrations in the figure, with their titles.
 _POOLED = {
     "rmsep_0": "no local\nsample",
-    "rmsep_5": "5 samples\ncorrect",
+    "rmsep_5": "5 samples\ncorrected",
     "rmsep_5_added": "5 samples\nadded",
     "rmsep_5_alone": "5 samples\nalone",
-    "rmsep_20": "20 samples\ncorrect",
+    "rmsep_20": "20 samples\ncorrected",
     "rmsep_20_added": "20 samples\nadded",
     "rmsep_20_alone": "20 samples\nalone",
 }

@@ -190,7 +190,10 @@ def _changed_spectra() -> dict[str, str]:
     for name, change in (("point", "one point"), ("1", "1%"), ("5", "5%"), ("20", "20%")):
         for end in ("short", "long"):
             row = cut.loc[f"{change} off the {end} end"]
-            out |= {f"ranges.{name}.{end}": _ratio(row["ratio"]), f"ranges.{name}.{end}.anew": _ratio(row["anew"])}
+            out |= {
+                f"ranges.{name}.{end}": _ratio(row["ratio"]),
+                f"ranges.{name}.{end}.recalibrated": _ratio(row["recalibrated"]),
+            }
     for name, change in (
         ("middle", "10% missing in the middle"),
         ("second", "every second point"),

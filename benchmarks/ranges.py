@@ -92,7 +92,7 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
     method = _uncached(context, task).fit(train)
     whole = method.predict(test)
     error = {"whole": scores(test, whole)["rmsep"]}
-    moved, anew = {}, {}
+    moved, recalibrated = {}, {}
     deviation = float(test.y.std()) or 1.0
     with warnings.catch_warnings():
         # Ignore warnings about missing channels.
@@ -103,14 +103,14 @@ def measure(task: Task, context: Context) -> dict[str, Any]:
             moved[name] = float(np.sqrt(np.mean((predicted - whole) ** 2))) / deviation
         for name in _RECALIBRATED:
             narrower = _uncached(context, task).fit(CHANGES[name](train))
-            anew[name] = scores(test, narrower.predict(CHANGES[name](test)))["rmsep"]
+            recalibrated[name] = scores(test, narrower.predict(CHANGES[name](test)))["rmsep"]
     return {
         **about,
         "rmsep": error["whole"],
         "mean_rmsep": mean_rmsep(test.y, train.y),
         "error": error,
         "moved": moved,
-        "anew": anew,
+        "recalibrated": recalibrated,
     }
 
 
@@ -136,8 +136,10 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
     for name in CHANGES:
         whole = table["rmsep"].clip(lower=1e-12)
         ratio = np.log(pd.Series([e[name] for e in table["error"]], table.index) / whole).groupby(target).mean()
-        anew = (
-            np.log(pd.Series([a.get(name, np.nan) for a in table["anew"]], table.index) / whole).groupby(target).mean()
+        recalibrated = (
+            np.log(pd.Series([a.get(name, np.nan) for a in table["recalibrated"]], table.index) / whole)
+            .groupby(target)
+            .mean()
         )
         moved = pd.Series([m[name] for m in table["moved"]], table.index).groupby(target).mean()
         for method, logs in ratio.groupby(level=0):
@@ -150,7 +152,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
                     "ratio": float(np.exp(logs.mean())),
                     "worst": float(values.max()),
                     "worst_target": ", ".join(values.idxmax()[1:]),
-                    "anew": float(np.exp(anew[method].mean())),
+                    "recalibrated": float(np.exp(recalibrated[method].mean())),
                     "moved": float(moved[method].median()),
                 }
             )

@@ -11,17 +11,14 @@ second (half of the time on the same one). Three ways of learning:
 - ``control``: the same, with one instrument for both;
 - ``importance``: a factor for each kind of column (scale, view, coefficient), applied after `fit` has weighted columns.
 
-And two without training, both in `fit`: ``robust=True``, and ``robust=True`` with simulated instruments in place of its
-three disturbances.
+And one without training: ``robust=True``, which simulates instruments in `fit`.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +39,6 @@ from nirs4all_vit.pretraining.data.multi import MultiSpectralDataset
 from nirs4all_vit.pretraining.episodic_ridge import Answers, episodic_ridge
 from nirs4all_vit.pretraining.tasks import TASKS
 from nirs4all_vit.progress import tracked
-from nirs4all_vit.spectra.data import Spectra
 
 from ..calibrations import Calibration
 from ..encoders import DEFAULT
@@ -210,37 +206,23 @@ def train(options: argparse.Namespace) -> None:
         save_checkpoint(options.out / f"{options.kind}.safetensors", encoder.eval(), name=options.kind, provenance={})
 
 
-def _simulated(block: Spectra, sign: float, n: int, size: float) -> Iterator[Spectra]:
-    """Yield a block as n instruments see it; another n for the negative sign."""
-    axes = torch.from_numpy(np.asarray(block.wavelengths, dtype=np.float64))[None]
-    values = torch.from_numpy(np.asarray(block.values, dtype=np.float32))[None]
-    deviation = values.std(dim=1).mean().clamp_min(1e-6).reshape(1, 1, 1)
-    for k in range(n):
-        instrument = Instruments(axes, deviation, Draw.seeded(2 * k + (sign < 0)), size)
-        instrument.noise = torch.zeros(1, 1, 1)
-        yield dataclasses.replace(block, values=instrument.measure(values)[0].numpy().astype(block.values.dtype))
-
-
 class Way:
     """An embedding of the first instrument's calibration, and whatever is done to it."""
 
-    def __init__(
-        self, checkpoint: str = DEFAULT, simulated: tuple[int, float, float] | None = None, **more: Any
-    ) -> None:
+    def __init__(self, checkpoint: str = DEFAULT, simulated: tuple[int, float] | None = None, **more: Any) -> None:
         self.factor = more.pop("factor", None)
         self.embedder = SpectralEmbedder(checkpoint=checkpoint, axis_unit="nm", **more)
         self.simulated = simulated
 
     def fit(self, train: Calibration) -> None:
         """Fit the embedder and the ridge."""
-        before = glsw._disturbed, glsw._STRENGTH
+        before = glsw._N_PAIRS, glsw._STRENGTH
         if self.simulated is not None:
-            n, size, strength = self.simulated
-            glsw._disturbed, glsw._STRENGTH = lambda block, sign: _simulated(block, sign, n, size), strength / n
+            glsw._N_PAIRS, glsw._STRENGTH = self.simulated
         try:
             self.embedder.fit(train.X, wavelengths=train.wavelengths)
         finally:
-            glsw._disturbed, glsw._STRENGTH = before
+            glsw._N_PAIRS, glsw._STRENGTH = before
         self.ridge = ScaledRidge().fit(self.embed(train), train)
 
     def embed(self, part: Calibration) -> NDArray:
@@ -281,18 +263,8 @@ def score(options: argparse.Namespace) -> None:
         "bundled": lambda: Way(),
         "robust": lambda: Way(robust=True),
         **{
-            f"{n} simulated, size {size:g}, strength {strength:g}": lambda of=(n, size, strength): Way(
-                robust=True, simulated=of
-            )
-            for n, size, strength in (
-                (8, 1.0, 1e2),
-                (8, 1.0, 1e3),
-                (16, 2.0, 3e2),
-                (16, 1.0, 3e3),
-                (16, 1.0, 3e4),
-                (8, 0.5, 3e3),
-                (16, 2.0, 3e3),
-            )
+            f"{n} pairs, strength {strength:g}": lambda of=(n, strength): Way(robust=True, simulated=of)
+            for n, strength in ((8, 3e2), (16, 3e2), (24, 3e2), (24, 1e3))
         },
         **{
             name: lambda name=name: Way(str(options.out / f"{name}.safetensors"))
