@@ -69,15 +69,31 @@ def browser() -> Iterator[Any]:
         opened.close()
 
 
+#: Widths of a laptop and of a telephone, in pixels.
+_WIDTHS = (1280, 400)
+#: Elements that reach beyond the right edge, unless they or an ancestor can be scrolled sideways or are hidden.
+_CLIPPED = """() => [...document.querySelectorAll("article *")].filter(element => {
+    const box = element.getBoundingClientRect();
+    if (!box.width || !box.height || box.right <= document.documentElement.clientWidth + 1) return false;
+    for (let e = element; e && e.tagName != "BODY"; e = e.parentElement)
+        if (getComputedStyle(e).overflowX != "visible" || getComputedStyle(e).visibility == "hidden") return false;
+    return true;
+}).map(element => element.tagName + " " + element.textContent.trim().slice(0, 40))"""
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_it_opens_in_a_browser(name: str, browser: Any) -> None:
-    page, failed, said = browser.new_page(), [], []
+    page, failed, messages = browser.new_page(), [], []
     page.on("requestfailed", lambda request: failed.append(request.url))
     page.on("request", lambda request: None if request.url.startswith("file:") else failed.append(request.url))
-    page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("console", lambda message: messages.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: messages.append(str(error)))
     page.goto((HTML / name).as_uri(), wait_until="load")
     empty = page.evaluate("[...document.images].filter(i => !i.complete || !i.naturalWidth).map(i => i.src)")
-    assert (failed, empty, said) == ([], [], [])
+    assert (failed, empty, messages) == ([], [], [])
     assert page.inner_text("body").strip()
+    for width in _WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate(_CLIPPED) == [], f"beyond {width} px"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width + 1, f"scrolls sideways at {width} px"
     page.close()

@@ -264,7 +264,7 @@ def score(options: argparse.Namespace) -> None:
         "robust": lambda: Way(robust=True),
         **{
             f"{n} pairs, strength {strength:g}": lambda of=(n, strength): Way(robust=True, simulated=of)
-            for n, strength in ((8, 3e2), (16, 3e2), (24, 3e2), (24, 1e3))
+            for n, strength in ((8, 3e2), (8, 3e3), (16, 1e3))
         },
         **{
             name: lambda name=name: Way(str(options.out / f"{name}.safetensors"))

@@ -72,8 +72,8 @@ TABLES = (
         "ranges",
         "Another wavelength range",
         "RMSEP of changed test spectra divided by that of the whole spectra, for encoders trained without the family "
-        "(`~K`): geometric mean and worst target. `recalibrated` is a new calibration on the narrower range. `moved` is the "
-        "median change of the predictions in standard deviations of the target.",
+        "(`~K`): geometric mean and worst target. `recalibrated` is a new calibration on the narrower range. `moved` "
+        "is the median change of the predictions in standard deviations of the target.",
         None,
     ),
     (

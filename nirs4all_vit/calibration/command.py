@@ -44,7 +44,7 @@ def add_commands(commands: Any) -> None:
     calibrate.add_argument(
         "--robust",
         action="store_true",
-        help="for other instruments or years: down-weight directions sensitive to drift, scatter and shift",
+        help="for other instruments or years: down-weight directions in which instruments differ",
     )
     calibrate.add_argument(
         "--coverage", type=float, default=0.9, help="coverage of the prediction intervals (default: 0.9)"

@@ -13,9 +13,9 @@ from scipy.ndimage import gaussian_filter1d
 _WAVELENGTH_ERROR = (2.0, 1.0, 0.7)
 #: Range of the additional spectral broadening, in nm (standard deviation of a Gaussian).
 _BROADENING = (0.5, 10.0)
-#: Cosines of the response, the slowest first, and the range of its size, in standard deviations of the
-#: calibration spectra.
-_N_COSINES, _RESPONSE = 7, (0.05, 1.0)
+#: Cosines of the response, the slowest first, and the range of its size, as a share of the standard
+#: deviation of a spectrum over its wavelengths.
+_N_COSINES, _RESPONSE = 7, (0.01, 0.2)
 #: Range of the stray light, as a share of the incident light, and standard deviation of the logarithm of
 #: the path length.
 _STRAY_LIGHT, _PATH_LENGTH = (1e-4, 0.02), 0.1
@@ -32,7 +32,7 @@ class SimulatedInstrument:
     broadening : float
         Standard deviation of the additional line broadening, in nm.
     response : ndarray of shape (7,)
-        Coefficients of cosines over the range, in standard deviations between calibration spectra.
+        Coefficients of cosines over the range, as a share of the contrast of the spectra.
     stray_light : float
         Share of the incident light.
     path_length : float
@@ -48,16 +48,15 @@ class SimulatedInstrument:
     @classmethod
     def draw(cls, generator: np.random.Generator) -> Self:
         """Draw an instrument."""
-        order = np.arange(_N_COSINES)
         return cls(
             np.array(_WAVELENGTH_ERROR) * generator.normal(size=3),
             _log_uniform(generator, *_BROADENING),
-            generator.normal(size=_N_COSINES) / (1.0 + order) * _log_uniform(generator, *_RESPONSE),
+            generator.normal(size=_N_COSINES) / (1.0 + np.arange(_N_COSINES)) * _log_uniform(generator, *_RESPONSE),
             _log_uniform(generator, *_STRAY_LIGHT),
             float(np.exp(_PATH_LENGTH * generator.normal())),
         )
 
-    def measure(self, spectra: NDArray[Any], nm: NDArray[np.float64], deviation: float) -> NDArray[np.float64]:
+    def measure(self, spectra: NDArray[Any], nm: NDArray[np.float64], contrast: float) -> NDArray[np.float64]:
         """Return spectra as this instrument would measure them, without noise.
 
         Parameters
@@ -66,8 +65,8 @@ class SimulatedInstrument:
             Absorbance. Other signals are treated as if they were absorbance.
         nm : ndarray of shape (n_wavelengths,)
             Wavelengths in nm, ascending.
-        deviation : float
-            Typical standard deviation between calibration spectra, the unit of the response.
+        contrast : float
+            Typical standard deviation of a spectrum over its wavelengths, the unit of the response.
 
         Returns
         -------
@@ -82,7 +81,7 @@ class SimulatedInstrument:
         transmitted = 10.0 ** -np.clip(values * self.path_length, -2.0, 6.0)
         response = self.response @ np.cos(np.pi * np.arange(len(self.response))[:, np.newaxis] * place)
         stray = self.stray_light
-        return -np.log10((transmitted + stray) / (1.0 + stray)) + deviation * response
+        return -np.log10((transmitted + stray) / (1.0 + stray)) + contrast * response
 
 
 def _log_uniform(generator: np.random.Generator, low: float, high: float) -> float:
