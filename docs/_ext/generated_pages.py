@@ -1,4 +1,5 @@
-"""Pages generated from the code: configuration reference, command line, results, summary, picture of the modules.
+"""Pages generated from the code: configuration reference, command line, results, summary, pictures of the
+encoder and of the modules.
 
 ``python docs/_ext/generated_pages.py`` and every build of the documentation write them. They are committed, so that
 they can be read without a build.
@@ -22,6 +23,8 @@ from numpydoc.docscrape import NumpyDocString
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # where the script runs by itself, the benchmark is not installed
+
+from encoder_picture import encoder_picture  # noqa: E402
 
 from benchmarks import page as benchmark_page  # noqa: E402 - found through the path above
 from benchmarks.tables import RESULTS, markdown, read_comparison  # noqa: E402 - found through the path above
@@ -116,9 +119,10 @@ FLOORS = (
         ("cli.py", "embed, check, export, pretrain, finetune, info"),
         ("benchmarks/", "protocol, phases, statistics, results"),
     ),
+    (("calibration/", "from files to a report and a model folder"),),
     (
         ("finetuning/", "end to end, many tasks"),
-        ("nirs4all_host/", "hands over the axis"),
+        ("nirs4all_host/", "axis and groups of nirs4all"),
         ("diagnostics/", "novelty, importance"),
     ),
     (("pretraining/", "data, tasks, objectives, loop"), ("heads/", "ridge, GP, TabPFN, intervals")),
@@ -153,6 +157,7 @@ def write(folder: Path) -> None:
         "results.md": results(),
         "summary.md": summary(),
         "_static/house.svg": house(),
+        "_static/encoder.svg": encoder_picture(),
     }
     for name, text in pages.items():
         path = folder / name
