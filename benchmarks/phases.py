@@ -222,6 +222,9 @@ def small(problems: Problems) -> Iterator[Task]:
     methods = ("mean", "best-pls", "best-ridge", "pca-ridge", "ridge@untrained", f"ridge@{DEFAULT}")
     for n in (10, 25, 50, 100, 200, None):
         yield from _calibrations(problems, methods, n_train=n)
+    # The committee takes time with more samples; `phase3a-heads` has 200.
+    for n in (10, 25):
+        yield from _calibrations(problems, (f"committee@{DEFAULT}",), n_train=n, kinds=("regression",))
 
 
 def phase3b(problems: Problems) -> Iterator[Task]:
