@@ -175,6 +175,10 @@ def _cell(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
 
 
+def _counted(number: float, noun: str) -> str:
+    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
+
+
 def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """Return the number of targets and the time, as recorded or from the committed costs."""
     path = folder / "phases.csv"
@@ -182,8 +186,8 @@ def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str
     if chapter.phase in noted.index and chapter.table != "confirm":
         row = noted.loc[chapter.phase]
         return (
-            f"{row['tasks']:,.0f} tasks on {row['targets']:.0f} targets of {row['datasets']:.0f} datasets, "
-            f"{row['splits']:.0f} splits.",
+            f"{_counted(row['tasks'], 'task')} on {_counted(row['targets'], 'target')} of "
+            f"{_counted(row['datasets'], 'dataset')}, {_counted(row['splits'], 'split')}.",
             f"Computation: {duration(row['seconds'])} (sum over tasks).",
         )
     splits = f"{chapter.splits} split{'s' if chapter.splits > 1 else ''} of each"

@@ -210,15 +210,13 @@ def _finish(phase: str, results: Results, tasks: Sequence[Task]) -> int:
     """Record the phase, print failed and unavailable tasks, and return 1 after a failure."""
     keys = {task.key for task in tasks}
     missing = {"unavailable": Counter(), "failed": Counter()}
-    seconds = 0.0
     for record in results:
         task = Task(**record["task"])
         if task.key not in keys:
             continue
         if record["status"] in missing:
             missing[record["status"]][f"{task.method}: {record['reason']}"] += 1
-        seconds += record.get("seconds", 0.0)
-    results.note_phase(NAMES.get(phase, phase), tasks, seconds)
+    results.note_phase(NAMES.get(phase, phase), tasks)
     for status, reasons in missing.items():
         title = "not run" if status == "unavailable" else status
         for reason, count in reasons.most_common(20):

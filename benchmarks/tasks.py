@@ -103,24 +103,35 @@ class Results:
             target.write_text(json.dumps({**noted, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
 
     def phases(self) -> pd.DataFrame:
-        """Return the records of `note_phase`, one row per phase."""
-        path = self.folder.parent / "phases.json"
-        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        return pd.DataFrame([{"phase": phase, **about} for phase, about in noted.items()])
+        """Return size and total seconds of each phase of `note_phase`, over all of its runs, one row per phase."""
+        records = {Task(**record["task"]).key: record for record in self}
+        rows = []
+        for phase, keys in self._noted().items():
+            present = [records[key] for key in keys if key in records]
+            tasks = [Task(**record["task"]) for record in present]
+            rows.append({
+                "phase": phase,
+                "tasks": len(tasks),
+                "datasets": len({task.dataset for task in tasks}),
+                "targets": len({(task.dataset, task.target) for task in tasks}),
+                "splits": len({(task.split, task.seed) for task in tasks}),
+                "seconds": round(sum(record.get("seconds", 0.0) for record in present), 1),
+            })  # fmt: skip
+        return pd.DataFrame(rows)
 
-    def note_phase(self, phase: str, tasks: Sequence[Task], seconds: float) -> None:
-        """Record number of tasks and total seconds of a phase, for the summary page."""
-        path = self.folder.parent / "phases.json"
-        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        noted[phase] = {
-            "tasks": len(tasks),
-            "datasets": len({task.dataset for task in tasks}),
-            "targets": len({(task.dataset, task.target) for task in tasks}),
-            "splits": len({(task.split, task.seed) for task in tasks}),
-            "seconds": round(seconds, 1),
-        }
-        with atomic_path(path) as target:
+    def note_phase(self, phase: str, tasks: Sequence[Task]) -> None:
+        """Record which tasks belong to a phase, beside those of earlier runs."""
+        noted = self._noted()
+        noted[phase] = sorted({task.key for task in tasks}.union(noted.get(phase, ())))
+        with atomic_path(self._phases_file) as target:
             target.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
+
+    def _noted(self) -> dict[str, list[str]]:
+        return json.loads(self._phases_file.read_text("utf-8")) if self._phases_file.exists() else {}
+
+    @property
+    def _phases_file(self) -> Path:
+        return self.folder.parent / "phases.json"
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return one row per result of an experiment, or of `tasks`: specification and figures."""

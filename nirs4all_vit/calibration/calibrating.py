@@ -23,6 +23,7 @@ from ..spectra.cells import DAMAGE, CellTable
 from ..spectra.checks import Finding, check_pair, check_spectra_file, check_target_file
 from ..spectra.data import guess_axis_unit
 from ..spectra.signal import constant_rows
+from ..spectra.targets import as_numbers
 from .explanation import target_importance
 from .export import metrics_of, predictions_of
 from .folder import MODEL_FILE, environment, save
@@ -356,8 +357,8 @@ def _own_columns(read: SpectraSet, names: Sequence[str]) -> pd.DataFrame:
     table = pd.DataFrame({name: pd.Series(read.others[name]).replace("", np.nan) for name in names})
     for name in names:
         numbers = pd.to_numeric(table[name], errors="coerce")
-        if numbers.notna().sum() == table[name].notna().sum():
-            table[name] = numbers
+        is_numeric = numbers.notna().sum() == table[name].notna().sum()
+        table[name] = numbers if is_numeric else as_numbers(table[name], "the spectra", read.separator)
     return table
 
 

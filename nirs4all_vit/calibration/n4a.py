@@ -58,7 +58,7 @@ def write_n4a(
             f"--n4a needs complete spectra, but {len(rows)} lack points (first: row {rows[0]}); "
             "leave these out, or calibrate without --n4a."
         )
-    written = []
+    written, folder = [], folder.resolve()
     for target, fitted in zip(targets, model.targets_, strict=True):
         rows = target.rows
         y: Any = np.searchsorted(target.classes, target.values[rows]) if target.classes else target.values[rows]

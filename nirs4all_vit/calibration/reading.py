@@ -62,6 +62,8 @@ class SpectraSet:
         Row labels of a data frame.
     refused : dict of int to str
         Rows that cannot be used, and why; all of their points are NaN.
+    separator : str
+        Column separator of the file; ``,`` for other sources.
     """
 
     values: NDArray[np.float64]
@@ -76,6 +78,7 @@ class SpectraSet:
     instruments: tuple[str, ...] = ()
     index: NDArray[Any] | None = None
     refused: dict[int, str] = field(default_factory=dict)
+    separator: str = ","
 
     def __len__(self) -> int:
         return len(self.values)
@@ -198,7 +201,14 @@ def _of_file(
     labels = [table.labels[i] for i in axis_columns(table.labels)]
     values = opened.read()
     read = _on_axis(values, opened.wavelengths, "nm", names)
-    return replace(read, axis_unit=_unit(labels, axis_unit), others=columns, hashes=hashes, refused=refused)
+    return replace(
+        read,
+        axis_unit=_unit(labels, axis_unit),
+        others=columns,
+        hashes=hashes,
+        refused=refused,
+        separator=table.delimiter,
+    )
 
 
 def _of_frame(

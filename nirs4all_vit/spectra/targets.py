@@ -79,7 +79,7 @@ def read_target_table(path: str | Path, ids: Sequence[str] = ()) -> pd.DataFrame
         warnings.warn(
             f"{path.name}: {', '.join(map(repr, counting))} only numbers the rows, and is left out.", stacklevel=2
         )
-    read = {name: _numbers(table[name], path.name, separator) for name in targets if name not in counting}
+    read = {name: as_numbers(table[name], path.name, separator) for name in targets if name not in counting}
     return table.drop(columns=counting).assign(**read)
 
 
@@ -114,8 +114,12 @@ def _counts_rows(column: pd.Series) -> bool:
     return bool(values[0] in (0.0, 1.0) and (np.diff(values) == 1.0).all())
 
 
-def _numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
-    """Convert decimal commas, so that such numbers are not read as classes; refuse stray text."""
+def as_numbers(column: pd.Series, where: str, separator: str) -> pd.Series:
+    """Convert a column of text with decimal commas, so that it is not read as classes.
+
+    A column without numbers is returned unchanged. Raises SpectralInputError for stray text among
+    numbers, and for decimal commas where commas separate the columns; `where` names the table.
+    """
     import pandas as pd
 
     if pd.api.types.is_numeric_dtype(column):

@@ -202,6 +202,16 @@ def test_results_that_say_little_make_a_small_report(tmp_path: Path) -> None:
     report.build(tmp_path, tmp_path / "report")
 
 
+def test_a_phase_without_its_reference_is_named(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    results = Results(tmp_path)
+    about = {"family": "f", "kind": "regression", "rmsep": 0.5, "mean_rmsep": 1.0}
+    for method in ("pls", f"ridge@{DEFAULT}"):
+        results.write(Task("calibration", "d0", "y", method), {"status": "done", "result": about})
+    report.build(tmp_path, tmp_path / "report")
+    message = "left out: phase0 (regression, 200 samples) needs results of mean and best-pls"
+    assert message in capsys.readouterr().err
+
+
 def test_curves_over_sizes_follow_the_same_targets(tmp_path: Path) -> None:
     """Two targets; one is predicted with many samples only: its ratio counts at both sizes."""
     results = Results(tmp_path)

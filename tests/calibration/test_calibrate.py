@@ -185,6 +185,24 @@ def test_classes_of_numbers() -> None:
     assert tested.metrics()["targets"]["grade"]["test"]["accuracy"] > 0.6
 
 
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_decimal_commas_in_the_table_of_spectra(tmp_path: Path, separator: str) -> None:
+    """The target is in the table of spectra: a number, not classes."""
+    X, table = make()
+    frame = pd.DataFrame(X, columns=[f"{nm:g}" for nm in NM]).assign(protein=table["protein"].round(0) + 0.5)
+    frame.to_csv(tmp_path / "spectra.csv", index=False, sep=separator, decimal=",")
+    calibrated = calibrate(tmp_path / "spectra.csv", target="protein", **FAST)
+    assert calibrated.metrics()["targets"]["protein"]["task"] == "regression"
+    text = (
+        (tmp_path / "spectra.csv")
+        .read_text("utf-8")
+        .replace(f"{separator}{frame['protein'][0]:g}".replace(".", ","), f"{separator}<0,5", 1)
+    )
+    (tmp_path / "spectra.csv").write_text(text, "utf-8")
+    with pytest.raises(SpectralInputError, match="'<0,5' is not a number"):
+        calibrate(tmp_path / "spectra.csv", target="protein", **FAST)
+
+
 def _with(**changes: Any) -> Any:
     return lambda folder: write(folder, **changes)
 
