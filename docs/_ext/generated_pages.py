@@ -87,7 +87,7 @@ TABLES = (
     ),
     (
         "transfer_unlabelled",
-        "Calibration transfer with 30 unlabelled spectra of it",
+        "Calibration transfer with 30 unlabelled spectra",
         "RMSEP divided by that without these spectra, and by that of SNV + PLS. The unlabelled spectra are of the same "
         "population, or of the upper half of the target only.",
         None,
@@ -280,7 +280,7 @@ def command_line() -> str:
 def results() -> str:
     """Return the committed tables of the benchmark."""
     parts = [
-        "# Results reporting\n",
+        "# All result tables\n",
         "This page shows all tables of the benchmark. It is generated from the files in\n"
         "`benchmarks/results/`, which the commands of [the benchmark page](benchmark.md) write.\n",
     ]

@@ -172,9 +172,15 @@ class _Page:
             ]
         else:
             cards += [(f"{len(result.targets)}", "targets", "predictions")]
-        cards.append((f"{len(result.outliers):,}", "outliers among the spectra", "map"))
+        cards.append(
+            (
+                f"{len(result.outliers):,}",
+                "outlier among the spectra" if len(result.outliers) == 1 else "outliers among the spectra",
+                "map",
+            )
+        )
         serious = sum(one.severity != "note" for one in result.findings)
-        cards.append((f"{serious:,}", "errors and warnings", "checks"))
+        cards.append((f"{serious:,}", "error or warning" if serious == 1 else "errors and warnings", "checks"))
         return cards
 
     def _outliers(self) -> list[list[str]]:
