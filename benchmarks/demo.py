@@ -213,7 +213,6 @@ def main(options: argparse.Namespace) -> int:
     report = options.out.with_name(f"{options.out.stem}_report.html")
     write_report(problems[0], report)
     spectra = "synthetic spectra" if options.x_bank is None else "real spectra"
-    print(
-        f"{time.perf_counter() - started:.0f} s on {spectra}; predicted against measured: {options.out}; report: {report}"
-    )
+    seconds = time.perf_counter() - started
+    print(f"{seconds:.0f} s on {spectra}; predicted against measured: {options.out}; report: {report}")
     return 0
