@@ -35,7 +35,7 @@ _SPECTRA = {
 _HEADS = {
     "ridge": "ridge",
     "plain-ridge": "ridge, columns not weighted",
-    "robust-ridge": "GLSW + ridge",
+    "robust-ridge": "ridge (robust=True)",
     "metadata-ridge": "ridge, metadata given",
     "half-metadata-ridge": "ridge, metadata of half given",
     "committee": "committee",
