@@ -216,13 +216,13 @@ class Way:
 
     def fit(self, train: Calibration) -> None:
         """Fit the embedder and the ridge."""
-        before = glsw._N_PAIRS, glsw._STRENGTH
+        before = glsw.N_PAIRS, glsw.STRENGTH
         if self.simulated is not None:
-            glsw._N_PAIRS, glsw._STRENGTH = self.simulated
+            glsw.N_PAIRS, glsw.STRENGTH = self.simulated
         try:
             self.embedder.fit(train.X, wavelengths=train.wavelengths)
         finally:
-            glsw._N_PAIRS, glsw._STRENGTH = before
+            glsw.N_PAIRS, glsw.STRENGTH = before
         self.ridge = ScaledRidge().fit(self.embed(train), train)
 
     def embed(self, part: Calibration) -> NDArray:

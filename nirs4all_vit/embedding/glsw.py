@@ -17,7 +17,7 @@ _MAX_SPECTRA = 40
 #: Pairs of simulated instruments, and the weight of their mean squared difference relative to the variance
 #: between calibration spectra. Higher weights increase errors on spectra of the same instrument (research
 #: log, section 35).
-_N_PAIRS, _STRENGTH = 16, 100.0
+N_PAIRS, STRENGTH = 16, 100.0
 #: Drift (share of a spectrum's standard deviation), scatter (share of its size), shift (nm), degree of the
 #: drift, and the weight of each of these disturbances (research log, section 15).
 _DRIFT, _SCATTER, _SHIFT, _DRIFT_DEGREE, _DISTURBANCE_STRENGTH = 0.05, 0.05, 1.0, 3, 100.0
@@ -73,7 +73,7 @@ def fit_glsw(
     few = take_rows(blocks, spread_rows(sum(map(len, blocks)), _MAX_SPECTRA))
     n = sum(map(len, few))
     generator = np.random.default_rng(0)
-    pairs = [[SimulatedInstrument.draw(generator) for _ in range(2)] for _ in range(_N_PAIRS)]
+    pairs = [[SimulatedInstrument.draw(generator) for _ in range(2)] for _ in range(N_PAIRS)]
     contrast = _typical_contrast(few)
     first, second = (
         embed(
@@ -83,8 +83,8 @@ def fit_glsw(
         for k, sign in enumerate((1.0, -1.0))
     )
     moved = (first.astype(np.float64) - second) / 2.0
-    weights = np.full(len(moved), _STRENGTH / (n * _N_PAIRS))
-    weights[: -n * _N_PAIRS] = _DISTURBANCE_STRENGTH / n
+    weights = np.full(len(moved), STRENGTH / (n * N_PAIRS))
+    weights[: -n * N_PAIRS] = _DISTURBANCE_STRENGTH / n
     moved *= np.sqrt(weights)[:, np.newaxis]
     variance = float(embedded.var(axis=0, dtype=np.float64).sum())
     squares, mixed = np.linalg.eigh(moved @ moved.T)

@@ -77,7 +77,7 @@ _WORDS = {
     "small_samples": "0.800 (0.700 to 0.900) with 10 calibration samples and 0.800 (0.700 to 0.900) with all",
     "splits": "on 12 targets: Kennard-Stone 0.800 (0.700 to 0.900).",
     "finetuning": "200 samples 0.800 (0.700 to 0.900), lower on 75 % of 12 targets.",
-    "intervals": "hold 80.0 % (embedding + ridge, 12 targets).",
+    "intervals": "is 80.0 % (embedding + ridge, 12 targets).",
     "robustness": (
         "The RMSEP of embedding + ridge grows less than that of SNV + PLS under 1 of 2 perturbations: scatter."
     ),

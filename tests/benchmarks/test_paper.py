@@ -51,7 +51,7 @@ def test_what_is_missing_is_measured_and_the_report_built(
     capsys.readouterr()
     page = (tmp_path / "report/index.html").read_text("utf-8")
     assert "Embedding and standard pipelines" in page
-    assert f"{_count(tmp_path, 'baselines')} tasks on 2 targets of 1 datasets" in page
+    assert f"{_count(tmp_path, 'baselines')} tasks on 2 targets of 1 dataset," in page
 
     (tmp_path / "tasks" / sorted(first)[0]).unlink()
     monkeypatch.setattr("benchmarks.drawing.draw", Mock())  # the same figures once more
