@@ -233,13 +233,14 @@ def _pooled(table: pd.DataFrame) -> Drawings:
 def _pooled_pairs(table: pd.DataFrame) -> Drawings:
     every: Drawings = {}
     for (analyte, method), part in table.groupby(["analyte", "method"]):
+        about = f"{analyte}, {reader_name(str(method))}: predicted and measured values,"
         wide = part.pivot(index="trained_on", columns="dataset", values="r")
         every[f"pooled_{_file_name(f'{analyte}_{method}')}"] = partial(
             figures.heat_map,
             table=wide,
-            label="correlation of predicted and measured values",
+            label="correlation",
             ends=(-1.0, 1.0),
-            title=f"{analyte}, {reader_name(str(method))},\ntrained on the row's set, tested on the column's",
+            title=f"{about}\nrows: training set, columns: test set",
             ratio=False,
         )
     return every

@@ -233,7 +233,7 @@ def heat_map(
 
     values = table.to_numpy(dtype=float)
     norm = (LogNorm if ratio else Normalize)(*ends)
-    with figure(path, size=(0.42 * table.shape[1] + 3.6, 0.3 * len(table) + 2.2)) as ax:
+    with figure(path, size=(max(0.42 * table.shape[1] + 3.6, 5.2), 0.3 * len(table) + 2.4)) as ax:
         image = ax.imshow(values, norm=norm, cmap="RdBu_r" if ratio else "RdBu", aspect="auto")
         for (i, j), value in np.ndenumerate(values):
             if np.isfinite(value):
@@ -249,7 +249,7 @@ def heat_map(
         if ratio:
             bar.set_ticks([0.25, 0.5, 1.0, 2.0, 4.0], labels=["0.25", "0.5", "1", "2", "4"])
             bar.minorticks_off()
-        ax.set_title(title)
+        ax.set_title(title, fontsize=9)
 
 
 def _plain(names: pd.Index) -> list[str]:
