@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from nirs4all_vit.spectra.findings import counted
+
 from .chapters import CHAPTERS, Chapter
 from .clock import duration, expected_seconds
 from .names import for_readers, reader_name, split_name
@@ -175,10 +177,6 @@ def _cell(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
 
 
-def _counted(number: float, noun: str) -> str:
-    return f"{number:,.0f} {noun}{'' if number == 1 else 's'}"
-
-
 def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """Return the number of targets and the time, as recorded or from the committed costs."""
     path = folder / "phases.csv"
@@ -186,8 +184,8 @@ def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str
     if chapter.phase in noted.index and chapter.table != "confirm":
         row = noted.loc[chapter.phase]
         return (
-            f"{_counted(row['tasks'], 'task')} on {_counted(row['targets'], 'target')} of "
-            f"{_counted(row['datasets'], 'dataset')}, {_counted(row['splits'], 'split')}.",
+            f"{counted(int(row['tasks']), 'task')} on {counted(int(row['targets']), 'target')} of "
+            f"{counted(int(row['datasets']), 'dataset')}, {counted(int(row['splits']), 'split')}.",
             f"Computation: {duration(row['seconds'])} (sum over tasks).",
         )
     splits = f"{chapter.splits} split{'s' if chapter.splits > 1 else ''} of each"

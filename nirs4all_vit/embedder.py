@@ -58,7 +58,7 @@ class SpectralEmbedder(ResolvesWavelengths, ClassNamePrefixFeaturesOutMixin, Tra
         Down-weight directions in which instruments differ (generalised least squares weighting [3]_). They are
         estimated by disturbing up to 40 spectra of `fit` (drift, scatter, wavelength shift) and by measuring them on
         16 pairs of simulated instruments, without labels. For other instruments or long periods. On undisturbed
-        spectra the mean error rises by 3 %, and by up to 80 % for materials that depend on fine detail.
+        spectra the mean error is unchanged, but it can double for materials that depend on fine detail.
     align : bool, default=True
         Resample spectra to the axis of `fit` by interpolation, or by averaging where they are finer. Missing points
         are filled in by the conditional mean of a low-rank Gaussian model of the calibration spectra. With False each

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from sklearn.metrics import root_mean_squared_error
 from torch import Tensor, nn
 
 from nirs4all_vit import SpectralEmbedder, load_checkpoint, save_checkpoint
@@ -42,7 +43,6 @@ from nirs4all_vit.progress import tracked
 
 from ..calibrations import Calibration
 from ..encoders import DEFAULT
-from ..methods.base import GridViews
 from ..methods.ridge import ScaledRidge
 from ..transfer import INSTRUMENT_GROUPS, instrument_pairs, load_pair, shared_targets
 
@@ -232,20 +232,15 @@ class Way:
 
     def errors(self, parts: dict[str, Calibration], unlabelled: Calibration) -> dict[str, float]:
         """Return RMSEP of each part, and of the other instrument's after unlabelled adaptation."""
-        out = {name: rmse(self.ridge.predict(self.embed(part)), part.y) for name, part in parts.items()}
+        out = {
+            name: root_mean_squared_error(self.ridge.predict(self.embed(part)), part.y) for name, part in parts.items()
+        }
         self.embedder.adapt_to(unlabelled.X, wavelengths=unlabelled.wavelengths)
-        out["adapted"] = rmse(self.ridge.predict(self.embed(parts["other"])), parts["other"].y)
+        out["adapted"] = self._error(parts["other"])
         return out
 
-
-def rmse(predicted: NDArray, y: NDArray) -> float:
-    """Return the root mean squared error."""
-    return float(np.sqrt(np.square(predicted - y).mean()))
-
-
-class _Grid(GridViews):
-    def view(self, part: Calibration, name: str) -> NDArray:  # noqa: ARG002
-        return self.on_grid(part)
+    def _error(self, part: Calibration) -> float:
+        return float(root_mean_squared_error(part.y, self.ridge.predict(self.embed(part))))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -301,10 +296,10 @@ def score(options: argparse.Namespace) -> None:
                         errors = way.errors(parts, pair.destination.take(few))
                         if name == "bundled":
                             native.fit(pair.destination.take(calibration))
-                            errors["native"] = rmse(
+                            errors["native"] = root_mean_squared_error(
                                 native.ridge.predict(native.embed(parts["other"])), parts["other"].y
                             )
-                    errors["mean"] = rmse(np.full(k, train.y.mean()), parts["other"].y)
+                    errors["mean"] = root_mean_squared_error(np.full(k, train.y.mean()), parts["other"].y)
                     rows.append({"way": name, "family": pair.source.family, "from": a, "to": b, "target": target,
                                  "seed": seed, **errors})  # fmt: skip
         pd.DataFrame(rows).to_csv(path, index=False)

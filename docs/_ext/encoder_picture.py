@@ -14,7 +14,7 @@ def encoder_picture() -> str:
 
     encoder = load_checkpoint(SpectralEmbedder().checkpoint).encoder
     config, contrast = encoder.config, encoder.tokenizer.contrast
-    scales = contrast.scales()
+    scales, n_learned = contrast.scales(), contrast.network.last.out_features
     counts = [scales.count(k) for k in range(contrast.n_scales)]
     parts = [
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 960 400" font-family="sans-serif">',
@@ -24,8 +24,8 @@ def encoder_picture() -> str:
         *_patches(40, 176, 270, counts),
         _arrow(322, 186, 362, 186),
         _box(366, 124, 250, 124, _FILL, f"{contrast.n_patches} patches", [
-            "each without its mean (and slope),", "divided by its own contrast:", "45 cosine coefficients,",
-            f"{contrast.n_features - 45} outputs of a shared network",
+            "each without its mean (and slope),", "divided by its own contrast:", f"{contrast.n_features - n_learned} cosine coefficients,",
+            f"{n_learned} outputs of a shared network",
         ]),
         _arrow(628, 186, 668, 186),
         _box(672, 124, 252, 124, _FILL, "Perceiver", [

@@ -103,8 +103,7 @@ def _typical_contrast(blocks: Sequence[Spectra]) -> float:
 
 
 def _measured(block: Spectra, instrument: SimulatedInstrument, contrast: float) -> Spectra:
-    values = instrument.measure(block.values, block.wavelengths, contrast)
-    return replace(block, values=values.astype(block.values.dtype))
+    return _like(block, instrument.measure(block.values, block.wavelengths, contrast))
 
 
 def _disturbed(block: Spectra, sign: float) -> Iterator[Spectra]:
