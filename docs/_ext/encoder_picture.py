@@ -24,7 +24,8 @@ def encoder_picture() -> str:
         *_patches(40, 176, 270, counts),
         _arrow(322, 186, 362, 186),
         _box(366, 124, 250, 124, _FILL, f"{contrast.n_patches} patches", [
-            "each without its mean (and slope),", "divided by its own contrast:", f"{contrast.n_features - n_learned} cosine coefficients,",
+            "each without its mean (and slope),", "divided by its own contrast:",
+            f"{contrast.n_features - n_learned} cosine coefficients,",
             f"{n_learned} outputs of a shared network",
         ]),
         _arrow(628, 186, 668, 186),
