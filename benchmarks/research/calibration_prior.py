@@ -47,17 +47,18 @@ from ..problems import Problems
 from ..runner import prepare
 from ..tables import RESULTS
 from ..tasks import Results, Task
+from .calibration_networks import Attention, Average, Corrector
 
-#: Views: the embedding, its four scales, five preprocessings.
-N_VIEWS = 10
-#: Kernels of a view: linear, and RBF of two lengths (views have a mean squared norm of one).
-LENGTHS = (0.7, 1.5)
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
-N_CANDIDATES = N_VIEWS * (1 + len(LENGTHS)) * len(PENALTIES)
 #: Test spectra of a target that are scored, and spectra of a task.
 _SCORED, _SIZE = 150, 96
 #: Answers of a stored task.
 _ANSWERS = 16
+#: Calibrations of a training step: tasks, targets of each, queries.
+_BATCH, _TARGETS, _QUERIES = 8, 8, 32
+#: Draws of signs that a prediction averages, and shares of the network in the mean with the committee.
+_DRAWN, SHARES = 4, (0.2, 0.35, 0.5)
+#: Networks by name.
+HEADS: dict[str, type[nn.Module]] = {"average": Average, "attention": Attention, "corrector": Corrector}
 #: Tasks and their shares.
 _MIXTURE = {
     "hidden_components": 0.3,
@@ -182,118 +183,6 @@ def _task(dataset: SpectralDataset, draw: Draw) -> dict[str, Any] | None:
     return {"kernels": kernels(embedded, spectra, len(spectra)).astype(np.float16), "answers": y, "kind": kind}
 
 
-def candidates(K: Tensor, n: int, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return predictions of kernel ridges on a calibration of n samples and what they leave out.
-
-    Parameters
-    ----------
-    K : Tensor of shape (N_VIEWS, m, m)
-        Linear kernels, the first n rows being the calibration.
-    y : Tensor of shape (n, t)
-        Centred values.
-
-    Returns
-    -------
-    of_queries (C, m - n, t), left_out (C, n, t), leverage (C,)
-    """
-    mean = K[:, :n].mean(dim=1, keepdim=True)
-    K = K - mean - mean.transpose(1, 2) + K[:, :n, :n].mean(dim=(1, 2), keepdim=True)
-    scale = K[:, :n, :n].diagonal(dim1=1, dim2=2).mean(dim=1).clamp_min(1e-9)[:, None, None]
-    K = K / scale
-    d = K.diagonal(dim1=1, dim2=2)
-    distance = (d[:, :n, None] + d[:, None, :] - 2 * K[:, :n]).clamp_min(0)
-    every = [K[:, :n], *(torch.exp(-0.5 * distance / length**2) for length in LENGTHS)]
-    stack = torch.stack(every, dim=1).flatten(0, 1)  # (kernels, n, m)
-    own = stack[:, :, :n]
-    size = (own.diagonal(dim1=1, dim2=2).mean(dim=1) - own.mean(dim=(1, 2))).clamp_min(1e-6)
-    squares, vectors = torch.linalg.eigh(own.double())
-    penalty = n * size.double()[:, None] * torch.tensor(PENALTIES, dtype=torch.float64)  # (kernels, p)
-    inverse = 1.0 / (squares.clamp_min(0)[:, None] + penalty[..., None])  # (kernels, p, n)
-    # A free constant: the GLS mean, so that the kernels need no centre.
-    G = (vectors[:, None] * inverse[:, :, None]) @ vectors[:, None].transpose(2, 3)
-    ones = G.sum(dim=3, keepdim=True)
-    P = G - ones @ ones.transpose(2, 3) / ones.sum(dim=2, keepdim=True)
-    alpha = P @ y.double()
-    constant = (ones.transpose(2, 3) @ y.double()) / ones.sum(dim=2, keepdim=True)
-    predicted = stack[:, None, :, n:].transpose(2, 3).double() @ alpha + constant
-    diagonal = P.diagonal(dim1=2, dim2=3)
-    left_out = y.double() - alpha / diagonal[..., None].clamp_min(1e-12)
-    leverage = 1 - (diagonal * penalty[..., None]).mean(dim=2)
-    return predicted.flatten(0, 1).float(), left_out.flatten(0, 1).float(), leverage.flatten().float()
-
-
-class Average(nn.Module):
-    """Weights of candidates by their errors left out and by what each usually is worth."""
-
-    def __init__(self, width: int = 48) -> None:
-        super().__init__()
-        self.name = nn.Parameter(0.02 * torch.randn(N_CANDIDATES, width))
-        self.inner = nn.Sequential(nn.Linear(7, width), nn.GELU(), nn.Linear(width, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.blocks = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-        self.out = nn.Linear(width, 1)
-        nn.init.zeros_(self.out.weight)
-        self.sharpness = nn.Parameter(torch.tensor(1.0))
-
-    def forward(self, predicted: Tensor, left_out: Tensor, leverage: Tensor, y: Tensor) -> Tensor:
-        """Return predictions (m, t)."""
-        n, t = y.shape
-        y2 = y.square().mean(dim=0).clamp_min(1e-9)
-        error = ((left_out - y).square().mean(dim=1) / y2).clamp(1e-4, 30).log()  # (C, t)
-        best = error.min(dim=0, keepdim=True).values
-        centre = (predicted.median(dim=0, keepdim=True).values - predicted).square().mean(dim=1) / y2
-        robust = ((left_out - y).abs().median(dim=1).values / y2.sqrt()).clamp(1e-4, 30).log()
-        features = torch.stack([
-            error, error - best, robust, leverage[:, None].expand(-1, t), centre.clamp(1e-4, 30).log(),
-            torch.full_like(error, float(np.log(n / 25))), best.expand_as(error),
-        ], dim=-1)  # fmt: skip
-        hidden = self.inner(features.transpose(0, 1)) + self.name
-        score = self.out(self.blocks(hidden)).squeeze(-1).transpose(0, 1) - self.sharpness * (error - best)
-        return (score.softmax(dim=0)[:, None] * predicted).sum(dim=0)
-
-
-class Attention(nn.Module):
-    """A prior-fitted network: tokens are samples, queries attend to the calibration."""
-
-    N = 24
-
-    def __init__(self, width: int = 96, depth: int = 4) -> None:
-        super().__init__()
-        self.x = nn.Linear(4 * self.N, width)
-        self.y = nn.Linear(1, width)
-        layer = nn.TransformerEncoderLayer(width, 4, 4 * width, 0.0, "gelu", batch_first=True, norm_first=True)
-        self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False)
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
-
-    def scores(self, K: Tensor, n: int) -> Tensor:
-        """Return principal components of two views, as they are and whitened: (m, 4 N)."""
-        out = []
-        for view in (0, 8):
-            k = K[view]
-            mean = k[:n].mean(dim=0, keepdim=True)
-            k = k - mean - mean.T + k[:n, :n].mean()
-            k = k / k[:n, :n].diagonal().mean().clamp_min(1e-9)
-            squares, vectors = torch.linalg.eigh(k[:n, :n].double())
-            squares, vectors = squares.flip(0)[: self.N].clamp_min(1e-6), vectors.flip(1)[:, : self.N]
-            z = (k[:, :n].double() @ vectors / squares.sqrt()).float()
-            white = z / (squares / n).sqrt().float()
-            for part in (z * 2, white.clamp(-6, 6)):
-                out.append(nn.functional.pad(part, (0, self.N - part.shape[1])))
-        return torch.cat(out, dim=1)
-
-    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
-        """Return predictions (m, t) of standardised values."""
-        x = self.x(self.scores(K, n)).expand(y.shape[1], -1, -1)
-        support = x[:, :n] + self.y(y.T[..., None])
-        tokens = torch.cat([support, x[:, n:]], dim=1)
-        # Nobody attends to a query but itself.
-        m = tokens.shape[1]
-        mask = torch.ones(m, m, dtype=torch.bool)
-        mask[:, :n] = False
-        mask.fill_diagonal_(False)
-        return self.out(self.blocks(tokens, mask=mask))[:, n:, 0].T
-
-
 class Stored:
     """Tasks in memory."""
 
@@ -303,102 +192,104 @@ class Stored:
             with np.load(path) as file:
                 if str(file["family"]) not in without:
                     self.items.append((torch.from_numpy(file["kernels"]), torch.from_numpy(file["answers"]).float()))
+        self.spectra = np.array([len(answers) for _, answers in self.items])
 
-    def draw(self, generator: np.random.Generator, n: int) -> tuple[Tensor, int, Tensor, Tensor]:
-        """Return kernels of calibration and queries, n, noisy values of the calibration and true ones of the rest."""
-        K, answers = self.items[generator.integers(len(self.items))]
-        size = len(answers)
-        n = min(n, size - 16)
-        order = generator.permutation(size)[: n + 48]
+    def draw(self, generator: np.random.Generator, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return kernels (b, views, n + m, n + m), noisy values (b, n, t), and true ones of the queries (b, m, t)."""
+        fit = np.flatnonzero(self.spectra >= n + _QUERIES)
+        drawn = [self._one(generator, *self.items[generator.choice(fit)], n) for _ in range(_BATCH)]
+        K, noisy, y = (torch.stack(part) for part in zip(*drawn, strict=True))
+        level, deviation = noisy.mean(dim=1, keepdim=True), noisy.std(dim=1, keepdim=True)
+        return K, (noisy - level) / deviation, (y - level) / deviation
+
+    @staticmethod
+    def _one(generator: np.random.Generator, K: Tensor, answers: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        t = _TARGETS
+        order = generator.permutation(len(answers))[: n + _QUERIES]
         K = K[:, order][:, :, order].float()
-        mix = torch.from_numpy(generator.standard_normal((answers.shape[1], 8)).astype(np.float32))
+        mix = torch.from_numpy(generator.standard_normal((answers.shape[1], t)).astype(np.float32))
         # Half of the targets are single answers, the others mixtures.
-        single = torch.eye(answers.shape[1])[torch.from_numpy(generator.integers(answers.shape[1], size=8))].T
-        chosen = torch.from_numpy(generator.random(8) < 0.6)
-        y = answers[order] @ torch.where(chosen, single, mix)
+        single = torch.eye(answers.shape[1])[torch.from_numpy(generator.integers(answers.shape[1], size=t))].T
+        single = single * torch.from_numpy(generator.choice([-1, 1], t))
+        chosen = torch.from_numpy(generator.random(t) < 0.6)
+        y = answers[order] @ torch.where(chosen, single, mix).float()
         y = (y - y[:n].mean(dim=0)) / y[:n].std(dim=0).clamp_min(1e-6)
-        noise = torch.from_numpy(np.exp(generator.uniform(np.log(0.03), np.log(0.7), 8)).astype(np.float32))
-        noisy = y + noise * torch.from_numpy(generator.standard_normal(y.shape).astype(np.float32))
-        out = torch.from_numpy((generator.random((len(y), 8)) < 0.02).astype(np.float32)) * float(
-            generator.random() < 0.3
-        )
-        noisy = noisy + out * 3 * torch.from_numpy(generator.standard_normal(y.shape).astype(np.float32))
-        level, deviation = noisy[:n].mean(dim=0), noisy[:n].std(dim=0)
-        return K, n, (noisy[:n] - level) / deviation, (y[n:] - level) / deviation
-
-
-def predict(net: nn.Module, K: Tensor, n: int, y: Tensor) -> Tensor:
-    """Return predictions of the queries."""
-    if isinstance(net, Average):
-        return net(*candidates(K, n, y), y)
-    return net(K, n, y)
+        noise = torch.from_numpy(np.exp(generator.uniform(np.log(0.03), np.log(0.7), t)).astype(np.float32))
+        noisy = y[:n] + noise * torch.from_numpy(generator.standard_normal((n, t)).astype(np.float32))
+        if generator.random() < 0.3:
+            outlying = torch.from_numpy((generator.random((n, t)) < 0.02).astype(np.float32))
+            noisy = noisy + outlying * 3 * torch.from_numpy(generator.standard_normal((n, t)).astype(np.float32))
+        return K, noisy, y[n:]
 
 
 def train(options: argparse.Namespace) -> None:
-    """Train a network for each fold, and score it on the targets of the fold."""
+    """Train a network for each fold, and score it on the targets of the fold at each eighth of the time."""
     torch.set_num_threads(1)
     folds = fold_families(bank_families(options.x_bank))
     rows = []
     for k in options.folds:
-        net = {"average": Average, "attention": Attention}[options.head]
         torch.manual_seed(0)
-        net = net()
+        net = HEADS[options.head]()
         stored = Stored(options.out / "tasks", set(folds[k]))
         print(f"fold {k}: {len(stored.items)} stored tasks", flush=True)
         optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01)
-        generator, start, step, losses = np.random.default_rng(k), time.process_time(), 0, []
+        generator, start, step, losses, scored = np.random.default_rng(k), time.process_time(), 0, [], 1
         while (share := (time.process_time() - start) / (60 * options.minutes)) < 1:
             for group in optimiser.param_groups:
-                group["lr"] = 1e-3 * min(1, (step + 1) / 50) * (0.5 + 0.5 * np.cos(np.pi * share))
-            total = torch.zeros(())
-            for _ in range(8):
-                K, n, y, truth = stored.draw(generator, int(generator.choice(options.sizes)))
-                error = (predict(net, K, n, y) - truth).square().mean(dim=0)
-                total = total + (error + 0.01).log().mean() / 8
+                group["lr"] = 1e-3 * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * share))
+            K, y, truth = stored.draw(generator, int(generator.choice(options.sizes)))
+            error = (net(K, y.shape[1], y) - truth).square().mean(dim=1)
+            loss = (error + 0.01).log().mean()
             optimiser.zero_grad()
-            total.backward()
+            loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
             optimiser.step()
-            losses.append(total.item())
+            losses.append(loss.item())
             step += 1
-            if step % 100 == 0:
-                print(f"{step} {np.mean(losses[-100:]):.4f} {time.process_time() - start:.0f} s", flush=True)
+            if share * 8 > scored:
+                scored += 1
+                name = f"{options.head}, fold {k}, {step * _BATCH * _TARGETS:,} calibrations"
+                print(f"{name}: {np.mean(losses[-500:]):.4f}, {time.process_time() - start:.0f} s", flush=True)
+                _report(pd.DataFrame(_scored(net, options, set(folds[k]))))
+                torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
         torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
         rows += _scored(net, options, set(folds[k]))
-        _report(pd.DataFrame(rows), options)
+        print(f"{options.head}, folds up to {k}, {step * _BATCH * _TARGETS:,} calibrations each", flush=True)
+        means = _report(pd.DataFrame(rows))
+        means.to_csv(options.out / f"{options.head}-{options.n}.csv")
+
+
+@torch.no_grad()
+def predicted(net: nn.Module, K: Tensor, y: Tensor) -> Tensor:
+    """Return predictions (m,) of the queries of one calibration, the mean over signs of values and components."""
+    torch.manual_seed(0)
+    n, both = len(y), torch.stack([y, -y], dim=1)[None]
+    of = torch.stack([net(K[None], n, both)[0] for _ in range(_DRAWN)]).mean(dim=0)
+    return (of[:, 0] - of[:, 1]) / 2
 
 
 def _scored(net: nn.Module, options: argparse.Namespace, families: set[str]) -> list[dict[str, Any]]:
     rows = []
+    net.eval()
     for path in sorted((options.out / f"targets-{options.n}").glob("*.npz")):
         with np.load(path) as file:
             if str(file["family"]) not in families:
                 continue
             y, truth = file["y"], file["truth"]
-            level, deviation = y.mean(), y.std() or 1.0
-            with torch.no_grad():
-                K = torch.from_numpy(file["kernels"])
-                values = torch.from_numpy(((y - level) / deviation)[:, None]).float()
-                own = predict(net, K, len(y), values)[:, 0].numpy() * deviation + level
-                of, left, _ = candidates(K, len(y), values)
-            errors = (left[..., 0] - values[:, 0]).square().mean(dim=1)
-            chosen = of[int(errors.argmin()), :, 0].numpy() * deviation + level
-            weights = ((errors / errors.min()).log() * -2).softmax(0)
-            soft = (weights[:, None] * of[..., 0]).sum(0).numpy() * deviation + level
-            equal = of[..., 0].mean(0).numpy() * deviation + level
-            row = {"family": str(file["family"]), "path": path.stem}
+            level, deviation = y.mean(), y.std(ddof=1) or 1.0
+            K, values = torch.from_numpy(file["kernels"]), torch.from_numpy((y - level) / deviation).float()
+            own = predicted(net, K, values).numpy() * deviation + level
             every = {
-                "committee": file["committee"], options.head: own, "least left out": chosen, "by left out": soft,
-                "equal": equal,
-                **{f"committee + {w} {options.head}": (1 - w) * file["committee"] + w * own for w in (0.2, 0.35, 0.5)},
-                "committee + 0.35 by left out": 0.65 * file["committee"] + 0.35 * soft,
-                "ridge": file["member_ridge"],
+                "committee": file["committee"], options.head: own, "ridge": file["member_ridge"],
+                **{f"committee + {w} {options.head}": (1 - w) * file["committee"] + w * own for w in SHARES},
             }  # fmt: skip
-            rows.append(row | {name: float(np.sqrt(np.square(p - truth).mean())) for name, p in every.items()})
+            errors = {name: float(np.sqrt(np.square(p - truth).mean())) for name, p in every.items()}
+            rows.append({"family": str(file["family"]), "path": path.stem} | errors)
+    net.train()
     return rows
 
 
-def _report(table: pd.DataFrame, options: argparse.Namespace) -> None:
+def _report(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(target=table["path"].str.rsplit("__", n=1).str[0])
     methods = [name for name in table.columns if name not in ("family", "path", "target")]
     means = table.groupby(["family", "target"])[methods].mean()
@@ -409,7 +300,7 @@ def _report(table: pd.DataFrame, options: argparse.Namespace) -> None:
         "spread": by_family.std() / np.sqrt(len(by_family)), "targets": len(ratio), "families": len(by_family),
     })  # fmt: skip
     print(out.round(3).to_string(), flush=True)
-    means.to_csv(options.out / f"{options.head}-{options.n}.csv")
+    return means
 
 
 def main() -> None:
@@ -421,7 +312,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=25, help="calibration samples of the targets")
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=20, help="stored tasks of each dataset")
-    parser.add_argument("--head", choices=["average", "attention"], default="average")
+    parser.add_argument("--head", choices=list(HEADS), default="average")
     parser.add_argument("--minutes", type=float, default=15, help="training time of a fold")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--sizes", type=int, nargs="+", default=[12, 16, 20, 25, 25, 32, 40, 48])

@@ -126,19 +126,13 @@ def _by_patch(half: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate(scales, axis=1)
 
 
-def main() -> None:
-    """Print a line for each code: error over that of local contrast, over targets and over families."""
-    parser = argparse.ArgumentParser(description="Compare codes of few columns under ridge.")
-    parser.add_argument("--x-bank", type=Path, required=True)
-    codes = Codes(parser.parse_args().x_bank)
-    ways: dict[str, Callable[[str], NDArray[np.float32]]] = {
-        "contrast": codes.features,
-        "random projection": codes.projected,
-        "10, 8, 7, 11 per patch": lambda name: codes.per_patch(name, 0.65, _SHIPPED),
-        "the same, not turned": lambda name: codes.per_patch(name, 0.65, _SHIPPED, turned=False),
-        "the same, power 0.5": lambda name: codes.per_patch(name, 0.5, _SHIPPED),
-        "the same, power 0.8": lambda name: codes.per_patch(name, 0.8, _SHIPPED),
-    }
+def compared(
+    codes: Codes, ways: dict[str, Callable[[str], NDArray[np.float32]]], base: str, fold: int | None = None
+) -> pd.DataFrame:
+    """Return the error of each code over that of `base` under ridge, over targets and over families.
+
+    `fold` restricts the targets to the families that it holds out.
+    """
     targets = pd.read_csv(RESULTS / "phase3a_targets.csv")
     weak = targets[(targets["kind"] == "regression") & (targets["n"] == 200) & ~targets["predictable"]]
     unpredictable = set(zip(weak["dataset"], weak["target"], strict=True))
@@ -147,7 +141,7 @@ def main() -> None:
     last = ""
     for problem in load_calibrations(codes.x_bank):
         key = (problem.dataset, problem.target)
-        if key in unpredictable or problem.rows is None:
+        if key in unpredictable or problem.rows is None or fold not in (None, codes.fold(problem.dataset)):
             continue
         if problem.dataset != last:
             embedded, last = {way: code(problem.dataset) for way, code in ways.items()}, problem.dataset
@@ -161,9 +155,28 @@ def main() -> None:
                 rmsep.append(np.sqrt(np.square(predicted - test.y).mean()))
             errors[way][key] = float(np.mean(rmsep))
     table = np.log(pd.DataFrame(errors))
-    table = table.sub(table["contrast"], axis=0)
+    table = table.sub(table[base], axis=0)
     by_family = table.groupby([codes.family[dataset] for dataset in table.index.get_level_values(0)]).mean()
-    print(pd.DataFrame({"targets": np.exp(table.mean()), "families": np.exp(by_family.mean())}).round(4))
+    return pd.DataFrame({
+        "targets": np.exp(table.mean()), "families": np.exp(by_family.mean()), "wins": (table < 0).mean(),
+        "spread": by_family.std() / np.sqrt(len(by_family)),
+    })  # fmt: skip
+
+
+def main() -> None:
+    """Print a line for each code: error over that of local contrast, over targets and over families."""
+    parser = argparse.ArgumentParser(description="Compare codes of few columns under ridge.")
+    parser.add_argument("--x-bank", type=Path, required=True)
+    codes = Codes(parser.parse_args().x_bank)
+    ways: dict[str, Callable[[str], NDArray[np.float32]]] = {
+        "contrast": codes.features,
+        "random projection": codes.projected,
+        "10, 8, 7, 11 per patch": lambda name: codes.per_patch(name, 0.65, _SHIPPED),
+        "the same, not turned": lambda name: codes.per_patch(name, 0.65, _SHIPPED, turned=False),
+        "the same, power 0.5": lambda name: codes.per_patch(name, 0.5, _SHIPPED),
+        "the same, power 0.8": lambda name: codes.per_patch(name, 0.8, _SHIPPED),
+    }
+    print(compared(codes, ways, "contrast").round(4))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,189 @@
+"""Networks that learned from label-free calibrations how to calibrate (research log, section 34).
+
+All take kernels of several calibrations of the same size, and standardised values of their samples, and predict the
+values of the queries: ``average`` weighs the predictions of 120 kernel ridges, ``attention`` is a prior-fitted
+transformer over the samples, and ``corrector`` is such a transformer that also sees what the kernel ridges predict.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+#: Views: the embedding, its four scales, five preprocessings.
+N_VIEWS = 10
+#: Kernels of a view: linear, and RBF of two lengths (views have a mean squared norm of one).
+LENGTHS = (0.7, 1.5)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+N_CANDIDATES = N_VIEWS * (1 + len(LENGTHS)) * len(PENALTIES)
+#: Principal components of a view that are read, and the views: the embedding and the SNV derivative.
+N_COMPONENTS = 24
+_READ = (0, 8)
+
+
+def _centred(K: Tensor, n: int) -> Tensor:
+    """Return kernels (..., s, s) centred by their first n rows, which get a mean squared norm of one."""
+    mean = K[..., :n, :].mean(dim=-2, keepdim=True)
+    K = K - mean - mean.mT + K[..., :n, :n].mean(dim=(-2, -1), keepdim=True)
+    return K / K[..., :n, :n].diagonal(dim1=-2, dim2=-1).mean(dim=-1).clamp_min(1e-9)[..., None, None]
+
+
+def candidates(K: Tensor, n: int, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return predictions of kernel ridges on calibrations of n samples and what they leave out.
+
+    Parameters
+    ----------
+    K : Tensor of shape (b, N_VIEWS, n + m, n + m)
+        Linear kernels, the first n rows being the calibration.
+    y : Tensor of shape (b, n, t)
+        Centred values.
+
+    Returns
+    -------
+    of_queries (b, C, m, t), left_out (b, C, n, t), leverage (b, C)
+    """
+    K = _centred(K, n)
+    d = K.diagonal(dim1=-2, dim2=-1)
+    distance = (d[..., :n, None] + d[..., None, :] - 2 * K[..., :n, :]).clamp_min(0)
+    every = [K[..., :n, :], *(torch.exp(-0.5 * distance / length**2) for length in LENGTHS)]
+    stack = torch.stack(every, dim=2).flatten(1, 2)  # (b, kernels, n, n + m)
+    own = stack[..., :n]
+    size = (own.diagonal(dim1=-2, dim2=-1).mean(dim=-1) - own.mean(dim=(-2, -1))).clamp_min(1e-6)
+    squares, vectors = torch.linalg.eigh(own.double())
+    penalty = n * size.double()[..., None] * torch.tensor(PENALTIES, dtype=torch.float64)  # (b, kernels, p)
+    inverse = 1.0 / (squares.clamp_min(0)[..., None, :] + penalty[..., None])  # (b, kernels, p, n)
+    # A free constant: the GLS mean, so that the kernels need no centre.
+    G = (vectors[..., None, :, :] * inverse[..., None, :]) @ vectors[..., None, :, :].mT
+    ones = G.sum(dim=-1, keepdim=True)
+    P = G - ones @ ones.mT / ones.sum(dim=-2, keepdim=True)
+    values = y.double()[:, None, None]
+    alpha = P @ values
+    constant = (ones.mT @ values) / ones.sum(dim=-2, keepdim=True)
+    predicted = stack[:, :, None, :, n:].mT.double() @ alpha + constant
+    diagonal = P.diagonal(dim1=-2, dim2=-1)
+    left_out = values - alpha / diagonal[..., None].clamp_min(1e-12)
+    leverage = 1 - (diagonal * penalty[..., None]).mean(dim=-1)
+    return predicted.flatten(1, 2).float(), left_out.flatten(1, 2).float(), leverage.flatten(1).float()
+
+
+def _signs(vectors: Tensor) -> Tensor:
+    return torch.randint(0, 2, (*vectors.shape[:-2], 1, vectors.shape[-1])) * 2 - 1
+
+
+def components(K: Tensor, n: int) -> Tensor:
+    """Return principal components of two views, as they are and whitened: (b, n + m, 4 N_COMPONENTS)."""
+    K = _centred(K[:, _READ], n)
+    squares, vectors = torch.linalg.eigh(K[..., :n, :n].double())
+    squares = squares.flip(-1)[..., None, :N_COMPONENTS].clamp_min(1e-6)
+    # The sign of a component is arbitrary, so that it is drawn.
+    z = (K[..., :n].double() @ (_signs(vectors) * vectors).flip(-1)[..., :N_COMPONENTS] / squares.sqrt()).float()
+    white = z / (squares / n).sqrt().float()
+    both = torch.stack([z * 2, white.clamp(-6, 6)], dim=2)  # (b, views, 2, n + m, N_COMPONENTS at most)
+    both = nn.functional.pad(both, (0, N_COMPONENTS - both.shape[-1]))
+    return both.permute(0, 3, 1, 2, 4).flatten(2)
+
+
+class Average(nn.Module):
+    """Weights of candidates by their errors left out and by what each usually is worth."""
+
+    def __init__(self, width: int = 48, depth: int = 2) -> None:
+        super().__init__()
+        self.name = nn.Parameter(0.02 * torch.randn(N_CANDIDATES, width))
+        self.inner = nn.Sequential(nn.Linear(7, width), nn.GELU(), nn.Linear(width, width))
+        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.blocks = nn.TransformerEncoder(layer, depth, enable_nested_tensor=False) if depth else nn.Identity()
+        self.out = nn.Linear(width, 1)
+        nn.init.zeros_(self.out.weight)
+        self.sharpness = nn.Parameter(torch.tensor(1.0))
+
+    def scores(self, predicted: Tensor, left_out: Tensor, leverage: Tensor, y: Tensor) -> Tensor:
+        """Return logarithms of weights (b, C, t)."""
+        b, n, t = y.shape
+        y2 = y.square().mean(dim=1, keepdim=True).clamp_min(1e-9)  # (b, 1, t)
+        error = ((left_out - y[:, None]).square().mean(dim=2) / y2).clamp(1e-4, 30).log()  # (b, C, t)
+        best = error.min(dim=1, keepdim=True).values
+        centre = (predicted.median(dim=1, keepdim=True).values - predicted).square().mean(dim=2) / y2
+        robust = ((left_out - y[:, None]).abs().median(dim=2).values / y2.sqrt()).clamp(1e-4, 30).log()
+        features = torch.stack([
+            error, error - best, robust, leverage[..., None].expand_as(error), centre.clamp(1e-4, 30).log(),
+            torch.full_like(error, float(np.log(n / 25))), best.expand_as(error),
+        ], dim=-1)  # fmt: skip
+        hidden = self.inner(features.transpose(1, 2).flatten(0, 1)) + self.name
+        score = self.out(self.blocks(hidden)).view(b, t, -1).transpose(1, 2)
+        return score - self.sharpness * (error - best)
+
+    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return predictions (b, m, t)."""
+        predicted, left_out, leverage = candidates(K, n, y)
+        weights = self.scores(predicted, left_out, leverage, y).softmax(dim=1)
+        return (weights[:, :, None] * predicted).sum(dim=1)
+
+
+class _Block(nn.Module):
+    """Pre-norm transformer block in which every sample attends to the calibration only."""
+
+    def __init__(self, width: int, heads: int = 4) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+    def forward(self, x: Tensor, n: int) -> Tensor:
+        h = self.before(x)
+        split = lambda z: z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731
+        key, value = self.key_value(h[:, :n]).chunk(2, dim=-1)
+        attended = nn.functional.scaled_dot_product_attention(split(self.query(h)), split(key), split(value))
+        x = x + self.out(attended.transpose(1, 2).flatten(2))
+        return x + self.mlp(self.between(x))
+
+
+class Attention(nn.Module):
+    """A prior-fitted network: tokens are samples, which attend to the calibration."""
+
+    def __init__(self, width: int = 96, depth: int = 4) -> None:
+        super().__init__()
+        self.x = nn.Linear(4 * N_COMPONENTS, width)
+        self.y = nn.Linear(1, width)
+        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+
+    def _tokens(self, x: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return the last tokens of the queries (b, t, m, width); x is (b, t, n + m, width)."""
+        calibration = x[:, :, :n] + self.y(y.transpose(1, 2)[..., None])
+        tokens = torch.cat([calibration, x[:, :, n:]], dim=2).flatten(0, 1)
+        for block in self.blocks:
+            tokens = block(tokens, n)
+        return tokens[:, n:].unflatten(0, x.shape[:2])
+
+    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return predictions (b, m, t) of standardised values."""
+        x = self.x(components(K, n))[:, None].expand(-1, y.shape[2], -1, -1)
+        return self.out(self._tokens(x, n, y)).squeeze(-1).transpose(1, 2)
+
+
+class Corrector(Attention):
+    """Such a network that also sees what kernel ridges predict, weighs them per query and adds a correction."""
+
+    def __init__(self, width: int = 96, depth: int = 4) -> None:
+        super().__init__(width, depth)
+        # Weights of each candidate alone; the samples below see them together.
+        self.average = Average(depth=0)
+        self.candidates = nn.Linear(1 + N_CANDIDATES, width)
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + N_CANDIDATES))
+        nn.init.zeros_(self.out[1].weight)
+
+    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return predictions (b, m, t) of standardised values."""
+        predicted, left_out, leverage = candidates(K, n, y)
+        score = self.average.scores(predicted, left_out, leverage, y)  # (b, C, t)
+        # Those of calibration samples come from models without them: no token knows its own answer from them.
+        both = torch.cat([left_out, predicted], dim=2).clamp(-5, 5)  # (b, C, n + m, t)
+        mean = (score.softmax(dim=1)[:, :, None] * both).sum(dim=1, keepdim=True)
+        seen = torch.cat([mean, both - mean], dim=1).permute(0, 3, 2, 1)
+        x = self.x(components(K, n))[:, None] + self.candidates(seen)
+        last = self.out(self._tokens(x, n, y))  # (b, t, m, 1 + C)
+        weights = (score.permute(0, 2, 1)[:, :, None] + last[..., 1:]).softmax(dim=-1)
+        return ((weights * predicted.permute(0, 3, 2, 1)).sum(dim=-1) + last[..., 0]).transpose(1, 2)
