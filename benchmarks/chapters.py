@@ -46,13 +46,20 @@ _EMBEDDED = f"ridge@{DEFAULT}"
 
 
 def _compared(
-    phase: str, name: str, title: str, question: str, *subjects: str, ranks: bool = False, answer: Answer | None = None
+    phase: str,
+    name: str,
+    title: str,
+    question: str,
+    *subjects: str,
+    ranks: bool = False,
+    answer: Answer | None = None,
+    figures: tuple[str, ...] = (),
 ) -> Chapter:
-    """Return the chapter of a phase that compares methods, with figures by kind of target."""
+    """Return the chapter of a phase that compares methods, with figures by kind of target, and others."""
     stems = [
         f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
     ]
-    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), tuple(stems))
+    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), (*stems, *figures))
 
 
 #: Chapters in the order of the page.
@@ -179,7 +186,12 @@ CHAPTERS = (
     ),
     _compared("phase2", "ablation", "Ablation", "Which objective, task and read-out matters?"),
     _compared(
-        "phase4", "synthetic", "Synthetic spectra", "Do synthetic spectra in pretraining help?", answer=answers.encoders
+        "phase4",
+        "synthetic",
+        "Synthetic spectra",
+        "Do synthetic spectra in pretraining help?",
+        answer=answers.encoders,
+        figures=("synthetic_utility",),
     ),
     _compared("phase5", "metadata", "Metadata", "Does metadata in pretraining help?", answer=answers.encoders),
     Chapter(

@@ -268,22 +268,28 @@ def _cost(table: pd.DataFrame) -> Drawings:
 
 
 def draw_synthetic(utility: dict[str, Any], path: Path) -> None:
-    """Draw the AUC of real against synthetic spectra, and retrieval; `path` has no suffix."""
-    aucs = sorted(utility["auc"].items(), key=lambda pair: pair[1])
-    labels, chance = list(utility["retrieval"]), utility["summary"]["retrieval_by_chance"]
-    with figures.figure(path, 1, 2, (9.5, 0.14 * len(aucs) + 1.0), width_ratios=(3, 2)) as axes:
+    """Draw the AUC of real against both kinds of synthetic spectra, and retrieval; `path` has no suffix."""
+    hybrid = utility["hybrid"]
+    families = [family for family, _ in sorted(hybrid["auc"].items(), key=lambda pair: pair[1])]
+    names = {"hybrid": "real spectra with\nsimulated components", "simulated": "wholly simulated"}
+    with figures.figure(path, 1, 2, (9.5, 0.14 * len(families) + 1.4), width_ratios=(3, 2)) as axes:
         left, right = axes[0]
-        left.plot([auc for _, auc in aucs], range(len(aucs)), "o", ms=4, color="#0072B2")
+        for (kind, name), marker, colour in zip(names.items(), "os", ("#0072B2", "#E69F00"), strict=True):
+            auc = [utility[kind]["auc"][family] for family in families]
+            left.plot(auc, range(len(families)), marker, ms=4, color=colour, label=name)
         left.axvline(0.5, color="0.4", lw=1)
-        left.set_yticks(range(len(aucs)), [family.replace("_", " ") for family, _ in aucs], fontsize=6)
-        left.set_ylim(-1, len(aucs))
+        left.set_yticks(range(len(families)), [family.replace("_", " ") for family in families], fontsize=6)
+        left.set_ylim(-1, len(families))
         left.set(xlabel="AUC, synthetic or this family's spectra (0.5: not told apart)", xlim=(-0.02, 1.02))
+        left.legend(loc="upper left", fontsize=7)
+        labels = list(hybrid["retrieval"])
         right.boxplot(
-            [utility["retrieval"][label] for label in labels],
+            [hybrid["retrieval"][label] for label in labels],
             orientation="horizontal",
-            tick_labels=labels,
+            tick_labels=[label.replace(", ", ",\n") for label in labels],
             medianprops={"color": "black", "lw": 1.6},
         )
+        chance = hybrid["summary"]["retrieval_by_chance"]
         right.axvline(chance, color="0.4", lw=1)
         label = f"same sample is the nearest\n(share; line: by chance, 1 in {1 / chance:.0f})"
-        right.set(xlabel=label, xlim=(0, 1.02))
+        right.set(xlabel=label, xlim=(0, 1.02), title=names["hybrid"].replace("\n", " "))

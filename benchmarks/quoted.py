@@ -59,6 +59,7 @@ def figures() -> dict[str, str]:
         _novelty,
         _pooled,
         _speed,
+        _synthetic,
     ):
         out |= part()
     return out
@@ -276,6 +277,16 @@ def _pooled() -> dict[str, str]:
     protein = table[(table["analyte"] == "protein") & (table["method"] == f"ridge{_BUNDLED}")]
     for column in ("rmsep_5_added", "rmsep_5_alone"):
         out[f"pooled.protein.{column}"] = f"{protein[column].median():.2f}"
+    return out
+
+
+def _synthetic() -> dict[str, str]:
+    """Return how well synthetic spectra are told from real ones, and paired views retrieved."""
+    measured = json.loads((RESULTS / "synthetic_utility.json").read_text("utf-8"))
+    out = {f"synthetic.{kind}.auc": f"{of['summary']['median_auc']:.2f}" for kind, of in measured.items()}
+    pairs = measured["hybrid"]["retrieval"]
+    for name, label in (("embedding", "embedding"), ("sg1-snv", "SG1 + SNV")):
+        out[f"synthetic.hybrid.{name}"] = _share(float(np.mean(pairs[f"{label}, other instrument"])))
     return out
 
 

@@ -3,6 +3,9 @@
 ``python -m benchmarks data --x-bank ../shared/x_bank`` writes ``synthetic_utility.json`` and a plot
 to ``benchmarks/results/``.
 
+Two kinds: *hybrid* spectra, which pretraining uses beside a bank (real spectra with simulated
+components), and wholly *simulated* ones.
+
 - Classifier test: AUC, per family, of a linear probe on embeddings that distinguishes synthetic
   from real spectra, on unseen families and synthetic datasets (0.5: indistinguishable).
 - Realism scorecard of nirs4all, per family and on its grid: correlation length, derivatives, peaks,
@@ -14,6 +17,7 @@ to ``benchmarks/results/``.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +32,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nirs4all_vit import SpectralEmbedder
-from nirs4all_vit.pretraining import SpectralDataset, SyntheticSpectralDataset, load_x_bank, synthetic_bank
+from nirs4all_vit.pretraining import HybridSpectralDataset, SpectralDataset, hybrid_bank, load_x_bank, synthetic_bank
 from nirs4all_vit.progress import tracked
 
 #: Largest number of spectra per dataset in the classifier test, for an AUC within 0.03 in a minute;
@@ -38,7 +42,7 @@ N_PROBED, N_PAIRS = 120, 60
 
 def separability(real: list[SpectralDataset], generated: list[SpectralDataset], n_folds: int = 10) -> dict[str, float]:
     """Return the AUC of a linear probe for synthetic against real spectra, by unseen family."""
-    blocks = [(d, d.family, 0) for d in real] + [(d, d.name, 1) for d in generated]
+    blocks = [(d, d.family, 0) for d in real] + [(d, _origin(d), 1) for d in generated]
     embedder = SpectralEmbedder(readout="compact", adapt=False)
     Z, group, label = [], [], []
     for dataset, name, kind in tracked(blocks, "embedding", "set"):
@@ -47,15 +51,8 @@ def separability(real: list[SpectralDataset], generated: list[SpectralDataset], 
         group += [name] * len(rows)
         label += [kind] * len(rows)
     X, groups, y = np.concatenate(Z), np.array(group), np.array(label)
-    # Split families and synthetic datasets separately, so that each fold contains both.
-    n_folds = min(n_folds, len({d.family for d in real}), len(generated))
-    fold = np.empty(len(y), dtype=int)
-    for kind in (0, 1):
-        rows = np.flatnonzero(y == kind)
-        for number, (_, test) in enumerate(
-            GroupKFold(n_folds, shuffle=True, random_state=0).split(rows, groups=groups[rows])
-        ):
-            fold[rows[test]] = number
+    fold = _folds(y, groups, n_folds)
+    n_folds = int(fold.max()) + 1
     auc = {}
     for number in range(n_folds):
         train, test = fold != number, fold == number
@@ -65,6 +62,29 @@ def separability(real: list[SpectralDataset], generated: list[SpectralDataset], 
             rows = test & ((y == 1) | (groups == family))
             auc[str(family)] = float(roc_auc_score(y[rows], score[rows]))
     return auc
+
+
+def _origin(dataset: SpectralDataset) -> str:
+    """Return the family of the real spectra in a dataset; its own name without any."""
+    return dataset.background.family if isinstance(dataset, HybridSpectralDataset) else dataset.name
+
+
+def _folds(y: NDArray[np.int64], groups: NDArray[np.str_], n_folds: int) -> NDArray[np.int64]:
+    """Return a fold for each row; each contains whole families and whole synthetic datasets.
+
+    Hybrid spectra are in the fold of their real family. Datasets without one are split by
+    themselves, so that each fold contains some.
+    """
+    fold = np.full(len(y), -1)
+    families = set(groups[y == 0])
+    real = np.flatnonzero([group in families for group in groups])
+    for rows in (real, np.flatnonzero([group not in families for group in groups])):
+        if len(rows):
+            n = min(n_folds, len(families), len(set(groups[rows])))
+            splitter = GroupKFold(n, shuffle=True, random_state=0)
+            for number, (_, test) in enumerate(splitter.split(rows, groups=groups[rows])):
+                fold[rows[test]] = number
+    return fold
 
 
 def on_grid(datasets: list[SpectralDataset], nm: NDArray[np.float64], n: int, seed: int) -> NDArray[np.float32] | None:
@@ -101,17 +121,19 @@ def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed:
     return cards
 
 
-def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, list[float]]:
+def retrieval(datasets: Sequence[SpectralDataset]) -> dict[str, list[float]]:
     """Return, per dataset, how often the nearest second view is that of the same sample (top 1).
 
-    Features are centred within each view, to remove the offset of the instrument. Absorbance is
+    The embedder is fitted on the first view, as on a calibration. Features are centred within each view, to remove the offset of the instrument. Absorbance is
     interpolated to 200 points of the common range.
     """
     shares: dict[str, list[float]] = {}
-    for index in tracked(range(n_sets), "pairs", "set"):
-        first = SyntheticSpectralDataset(index, n_pairs, seed)
-        for label, view in (("other instrument", 1), ("same instrument", 2)):
-            second = SyntheticSpectralDataset(index, n_pairs, seed, view)
+    for first in tracked(datasets, "pairs", "set"):
+        other = first.paired()
+        same = other and other.paired()
+        for label, second in (("other instrument", other), ("same instrument", same)):
+            if second is None:
+                continue
             low, high = (
                 max(first.wavelengths[0], second.wavelengths[0]),
                 min(first.wavelengths[-1], second.wavelengths[-1]),
@@ -119,8 +141,12 @@ def retrieval(n_sets: int, n_pairs: int = N_PAIRS, seed: int = 0) -> dict[str, l
             if high - low < 200:
                 continue
             views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
-            embedded = [SpectralEmbedder(adapt=False).fit_transform(X, wavelengths=nm) for X, nm in views]
-            shares.setdefault(f"embedding, {label}", []).append(top1(*embedded))
+            for name, robust in (("embedding", False), ("robust embedding", True)):
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # the second view has another range
+                    embedder = SpectralEmbedder(robust=robust).fit(first.absorbance(), wavelengths=first.wavelengths)
+                    embedded = [embedder.transform(X, wavelengths=nm) for X, nm in views]
+                shares.setdefault(f"{name}, {label}", []).append(top1(*embedded))
             axis = np.linspace(low, high, 200)
             spectra = [np.array([np.interp(axis, nm, x) for x in X]) for X, nm in views]
             shares.setdefault(f"absorbance, {label}", []).append(top1(*spectra))
@@ -140,17 +166,26 @@ def top1(a: NDArray[Any], b: NDArray[Any]) -> float:
 
 
 def measure(x_bank: Path, n_sets: int = 64) -> dict[str, Any]:
-    """Return the results of all tests, and a summary."""
+    """Return, for each kind of synthetic spectra, the results of all tests and a summary."""
     largest = {d.family: d for d in sorted(load_x_bank(x_bank), key=len)}
     real = sorted(largest.values(), key=lambda d: d.family)
-    generated = synthetic_bank(n_sets, n_spectra=N_PROBED)
-    auc, cards = separability(real, generated), realism(real, generated)
-    pairs = retrieval(min(n_sets, 40))
+    kinds = {
+        "hybrid": (hybrid_bank(real, n_sets, N_PROBED), hybrid_bank(real, min(n_sets, 40), N_PAIRS)),
+        "simulated": (synthetic_bank(n_sets, N_PROBED), synthetic_bank(min(n_sets, 40), N_PAIRS)),
+    }
+    return {kind: _measured(real, *banks) for kind, banks in kinds.items()}
+
+
+def _measured(
+    real: list[SpectralDataset], generated: Sequence[SpectralDataset], pairs_of: Sequence[SpectralDataset]
+) -> dict[str, Any]:
+    auc, cards = separability(real, list(generated)), realism(real, list(generated))
+    pairs = retrieval(pairs_of)
     metrics = sorted({name for card in cards.values() for name in card})
     summary = {
         "families": len(auc),
         "median_auc": float(np.median(list(auc.values()))),
-        "families_with_auc_below_0.9": sum(value < 0.9 for value in auc.values()),
+        "families_with_auc_below_0.75": sum(value < 0.75 for value in auc.values()),
         "share_of_families_that_pass": {
             m: float(np.mean([card[m]["passed"] for card in cards.values()])) for m in metrics
         },

@@ -22,6 +22,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "load_recipe": "recipes",
         "pretrain": "loop",
         "load_x_bank": "data.bank",
+        "HybridSpectralDataset": "data.hybrid",
+        "hybrid_bank": "data.hybrid",
         "synthetic_bank": "data.synthetic",
     },
 )

@@ -24,7 +24,6 @@ from .config import (
 )
 from .data.batch import Draw, SpectralBatch
 from .data.dataset import SpectralDataset
-from .data.synthetic import SyntheticSpectralDataset
 from .episodic_ridge import Answers, episodic_ridge
 from .inputs import Inputs, Source
 from .tasks import corrupt, make_tasks
@@ -191,8 +190,9 @@ def _partner(
     dataset: SpectralDataset, datasets: list[SpectralDataset], pairs: list[list[str]], draw: Draw
 ) -> SpectralDataset | None:
     """Return a measurement of the same samples by another instrument, or None."""
-    if isinstance(dataset, SyntheticSpectralDataset):
-        return dataset.paired()
+    again = dataset.paired()
+    if again is not None:
+        return again
     for names in pairs:
         if dataset.name in names:
             others = [d for d in datasets if d.name in names and d is not dataset and len(d) == len(dataset)]

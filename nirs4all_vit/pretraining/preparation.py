@@ -17,8 +17,9 @@ from .config import PretrainingConfig
 from .data.batch import Draw
 from .data.dataset import SpectralDataset
 from .data.flat import FlatBank
+from .data.hybrid import hybrid_bank
 from .data.multi import MultiSpectralDataset
-from .data.synthetic import SyntheticSpectralDataset, synthetic_bank
+from .data.synthetic import synthetic_bank
 from .inputs import Inputs, Source
 from .objectives import OBJECTIVES
 
@@ -59,7 +60,7 @@ class Preparation(Dataset[dict[str, Inputs]]):
         self.stream: Any = self.data
         if data.layout == "resampled":
             paired = config.objectives.contrastive.weight > 0
-            partners = [d.paired() for d in self.data.datasets if paired and isinstance(d, SyntheticSpectralDataset)]
+            partners = [again for d in self.data.datasets if paired and (again := d.paired()) is not None]
             self.stream = FlatBank(self.data, data.n_datasets, data.n_points, device, partners)
 
     def __getitem__(self, k: int) -> dict[str, Inputs]:
@@ -129,9 +130,14 @@ def _require_known(field: str, names: Sequence[str], available: set[str], kind: 
 
 
 def synthetic_spectra(config: PretrainingConfig, datasets: Sequence[SpectralDataset]) -> list[SpectralDataset]:
-    """Return the synthetic datasets of a run, shared by training and validation."""
+    """Return the synthetic datasets of a run, shared by training and validation.
+
+    They mix real spectra with simulated components; without real spectra, everything is simulated.
+    """
     if _share(config, datasets) == 0:
         return []
+    if config.data.p_synth < 1 and any(len(dataset) > 1 for dataset in datasets):
+        return [*hybrid_bank(datasets, config.data.n_synthetic, seed=config.run.seed)]
     return [*synthetic_bank(config.data.n_synthetic, seed=config.run.seed)]
 
 

@@ -52,9 +52,12 @@ def test_the_command_writes_costs_and_synthetic_checks(
     monkeypatch.setattr(synthetic, "N_PROBED", 24)
     assert main(["data", "--x-bank", str(small_bank), "--out", str(tmp_path / "out"), "--sets", "12"]) == 0
     result = json.loads((tmp_path / "out/synthetic_utility.json").read_text())
-    assert set(result["auc"]) == {"s0", "s1", "s2"}
-    assert result["summary"] == json.loads(capsys.readouterr().out)["synthetic spectra"]
-    assert len(result["retrieval"]) == 6
+    assert set(result) == {"hybrid", "simulated"}
+    printed = json.loads(capsys.readouterr().out)["synthetic spectra"]
+    for kind, of in result.items():
+        assert set(of["auc"]) == {"s0", "s1", "s2"}
+        assert of["summary"] == printed[kind]
+        assert len(of["retrieval"]) == 8
     assert (tmp_path / "out/synthetic_utility.png").stat().st_size > 10_000
     result = json.loads((tmp_path / "out/data_layer.json").read_text())
     assert result["load"]["datasets"] == 3

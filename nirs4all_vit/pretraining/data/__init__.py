@@ -29,6 +29,8 @@ __all__, __getattr__, __dir__ = lazy_names(
         "LeaveOneFamilyOut": "splitters",
         "LODOSplitter": "splitters",
         "SyntheticSpectralDataset": "synthetic",
+        "HybridSpectralDataset": "hybrid",
+        "hybrid_bank": "hybrid",
         "synthetic_bank": "synthetic",
     },
 )

@@ -170,11 +170,15 @@ class SpectralDataset:
             return values
         return -np.log10(np.clip(values * self._fraction, 1e-4, None, dtype=np.float32))
 
+    def paired(self) -> SpectralDataset | None:
+        """Return the same samples, row by row, measured again; None for real spectra."""
+        return None
+
     @cached_property
     def deviation(self) -> float:
         """Typical standard deviation between absorbance spectra, the unit of spikes and noise."""
         # Median over varying wavelengths, so that saturated or dead channels do not set the scale.
-        spread = self.absorbance(self._survey()).std(axis=0, dtype=np.float64)
+        spread = self.absorbance(self.survey()).std(axis=0, dtype=np.float64)
         return float(np.median(spread[spread > 0])) if (spread > 0).any() else 0.0
 
     @cached_property
@@ -189,9 +193,10 @@ class SpectralDataset:
     @cached_property
     def _fraction(self) -> np.float32:
         """Factor to fractions: 0.01 if the signal is in percent, else 1."""
-        return np.float32(0.01 if np.median(self.values[self._survey()]) > 2.0 else 1.0)
+        return np.float32(0.01 if np.median(self.values[self.survey()]) > 2.0 else 1.0)
 
-    def _survey(self) -> slice:
+    def survey(self) -> slice:
+        """Return the rows, evenly spread, from which properties of the dataset are estimated."""
         return slice(None, None, max(1, len(self) // _SURVEY_ROWS))
 
     def __getstate__(self) -> dict[str, Any]:
