@@ -125,5 +125,10 @@ def main(options: argparse.Namespace) -> int:
     utility = synthetic.measure(options.x_bank, options.sets)
     write_json(utility, options.out / "synthetic_utility.json")
     drawing.draw_synthetic(utility, options.out / "synthetic_utility")
-    print(json.dumps(rounded({"data layer": costs, "synthetic spectra": {kind: of["summary"] for kind, of in utility.items()}}), indent=1))
+    print(
+        json.dumps(
+            rounded({"data layer": costs, "synthetic spectra": {kind: of["summary"] for kind, of in utility.items()}}),
+            indent=1,
+        )
+    )
     return 0

@@ -124,8 +124,9 @@ def realism(real: list[SpectralDataset], generated: list[SpectralDataset], seed:
 def retrieval(datasets: Sequence[SpectralDataset]) -> dict[str, list[float]]:
     """Return, per dataset, how often the nearest second view is that of the same sample (top 1).
 
-    The embedder is fitted on the first view, as on a calibration. Features are centred within each view, to remove the offset of the instrument. Absorbance is
-    interpolated to 200 points of the common range.
+    Both views are cut to their common range, and the embedder is fitted on the first one, as on a
+    calibration. Features are centred within each view, to remove the offset of the instrument.
+    Absorbance is interpolated to 200 points.
     """
     shares: dict[str, list[float]] = {}
     for first in tracked(datasets, "pairs", "set"):
@@ -140,11 +141,11 @@ def retrieval(datasets: Sequence[SpectralDataset]) -> dict[str, list[float]]:
             )
             if high - low < 200:
                 continue
-            views = [(d.absorbance(), d.wavelengths) for d in (first, second)]
+            views = [_within(d, low, high) for d in (first, second)]
             for name, robust in (("embedding", False), ("robust embedding", True)):
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # the second view has another range
-                    embedder = SpectralEmbedder(robust=robust).fit(first.absorbance(), wavelengths=first.wavelengths)
+                    warnings.simplefilter("ignore")  # the second view has another axis
+                    embedder = SpectralEmbedder(robust=robust).fit(views[0][0], wavelengths=views[0][1])
                     embedded = [embedder.transform(X, wavelengths=nm) for X, nm in views]
                 shares.setdefault(f"{name}, {label}", []).append(top1(*embedded))
             axis = np.linspace(low, high, 200)
@@ -156,6 +157,13 @@ def retrieval(datasets: Sequence[SpectralDataset]) -> dict[str, list[float]]:
             ]
             shares.setdefault(f"SG1 + SNV, {label}", []).append(top1(*corrected))
     return shares
+
+
+def _within(dataset: SpectralDataset, low: float, high: float) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+    """Return absorbance and wavelengths between two wavelengths."""
+    there = np.flatnonzero((dataset.wavelengths >= low) & (dataset.wavelengths <= high))
+    columns = slice(int(there[0]), int(there[-1]) + 1)
+    return dataset.absorbance(columns=columns), dataset.wavelengths[columns]
 
 
 def top1(a: NDArray[Any], b: NDArray[Any]) -> float:

@@ -103,7 +103,7 @@ class Calibration:
             self.write_report(new / REPORT_FILE)
             text = json.dumps(self.metrics(), indent=2, ensure_ascii=False, default=_json_value)
             (new / METRICS_FILE).write_text(text + "\n", "utf-8")
-            self.predictions().to_csv(new / PREDICTIONS_FILE, index=False)
+            self.predictions().to_csv(new / PREDICTIONS_FILE, index=False, float_format="%.7g")
             if n4a:
                 from .n4a import write_n4a
 

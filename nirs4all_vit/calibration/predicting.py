@@ -90,7 +90,7 @@ def predict(
     table["unusual"] = table["reason"] != ""
     if output is not None:
         with atomic_path(output) as target_path:
-            table.to_csv(target_path, index=False)
+            table.to_csv(target_path, index=False, float_format="%.7g")
     return table
 
 

@@ -41,8 +41,8 @@ def test_figures_of_merit_follow_from_the_predictions(calibrated: tuple[Calibrat
     assert len(test) == 12
     for name in ("protein", "moisture"):
         own = regression_metrics(test[f"{name} measured"], test[f"{name} predicted"])
-        assert metrics["targets"][name]["test"]["rmse"] == pytest.approx(own.rmse, rel=1e-6)
-        assert metrics["targets"][name]["test"]["r2"] == pytest.approx(own.r2, rel=1e-6)
+        assert metrics["targets"][name]["test"]["rmse"] == pytest.approx(own.rmse, rel=1e-5)
+        assert metrics["targets"][name]["test"]["r2"] == pytest.approx(own.r2, rel=1e-5)
     assert (
         metrics["targets"]["moisture"]["cross_validation"]["n"]
         == 36 - 5 + table.iloc[36:]["moisture measured"].isna().sum()
