@@ -16,6 +16,7 @@ COMMANDS = {
         "report",
         "write all tables and figures of the results, or the figures that README and documentation quote",
     ),
+    "records": ("records", "pack the results of tasks into one file, or add those of a file to a folder"),
     "speed": ("speed", "time the embedding, other transforms, memory and start-up; or pretraining"),
     "novelty": ("novelty", "measure the detection of faulty spectra"),
     "bank": ("bank", "compare embedding + RidgeCV with PCA + RidgeCV on every regression target of a bank"),

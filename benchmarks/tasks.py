@@ -92,8 +92,7 @@ class Results:
 
         Raises ValueError if results in the folder were measured on other contents of a dataset.
         """
-        path = self.folder.parent / "data.json"
-        noted = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        path, noted = self._data_file, self.fingerprints()
         changed = sorted(name for name, value in fingerprints.items() if noted.get(name, value) != value)
         if changed:
             raise ValueError(
@@ -102,11 +101,15 @@ class Results:
         with atomic_path(path) as target:
             target.write_text(json.dumps({**noted, **fingerprints}, indent=1, sort_keys=True) + "\n", "utf-8")
 
+    def fingerprints(self) -> dict[str, str]:
+        """Return the fingerprints of the datasets on which results were measured."""
+        return json.loads(self._data_file.read_text("utf-8")) if self._data_file.exists() else {}
+
     def phases(self) -> pd.DataFrame:
         """Return size and total seconds of each phase of `note_phase`, over all of its runs, one row per phase."""
         records = {Task(**record["task"]).key: record for record in self}
         rows = []
-        for phase, keys in self._noted().items():
+        for phase, keys in self.noted().items():
             present = [records[key] for key in keys if key in records]
             tasks = [Task(**record["task"]) for record in present]
             rows.append({
@@ -121,13 +124,22 @@ class Results:
 
     def note_phase(self, phase: str, tasks: Sequence[Task]) -> None:
         """Record which tasks belong to a phase, beside those of earlier runs."""
-        noted = self._noted()
-        noted[phase] = sorted({task.key for task in tasks}.union(noted.get(phase, ())))
+        self.note_keys(phase, [task.key for task in tasks])
+
+    def note_keys(self, phase: str, keys: Iterable[str]) -> None:
+        """Record the keys of tasks that belong to a phase, beside those of earlier runs."""
+        noted = self.noted()
+        noted[phase] = sorted({*keys, *noted.get(phase, ())})
         with atomic_path(self._phases_file) as target:
             target.write_text(json.dumps(noted, indent=1) + "\n", "utf-8")
 
-    def _noted(self) -> dict[str, list[str]]:
+    def noted(self) -> dict[str, list[str]]:
+        """Return the keys of the tasks of each recorded phase."""
         return json.loads(self._phases_file.read_text("utf-8")) if self._phases_file.exists() else {}
+
+    @property
+    def _data_file(self) -> Path:
+        return self.folder.parent / "data.json"
 
     @property
     def _phases_file(self) -> Path:

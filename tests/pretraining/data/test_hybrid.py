@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+
 from nirs4all_vit.pretraining.data import HybridSpectralDataset, SpectralDataset, hybrid_bank, synthetic_bank
 
 
