@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import time
 import warnings
-from itertools import pairwise
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -250,10 +250,10 @@ def train(options: argparse.Namespace) -> None:
                 scored += 1
                 name = f"{options.head}, fold {k}, {step * _BATCH * _TARGETS:,} calibrations"
                 print(f"{name}: {np.mean(losses[-500:]):.4f}, {time.process_time() - start:.0f} s", flush=True)
-                _report(pd.DataFrame(_scored(net, options, set(folds[k]))))
+                _report(pd.DataFrame(_scored({options.head: net}, options, set(folds[k]))))
                 torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
         torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
-        rows += _scored(net, options, set(folds[k]))
+        rows += _scored({options.head: net}, options, set(folds[k]))
         print(f"{options.head}, folds up to {k}, {step * _BATCH * _TARGETS:,} calibrations each", flush=True)
         means = _report(pd.DataFrame(rows))
         means.to_csv(options.out / f"{options.head}-{options.n}.csv")
@@ -268,9 +268,22 @@ def predicted(net: nn.Module, K: Tensor, y: Tensor) -> Tensor:
     return (of[:, 0] - of[:, 1]) / 2
 
 
-def _scored(net: nn.Module, options: argparse.Namespace, families: set[str]) -> list[dict[str, Any]]:
+def score(options: argparse.Namespace) -> None:
+    """Score the stored networks of each fold, alone and in their mean with the committee."""
+    folds = fold_families(bank_families(options.x_bank))
     rows = []
-    net.eval()
+    for k in options.folds:
+        nets = {head: make() for head, make in HEADS.items() if (options.out / f"{head}~{k}.pt").exists()}
+        for head, net in nets.items():
+            net.load_state_dict(torch.load(options.out / f"{head}~{k}.pt", weights_only=True))
+        rows += _scored(nets, options, set(folds[k]))
+    _report(pd.DataFrame(rows))
+
+
+def _scored(nets: dict[str, nn.Module], options: argparse.Namespace, families: set[str]) -> list[dict[str, Any]]:
+    rows = []
+    for net in nets.values():
+        net.eval()
     for path in sorted((options.out / f"targets-{options.n}").glob("*.npz")):
         with np.load(path) as file:
             if str(file["family"]) not in families:
@@ -278,14 +291,16 @@ def _scored(net: nn.Module, options: argparse.Namespace, families: set[str]) -> 
             y, truth = file["y"], file["truth"]
             level, deviation = y.mean(), y.std(ddof=1) or 1.0
             K, values = torch.from_numpy(file["kernels"]), torch.from_numpy((y - level) / deviation).float()
-            own = predicted(net, K, values).numpy() * deviation + level
-            every = {
-                "committee": file["committee"], options.head: own, "ridge": file["member_ridge"],
-                **{f"committee + {w} {options.head}": (1 - w) * file["committee"] + w * own for w in SHARES},
-            }  # fmt: skip
+            own = {head: predicted(net, K, values).numpy() * deviation + level for head, net in nets.items()}
+            every = {"committee": file["committee"], "ridge": file["member_ridge"], **own}
+            for some in (subset for size in range(1, len(own) + 1) for subset in combinations(own, size)):
+                mean = np.mean([own[head] for head in some], axis=0)
+                name = " and ".join(some)
+                every |= {f"committee + {w} {name}": (1 - w) * file["committee"] + w * mean for w in SHARES}
             errors = {name: float(np.sqrt(np.square(p - truth).mean())) for name, p in every.items()}
             rows.append({"family": str(file["family"]), "path": path.stem} | errors)
-    net.train()
+    for net in nets.values():
+        net.train()
     return rows
 
 
@@ -306,7 +321,7 @@ def _report(table: pd.DataFrame) -> pd.DataFrame:
 def main() -> None:
     """Run one step."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["targets", "tasks", "train"])
+    parser.add_argument("step", choices=["targets", "tasks", "train", "score"])
     parser.add_argument("--x-bank", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--n", type=int, default=25, help="calibration samples of the targets")
@@ -317,7 +332,7 @@ def main() -> None:
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--sizes", type=int, nargs="+", default=[12, 16, 20, 25, 25, 32, 40, 48])
     options = parser.parse_args()
-    {"targets": targets, "tasks": tasks, "train": train}[options.step](options)
+    {"targets": targets, "tasks": tasks, "train": train, "score": score}[options.step](options)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import copy
 import time
+from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -190,7 +191,9 @@ def train(options: argparse.Namespace) -> None:
     save_checkpoint(options.out / f"{options.kind}.safetensors", encoder.eval(), name=options.kind, provenance={})
 
 
-def _embedding(x_bank: Path, checkpoint: str, readout: str) -> Any:
+def embedding_of(x_bank: Path, checkpoint: str, readout: str) -> Callable[[str], NDArray[np.float32]]:
+    """Return a function that embeds all spectra of a dataset, without the weighting of columns."""
+
     def embedded(name: str) -> NDArray[np.float32]:
         spectra, wavelengths = read_spectra(x_bank, name)
         embedder = SpectralEmbedder(checkpoint, readout=readout, adapt=False, axis_unit="nm")
@@ -212,7 +215,7 @@ def score(options: argparse.Namespace) -> None:
         if path.exists():
             load_checkpoint(path)
             for readout in ("contrast", "compact", "mean", "cls"):
-                ways[f"{name} {readout}"] = _embedding(options.x_bank, str(path), readout)
+                ways[f"{name} {readout}"] = embedding_of(options.x_bank, str(path), readout)
     print(compared(codes, ways, "untrained contrast", fold=0).round(3).to_string())
 
 
