@@ -76,8 +76,8 @@ _ENCODERS = {
     "ablation-augmentation-points~K": "masked modelling on points, augmented",
     "ablation-baseline-points~K": "augmented + baseline consistency on points",
     "ablation-points~K": "episodic calibration on points",
-    "ablation-synthetic-low~K": "episodic calibration, 10 % synthetic spectra",
-    "ablation-synthetic-high~K": "episodic calibration, 60 % synthetic spectra",
+    "ablation-synthetic-low~K": "episodic calibration, 30 % synthetic spectra",
+    "ablation-synthetic-high~K": "episodic calibration, 70 % synthetic spectra",
     "ablation-metadata~K": "episodic calibration, metadata",
     "ablation-metadata-dropout~K": "episodic calibration, metadata for half of the spectra",
 }

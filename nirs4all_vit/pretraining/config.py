@@ -46,7 +46,8 @@ class DataConfig:
     n_points : int
         Points per spectrum, with the layout ``resampled``.
     p_synth : float
-        Share of synthetic spectra; 1 without a bank.
+        Share of synthetic spectra: real ones with simulated components (`hybrid_bank`), or, with a
+        share of 1 and without a bank, wholly simulated ones (`synthetic_bank`).
     n_synthetic : int
         Number of synthetic datasets.
     steps_per_dataset : int
