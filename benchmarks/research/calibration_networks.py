@@ -7,6 +7,8 @@ transformer over the samples, and ``corrector`` is such a transformer that also 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -175,8 +177,8 @@ class Corrector(Attention):
         self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + N_CANDIDATES))
         nn.init.zeros_(self.out[1].weight)
 
-    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
-        """Return predictions (b, m, t) of standardised values."""
+    def _read(self, K: Tensor, n: int, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return scores (b, t, 1, C) and predictions (b, t, m, C) of candidates, and outputs (b, t, m, outputs)."""
         predicted, left_out, leverage = candidates(K, n, y)
         score = self.average.scores(predicted, left_out, leverage, y)  # (b, C, t)
         # Those of calibration samples come from models without them: no token knows its own answer from them.
@@ -184,6 +186,39 @@ class Corrector(Attention):
         mean = (score.softmax(dim=1)[:, :, None] * both).sum(dim=1, keepdim=True)
         seen = torch.cat([mean, both - mean], dim=1).permute(0, 3, 2, 1)
         x = self.x(components(K, n))[:, None] + self.candidates(seen)
-        last = self.out(self._tokens(x, n, y))  # (b, t, m, 1 + C)
-        weights = (score.permute(0, 2, 1)[:, :, None] + last[..., 1:]).softmax(dim=-1)
-        return ((weights * predicted.permute(0, 3, 2, 1)).sum(dim=-1) + last[..., 0]).transpose(1, 2)
+        out = self.out(self._tokens(x, n, y))
+        return score.permute(0, 2, 1)[:, :, None], predicted.permute(0, 3, 2, 1), out
+
+    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return predictions (b, m, t) of standardised values."""
+        score, predicted, out = self._read(K, n, y)
+        weights = (score + out[..., 1:]).softmax(dim=-1)
+        return ((weights * predicted).sum(dim=-1) + out[..., 0]).transpose(1, 2)
+
+
+class Mixture(Corrector):
+    """Such a network that weighs its own prediction and those of the kernel ridges, per query."""
+
+    def __init__(self, width: int = 96, depth: int = 4) -> None:
+        super().__init__(width, depth)
+        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 + N_CANDIDATES))
+        for layer in (self.out[1], self.candidates):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
+        """Return predictions (b, m, t) of standardised values."""
+        score, predicted, out = self._read(K, n, y)
+        others = (score + out[..., 2:]).log_softmax(dim=-1)
+        weights = torch.cat([out[..., 1:2], others], dim=-1).softmax(dim=-1)
+        return (weights * torch.cat([out[..., :1], predicted], dim=-1)).sum(dim=-1).transpose(1, 2)
+
+
+def take(net: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Copy parameters of another network: those of the same name, and the first rows of the last layer."""
+    own = net.state_dict()
+    for name, value in state.items():
+        if name in own and own[name].shape[1:] == value.shape[1:]:
+            rows = min(len(own[name]), len(value)) if value.dim() else None
+            own[name][slice(rows) if rows else ...] = value[slice(rows) if rows else ...]
+    net.load_state_dict(own)

@@ -1,17 +1,16 @@
 """Heads that learn from label-free calibrations of other families (research log, section 34).
 
-Three steps, each resumable, on one core each::
+Four steps on one core, the first two resumable::
 
-    python -m benchmarks.research.calibration_prior targets --x-bank DIR --out DIR   # 30 minutes
-    python -m benchmarks.research.calibration_prior tasks --x-bank DIR --out DIR     # 30 minutes
-    python -m benchmarks.research.calibration_prior train --x-bank DIR --out DIR     # 20 minutes a fold and head
+    python -m benchmarks.research.calibration_prior targets --x-bank DIR --out DIR   # 3 minutes
+    python -m benchmarks.research.calibration_prior tasks --x-bank DIR --out DIR     # 5 minutes
+    python -m benchmarks.research.calibration_prior train --x-bank DIR --out DIR     # `--minutes` a fold
+    python -m benchmarks.research.calibration_prior score --x-bank DIR --out DIR     # all networks together
 
 ``targets`` stores, for each predictable target, kernels of ten views of calibration and test spectra, and the
 predictions of the committee. ``tasks`` stores the same kernels of spectra with answers that need no label. ``train``
-fits a network on the tasks of the families outside of a fold, and scores it on the targets of the fold.
-
-Two networks: ``average`` weighs the predictions of 120 kernel ridges by their leave-one-out errors and by what it
-learned; ``attention`` is a prior-fitted transformer over the samples of a calibration and its queries.
+fits a network (`calibration_networks`) on the tasks of the families outside of a fold, and scores it on the targets
+of the fold.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ from ..problems import Problems
 from ..runner import prepare
 from ..tables import RESULTS
 from ..tasks import Results, Task
-from .calibration_networks import Attention, Average, Corrector
+from .calibration_networks import Attention, Average, Corrector, Mixture, take
 
 #: Test spectra of a target that are scored, and spectra of a task.
 _SCORED, _SIZE = 150, 96
@@ -58,7 +57,12 @@ _BATCH, _TARGETS, _QUERIES = 8, 8, 32
 #: Draws of signs that a prediction averages, and shares of the network in the mean with the committee.
 _DRAWN, SHARES = 4, (0.2, 0.35, 0.5)
 #: Networks by name.
-HEADS: dict[str, type[nn.Module]] = {"average": Average, "attention": Attention, "corrector": Corrector}
+HEADS: dict[str, type[nn.Module]] = {
+    "average": Average,
+    "attention": Attention,
+    "corrector": Corrector,
+    "mixture": Mixture,
+}
 #: Tasks and their shares.
 _MIXTURE = {
     "hidden_components": 0.3,
@@ -230,6 +234,8 @@ def train(options: argparse.Namespace) -> None:
     for k in options.folds:
         torch.manual_seed(0)
         net = HEADS[options.head]()
+        if options.start:
+            take(net, torch.load(options.out / f"{options.start}~{k}.pt", weights_only=True))
         stored = Stored(options.out / "tasks", set(folds[k]))
         print(f"fold {k}: {len(stored.items)} stored tasks", flush=True)
         optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01)
@@ -328,6 +334,7 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=20, help="stored tasks of each dataset")
     parser.add_argument("--head", choices=list(HEADS), default="average")
+    parser.add_argument("--start", metavar="HEAD", help="trained network of the same fold to start from")
     parser.add_argument("--minutes", type=float, default=15, help="training time of a fold")
     parser.add_argument("--folds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--sizes", type=int, nargs="+", default=[12, 16, 20, 25, 25, 32, 40, 48])
