@@ -56,6 +56,8 @@ _ANSWERS = 16
 _BATCH, _TARGETS, _QUERIES = 8, 8, 32
 #: Draws of signs that a prediction averages, and shares of the network in the mean with the committee.
 _DRAWN, SHARES = 4, (0.2, 0.35, 0.5)
+#: Largest learning rate of Muon.
+MUON_RATE = 3e-3
 #: Networks by name.
 HEADS: dict[str, type[nn.Module]] = {
     "average": Average,
@@ -238,18 +240,19 @@ def train(options: argparse.Namespace) -> None:
             take(net, torch.load(options.out / f"{options.start}~{k}.pt", weights_only=True))
         stored = Stored(options.out / "tasks", set(folds[k]))
         print(f"fold {k}: {len(stored.items)} stored tasks", flush=True)
-        optimiser = torch.optim.AdamW(net.parameters(), 1e-3, weight_decay=0.01)
+        optimisers = _optimisers(net)
         generator, start, step, losses, scored = np.random.default_rng(k), time.process_time(), 0, [], 1
         while (share := (time.process_time() - start) / (60 * options.minutes)) < 1:
-            for group in optimiser.param_groups:
-                group["lr"] = 1e-3 * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * share))
+            for group in (group for optimiser in optimisers for group in optimiser.param_groups):
+                group["lr"] = group["highest"] * min(1, (step + 1) / 200) * (0.5 + 0.5 * np.cos(np.pi * share))
             K, y, truth = stored.draw(generator, int(generator.choice(options.sizes)))
             error = (net(K, y.shape[1], y) - truth).square().mean(dim=1)
             loss = (error + 0.01).log().mean()
-            optimiser.zero_grad()
+            net.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-            optimiser.step()
+            for optimiser in optimisers:
+                optimiser.step()
             losses.append(loss.item())
             step += 1
             if share * 8 > scored:
@@ -263,6 +266,18 @@ def train(options: argparse.Namespace) -> None:
         print(f"{options.head}, folds up to {k}, {step * _BATCH * _TARGETS:,} calibrations each", flush=True)
         means = _report(pd.DataFrame(rows))
         means.to_csv(options.out / f"{options.head}-{options.n}.csv")
+
+
+def _optimisers(net: nn.Module) -> list[torch.optim.Optimizer]:
+    """Return Muon for the matrices of the blocks, AdamW for the rest."""
+    matrices = [p for name, p in net.named_parameters() if name.startswith("blocks.") and p.dim() == 2]
+    of_blocks = {id(p) for p in matrices}
+    rest = [{"params": [p for p in net.parameters() if id(p) not in of_blocks], "highest": 1e-3}]
+    out: list[torch.optim.Optimizer] = [torch.optim.AdamW(rest, 1e-3, weight_decay=0.01)]
+    if matrices:
+        settings = {"weight_decay": 0.01, "adjust_lr_fn": "match_rms_adamw"}
+        out.append(torch.optim.Muon([{"params": matrices, "highest": MUON_RATE}], MUON_RATE, **settings))
+    return out
 
 
 @torch.no_grad()
