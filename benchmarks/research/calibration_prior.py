@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
@@ -58,6 +59,8 @@ _BATCH, _TARGETS, _QUERIES = 8, 8, 32
 _DRAWN, SHARES = 4, (0.2, 0.35, 0.5)
 #: Largest learning rate of Muon.
 MUON_RATE = 3e-3
+#: Trained networks that are kept, to go on from.
+NETWORKS = Path(__file__).parent / "networks"
 #: Networks by name.
 HEADS: dict[str, type[nn.Module]] = {
     "average": Average,
@@ -237,7 +240,7 @@ def train(options: argparse.Namespace) -> None:
         torch.manual_seed(0)
         net = HEADS[options.head]()
         if options.start:
-            take(net, torch.load(options.out / f"{options.start}~{k}.pt", weights_only=True))
+            take(net, load_file(_network(options, options.start, k)))
         stored = Stored(options.out / "tasks", set(folds[k]))
         print(f"fold {k}: {len(stored.items)} stored tasks", flush=True)
         optimisers = _optimisers(net)
@@ -260,8 +263,7 @@ def train(options: argparse.Namespace) -> None:
                 name = f"{options.head}, fold {k}, {step * _BATCH * _TARGETS:,} calibrations"
                 print(f"{name}: {np.mean(losses[-500:]):.4f}, {time.process_time() - start:.0f} s", flush=True)
                 _report(pd.DataFrame(_scored({options.head: net}, options, set(folds[k]))))
-                torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
-        torch.save(net.state_dict(), options.out / f"{options.head}~{k}.pt")
+        save_file(net.state_dict(), options.out / f"{options.head}~{k}.safetensors")
         rows += _scored({options.head: net}, options, set(folds[k]))
         print(f"{options.head}, folds up to {k}, {step * _BATCH * _TARGETS:,} calibrations each", flush=True)
         means = _report(pd.DataFrame(rows))
@@ -294,11 +296,17 @@ def score(options: argparse.Namespace) -> None:
     folds = fold_families(bank_families(options.x_bank))
     rows = []
     for k in options.folds:
-        nets = {head: make() for head, make in HEADS.items() if (options.out / f"{head}~{k}.pt").exists()}
+        nets = {head: make() for head, make in HEADS.items() if _network(options, head, k).exists()}
         for head, net in nets.items():
-            net.load_state_dict(torch.load(options.out / f"{head}~{k}.pt", weights_only=True))
+            net.load_state_dict(load_file(_network(options, head, k)))
         rows += _scored(nets, options, set(folds[k]))
     _report(pd.DataFrame(rows))
+
+
+def _network(options: argparse.Namespace, head: str, fold: int) -> Path:
+    """Return the file of a trained network, in the output folder or, if not there, in the repository."""
+    name = f"{head}~{fold}.safetensors"
+    return options.out / name if (options.out / name).exists() else NETWORKS / name
 
 
 def _scored(nets: dict[str, nn.Module], options: argparse.Namespace, families: set[str]) -> list[dict[str, Any]]:
