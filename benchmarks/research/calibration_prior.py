@@ -56,7 +56,7 @@ _ANSWERS = 16
 #: Calibrations of a training step: tasks, targets of each, queries.
 _BATCH, _TARGETS, _QUERIES = 8, 8, 32
 #: Draws of signs that a prediction averages, and shares of the network in the mean with the committee.
-_DRAWN, SHARES = 4, (0.2, 0.35, 0.5)
+_DRAWN, SHARES = 4, (0.2, 0.35, 0.5, 0.65)
 #: Largest learning rate of Muon.
 MUON_RATE = 3e-3
 #: Trained networks that are kept, to go on from.
