@@ -125,10 +125,6 @@ def main(options: argparse.Namespace) -> int:
     utility = synthetic.measure(options.x_bank, options.sets)
     write_json(utility, options.out / "synthetic_utility.json")
     drawing.draw_synthetic(utility, options.out / "synthetic_utility")
-    print(
-        json.dumps(
-            rounded({"data layer": costs, "synthetic spectra": {kind: of["summary"] for kind, of in utility.items()}}),
-            indent=1,
-        )
-    )
+    summaries = {kind: of["summary"] for kind, of in utility.items()}
+    print(json.dumps(rounded({"data layer": costs, "synthetic spectra": summaries}), indent=1))
     return 0

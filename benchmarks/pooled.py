@@ -60,7 +60,7 @@ _MAX_SPECTRA = 60
 
 #: Candidate penalties. Smaller ones fit the rounding of float32 embeddings: with replicates of a few
 #: samples, the chosen penalty then depends on the last bit, and the error with it (up to 39 %).
-_PENALTIES = ALPHAS[ALPHAS >= 1e-8]
+PENALTIES = ALPHAS[ALPHAS >= 1e-8]
 
 
 @lru_cache(maxsize=1)
@@ -183,7 +183,7 @@ class Pool:
             return PLS(PreprocessedViews(["raw"])).fit(part).predict(whole)
         # Penalties are relative to the mean diagonal of the kernel.
         scale = max(float(np.sqrt((Z - Z.mean(axis=0)).var(axis=0).sum())), 1e-300)
-        return GroupRidge(_PENALTIES).fit(Z / scale, y, groups=owner).predict(at / scale)
+        return GroupRidge(PENALTIES).fit(Z / scale, y, groups=owner).predict(at / scale)
 
 
 def corrected(predicted: NDArray, y: NDArray, local: NDArray[np.int64]) -> NDArray:

@@ -3,6 +3,7 @@
 All take kernels of several calibrations of the same size, and standardised values of their samples, and predict the
 values of the queries: ``average`` weighs the predictions of 120 kernel ridges, ``attention`` is a prior-fitted
 transformer over the samples, and ``corrector`` is such a transformer that also sees what the kernel ridges predict.
+``mixture`` sees the same, and weighs its own prediction beside theirs.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from nirs4all_vit import SpectralEmbedder, load_checkpoint, save_checkpoint
-from nirs4all_vit.embedding.column_weighting import FLOOR
+from nirs4all_vit import SpectralEmbedder, save_checkpoint
 from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.pretraining import load_x_bank
 from nirs4all_vit.pretraining.augmentation import block_mask
@@ -41,8 +40,9 @@ from nirs4all_vit.pretraining.objectives import MaskedModeling
 from nirs4all_vit.pretraining.product import fit_code
 
 from ..calibrations import bank_families, read_spectra
-from ..encoders import fold_families
+from ..encoders import Encoders, fold_families
 from .compact_codes import Codes, compared
+from .simulated_instruments import adapted
 
 #: Datasets of a step, spectra of each, points of a spectrum.
 _EPISODES, _SPECTRA, _POINTS = 2, 64, 320
@@ -104,9 +104,7 @@ def _kernel(z: Tensor) -> Tensor:
 
 def _weighted(z: Tensor) -> Tensor:
     """Return features (B, n, c) with columns weighted as in `fit`."""
-    z = z - z.mean(dim=1, keepdim=True)
-    spread = (z.square().mean(dim=1, keepdim=True) + 1e-16).sqrt()
-    return z * (spread + FLOOR * spread.mean(dim=-1, keepdim=True)) ** -0.75
+    return adapted(z, torch.ones(z.shape[:2]))
 
 
 class Kernel(nn.Module):
@@ -205,17 +203,14 @@ def embedding_of(x_bank: Path, checkpoint: str, readout: str) -> Callable[[str],
 def score(options: argparse.Namespace) -> None:
     """Print the error of each encoder over that of untrained local contrast, on the families of fold 0."""
     codes = Codes(options.x_bank)
-    untrained = options.out / "untrained.safetensors"
-    if not untrained.exists():
-        torch.manual_seed(0)
-        save_checkpoint(untrained, SpectralPerceiver(EncoderConfig(readout_scale=100.0)), name="u", provenance={})
-    ways = {}
-    for name in ("untrained", "covariances", *KINDS):
-        path = options.out / f"{name}.safetensors"
-        if path.exists():
-            load_checkpoint(path)
-            for readout in ("contrast", "compact", "mean", "cls"):
-                ways[f"{name} {readout}"] = embedding_of(options.x_bank, str(path), readout)
+    files = {name: options.out / f"{name}.safetensors" for name in ("covariances", *KINDS)}
+    present = {"untrained": Encoders(options.out).path("untrained")}
+    present |= {name: str(path) for name, path in files.items() if path.exists()}
+    ways = {
+        f"{name} {readout}": embedding_of(options.x_bank, path, readout)
+        for name, path in present.items()
+        for readout in ("contrast", "compact", "mean", "cls")
+    }
     print(compared(codes, ways, "untrained contrast", fold=0).round(3).to_string())
 
 

@@ -42,7 +42,7 @@ from nirs4all_vit.pretraining.tasks import TASKS
 from nirs4all_vit.progress import tracked
 
 from ..calibrations import Calibration
-from ..encoders import DEFAULT
+from ..encoders import DEFAULT, Encoders
 from ..methods.ridge import ScaledRidge
 from ..transfer import INSTRUMENT_GROUPS, instrument_pairs, load_pair, shared_targets
 
@@ -249,12 +249,9 @@ def score(options: argparse.Namespace) -> None:
     factor = None
     if (options.out / "importance.npz").exists():
         factor = np.load(options.out / "importance.npz")["factor"]
-    untrained = options.out / "untrained.safetensors"
-    if not untrained.exists():
-        torch.manual_seed(0)
-        save_checkpoint(untrained, SpectralPerceiver(EncoderConfig(readout_scale=100.0)), name="u", provenance={})
+    untrained = Encoders(options.out).path("untrained")
     ways = {
-        "untrained": lambda: Way(str(untrained)),
+        "untrained": lambda: Way(untrained),
         "bundled": lambda: Way(),
         "robust": lambda: Way(robust=True),
         **{

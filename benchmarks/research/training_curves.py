@@ -1,4 +1,4 @@
-"""Error on unseen families against the number of training spectra (research log, section 39).
+"""Error on unseen families against the number of training spectra.
 
 ``python -m benchmarks.research.training_curves train --recipe RECIPE --spectra N --x-bank DIR --out DIR`` trains one
 encoder without the families of fold 0, by a recipe of the ablation; each size is a run of its own, with its own
@@ -11,15 +11,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import pandas as pd
 import torch
 
-from nirs4all_vit import save_checkpoint
-from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 from nirs4all_vit.pretraining import load_recipe, load_x_bank, pretrain
 
 from ..calibrations import bank_families
-from ..encoders import fold_families
+from ..encoders import Encoders, fold_families
 from .compact_codes import Codes, compared
 from .latent_targets import embedding_of
 
@@ -49,13 +46,8 @@ def train(options: argparse.Namespace) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Print the error of each encoder over that of untrained local contrast, and write it as a table."""
-    untrained = options.out / "untrained.safetensors"
-    if not untrained.exists():
-        options.out.mkdir(parents=True, exist_ok=True)
-        torch.manual_seed(0)
-        save_checkpoint(untrained, SpectralPerceiver(EncoderConfig(readout_scale=100.0)), name="u", provenance={})
     files = {
-        "untrained": untrained,
+        "untrained": Encoders(options.out).path("untrained"),
         **{p.parent.name: p.parent / "last.safetensors" for p in options.out.glob("*/done")},
     }
     ways = {
@@ -65,7 +57,7 @@ def score(options: argparse.Namespace) -> None:
     }
     table = compared(Codes(options.x_bank), ways, "untrained contrast", fold=0)
     print(table.round(4).to_string())
-    pd.DataFrame(table).to_csv(options.out / "training_curves.csv")
+    table.to_csv(options.out / "training_curves.csv")
 
 
 def main() -> None:

@@ -56,7 +56,7 @@ def test_candidates_are_kernel_ridges_with_a_free_constant() -> None:
 
 
 @pytest.mark.parametrize("kind", [Average, Attention, Corrector, Mixture])
-def test_a_query_does_not_depend_on_others_nor_on_the_order_of_the_calibration(kind: type) -> None:
+def test_a_query_does_not_depend_on_others(kind: type) -> None:
     K, y = calibration()
     n = y.shape[1]
     torch.manual_seed(0)
@@ -72,9 +72,9 @@ def test_a_query_does_not_depend_on_others_nor_on_the_order_of_the_calibration(k
     some = torch.cat([torch.arange(n), torch.tensor([n + 4])])
     if kind is not Average:  # its weights look at the spread of the predictions
         torch.testing.assert_close(predicted(K[:, :, some][..., some], y), every[:, 4:5], atol=1e-4, rtol=1e-3)
-    order = torch.cat([torch.randperm(n), torch.arange(n, n + 6)])
-    shuffled = predicted(K[:, :, order][..., order], y[:, order[:n]])
-    if kind is Average:
+    if kind is Average:  # it reads no components, whose signs depend on the order
+        order = torch.cat([torch.randperm(n), torch.arange(n, n + 6)])
+        shuffled = predicted(K[:, :, order][..., order], y[:, order[:n]])
         torch.testing.assert_close(shuffled, every, atol=1e-3, rtol=1e-3)
 
 

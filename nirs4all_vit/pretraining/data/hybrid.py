@@ -12,6 +12,7 @@ from scipy.signal import savgol_filter
 
 from ...embedding.simulated_instrument import SimulatedInstrument
 from .dataset import SpectralDataset
+from .generated import GeneratedDataset
 
 #: Range of the number of components, and of the share of the variance between spectra that they add
 #: (both ends; logarithmic).
@@ -22,9 +23,12 @@ _CORRELATION = 0.8
 #: deviation between samples.
 _RESCAN = (0.005, 0.05)
 _MIN_POINTS = 60
+#: Metadata of the real spectra that no view keeps, and those that another instrument does not.
+_OF_THE_AXIS = ("spectral_start", "spectral_stop", "spectral_range", "spectral_step")
+_OF_THE_INSTRUMENT = ("instrument", "manufacturer", "instrument_type")
 
 
-class HybridSpectralDataset(SpectralDataset):
+class HybridSpectralDataset(GeneratedDataset):
     """Mixtures of real spectra of one dataset with simulated components, generated on first access.
 
     A spectrum is the mean, with random weights, of two real spectra, plus components from the
@@ -66,15 +70,8 @@ class HybridSpectralDataset(SpectralDataset):
         self.background, self.index, self.n_spectra, self.seed, self.view = background, index, n_spectra, seed, view
         self.baseline, self.owner = None, None
         name = f"hybrid-{seed}-{index}-{background.name}" + (f"-view{view}" if view else "")
-        self._set_axis(name, self._axis(), self._describe())
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape (n_spectra, n_wavelengths), without generating the spectra."""
-        return self.n_spectra, self.wavelengths.size
-
-    def __len__(self) -> int:
-        return self.n_spectra
+        axis = self._axis()
+        self._set_axis(name, axis, self._describe(axis))
 
     @cached_property
     def values(self) -> NDArray[np.float32]:
@@ -100,13 +97,8 @@ class HybridSpectralDataset(SpectralDataset):
         """Concentrations (n_spectra,) by component, standardised; not used in pretraining."""
         return dict(zip(self._components, self._amounts.T, strict=True))
 
-    def paired(self) -> HybridSpectralDataset:
-        """Return the next view: the same samples, row by row, measured again."""
-        return self._next_view
-
-    @cached_property
-    def _next_view(self) -> HybridSpectralDataset:
-        return HybridSpectralDataset(self.background, self.index, self.n_spectra, self.seed, self.view + 1)
+    def _of_view(self, view: int) -> HybridSpectralDataset:
+        return HybridSpectralDataset(self.background, self.index, self.n_spectra, self.seed, view)
 
     @cached_property
     def _components(self) -> list[str]:
@@ -176,24 +168,16 @@ class HybridSpectralDataset(SpectralDataset):
         n_points = max(int(width / generator.uniform(1.0, 3.0)), min(_MIN_POINTS, width))
         return np.linspace(nm[first], nm[first + width - 1], n_points)
 
-    def _generator(self, part: int, view: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.index, part, view])
-
-    def _describe(self) -> dict[str, Any]:
+    def _describe(self, axis: NDArray[np.float64]) -> dict[str, Any]:
         about = {key: value for key, value in self.background.metadata.source.items() if key not in _OF_THE_AXIS}
         if self.view % 2:
             about = {key: value for key, value in about.items() if key not in _OF_THE_INSTRUMENT}
-        axis = self._axis()
         return about | {
             "family": "synthetic",
             "mode": "absorbance",
             "spectral_range": [float(axis[0]), float(axis[-1])],
             "spectral_step": float(np.median(np.diff(axis))),
         }
-
-
-_OF_THE_AXIS = ("spectral_start", "spectral_stop", "spectral_range", "spectral_step")
-_OF_THE_INSTRUMENT = ("instrument", "manufacturer", "instrument_type")
 
 
 def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:

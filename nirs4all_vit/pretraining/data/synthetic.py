@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .dataset import SpectralDataset
+from .generated import GeneratedDataset
 
 #: Instrument types of the bank for nirs4all's instrument categories; others are ``lab``.
 _TYPES = {"handheld": "portable", "embedded": "portable", "process": "industrial"}
@@ -19,7 +19,7 @@ _MODES = ("transmittance", "reflectance", "transflectance", "interactance")
 _MIN_POINTS, _MAX_POINTS = 60, 2200
 
 
-class SyntheticSpectralDataset(SpectralDataset):
+class SyntheticSpectralDataset(GeneratedDataset):
     """Synthetic dataset: a material measured by an instrument, generated on first access.
 
     The material is one of nirs4all's product templates or a random mixture from its component
@@ -56,11 +56,6 @@ class SyntheticSpectralDataset(SpectralDataset):
         name = f"synthetic-{seed}-{index}" + (f"-view{view}" if view else "")
         self._set_axis(name, self._instrument.wavelengths, self._describe())
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape (n_spectra, n_wavelengths), without generating the spectra."""
-        return self.n_spectra, self.wavelengths.size
-
     @cached_property
     def values(self) -> NDArray[np.float32]:
         """Signal, (n_spectra, n_wavelengths), float32."""
@@ -71,29 +66,18 @@ class SyntheticSpectralDataset(SpectralDataset):
             absorbance = 10.0 ** -(absorbance - absorbance.min() + 0.05)
         return absorbance.astype(np.float32)
 
-    def __len__(self) -> int:
-        return self.n_spectra
-
     @cached_property
     def concentrations(self) -> dict[str, NDArray[np.float64]]:
         """Concentrations (n_spectra,) by component, for benchmarks; not used in pretraining."""
         library, concentrations = self._material.mix(self.n_spectra)
         return dict(zip(library.component_names, concentrations.T, strict=True))
 
-    def paired(self) -> SyntheticSpectralDataset:
-        """Return the next view: the same samples, row by row, measured again."""
-        return self._next_view
-
-    @cached_property
-    def _next_view(self) -> SyntheticSpectralDataset:
-        return SyntheticSpectralDataset(self.index, self.n_spectra, self.seed, self.view + 1)
+    def _of_view(self, view: int) -> SyntheticSpectralDataset:
+        return SyntheticSpectralDataset(self.index, self.n_spectra, self.seed, view)
 
     @cached_property
     def _material(self) -> _Material:
         return _Material(self._generator(0, 0))
-
-    def _generator(self, part: int, view: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, self.index, part, view])
 
     def _describe(self) -> dict[str, Any]:
         axis, state = self._instrument.wavelengths, self._state
