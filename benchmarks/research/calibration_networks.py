@@ -14,15 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from nirs4all_vit.encoder.attention import CrossAttention
+
 #: Views: the embedding, its four scales, five preprocessings.
 N_VIEWS = 10
 #: Kernels of a view: linear, and RBF of two lengths (views have a mean squared norm of one).
 LENGTHS = (0.7, 1.5)
+#: Principal components of the embedding that are read.
+N_COMPONENTS = 24
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 N_CANDIDATES = N_VIEWS * (1 + len(LENGTHS)) * len(PENALTIES)
-#: Principal components of a view that are read, and the views: the embedding and the SNV derivative.
-N_COMPONENTS = 24
-_READ = (0, 8)
 
 
 def _centred(K: Tensor, n: int) -> Tensor:
@@ -75,16 +76,15 @@ def _signs(vectors: Tensor) -> Tensor:
 
 
 def components(K: Tensor, n: int) -> Tensor:
-    """Return principal components of two views, as they are and whitened: (b, n + m, 4 N_COMPONENTS)."""
-    K = _centred(K[:, _READ], n)
+    """Return principal components of the embedding, as they are and whitened: (b, n + m, 2 N_COMPONENTS)."""
+    K = _centred(K[:, 0], n)
     squares, vectors = torch.linalg.eigh(K[..., :n, :n].double())
     squares = squares.flip(-1)[..., None, :N_COMPONENTS].clamp_min(1e-6)
     # The sign of a component is arbitrary, so that it is drawn.
     z = (K[..., :n].double() @ (_signs(vectors) * vectors).flip(-1)[..., :N_COMPONENTS] / squares.sqrt()).float()
     white = z / (squares / n).sqrt().float()
-    both = torch.stack([z * 2, white.clamp(-6, 6)], dim=2)  # (b, views, 2, n + m, N_COMPONENTS at most)
-    both = nn.functional.pad(both, (0, N_COMPONENTS - both.shape[-1]))
-    return both.permute(0, 3, 1, 2, 4).flatten(2)
+    missing = (0, N_COMPONENTS - z.shape[-1])
+    return torch.cat([nn.functional.pad(z * 2, missing), nn.functional.pad(white.clamp(-6, 6), missing)], dim=-1)
 
 
 class Average(nn.Module):
@@ -123,48 +123,33 @@ class Average(nn.Module):
         return (weights[:, :, None] * predicted).sum(dim=1)
 
 
-class _Block(nn.Module):
-    """Pre-norm transformer block in which every sample attends to the calibration only."""
-
-    def __init__(self, width: int, heads: int = 4) -> None:
-        super().__init__()
-        self.heads = heads
-        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.query, self.out = nn.Linear(width, width), nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
-
-    def forward(self, x: Tensor, n: int) -> Tensor:
-        h = self.before(x)
-        split = lambda z: z.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731
-        key, value = self.key_value(h[:, :n]).chunk(2, dim=-1)
-        attended = nn.functional.scaled_dot_product_attention(split(self.query(h)), split(key), split(value))
-        x = x + self.out(attended.transpose(1, 2).flatten(2))
-        return x + self.mlp(self.between(x))
-
-
 class Attention(nn.Module):
-    """A prior-fitted network: tokens are samples, which attend to the calibration."""
+    """A prior-fitted network: tokens are samples, and all attend to those of the calibration."""
 
-    def __init__(self, width: int = 96, depth: int = 4) -> None:
+    def __init__(self, width: int = 96, depth: int = 4, n_heads: int = 4) -> None:
         super().__init__()
-        self.x = nn.Linear(4 * N_COMPONENTS, width)
-        self.y = nn.Linear(1, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
+        self.samples, self.values = nn.Linear(2 * N_COMPONENTS, width), nn.Linear(1, width)
+        self.attention = nn.ModuleList(CrossAttention(width, n_heads) for _ in range(depth))
+        self.mlps = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+            for _ in range(depth)
+        )
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1))
 
-    def _tokens(self, x: Tensor, n: int, y: Tensor) -> Tensor:
-        """Return the last tokens of the queries (b, t, m, width); x is (b, t, n + m, width)."""
-        calibration = x[:, :, :n] + self.y(y.transpose(1, 2)[..., None])
+    def _tokens(self, x: Tensor, y: Tensor) -> Tensor:
+        """Return the last tokens of the queries (b, t, m, width); x is (b, t, n + m, width), y is (b, n, t)."""
+        n = y.shape[1]
+        calibration = x[:, :, :n] + self.values(y.transpose(1, 2)[..., None])
         tokens = torch.cat([calibration, x[:, :, n:]], dim=2).flatten(0, 1)
-        for block in self.blocks:
-            tokens = block(tokens, n)
+        for attention, mlp in zip(self.attention, self.mlps, strict=True):
+            tokens = tokens + attention(tokens, tokens[:, :n])
+            tokens = tokens + mlp(tokens)
         return tokens[:, n:].unflatten(0, x.shape[:2])
 
     def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
         """Return predictions (b, m, t) of standardised values."""
-        x = self.x(components(K, n))[:, None].expand(-1, y.shape[2], -1, -1)
-        return self.out(self._tokens(x, n, y)).squeeze(-1).transpose(1, 2)
+        x = self.samples(components(K, n))[:, None].expand(-1, y.shape[2], -1, -1)
+        return self.output(self._tokens(x, y)).squeeze(-1).transpose(1, 2)
 
 
 class Corrector(Attention):
@@ -175,8 +160,8 @@ class Corrector(Attention):
         # Weights of each candidate alone; the samples below see them together.
         self.average = Average(depth=0)
         self.candidates = nn.Linear(1 + N_CANDIDATES, width)
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + N_CANDIDATES))
-        nn.init.zeros_(self.out[1].weight)
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 1 + N_CANDIDATES))
+        nn.init.zeros_(self.output[1].weight)
 
     def _read(self, K: Tensor, n: int, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return scores (b, t, 1, C) and predictions (b, t, m, C) of candidates, and outputs (b, t, m, outputs)."""
@@ -186,8 +171,8 @@ class Corrector(Attention):
         both = torch.cat([left_out, predicted], dim=2).clamp(-5, 5)  # (b, C, n + m, t)
         mean = (score.softmax(dim=1)[:, :, None] * both).sum(dim=1, keepdim=True)
         seen = torch.cat([mean, both - mean], dim=1).permute(0, 3, 2, 1)
-        x = self.x(components(K, n))[:, None] + self.candidates(seen)
-        out = self.out(self._tokens(x, n, y))
+        x = self.samples(components(K, n))[:, None] + self.candidates(seen)
+        out = self.output(self._tokens(x, y))
         return score.permute(0, 2, 1)[:, :, None], predicted.permute(0, 3, 2, 1), out
 
     def forward(self, K: Tensor, n: int, y: Tensor) -> Tensor:
@@ -202,8 +187,8 @@ class Mixture(Corrector):
 
     def __init__(self, width: int = 96, depth: int = 4) -> None:
         super().__init__(width, depth)
-        self.out = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 + N_CANDIDATES))
-        for layer in (self.out[1], self.candidates):
+        self.output = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 + N_CANDIDATES))
+        for layer in (self.output[1], self.candidates):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
