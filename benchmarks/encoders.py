@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
-from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, load_recipe, load_x_bank, pretrain
+from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, SpectralDataset, load_recipe, load_x_bank, pretrain
 from nirs4all_vit.pretraining.data.bank import XBank
 
 from .calibrations import bank_families
@@ -82,7 +83,7 @@ class Encoders:
                 str(self.y_bank),
                 str(out),
                 checkpoint=str(start),
-                without_families=self._left_out(fold),
+                without_families=held_out(self._bank, self.x_bank, fold),
                 label_weight=label_weight,
                 resume="auto",
             )
@@ -97,11 +98,6 @@ class Encoders:
     def _bank(self) -> XBank:
         return load_x_bank(self.x_bank)
 
-    def _left_out(self, fold: int) -> list[str]:
-        """Return the families of a fold that are in the bank."""
-        present = {dataset.family for dataset in self._bank}
-        return [family for family in fold_families(bank_families(self.x_bank))[fold] if family in present]
-
     def _trained(self, recipe: str, fold: int) -> Path:
         out = self.folder / f"{recipe}~{fold}"
         path = out / "last.safetensors"
@@ -113,7 +109,7 @@ class Encoders:
                 # All encoders share the cache of baselines.
                 config.data.asls = str(self.folder / "asls")
                 BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
-            config.data.without_families = self._left_out(fold)
+            config.data.without_families = held_out(bank, self.x_bank, fold)
             pretrain(config, bank)
             (out / "done").touch()
         return path
@@ -128,6 +124,12 @@ def require_unseen(path: str, families: set[str]) -> None:
             f"{path} was trained on {', '.join(sorted(overlap))}, which it is to be scored on: the bank has "
             "changed since. Remove that folder, or use another --out."
         )
+
+
+def held_out(bank: Iterable[SpectralDataset], x_bank: Path, fold: int) -> list[str]:
+    """Return the families of a fold of the folder `x_bank` that have a dataset in the bank."""
+    present = {dataset.family for dataset in bank}
+    return [family for family in fold_families(bank_families(x_bank))[fold] if family in present]
 
 
 def fold_families(families: set[str]) -> list[list[str]]:

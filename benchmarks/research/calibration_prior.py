@@ -48,6 +48,7 @@ from ..runner import prepare
 from ..tables import RESULTS
 from ..tasks import Results, Task
 from .calibration_networks import Attention, Average, Corrector, Mixture, take
+from .compact_codes import ratios
 
 #: Test spectra of a target that are scored, and spectra of a task.
 _SCORED, _SIZE = 150, 96
@@ -338,13 +339,9 @@ def _report(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(target=table["path"].str.rsplit("__", n=1).str[0])
     methods = [name for name in table.columns if name not in ("family", "path", "target")]
     means = table.groupby(["family", "target"])[methods].mean()
-    ratio = np.log(means.div(means["committee"], axis=0))
-    by_family = ratio.groupby("family").mean()
-    out = pd.DataFrame({
-        "ratio": np.exp(ratio.mean()), "by family": np.exp(by_family.mean()), "wins": (ratio < 0).mean(),
-        "spread": by_family.std() / np.sqrt(len(by_family)), "targets": len(ratio), "families": len(by_family),
-    })  # fmt: skip
-    print(out.round(3).to_string(), flush=True)
+    of_target = means.index.get_level_values("family")
+    print(f"{len(means)} targets of {of_target.nunique()} families")
+    print(ratios(means, "committee", of_target).round(3).to_string(), flush=True)
     return means
 
 

@@ -8,7 +8,7 @@ families; all codes share its features.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -154,9 +154,18 @@ def compared(
                 predicted = head.predict(weighting.apply(Z[test.rows].copy()))
                 rmsep.append(np.sqrt(np.square(predicted - test.y).mean()))
             errors[way][key] = float(np.mean(rmsep))
-    table = np.log(pd.DataFrame(errors))
-    table = table.sub(table[base], axis=0)
-    by_family = table.groupby([codes.family[dataset] for dataset in table.index.get_level_values(0)]).mean()
+    table = pd.DataFrame(errors)
+    return ratios(table, base, [codes.family[dataset] for dataset in table.index.get_level_values(0)])
+
+
+def ratios(errors: pd.DataFrame, base: str, families: Sequence[str]) -> pd.DataFrame:
+    """Return the errors of methods over those of `base`: geometric means over targets and over families.
+
+    `errors` has a row for each target, whose families are given, and a column for each method. Further columns are the
+    share of targets with a smaller error than that of `base`, and the standard error over families.
+    """
+    table = np.log(errors.div(errors[base], axis=0))
+    by_family = table.groupby(list(families)).mean()
     return pd.DataFrame({
         "targets": np.exp(table.mean()), "families": np.exp(by_family.mean()), "wins": (table < 0).mean(),
         "spread": by_family.std() / np.sqrt(len(by_family)),

@@ -39,8 +39,8 @@ from nirs4all_vit.pretraining.inputs import Inputs
 from nirs4all_vit.pretraining.objectives import MaskedModeling
 from nirs4all_vit.pretraining.product import fit_code
 
-from ..calibrations import bank_families, read_spectra
-from ..encoders import Encoders, fold_families
+from ..calibrations import read_spectra
+from ..encoders import Encoders, held_out
 from .compact_codes import Codes, compared
 from .simulated_instruments import adapted
 
@@ -159,8 +159,9 @@ def train(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     options.out.mkdir(parents=True, exist_ok=True)
-    left_out = set(fold_families(bank_families(options.x_bank))[0])
-    bank = [d for d in load_x_bank(options.x_bank) if d.family not in left_out]
+    every = load_x_bank(options.x_bank)
+    left_out = held_out(every, options.x_bank, 0)
+    bank = [dataset for dataset in every if dataset.family not in left_out]
     data = MultiSpectralDataset(bank, _SPECTRA, crop_probability=0.6)
     flat = FlatBank(data, _EPISODES, _POINTS, torch.device("cpu"))
     encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))

@@ -15,8 +15,7 @@ import torch
 
 from nirs4all_vit.pretraining import load_recipe, load_x_bank, pretrain
 
-from ..calibrations import bank_families
-from ..encoders import Encoders, fold_families
+from ..encoders import Encoders, held_out
 from .compact_codes import Codes, compared
 from .latent_targets import embedding_of
 
@@ -38,8 +37,7 @@ def train(options: argparse.Namespace) -> None:
     }
     config = load_recipe(options.recipe, [f"--{name}={value}" for name, value in overrides.items()])
     bank = load_x_bank(options.x_bank)
-    left_out = set(fold_families(bank_families(options.x_bank))[0])
-    config.data.without_families = sorted(left_out & {dataset.family for dataset in bank})
+    config.data.without_families = held_out(bank, options.x_bank, 0)
     pretrain(config, bank)
     (out / "done").touch()
 
