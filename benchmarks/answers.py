@@ -7,9 +7,11 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from nirs4all_vit.spectra.findings import counted
+
 from .encoders import DEFAULT
 from .names import reader_name, split_name
-from .tables import REFERENCE
+from .tables import REFERENCE, UNTRAINED
 
 #: Function that returns a sentence for the table of a CSV file.
 Answer = Callable[[pd.DataFrame], str]
@@ -72,6 +74,36 @@ def regression_of(*subjects: str) -> Answer:
         return f"Of {len(table)} methods, {reader_name(best['method'])} has the lowest error: its RMSEP is {change}."
 
     return answer
+
+
+def to_untrained(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons of trained encoders with the same read-out of the untrained one."""
+    if "reference" not in table:
+        return table.iloc[:0]
+    reference = table["reference"].astype(str)
+    return table[reference.str.startswith(UNTRAINED) & (table["method"].map(_readout) == reference.map(_readout))]
+
+
+def _readout(method: str) -> str:
+    return method.partition(":")[2]
+
+
+def pretraining(table: pd.DataFrame) -> str:
+    """Say how many encoders have another error than the untrained one, and list the ratios by read-out."""
+    rows = to_untrained(table)
+    rows = rows[(rows["kind"] == "regression") & (rows["n"] == 200)] if len(rows) else rows
+    if rows.empty:
+        return "No trained encoder was compared with the untrained one."
+    better, worse = int((rows["high"] < 1).sum()), int((rows["low"] > 1).sum())
+    of_readout = [
+        f"{readout} read-out: {_ratios(part, 'method', lambda method: reader_name(method).partition(': ')[0])}"
+        for readout, part in rows.groupby(rows["method"].map(_readout), sort=False)
+    ]
+    return (
+        f"The trained encoder has a clearly lower RMSEP than the same read-out of the untrained one in {better} of "
+        f"{counted(len(rows), 'comparison')}, and a clearly higher one in {worse} (95 % interval over families). "
+        f"Ratios (geometric mean over {rows['targets'].max():.0f} targets, interval). {'. '.join(of_readout)}."
+    )
 
 
 def encoders(table: pd.DataFrame) -> str:

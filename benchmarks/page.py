@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from nirs4all_vit.spectra.findings import counted
 
+from .answers import to_untrained
 from .chapters import CHAPTERS, Chapter
 from .clock import duration, expected_seconds
 from .names import for_readers, reader_name, split_name
@@ -121,15 +122,20 @@ def _section(chapter: Chapter, folder: Path) -> Section:
 
 
 def _comparisons(table: pd.DataFrame) -> list[tuple[str, Table]]:
-    """Return a table for each kind of target, size and split, with ratios to `REFERENCE`."""
-    if "reference" in table:
-        table = table[table["reference"] == REFERENCE]
+    """Return a table for each kind, size and split, with ratios to `REFERENCE`, then to the untrained encoder."""
+    parts = [(table[table["reference"] == REFERENCE] if "reference" in table else table, reader_name(REFERENCE))]
+    untrained = to_untrained(table)
+    if len(untrained):
+        parts.append((untrained, "the same read-out of the untrained encoder"))
     keys = [name for name in ("kind", "n", "split") if name in table]
-    groups = table.groupby(keys, sort=False) if keys else [((), table)]
-    return [(_caption(dict(zip(keys, key, strict=True)), part), _compared(part)) for key, part in groups]
+    return [
+        (_caption(dict(zip(keys, key, strict=True)), rows, reference), _compared(rows))
+        for part, reference in parts
+        for key, rows in (part.groupby(keys, sort=False) if keys else [((), part)])
+    ]
 
 
-def _caption(condition: dict[str, Any], table: pd.DataFrame) -> str:
+def _caption(condition: dict[str, Any], table: pd.DataFrame, reference: str) -> str:
     words = [str(condition["kind"])] if "kind" in condition else []
     if "n" in condition:
         words.append(
@@ -140,7 +146,7 @@ def _caption(condition: dict[str, Any], table: pd.DataFrame) -> str:
     if "split" in condition:
         words.append(f"{split_name(condition['split'])} splits")
     if "reference" in table:
-        words.append(f"ratios to {reader_name(REFERENCE)}")
+        words.append(f"ratios to {reference}")
     text = ", ".join(words)
     return text[:1].upper() + text[1:]
 

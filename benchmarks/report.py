@@ -16,11 +16,14 @@ from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
 from .problems import KINDS
 from .quoted import write_pages
-from .tables import REFERENCE, RESULTS, labelled, measured, write_table
+from .tables import REFERENCE, RESULTS, UNTRAINED, labelled, measured, write_table
 from .tasks import Results
 
 #: Reference methods of the comparisons.
-_REFERENCES = (REFERENCE, "best-ridge", "gp", "ridge@untrained", f"ridge@{TRANSFER_RECIPE}~K")
+_REFERENCES = (
+    REFERENCE, "best-ridge", "gp", "ridge@untrained", f"ridge@{TRANSFER_RECIPE}~K",
+    *(f"{UNTRAINED}{readout}" for readout in ("contrast", "compact", "mean", "cls")),
+)  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

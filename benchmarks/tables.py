@@ -14,6 +14,8 @@ RESULTS = Path(__file__).parent / "results"
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Start of the names of the untrained encoder's read-outs, with which trained encoders are compared.
+UNTRAINED = "ridge@untrained:"
 #: Default reference of ratios.
 REFERENCE = "best-pls"
 
