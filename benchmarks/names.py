@@ -127,7 +127,10 @@ _STYLES = {
 _EMBEDDINGS = {
     "untrained": Style("#E69F00", "o", "--"),
     DEFAULT: Style("#D55E00"),
-    "local-contrast~K": Style("#D55E00"),
+    "local-contrast~K": Style("#D55E00", "o", ":"),
+    "ablation-mae~K": Style("#AA4499", "^", ":"),
+    "ablation-augmentation~K": Style("#AA4499", "^", "--"),
+    "ablation-baseline~K": Style("#AA4499", "^", "-"),
 }
 #: Heads that appear beside ridge in figures with lines.
 _EMBEDDED_HEADS = {

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import Any, TypeGuard
 
 from .calibrations import Calibration, bank_families
 from .encoders import DEFAULT, LABELLED, N_FOLDS, fold_families
@@ -165,6 +165,9 @@ _SLOW_METHOD = "aom-ridge-blender"
 #: scores them.
 _LEAK_RECIPE = "ablation-episodic"
 
+#: Recipes of the robustness curves: masked modelling, with augmentation, and with baseline consistency; local contrast.
+_PERTURBED_RECIPES = ("ablation-mae", "ablation-augmentation", "ablation-baseline", TRANSFER_RECIPE)
+
 #: Standardisation, number of transfer samples, methods.
 _TRANSFER = (
     ("none", 0, (*_CLASSICAL, *_EMBEDDED)),
@@ -262,6 +265,9 @@ def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     yield from _calibrations(
         few, (f"committee@{DEFAULT}",), kinds=("regression",), experiment="robustness", seeds=SEEDS[:1]
     )
+    for fold, families in enumerate(_held_out(problems) if _has_bank(problems) else ()):
+        trained = [f"ridge@{recipe}~{fold}" for recipe in _PERTURBED_RECIPES]
+        yield from _calibrations(few, trained, kinds=("regression",), families=families, experiment="robustness")
 
 
 def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
@@ -271,9 +277,7 @@ def ranges(problems: Iterable[Calibration]) -> Iterator[Task]:
     """
     split: dict[str, Any] = {"seeds": SEEDS[:1], "kinds": ("regression",), "experiment": "ranges"}
     yield from _calibrations(problems, ("snv-pls", "ridge@untrained"), **split)
-    if not isinstance(problems, Problems) or problems.x_bank is None:
-        return
-    for fold, families in enumerate(fold_families(bank_families(problems.x_bank))):
+    for fold, families in enumerate(_held_out(problems) if _has_bank(problems) else ()):
         method = f"ridge@{TRANSFER_RECIPE}~{fold}"
         yield from _calibrations(problems, (method,), families=families, **split)
 
@@ -387,6 +391,10 @@ def _one_per_family(problems: Iterable[Calibration]) -> list[Calibration]:
     for problem in problems:
         first.setdefault((problem.family, problem.task), problem)
     return list(first.values())
+
+
+def _has_bank(problems: Iterable[Calibration]) -> TypeGuard[Problems]:
+    return isinstance(problems, Problems) and problems.x_bank is not None
 
 
 def _held_out(problems: Problems) -> list[list[str]]:

@@ -10,7 +10,10 @@ import pytest
 
 from benchmarks import paper, phases
 from benchmarks.__main__ import main
+from benchmarks.calibrations import bank_families
 from benchmarks.clock import Clock, duration, expected_seconds
+from benchmarks.encoders import fold_families
+from benchmarks.methods.registry import parse_method
 from benchmarks.phases import NAMES, PHASES
 from benchmarks.problems import Problems
 from benchmarks.tasks import Results, Task
@@ -23,6 +26,22 @@ def _files(out: Path) -> dict[str, int]:
 def test_every_phase_has_its_place() -> None:
     assert sorted(paper.ORDER) == sorted(set(PHASES) - set(NAMES.values()))
     assert paper.ORDER[-1] == "leak"
+
+
+@pytest.mark.xbank
+def test_encoders_are_scored_on_families_left_out(x_bank: Path) -> None:
+    folds = fold_families(bank_families(x_bank))
+    problems = paper.Overview(x_bank, None, None, None)
+    family = {problem.dataset: problem.family for problem in problems}
+    trained: dict[str, set[str]] = {}
+    for phase in paper.ORDER:
+        for task in PHASES[phase](problems):
+            encoder, _, fold = (parse_method(task.method)[1] or "").partition("~")
+            if fold:
+                assert family[task.dataset] in folds[int(fold)], (phase, task)
+                trained.setdefault(phase, set()).add(encoder)
+    assert trained["phase1"] == {"ablation-mae", "ablation-episodic"}
+    assert {"ablation-mae", "ablation-augmentation", "ablation-baseline"} < trained["robustness"]
 
 
 @pytest.fixture
