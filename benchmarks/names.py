@@ -36,8 +36,8 @@ _HEADS = {
     "ridge": "ridge",
     "plain-ridge": "ridge, columns not weighted",
     "robust-ridge": "ridge (robust=True)",
-    "metadata-ridge": "ridge, metadata given",
-    "half-metadata-ridge": "ridge, metadata of half given",
+    "metadata-ridge": "scored with metadata",
+    "half-metadata-ridge": "scored with half",
     "committee": "committee",
     "pls": "PLS",
     "plsda": "PLS-DA",
@@ -51,6 +51,9 @@ _HEADS = {
     "tabicl": "TabICL",
     "tuned": "tuned on the calibration set",
 }
+
+#: What joins encoder and head in a name, where that is no plus sign.
+_JOINED = {"tuned": " ", "metadata-ridge": ", ", "half-metadata-ridge": ", "}
 
 #: Encoders, in the order of all figures; ``~K`` is scored on families left out of its training.
 _ENCODERS = {
@@ -76,10 +79,10 @@ _ENCODERS = {
     "ablation-augmentation-points~K": "masked modelling on points, augmented",
     "ablation-baseline-points~K": "augmented + baseline consistency on points",
     "ablation-points~K": "episodic calibration on points",
-    "ablation-synthetic-low~K": "episodic calibration, 30 % synthetic spectra",
-    "ablation-synthetic-high~K": "episodic calibration, 70 % synthetic spectra",
-    "ablation-metadata~K": "episodic calibration, metadata",
-    "ablation-metadata-dropout~K": "episodic calibration, metadata for half of the spectra",
+    "ablation-synthetic-low~K": "episodes, 30 % synthetic spectra",
+    "ablation-synthetic-high~K": "episodes, 70 % synthetic spectra",
+    "ablation-metadata~K": "episodes with metadata",
+    "ablation-metadata-dropout~K": "episodes with half the metadata",
 }
 
 #: Corrections in calibration transfer.
@@ -161,7 +164,7 @@ def _name(method: str) -> str:
         return _SPECTRA.get(head, head)
     embedding = _ENCODERS.get(encoder, encoder)
     if head != "ridge" or not readout:
-        embedding = f"{embedding}{' ' if head == 'tuned' else ' + '}{_HEADS.get(head, head)}"
+        embedding = f"{embedding}{_JOINED.get(head, ' + ')}{_HEADS.get(head, head)}"
     return f"{embedding}: {readout} read-out" if readout else embedding
 
 

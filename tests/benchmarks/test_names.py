@@ -53,6 +53,10 @@ def test_every_method_of_every_phase_has_a_name_of_its_own() -> None:
         ("ridge@ablation-mae~K:mean", "masked modelling: mean read-out"),
         ("ridge@ablation-episodic~0", "episodic calibration + ridge"),
         ("plain-ridge@untrained:compact", "untrained encoder + ridge, columns not weighted: compact read-out"),
+        (
+            "half-metadata-ridge@ablation-metadata-dropout~K:mean",
+            "episodes with half the metadata, scored with half: mean read-out",
+        ),
         ("ridge@untrained#aaaaaa", "untrained encoder + ridge (weights aaaaaa)"),
         ("snv-pls, pds 10", "SNV + PLS, piecewise direct standardisation, 10 samples"),
         ("snv-pls, none 0", "SNV + PLS, no correction"),
