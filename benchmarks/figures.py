@@ -21,7 +21,7 @@ _ENDS = (0.25, 4.0)
 _TICKS = [0.25, 0.5, 0.8, 1.0, 1.25, 2.0, 4.0]
 
 #: Panels of `curves` per row; characters per line of a method's name and of a label.
-_IN_A_ROW, _NAME, _LINE = 4, 50, 44
+_IN_A_ROW, _NAME, _LINE = 4, 52, 44
 
 #: Width in inches of a character of the labels on the left.
 _CHARACTER = 0.068
@@ -61,7 +61,7 @@ def ratios(path: Path, panels: dict[str, pd.DataFrame], error: str, reference: s
     """
     methods = ordered({name for panel in panels.values() for name in panel})[::-1]
     generator = np.random.default_rng(0)
-    names = [fill(reader_name(name), _NAME) for name in methods]
+    names = [fill(reader_name(name), _NAME, break_on_hyphens=False) for name in methods]
     size = (3.3 * len(panels) + _width(names), 0.3 * len(methods) + 1.5)
     with figure(path, 1, len(panels), size, sharey=True) as axes:
         for ax, (title, panel) in zip(np.ravel(axes), panels.items(), strict=True):

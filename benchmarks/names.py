@@ -130,7 +130,7 @@ _STYLES = {
 _EMBEDDINGS = {
     "untrained": Style("#E69F00", "o", "--"),
     DEFAULT: Style("#D55E00"),
-    "local-contrast~K": Style("#D55E00", "o", ":"),
+    "local-contrast~K": Style("#D55E00"),
     "ablation-mae~K": Style("#AA4499", "^", ":"),
     "ablation-augmentation~K": Style("#AA4499", "^", "--"),
     "ablation-baseline~K": Style("#AA4499", "^", "-"),

@@ -165,8 +165,8 @@ _SLOW_METHOD = "aom-ridge-blender"
 #: scores them.
 _LEAK_RECIPE = "ablation-episodic"
 
-#: Recipes of the robustness curves: masked modelling, with augmentation, and with baseline consistency; local contrast.
-_PERTURBED_RECIPES = ("ablation-mae", "ablation-augmentation", "ablation-baseline", TRANSFER_RECIPE)
+#: Recipes of the robustness curves: masked modelling, with augmentation, and with baseline consistency.
+_PERTURBED_RECIPES = ("ablation-mae", "ablation-augmentation", "ablation-baseline")
 
 #: Standardisation, number of transfer samples, methods.
 _TRANSFER = (
