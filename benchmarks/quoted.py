@@ -182,9 +182,21 @@ def _changed_spectra() -> dict[str, str]:
     """Return the effects of perturbations and of other axes."""
     out: dict[str, str] = {}
     grows = pd.read_csv(RESULTS / "robustness.csv").set_index("method")
-    methods = {"plain": f"ridge{_BUNDLED}", "robust": f"robust-ridge{_BUNDLED}", "pls": "snv-pls"}
+    methods = {
+        "pls": "snv-pls",
+        "gp": "gp",
+        "untrained": "ridge@untrained",
+        "plain": f"ridge{_BUNDLED}",
+        "robust": f"robust-ridge{_BUNDLED}",
+        "committee": f"committee{_BUNDLED}",
+    }
     for name, method in methods.items():
-        for what, column in (("drift", "baseline drift"), ("shift", "wavelength shift"), ("scatter", "scatter")):
+        for what, column in (
+            ("drift", "baseline drift"),
+            ("shift", "wavelength shift"),
+            ("scatter", "scatter"),
+            ("noise", "noise"),
+        ):
             out[f"robustness.{name}.{what}"] = f"{grows.loc[method, column]:.2f}"
     cut = pd.read_csv(RESULTS / "ranges.csv").set_index(["method", "change"])
     cut = cut.loc[f"ridge{_UNSEEN}"]
