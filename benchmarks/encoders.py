@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
+from safetensors.torch import load_file
+
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
+from nirs4all_vit.encoder.checkpoint import tensors_sha256
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
 from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, SpectralDataset, load_recipe, load_x_bank, pretrain
 from nirs4all_vit.pretraining.data.bank import XBank
@@ -38,6 +43,10 @@ class Encoders:
     def __init__(self, folder: str | Path, x_bank: Path | None = None, y_bank: Path | None = None) -> None:
         self.folder, self.x_bank = Path(folder) / "encoders", x_bank
         self.y_bank = y_bank or (x_bank and x_bank.parent / "y_bank")
+
+    def is_trained(self, name: str) -> bool:
+        """Return whether an encoder of a phase, ``RECIPE~K``, is in the folder."""
+        return (self.folder / name / "last.safetensors").exists()
 
     def path(self, name: str) -> str:
         """Return the weight file, after training if necessary.
@@ -113,6 +122,17 @@ class Encoders:
             pretrain(config, bank)
             (out / "done").touch()
         return path
+
+
+def weights_hash(path: str) -> str:
+    """Return a hash of the configuration and weights of an encoder.
+
+    Neither the commit in the header nor the statistics of the bank change it, so that an encoder which is trained
+    again, with the same result, has the same hash.
+    """
+    tensors = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("statistics.")}
+    config = json.dumps(load_checkpoint(path).header["encoder"], sort_keys=True)
+    return hashlib.sha256(f"{config}\n{tensors_sha256(tensors)}".encode()).hexdigest()
 
 
 def require_unseen(path: str, families: set[str]) -> None:

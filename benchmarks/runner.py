@@ -23,7 +23,7 @@ from . import leak
 from .clock import Clock, duration
 from .context import Context
 from .embeddings import ADAPTATION, Embeddings
-from .encoders import Encoders, require_unseen
+from .encoders import Encoders, require_unseen, weights_hash
 from .experiments import EXPERIMENTS
 from .methods.base import Unavailable
 from .methods.registry import parse_method
@@ -126,8 +126,6 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     Raises ValueError if an encoder was trained on a family on which it is to be scored, or if the
     folder contains results on other data.
     """
-    from nirs4all_vit.files import file_sha256
-
     datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
@@ -137,18 +135,43 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
         _, encoder, readout = parse_method(task.method)
         if encoder is not None:
             datasets_by_readout.setdefault((encoder, readout), set()).add(task.dataset)
+    hashes = _finished(tasks, encoders, results)
     for (encoder, readout), names in datasets_by_readout.items():
+        if encoder in hashes:
+            continue
         weights[encoder] = encoders.path(encoder)
         if "~" in encoder:
             require_unseen(weights[encoder], {problems.of(name)[0].family for name in names})
         embeddings.make(weights[encoder], readout, sorted(names), problems.read)
-    hashes = {encoder: f"{ADAPTATION}-{file_sha256(path)}" for encoder, path in weights.items()}
+    hashes |= {encoder: f"{ADAPTATION}-{weights_hash(path)}" for encoder, path in weights.items()}
     hashed = []
     for task in tasks:
         encoder = parse_method(task.method)[1]
-        extra = {"weights": hashes[encoder]} if encoder is not None else {}
-        hashed.append(dataclasses.replace(task, options={**task.options, **extra}))
+        hashed.append(_with_weights(task, hashes[encoder]) if encoder is not None else task)
     return hashed, Context(problems, embeddings, weights)
+
+
+def _with_weights(task: Task, hash_: str) -> Task:
+    return dataclasses.replace(task, options={**task.options, "weights": hash_})
+
+
+def _finished(tasks: list[Task], encoders: Encoders, results: Results) -> dict[str, str]:
+    """Return the hashes of encoders that need no training: they are not in the folder, but all of their results are."""
+    absent: dict[str, list[Task]] = {}
+    for task in tasks:
+        encoder = parse_method(task.method)[1] or ""
+        if "~" in encoder and not encoders.is_trained(encoder):
+            absent.setdefault(encoder, []).append(task)
+    out: dict[str, str] = {}
+    for record in results if absent else ():
+        encoder = parse_method(record["task"]["method"])[1] or ""
+        hash_ = record["task"]["options"].get("weights")
+        if encoder in absent and encoder not in out and hash_ is not None:
+            if all(results.done(_with_weights(task, hash_)) for task in absent[encoder]):
+                out[encoder] = hash_
+            else:
+                del absent[encoder]  # it is trained again
+    return out
 
 
 def run_tasks(

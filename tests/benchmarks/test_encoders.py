@@ -15,7 +15,7 @@ from benchmarks import encoders
 from benchmarks.__main__ import main
 from benchmarks.encoders import DEFAULT, Encoders, fold_families
 from benchmarks.tasks import Results
-from nirs4all_vit import load_checkpoint
+from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.finetuning import FinetuningConfig
 from nirs4all_vit.pretraining import SyntheticSpectralDataset, load_recipe
 
@@ -105,10 +105,28 @@ def test_an_encoder_never_sees_the_families_that_it_is_scored_on(
     # Baselines and encoders are kept for other phases.
     assert any((out / "encoders/asls").iterdir())
     monkeypatch.setattr(encoders, "pretrain", None)
+    # Where all results of an encoder are there, it need not be; where one is missing, it is trained again.
+    (out / "encoders").rename(out / "elsewhere")
+    assert main([*command, "mean", method]) == 0
+    one = next(path for path in (out / "tasks").glob("*.json") if method in path.read_text("utf-8"))
+    one.unlink()
+    with pytest.raises(TypeError, match="not callable"):
+        main([*command, "mean", method])
+    shutil.rmtree(out / "encoders")
+    (out / "elsewhere").rename(out / "encoders")
     shutil.rmtree(out / "tasks")
     assert main([*command, method]) == 0
     # The encoder of the first fold, on its own families.
     assert len(Results(out).table("calibration")) == 3
+
+
+def test_an_encoder_that_is_trained_again_has_the_same_hash(tmp_path: Path) -> None:
+    first = Encoders(tmp_path).path("untrained")
+    encoder = load_checkpoint(first).encoder
+    again = save_checkpoint(tmp_path / "again.safetensors", encoder, name="again", provenance={"commit": "abc"})
+    assert again.read_bytes() != Path(first).read_bytes()
+    assert encoders.weights_hash(str(again)) == encoders.weights_hash(first)
+    assert encoders.weights_hash(Encoders(tmp_path).path("untrained-1")) != encoders.weights_hash(first)
 
 
 @pytest.mark.usefixtures("short")
