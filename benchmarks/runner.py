@@ -130,24 +130,26 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
     out = results.folder.parent
     encoders, embeddings, weights = Encoders(out, problems.x_bank, problems.y_bank), Embeddings(out), {}
-    datasets_by_readout: dict[tuple[str, str], set[str]] = {}
-    for task in tasks:
-        _, encoder, readout = parse_method(task.method)
-        if encoder is not None:
-            datasets_by_readout.setdefault((encoder, readout), set()).add(task.dataset)
     hashes = _finished(tasks, encoders, results)
-    for (encoder, readout), names in datasets_by_readout.items():
-        if encoder in hashes:
-            continue
+    scored: dict[str, set[str]] = {}
+    for task in tasks:
+        encoder = parse_method(task.method)[1]
+        if encoder is not None and encoder not in hashes:
+            scored.setdefault(encoder, set()).add(task.dataset)
+    for encoder, names in scored.items():
         weights[encoder] = encoders.path(encoder)
         if "~" in encoder:
             require_unseen(weights[encoder], {problems.of(name)[0].family for name in names})
-        embeddings.make(weights[encoder], readout, sorted(names), problems.read)
-    hashes |= {encoder: f"{ADAPTATION}-{weights_hash(path)}" for encoder, path in weights.items()}
+        hashes[encoder] = f"{ADAPTATION}-{weights_hash(weights[encoder])}"
     hashed = []
+    to_embed: dict[tuple[str, str], set[str]] = {}
     for task in tasks:
-        encoder = parse_method(task.method)[1]
+        _, encoder, readout = parse_method(task.method)
         hashed.append(_with_weights(task, hashes[encoder]) if encoder is not None else task)
+        if encoder is not None and not results.done(hashed[-1]):
+            to_embed.setdefault((encoder, readout), set()).add(task.dataset)
+    for (encoder, readout), names in to_embed.items():
+        embeddings.make(weights[encoder], readout, sorted(names), problems.read)
     return hashed, Context(problems, embeddings, weights)
 
 
