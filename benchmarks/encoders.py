@@ -124,15 +124,19 @@ class Encoders:
         return path
 
 
+def weights_sha256(path: str | Path) -> str:
+    """Return a hash of the weights of an encoder, without header and bank statistics."""
+    return tensors_sha256({k: v for k, v in load_file(path).items() if not k.startswith("statistics.bank_")})
+
+
 def weights_hash(path: str) -> str:
     """Return a hash of the configuration and weights of an encoder.
 
     Neither the commit in the header nor the statistics of the bank change it, so that an encoder which is trained
     again, with the same result, has the same hash.
     """
-    tensors = {name: tensor for name, tensor in load_file(path).items() if not name.startswith("statistics.")}
     config = json.dumps(load_checkpoint(path).header["encoder"], sort_keys=True)
-    return hashlib.sha256(f"{config}\n{tensors_sha256(tensors)}".encode()).hexdigest()
+    return hashlib.sha256(f"{config}\n{weights_sha256(path)}".encode()).hexdigest()
 
 
 def require_unseen(path: str, families: set[str]) -> None:

@@ -16,20 +16,12 @@ import sys
 import tarfile
 from pathlib import Path
 
-from safetensors.torch import load_file
-
 from nirs4all_vit import load_checkpoint
-from nirs4all_vit.encoder.checkpoint import tensors_sha256
 from nirs4all_vit.pretraining.product import processor
 
-from .encoders import DEFAULT
+from .encoders import DEFAULT, weights_sha256
 
 _ROOT = Path(__file__).resolve().parent.parent
-
-
-def weights_sha256(path: str | Path) -> str:
-    """Return a hash of the weights of an encoder, without header and bank statistics."""
-    return tensors_sha256({k: v for k, v in load_file(path).items() if not k.startswith("statistics.bank_")})
 
 
 def source_of(commit: str, folder: Path) -> Path:
