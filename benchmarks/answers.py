@@ -120,6 +120,18 @@ def encoders(table: pd.DataFrame) -> str:
     )
 
 
+def seeds(table: pd.DataFrame) -> str:
+    """List the ratios of trained and untrained encoders of several seeds to the untrained one of seed 0."""
+    rows = table[(table["reference"] == "ridge@untrained") & table["method"].str.contains("@")]
+    rows = rows[rows["kind"] == "regression"]
+    if rows.empty:
+        return "No encoder was compared with the untrained one."
+    return (
+        f"RMSEP over that of {reader_name('ridge@untrained')}, seed 0 (geometric mean, 95 % interval) "
+        f"on {rows['targets'].max():.0f} targets: {_ratios(rows, 'method', reader_name)}."
+    )
+
+
 def by_size(table: pd.DataFrame) -> str:
     """Compare the embedding at the smallest and the largest calibration sets."""
     rows = table[(table["kind"] == "regression") & (table["method"] == _EMBEDDED)].sort_values("n")

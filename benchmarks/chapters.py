@@ -184,6 +184,21 @@ CHAPTERS = (
         "Is a pretrained encoder better than PCA and than an untrained one?",
         answer=answers.pretraining,
     ),
+    Chapter(
+        "training_length",
+        "Length of training",
+        "Does the encoder get better with more spectra?",
+        "training_length",
+        answers.pretraining,
+        ("training_length", "training_length_ratios"),
+    ),
+    _compared(
+        "seeds",
+        "seeds",
+        "Seeds",
+        "Is the gain of pretraining larger than the differences between seeds?",
+        answer=answers.seeds,
+    ),
     _compared(
         "phase2",
         "ablation",

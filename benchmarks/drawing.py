@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from . import figures, statistics, transfer
+from .answers import to_untrained
+from .encoders import spectra_seen
 from .names import place, reader_name, split_name
 from .ranges import CUTS, cut_name
 from .robustness import STRENGTHS
@@ -44,6 +46,7 @@ def drawings(folder: Path) -> Drawings:
     by_table = {
         "small_samples": _sizes,
         "splits": _splits,
+        "training_length": _training_length,
         "finetuning": _finetuning,
         "published_targets": _published,
         "intervals": _coverage,
@@ -122,6 +125,28 @@ def _sizes(table: pd.DataFrame) -> Drawings:
     y_label = f"RMSEP / RMSEP of\n{reader_name(REFERENCE)}\n(geometric mean)"
     draw_curves = partial(figures.curves, x_labels=["calibration samples (500: all)"], y_label=y_label, log_x=True)
     return {"small_samples": partial(draw_curves, panels={f"{shown['targets'].max()} targets": panel})}
+
+
+def _training_length(table: pd.DataFrame) -> Drawings:
+    rows = to_untrained(table[table["kind"] == "regression"])
+    about = rows["method"].str.extract(r"@(?P<recipe>[^+~]+)(?:\+\d+k)?~K:(?P<readout>\w+)$")
+    rows = rows.assign(
+        size=[spectra_seen(method.partition("@")[2]) / 1000 for method in rows["method"]],
+        readout=about["readout"],
+        method="ridge@" + about["recipe"] + "~K",
+    )
+    if rows.empty:
+        return {}
+    panels, bands = {}, {}
+    for readout, part in rows.groupby("readout", sort=False):
+        title = f"{readout} read-out, {part['targets'].max()} targets"
+        panels[title], *bands[title] = (
+            part.pivot(index="size", columns="method", values=name) for name in ("geometric mean", "low", "high")
+        )
+    x_labels = ["spectra seen in training (thousands)"] * len(panels)
+    y_label = "RMSEP / RMSEP of the same read-out\nof the untrained encoder\n(geometric mean, 95 % interval)"
+    draw_curves = partial(figures.curves, panels=panels, bands=bands, x_labels=x_labels, y_label=y_label, log_x=True)
+    return {"training_length": draw_curves}
 
 
 def _splits(table: pd.DataFrame) -> Drawings:

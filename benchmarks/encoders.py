@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,15 @@ from safetensors.torch import load_file
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder.checkpoint import tensors_sha256
 from nirs4all_vit.finetuning import FinetuningConfig, finetune
-from nirs4all_vit.pretraining import BaselineCache, FamilyKFold, SpectralDataset, load_recipe, load_x_bank, pretrain
+from nirs4all_vit.pretraining import (
+    BaselineCache,
+    FamilyKFold,
+    PretrainingConfig,
+    SpectralDataset,
+    load_recipe,
+    load_x_bank,
+    pretrain,
+)
 from nirs4all_vit.pretraining.data.bank import XBank
 
 from .calibrations import bank_families
@@ -35,6 +44,7 @@ class Encoders:
 
     Names are ``untrained`` (seed 0) and ``untrained-K`` (seed K); the name of a bundled checkpoint;
     ``RECIPE~K``, a recipe of the package trained on `x_bank` without the families of fold K;
+    ``RECIPE+600k~K``, the same on 600,000 spectra; ``RECIPE+seed1~K``, the same from another seed;
     ``labelled~K`` and ``labelled-tenth~K``, such an encoder tuned on the targets of the same
     families in `y_bank` (by default beside `x_bank`); or the path of a ``.safetensors`` file.
     Trained encoders are stored in `folder`; interrupted training resumes.
@@ -113,7 +123,7 @@ class Encoders:
         if not (out / "done").exists():
             self._require_bank(f"{recipe}~{fold}")
             bank = self._bank
-            config = load_recipe(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
+            config = _config(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
             if config.objectives.baseline_consistency.weight:
                 # All encoders share the cache of baselines.
                 config.data.asls = str(self.folder / "asls")
@@ -122,6 +132,26 @@ class Encoders:
             pretrain(config, bank)
             (out / "done").touch()
         return path
+
+
+def spectra_seen(name: str) -> int:
+    """Return the number of spectra in the training of an encoder of a phase, ``RECIPE~K``."""
+    config = _config(name.partition("~")[0])
+    assert config.optim.steps is not None
+    return config.optim.steps * config.data.batch_size
+
+
+def _config(name: str, overrides: Sequence[str] = ()) -> PretrainingConfig:
+    """Return a recipe, with another length (``+600k``) or seed (``+seed1``) if the name has one."""
+    recipe, _, change = name.partition("+")
+    config = load_recipe(recipe, overrides)
+    if re.fullmatch(r"\d+k", change):
+        config.optim.steps = int(change[:-1]) * 1000 // config.data.batch_size
+    elif re.fullmatch(r"seed\d+", change):
+        config.run.seed = int(change.removeprefix("seed"))
+    elif change:
+        raise ValueError(f"no encoder {name!r}: after + comes a number of spectra (600k) or a seed (seed1).")
+    return config
 
 
 def weights_sha256(path: str | Path) -> str:

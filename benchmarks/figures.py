@@ -147,8 +147,12 @@ def curves(
     *,
     log_x: bool = False,
     share_y: bool = False,
+    bands: dict[str, list[pd.DataFrame]] | None = None,
 ) -> None:
-    """Draw one panel per table: a line per method (column) over the index, with a common legend."""
+    """Draw one panel per table: a line per method (column) over the index, with a common legend.
+
+    `bands` has lower and upper ends by panel.
+    """
     columns = min(_IN_A_ROW, len(panels))
     rows = -(-len(panels) // columns)
     methods = ordered({name for panel in panels.values() for name in panel})
@@ -160,6 +164,9 @@ def curves(
             for name in [m for m in methods if m in panel]:
                 line = panel[name].dropna()
                 (lines[name],) = ax.plot(line.index, line, ms=4, lw=1.3, **_line_style(name))
+                if bands:
+                    low, high = (end.loc[line.index, name] for end in bands[title])
+                    ax.fill_between(line.index, low, high, color=style(name).colour, alpha=0.2, lw=0)
             if log_x:
                 ax.set_xscale("log")
                 ax.set_xticks(panel.index, [f"{value:g}" for value in panel.index])

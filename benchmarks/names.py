@@ -52,6 +52,9 @@ _HEADS = {
     "tuned": "tuned on the calibration set",
 }
 
+#: Length of training of the ablations, in thousands of spectra.
+_ABLATION = 204.8
+
 #: What joins encoder and head in a name, where that is no plus sign.
 _JOINED = {"tuned": " ", "metadata-ridge": ", ", "half-metadata-ridge": ", "}
 
@@ -162,10 +165,30 @@ def _name(method: str) -> str:
     head, encoder, readout = _parts(method)
     if not encoder:
         return _SPECTRA.get(head, head)
-    embedding = _ENCODERS.get(encoder, encoder)
+    embedding = _encoder_name(encoder)
     if head != "ridge" or not readout:
         embedding = f"{embedding}{_JOINED.get(head, ' + ')}{_HEADS.get(head, head)}"
     return f"{embedding}: {readout} read-out" if readout else embedding
+
+
+def _encoder_name(encoder: str) -> str:
+    """Return the readable name of an encoder, with length or seed of its training if these are in its name."""
+    name = _ENCODERS.get(_without_changes(encoder), encoder)
+    size, seed = _thousands(encoder), re.search(r"(?:\+seed|^untrained-)(\d+)", encoder)
+    if size:
+        name += f", {size:,},000 spectra"
+    return f"{name}, seed {seed[1]}" if seed else name
+
+
+def _without_changes(encoder: str) -> str:
+    """Return the name of an encoder without another length or seed."""
+    return re.sub(r"\+\w+|(?<=^untrained)-\d+", "", encoder)
+
+
+def _thousands(encoder: str) -> int | None:
+    """Return the number of thousands of spectra in the name of an encoder."""
+    size = re.search(r"\+(\d+)k", encoder)
+    return int(size[1]) if size else None
 
 
 def condition_name(condition: str) -> str:
@@ -196,16 +219,17 @@ def style(method: str) -> Style:
         return _STYLES.get(head, _STYLES["mean"])
     if encoder != "untrained" and head in _EMBEDDED_HEADS:
         return _EMBEDDED_HEADS[head]
-    return _EMBEDDINGS.get(encoder, _TRAINED)
+    return _EMBEDDINGS.get(_without_changes(encoder), _TRAINED)
 
 
-def place(method: str) -> tuple[int, int, int, int, str]:
+def place(method: str) -> tuple[int, int, float, int, int, str]:
     """Return the sort key of a method, common to all figures and legends."""
     head, encoder, _ = _parts(method)
     way = _index(_CORRECTIONS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
-        return 0, _index(_SPECTRA, head), 0, way, method
-    return 1, _index(_ENCODERS, encoder), _index(_HEADS, head), way, method
+        return 0, _index(_SPECTRA, head), 0, 0, way, method
+    size = _thousands(encoder) or _ABLATION
+    return 1, _index(_ENCODERS, _without_changes(encoder)), size, _index(_HEADS, head), way, method
 
 
 def _index(names: dict[str, str], name: str) -> int:

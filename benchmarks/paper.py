@@ -25,7 +25,7 @@ from .tasks import Results, Task
 ORDER = (
     "phase0", "small", "splits", "intervals", "robustness", "transfer", "phase3b", "phase6", "finetuning",
     "phase3a", "phase3a-heads", "published", "ranges", "labels",
-    "phase1", "phase2", "phase4", "phase5", "leak",
+    "phase1", "training_length", "seeds", "phase2", "phase4", "phase5", "leak",
 )  # fmt: skip
 
 

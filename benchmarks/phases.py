@@ -82,6 +82,23 @@ STRICT = {
     # Embedding + ridge against PCA + ridge: untrained, masked modelling only, episodes on real
     # spectra only.
     "phase1": StrictPhase(("mean", "best-pls", "pca-ridge"), _ablations("untrained", "mae~K", "episodic~K")),
+    # Length of training: masked modelling and episodes on 10,000 to 1.8 million spectra.
+    "training_length": StrictPhase(
+        ("mean", "best-pls"),
+        _ablations(
+            "untrained",
+            *(f"{name}{size}~K" for name in ("mae", "episodic") for size in ("+10k", "+50k", "", "+600k", "+1800k")),
+        ),
+    ),
+    # Seeds of the initial weights and of training, for the bundled recipe.
+    "seeds": StrictPhase(
+        ("mean", "best-pls"),
+        (
+            *("untrained", "untrained-1", "untrained-2"),
+            *(f"{TRANSFER_RECIPE}{seed}~K" for seed in ("", "+seed1", "+seed2")),
+        ),
+        folds=range(N_FOLDS),
+    ),
     # Ablation: objectives, task generators, kind of tokens; and read-outs.
     "phase2": StrictPhase(
         ("mean", "best-pls", "best-ridge", "gp"),

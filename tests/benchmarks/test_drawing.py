@@ -57,3 +57,25 @@ def test_the_same_table_gives_the_same_bytes(folder: Path) -> None:
     first = {path.name: path.read_bytes() for path in drawing.draw(folder)}
     assert set(first) == {"phase1_ratios.png", "phase1_ratios.svg"}
     assert {path.name: path.read_bytes() for path in drawing.draw(folder)} == first
+
+
+def test_the_error_is_drawn_over_the_length_of_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    readouts = ("contrast", "mean")
+    rows = [
+        {"method": f"ridge@ablation-{name}{size}~K:{readout}", "reference": f"ridge@untrained:{other}"}
+        for name in ("mae", "episodic")
+        for size in ("+10k", "", "+1800k")
+        for readout in readouts
+        for other in readouts
+    ]
+    about = {"kind": "regression", "n": 200, "targets": 9, "geometric mean": 1.0, "low": 0.9, "high": 1.1}
+    pd.DataFrame(rows).assign(**about).to_csv(tmp_path / "training_length.csv", index=False)
+    panels = drawing.drawings(tmp_path)["training_length"].keywords["panels"]  # type: ignore[attr-defined]
+    assert list(panels) == ["contrast read-out, 9 targets", "mean read-out, 9 targets"]
+    for panel in panels.values():
+        assert list(panel.index) == [9.984, 204.8, 1800]
+        assert set(panel) == {"ridge@ablation-mae~K", "ridge@ablation-episodic~K"}
+        assert panel.notna().all(axis=None)
+    text = _texts(tmp_path, monkeypatch)
+    assert "masked modelling" in text
+    assert "1800" in text

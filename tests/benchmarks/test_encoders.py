@@ -17,7 +17,7 @@ from benchmarks.encoders import DEFAULT, Encoders, fold_families
 from benchmarks.tasks import Results
 from nirs4all_vit import load_checkpoint, save_checkpoint
 from nirs4all_vit.finetuning import FinetuningConfig
-from nirs4all_vit.pretraining import SyntheticSpectralDataset, load_recipe
+from nirs4all_vit.pretraining import PretrainingConfig, SyntheticSpectralDataset, load_recipe
 
 
 @pytest.fixture
@@ -67,6 +67,29 @@ def test_names(tmp_path: Path) -> None:
 def test_folds_hold_out_every_family_once() -> None:
     folds = fold_families({f"family{i}" for i in range(12)})
     assert sorted(family for fold in folds for family in fold) == sorted(f"family{i}" for i in range(12))
+
+
+def test_another_length_or_seed_stands_in_the_name(
+    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: dict[str, PretrainingConfig] = {}
+
+    def pretrain(config: PretrainingConfig, _: object) -> None:
+        trained[config.run.name] = config
+
+    monkeypatch.setattr(encoders, "pretrain", pretrain)
+    names = ["ablation-mae~0", "ablation-mae+600k~0", "ablation-mae+seed1~0"]
+    for name in names:
+        (tmp_path / "encoders" / name).mkdir(parents=True)
+        Encoders(tmp_path, small_bank).path(name)
+    usual, longer, other = (trained[name] for name in names)
+    assert (usual.optim.steps, usual.run.seed) == (3200, 0)
+    assert (longer.optim.steps, longer.run.seed) == (9375, 0)
+    assert (other.optim.steps, other.run.seed) == (3200, 1)
+    assert len({config.run.out for config in trained.values()}) == 3
+    assert [encoders.spectra_seen(name) for name in names] == [204_800, 600_000, 204_800]
+    with pytest.raises(ValueError, match="after \\+ comes a number of spectra"):
+        Encoders(tmp_path, small_bank).path("ablation-mae+much~0")
 
 
 @pytest.mark.usefixtures("short")

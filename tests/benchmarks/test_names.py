@@ -52,6 +52,9 @@ def test_every_method_of_every_phase_has_a_name_of_its_own() -> None:
         (f"gp@{DEFAULT}", "embedding + Gaussian process"),
         ("ridge@ablation-mae~K:mean", "masked modelling: mean read-out"),
         ("ridge@ablation-episodic~0", "episodic calibration + ridge"),
+        ("ridge@ablation-mae+1800k~K:mean", "masked modelling, 1,800,000 spectra: mean read-out"),
+        ("ridge@local-contrast+seed1~3", "embedding (family unseen), seed 1 + ridge"),
+        ("ridge@untrained-2", "untrained encoder, seed 2 + ridge"),
         ("plain-ridge@untrained:compact", "untrained encoder + ridge, columns not weighted: compact read-out"),
         (
             "half-metadata-ridge@ablation-metadata-dropout~K:mean",
@@ -85,4 +88,6 @@ def test_methods_that_figures_draw_as_lines_look_different() -> None:
 
 def test_the_order_is_that_of_the_names() -> None:
     methods = [f"ridge@{DEFAULT}", "gp", f"committee@{DEFAULT}", "ridge@untrained", "pls", "other"]
+    lengths = [f"ridge@ablation-mae{size}~K" for size in ("+10k", "+50k", "", "+600k", "+1800k")]
+    assert ordered(sorted(lengths)) == lengths
     assert ordered(methods) == ["pls", "gp", "other", "ridge@untrained", f"ridge@{DEFAULT}", f"committee@{DEFAULT}"]
