@@ -10,6 +10,7 @@ import pandas as pd
 from nirs4all_vit.spectra.findings import counted
 
 from .encoders import DEFAULT
+from .methods.registry import VIEW_HEADS
 from .names import reader_name, split_name
 from .tables import REFERENCE, UNTRAINED
 
@@ -118,6 +119,25 @@ def encoders(table: pd.DataFrame) -> str:
         f"RMSEP over that of {reader_name(REFERENCE)} (geometric mean, 95 % interval) "
         f"on {rows['targets'].max():.0f} targets: {_ratios(rows, 'method', reader_name)}."
     )
+
+
+#: Heads on the embedding that are compared with the same heads on untrained views.
+UNDER_HEADS = tuple(f"{head}@{DEFAULT}" for head in VIEW_HEADS)
+
+
+def views(table: pd.DataFrame) -> str:
+    """List the ratios of untrained views to the embedding under the same head."""
+    table = table[(table["kind"] == "regression") & table["reference"].isin(UNDER_HEADS)]
+    parts = []
+    for reference, rows in table.groupby("reference", sort=False):
+        head = str(reference).partition("@")[0]
+        rows = rows[rows["method"].str.endswith(f"-{head}") | (rows["method"] == f"{head}@untrained")]
+        if len(rows):
+            parts.append(
+                f"RMSEP over that of {reader_name(str(reference))} on {counted(rows['targets'].max(), 'target')} "
+                f"(geometric mean, 95 % interval): {_ratios(rows, 'method', reader_name)}"
+            )
+    return ". ".join(parts) + "." if parts else "No untrained view was compared with the embedding."
 
 
 def seeds(table: pd.DataFrame) -> str:

@@ -105,6 +105,13 @@ CHAPTERS = (
         bank="../shared/confirm/x_bank",
     ),
     _compared("phase6", "final", "Heads", "Which head on the embedding has the lowest error?"),
+    _compared(
+        "views",
+        "views",
+        "Untrained views",
+        "Do the columns of the embedding have a lower error than other views of the spectra under the same head?",
+        answer=answers.views,
+    ),
     Chapter(
         "small",
         "Small calibration sets",

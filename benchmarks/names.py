@@ -21,8 +21,17 @@ _SPECTRA = {
     "ridge": "ridge",
     "asls-snv-ridge": "AsLS + SNV + ridge",
     "best-ridge": "ridge, best of five preprocessings",
-    "pca-ridge": "PCA + ridge",
-    "pca-tabpfn": "PCA + TabPFN",
+    **{
+        f"{view}-{head}": f"{name} + {head_name}"
+        for head, head_name in (("ridge", "ridge"), ("krr", "kernel ridge"), ("tabpfn", "TabPFN"))
+        for view, name in (
+            ("pca", "PCA"),
+            ("pls-scores", "PLS scores"),
+            ("lvse", "local subspaces (LVSE)"),
+            ("gcu", "non-negative factors (GCU)"),
+            ("lvse-gcu", "LVSE and GCU"),
+        )
+    },
     "gp": "Gaussian process",
     "aom-pls": "AOM-PLS",
     "aom-ridge": "AOM-Ridge",
@@ -121,8 +130,17 @@ _STYLES = {
     "ridge": Style("#999999", "D", ":"),
     "asls-snv-ridge": Style("#666666", "D", "-."),
     "best-ridge": Style("#999933", "D"),
-    "pca-ridge": Style("#DDCC77", "D", "--"),
-    "pca-tabpfn": Style("#AA4499", "D", "--"),
+    **{
+        f"{view}-{head}": Style(colour, marker, "--")
+        for view, colour in (
+            ("pca", "#DDCC77"),
+            ("pls-scores", "#6699CC"),
+            ("lvse", "#88CCEE"),
+            ("gcu", "#44AA99"),
+            ("lvse-gcu", "#117733"),
+        )
+        for head, marker in (("ridge", "D"), ("krr", "^"), ("tabpfn", "P"))
+    },
     "gp": Style("#009E73", "^"),
     "aom-pls": Style("#44AA99", "v"),
     "aom-ridge": Style("#117733", "v", "--"),

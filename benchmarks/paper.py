@@ -23,7 +23,7 @@ from .tasks import Results, Task
 #: Phases without training first, then phases that train encoders, then ablations, then the leak
 #: test.
 ORDER = (
-    "phase0", "small", "splits", "intervals", "robustness", "transfer", "phase3b", "phase6", "finetuning",
+    "phase0", "small", "splits", "intervals", "robustness", "transfer", "phase3b", "phase6", "views", "finetuning",
     "phase3a", "phase3a-heads", "published", "ranges", "labels",
     "phase1", "training_length", "seeds", "phase2", "phase4", "phase5", "leak",
 )  # fmt: skip

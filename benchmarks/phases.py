@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from .calibrations import Calibration, bank_families
 from .encoders import DEFAULT, LABELLED, N_FOLDS, fold_families
 from .methods.base import Unavailable
-from .methods.registry import suits
+from .methods.registry import UNTRAINED_VIEWS, VIEW_HEADS, suits
 from .pooled import covering, members
 from .problems import KINDS, Problems
 from .tasks import Task
@@ -169,6 +169,13 @@ PHASE6 = (
     ),
 )  # fmt: skip
 
+#: Untrained views and the embedding under the same heads.
+VIEWS = (
+    "mean", "best-pls",
+    *(f"{view}-{head}" for head in VIEW_HEADS for view in UNTRAINED_VIEWS),
+    *(f"{head}@{encoder}" for head in VIEW_HEADS for encoder in ("untrained", DEFAULT)),
+)  # fmt: skip
+
 _CLASSICAL = ("snv-pls", "best-pls")
 _EMBEDDED = ("ridge@untrained", f"ridge@{DEFAULT}", f"robust-ridge@{DEFAULT}")
 
@@ -273,6 +280,11 @@ def phase6(problems: Problems) -> Iterator[Task]:
     return _calibrations(problems, PHASE6)
 
 
+def views(problems: Problems) -> Iterator[Task]:
+    """Columns of the embedding and of untrained views, under the same heads."""
+    return _calibrations(problems, VIEWS)
+
+
 def robustness(problems: Iterable[Calibration]) -> Iterator[Task]:
     """Robustness curves: perturbed test spectra, with increasing strength, on one target per family."""
     methods = ("pls", "snv-pls", "best-pls", "best-ridge", "gp", *_EMBEDDED)
@@ -368,7 +380,7 @@ def leak(problems: Problems) -> Iterator[Task]:
     representatives = _one_per_family(problems)
     permuted = partial(_calibrations, representatives, seeds=SEEDS[:1], permuted=True)
     readouts = [f"ridge@{DEFAULT}:{name}" for name in _OTHER_READOUTS]
-    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *readouts)) if m != _SLOW_METHOD])
+    yield from permuted([m for m in dict.fromkeys((*PHASE0, *PHASE6, *VIEWS, *readouts)) if m != _SLOW_METHOD])
     few = representatives[: max(1, len(representatives) // 4)]
     yield from _calibrations(few, [_SLOW_METHOD, f"tuned@{DEFAULT}"], seeds=SEEDS[:1], permuted=True)
     yield from permuted(_LEAK_DESIGNED, split="kennard_stone")
@@ -448,6 +460,7 @@ PHASES: dict[str, Callable[[Problems], Iterator[Task]]] = {
             phase0,
             phase3b,
             phase6,
+            views,
             robustness,
             ranges,
             intervals,

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from . import drawing, intervals, leak, page, pooled, published, ranges, robustness, statistics, transfer
+from .answers import UNDER_HEADS
 from .experiments import EXPERIMENTS
 from .methods import tuned
-from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE
+from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE, VIEWS
 from .problems import KINDS
 from .quoted import write_pages
 from .tables import REFERENCE, RESULTS, UNTRAINED, labelled, measured, write_table
@@ -100,6 +101,8 @@ def _phases(table: pd.DataFrame, to: Path) -> None:
     _compare("phase0", {200: usual[usual["method"].isin(PHASE0)]}, to)
     if usual["method"].isin(set(PHASE6) - set(PHASE0)).any():
         _compare("phase6", {200: usual[usual["method"].isin(PHASE6)]}, to)
+    if usual["method"].isin(set(VIEWS) - set(PHASE0) - set(PHASE6)).any():
+        _compare("views", {200: usual[usual["method"].isin(VIEWS)]}, to, (REFERENCE, *UNDER_HEADS))
     # Use one name for the encoders of all folds, each scored on unseen families.
     fold = table["method"].str.extract(r"~(\d+)", expand=False).astype(float)
     table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True))
@@ -121,7 +124,7 @@ def _scored_datasets(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["dataset"].isin(table["dataset"][trained])]
 
 
-def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
+def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path, references: Sequence[str] = _REFERENCES) -> None:
     """Write ratios to each reference and errors by target of a phase, by calibration size."""
     comparisons, targets = [], []
     for n, table in by_size.items():
@@ -141,7 +144,7 @@ def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path) -> None:
             if not skilled.any():
                 continue
             errors = statistics.of_targets(errors, skilled).drop(columns="mean")
-            for reference in _REFERENCES:
+            for reference in references:
                 if reference in errors:
                     compared = statistics.compare(errors, reference, floor=statistics.FLOOR[kind])
                     comparisons.append(labelled(compared, **about, reference=reference))

@@ -21,6 +21,7 @@ from .pls import PLS
 from .preprocessing import PreprocessedViews
 from .ridge import PrincipalComponents, Ridge
 from .tuned import Tuned
+from .untrained_views import PLSScores, SpectralEncodings
 
 
 class Mean(Method):
@@ -45,8 +46,26 @@ def _ridge(*names: str) -> Callable[[], Method]:
     return lambda: Ridge(PreprocessedViews(*([names] if names else [])))
 
 
+#: Heads on untrained views.
+VIEW_HEADS = ("ridge", "krr", "tabpfn")
+
+
 def _raw(make: Callable[[Calibration], object]) -> Callable[[], Method]:
     return lambda: external.Estimator(make, PreprocessedViews(["raw"]))
+
+
+#: Untrained views in front of several heads.
+UNTRAINED_VIEWS: dict[str, Callable[[], Views]] = {
+    "pca": PrincipalComponents,
+    "pls-scores": PLSScores,
+    "lvse": lambda: SpectralEncodings("lvse"),
+    "gcu": lambda: SpectralEncodings("gcu"),
+    "lvse-gcu": lambda: SpectralEncodings("lvse", "gcu"),
+}
+
+
+def _on_view(view: Callable[[], Views], name: str) -> Callable[[], Method]:
+    return lambda: Ridge(view()) if name == "ridge" else external.Estimator(external.head(name), view())
 
 
 #: Methods on spectra.
@@ -61,8 +80,7 @@ _SPECTRAL: dict[str, Callable[[], Method]] = {
     "asls-snv-ridge": _ridge("asls+snv"),
     "best-ridge": _ridge(),
     "gp": lambda: GaussianProcess(PreprocessedViews()),
-    "pca-ridge": lambda: Ridge(PrincipalComponents()),
-    "pca-tabpfn": lambda: external.Estimator(external.head("tabpfn"), PrincipalComponents()),
+    **{f"{name}-{head}": _on_view(view, head) for name, view in UNTRAINED_VIEWS.items() for head in VIEW_HEADS},
     "aom-pls": _raw(external.aom_pls),
     "aom-ridge": _raw(external.aom_ridge),
     "aom-ridge-blender": _raw(external.aom_ridge_blender),
@@ -104,7 +122,10 @@ PARAMETERS: dict[str, dict[str, Any]] = {
 #: Default read-out.
 _READOUT = SpectralEmbedder().readout
 
-_REGRESSION_ONLY = {"gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"}
+_REGRESSION_ONLY = {
+    *("gp", "aom-pls", "aom-ridge", "aom-ridge-blender", "tabpfn-nirs"),
+    *(f"{view}-krr" for view in UNTRAINED_VIEWS),
+}
 
 
 def make_method(name: str, weights: str | None = None, embeddings: Embeddings | None = None) -> Method:

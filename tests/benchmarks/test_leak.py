@@ -16,12 +16,14 @@ from benchmarks.experiments import EXPERIMENTS
 from benchmarks.leak import leak_table
 from benchmarks.methods.base import Unavailable
 from benchmarks.methods.registry import suits
-from benchmarks.phases import PHASE0, PHASE6, SEEDS, leak
+from benchmarks.phases import PHASE0, PHASE6, SEEDS, VIEWS, leak
 from benchmarks.problems import Problems
 from benchmarks.tasks import Results, Task
 
 
-@pytest.mark.parametrize("method", sorted(set(PHASE0) - {"mean", "aom-ridge", "multirocket-ridge"}))
+@pytest.mark.parametrize(
+    "method", sorted({*PHASE0, "pls-scores-krr", "lvse-gcu-krr"} - {"mean", "aom-ridge", "multirocket-ridge"})
+)
 def test_no_skill_on_shuffled_targets(method: str, tmp_path: Path) -> None:
     encoders = Encoders(tmp_path)
     weights = {name: encoders.path(name) for name in ("untrained", DEFAULT)}
@@ -71,7 +73,9 @@ def test_every_method_and_experiment_is_in_it() -> None:
     assert all(t.permuted and t.seed == SEEDS[0] for t in every)
     methods = {t.method for t in every if t.experiment == "calibration" and t.split == "random"}
     readouts = {f"ridge@{DEFAULT}:{name}" for name in ("compact", "mean", "cls")}
-    assert methods == {m for m in (*PHASE0, *PHASE6) if suits(m, "regression")} | readouts | {f"tuned@{DEFAULT}"}
+    assert methods == {m for m in (*PHASE0, *PHASE6, *VIEWS) if suits(m, "regression")} | readouts | {
+        f"tuned@{DEFAULT}"
+    }
     for slow in ("aom-ridge-blender", f"tuned@{DEFAULT}"):
         assert len({t.dataset for t in every if t.method == slow}) == 1  # of six
     assert {t.split for t in every} == {"random", "kennard_stone", "spxy"}
