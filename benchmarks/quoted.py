@@ -14,10 +14,12 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
+from .answers import to_untrained
 from .bank import summarise
 from .encoders import DEFAULT
+from .methods.registry import parse_method
 from .phases import TRANSFER_RECIPE
-from .tables import RESULTS, ROOT, read_comparison
+from .tables import RESULTS, ROOT, UNTRAINED, read_comparison
 
 #: Files with quoted figures.
 PAGES = (ROOT / "README.md", ROOT / "nirs4all_vit/weights/MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -60,6 +62,7 @@ def figures() -> dict[str, str]:
         _pooled,
         _speed,
         _synthetic,
+        _pretraining,
     ):
         out |= part()
     return out
@@ -299,6 +302,31 @@ def _synthetic() -> dict[str, str]:
     pairs = measured["hybrid"]["retrieval"]
     for name, label in (("embedding", "embedding"), ("sg1-snv", "SG1 + SNV")):
         out[f"synthetic.hybrid.{name}"] = _share(float(np.mean(pairs[f"{label}, other instrument"])))
+    return out
+
+
+def _pretraining() -> dict[str, str]:
+    """Return the ratios of trained encoders to the same read-out of the untrained one.
+
+    Names are ``phase1.mae.mean``: phase, encoder, read-out; another head than ridge stands before the encoder.
+    ``.to-contrast`` is the ratio to untrained ``contrast``, ``.to-best-pls`` that to the best of five preprocessings.
+    """
+    out: dict[str, str] = {}
+    for phase in ("phase1", "phase4", "phase5"):
+        table = pd.read_csv(RESULTS / f"{phase}.csv")
+        table = table[(table["kind"] == "regression") & table["method"].str.contains("~K:")]
+        parts = {"": to_untrained(table)}
+        for name, reference in (("to-contrast", f"{UNTRAINED}contrast"), ("to-best-pls", "best-pls")):
+            parts[f".{name}"] = table[table["reference"] == reference]
+        for suffix, rows in parts.items():
+            for _, row in rows.iterrows():
+                head, encoder, readout = parse_method(row["method"])
+                words = [] if head == "ridge" else [head.removesuffix("-ridge")]
+                words += [str(encoder).removeprefix("ablation-").removesuffix("~K"), readout]
+                name = ".".join([phase, *words]) + suffix
+                out |= {name: _ratio(row["geometric mean"]), f"{name}.worse": _share(row["geometric mean"] - 1)}
+                out |= {f"{name}.{end}": _ratio(row[end]) for end in ("low", "high")}
+                out[f"{name}.targets"] = str(int(row["targets"]))
     return out
 
 
