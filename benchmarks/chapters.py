@@ -59,7 +59,7 @@ def _compared(
     stems = [
         f"{phase}{kind}_{what}" for kind in ("", "_classes") for what in ("ratios", *(("ranks",) if ranks else ()))
     ]
-    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), (*stems, *figures))
+    return Chapter(name, title, question, phase, answer or answers.regression_of(*subjects), (*figures, *stems))
 
 
 #: Chapters in the order of the page.
@@ -190,6 +190,7 @@ CHAPTERS = (
         "Feasibility",
         "Is a pretrained encoder better than PCA and than an untrained one?",
         answer=answers.pretraining,
+        figures=("phase1_gain",),
     ),
     Chapter(
         "training_length",
@@ -212,6 +213,7 @@ CHAPTERS = (
         "Ablation",
         "Which objective, task and read-out matters?",
         answer=answers.pretraining,
+        figures=("phase2_gain",),
     ),
     _compared(
         "phase4",
@@ -219,9 +221,16 @@ CHAPTERS = (
         "Synthetic spectra",
         "Do synthetic spectra in pretraining help?",
         answer=answers.pretraining,
-        figures=("synthetic_utility",),
+        figures=("phase4_gain", "synthetic_utility"),
     ),
-    _compared("phase5", "metadata", "Metadata", "Does metadata in pretraining help?", answer=answers.pretraining),
+    _compared(
+        "phase5",
+        "metadata",
+        "Metadata",
+        "Does metadata in pretraining help?",
+        answer=answers.pretraining,
+        figures=("phase5_gain",),
+    ),
     Chapter(
         "leak",
         "Shuffled targets",

@@ -47,6 +47,7 @@ def drawings(folder: Path) -> Drawings:
         "small_samples": _sizes,
         "splits": _splits,
         "training_length": _training_length,
+        **{phase: partial(_gains, phase) for phase in ("phase1", "phase2", "phase4", "phase5")},
         "finetuning": _finetuning,
         "published_targets": _published,
         "intervals": _coverage,
@@ -149,6 +150,21 @@ def _training_length(table: pd.DataFrame) -> Drawings:
     return {"training_length": draw_curves}
 
 
+def _gains(phase: str, table: pd.DataFrame) -> Drawings:
+    """Return the figure of trained encoders against the same read-out of the untrained one."""
+    rows = to_untrained(table[table["kind"] == "regression"])
+    if rows.empty:
+        return {}
+    rows = _in_order(rows.assign(readout=rows["method"].str.partition(":")[2]), "readout")
+    rows["label"] = [reader_name(method).rpartition(": ")[0] for method in rows["method"]]
+    panels = {
+        f"{readout} read-out, {part['targets'].max()} targets": part
+        for readout, part in rows.groupby("readout", sort=False)
+    }
+    label = "RMSEP / RMSEP of the same read-out of the untrained encoder"
+    return {f"{phase}_gain": partial(figures.intervals, panels=panels, x_label=label)}
+
+
 def _splits(table: pd.DataFrame) -> Drawings:
     table = _in_order(table[table["kind"] == "regression"], "split")
     split = table["split"].map(split_name)
@@ -180,7 +196,7 @@ def _in_order(table: pd.DataFrame, then: str, method: str = "method") -> pd.Data
 
 
 def _intervals(name: str, table: pd.DataFrame, label: str) -> Drawings:
-    return {name: partial(figures.intervals, table=table, x_label=label)} if len(table) else {}
+    return {name: partial(figures.intervals, panels={"": table}, x_label=label)} if len(table) else {}
 
 
 def _coverage(table: pd.DataFrame) -> Drawings:

@@ -195,25 +195,29 @@ def _line_style(method: str) -> dict[str, str]:
     return {**look, "markerfacecolor": "white", "linestyle": ":"} if ", " in method else look
 
 
-def intervals(path: Path, table: pd.DataFrame, x_label: str) -> None:
-    """Draw geometric means with intervals (`low` to `high`), one row per row of the table."""
-    rows = table.to_dict("records")[::-1]
-    labels = [row["label"] for row in rows]
-    with figure(path, size=(4.0 + _width(labels), 0.27 * len(rows) + 1.2)) as ax:
-        for i, row in enumerate(rows):
-            mean, of = row["geometric mean"], style(row["method"])
-            sides = [[max(0.0, mean - row["low"])], [max(0.0, row["high"] - mean)]]
-            ax.errorbar(mean, i, xerr=sides, fmt=of.marker, color=of.colour, ms=5, capsize=2, lw=1.3)
-        ax.axvline(1.0, color="0.4", lw=1, zorder=0)
-        if table["high"].max() > 3 * table["low"].min():
-            ax.set_xscale("log")
-            low, high = ax.get_xlim()
-            ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if low <= tick <= high]
-            ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-            ax.minorticks_off()
-        ax.set_xlabel(fill(f"{x_label} (left is better; 95 % intervals)", 60))
-        ax.set_yticks(range(len(labels)), labels)
-        ax.set_ylim(-0.6, len(labels) - 0.4)
+def intervals(path: Path, panels: dict[str, pd.DataFrame], x_label: str) -> None:
+    """Draw geometric means with intervals (`low` to `high`), one row per `label`, one panel per table."""
+    labels = list(dict.fromkeys(label for table in panels.values() for label in table["label"]))[::-1]
+    width = 4.0 if len(panels) == 1 else 2.7 * len(panels)
+    with figure(path, 1, len(panels), (width + _width(labels), 0.27 * len(labels) + 1.2), sharey=True) as axes:
+        every = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+        for ax, (title, table) in zip(every, panels.items(), strict=True):
+            for row in table.to_dict("records"):
+                mean, of = row["geometric mean"], style(row["method"])
+                sides = [[max(0.0, mean - row["low"])], [max(0.0, row["high"] - mean)]]
+                height = labels.index(row["label"])
+                ax.errorbar(mean, height, xerr=sides, fmt=of.marker, color=of.colour, ms=5, capsize=2, lw=1.3)
+            ax.axvline(1.0, color="0.4", lw=1, zorder=0)
+            if table["high"].max() > 3 * table["low"].min():
+                ax.set_xscale("log")
+                low, high = ax.get_xlim()
+                ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if low <= tick <= high]
+                ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+                ax.minorticks_off()
+            ax.set_xlabel(fill(f"{x_label} (left is better; 95 % intervals)", 60 if len(panels) == 1 else 36))
+            ax.set_title(title)
+        every[0].set_yticks(range(len(labels)), labels)
+        every[0].set_ylim(-0.6, len(labels) - 0.4)
 
 
 def dots(path: Path, table: pd.DataFrame, x_label: str) -> None:

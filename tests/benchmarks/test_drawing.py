@@ -79,3 +79,23 @@ def test_the_error_is_drawn_over_the_length_of_training(tmp_path: Path, monkeypa
     text = _texts(tmp_path, monkeypatch)
     assert "masked modelling" in text
     assert "1800" in text
+
+
+def test_gains_over_the_untrained_encoder_have_a_panel_per_readout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        {"method": method, "reference": f"ridge@untrained:{other}"}
+        for method in ("ridge@ablation-mae~K:contrast", "ridge@ablation-mae~K:mean", "ridge@ablation-points~K:mean")
+        for other in ("contrast", "mean")
+    ]
+    about = {"kind": "regression", "n": 200, "targets": 9, "geometric mean": 1.0, "low": 0.9, "high": 1.1}
+    pd.DataFrame(rows).assign(**about).to_csv(tmp_path / "phase2.csv", index=False)
+    panels = drawing.drawings(tmp_path)["phase2_gain"].keywords["panels"]  # type: ignore[attr-defined]
+    assert {title: list(part["label"]) for title, part in panels.items()} == {
+        "contrast read-out, 9 targets": ["masked modelling"],
+        "mean read-out, 9 targets": ["masked modelling", "episodic calibration on points"],
+    }
+    text = _texts(tmp_path, monkeypatch)
+    assert text.count("masked modelling") == 1
+    assert "episodic calibration on points" in text
