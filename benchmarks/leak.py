@@ -77,7 +77,7 @@ def report(tables: dict[str, pd.DataFrame], to: Path) -> None:
 
 def print_verdict(results: Results, tasks: Sequence[Task]) -> int:
     """Print the result of the leak test; return 1 if a method has skill or nothing was tested."""
-    table = leak_table({name: results.table(name, tasks) for name in {task.experiment for task in tasks}})
+    table = leak_table(results.tables(tasks))
     tested = set(table.get("method", ()))
     untested = sorted({task.method for task in tasks} - tested - {"mean"})
     if len(table):

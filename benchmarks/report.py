@@ -61,7 +61,8 @@ def build(out: Path, to: Path) -> list[Path]:
     to.mkdir(parents=True, exist_ok=True)
     before = {path: path.stat().st_mtime_ns for path in to.iterdir()}
     results = Results(out)
-    tables = {experiment: by_weights(results.table(experiment)) for experiment in EXPERIMENTS}
+    measured_tables = results.tables()
+    tables = {name: by_weights(measured_tables.get(name, pd.DataFrame())) for name in EXPERIMENTS}
     _not_run(tables, to)
     phases = results.phases()
     if len(phases):

@@ -147,16 +147,18 @@ class Results:
 
     def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
         """Return one row per result of an experiment, or of `tasks`: specification and figures."""
+        return self.tables(tasks).get(experiment, pd.DataFrame())
+
+    def tables(self, tasks: Iterable[Task] | None = None) -> dict[str, pd.DataFrame]:
+        """Return a table as that of `table` for each experiment with results; each file is read once."""
         keys = None if tasks is None else {task.key for task in tasks}
-        rows = []
+        rows: dict[str, list[dict[str, Any]]] = {}
         for record in self:
-            if record["task"]["experiment"] != experiment:
-                continue
             if keys is not None and Task(**record["task"]).key not in keys:
                 continue
             spec = {**record["task"], **record["task"]["options"]}
             spec.pop("options")
-            rows.append(
+            rows.setdefault(spec["experiment"], []).append(
                 {**spec, "status": record["status"], "reason": record.get("reason", ""), **record.get("result", {})}
             )
-        return pd.DataFrame(rows)
+        return {experiment: pd.DataFrame(of_experiment) for experiment, of_experiment in rows.items()}
