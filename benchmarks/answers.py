@@ -78,11 +78,13 @@ def regression_of(*subjects: str) -> Answer:
 
 
 def to_untrained(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the comparisons of trained encoders with the same read-out of the untrained one."""
+    """Return the comparisons of trained encoders with the same read-out of the untrained one on the same tokens."""
     if "reference" not in table:
         return table.iloc[:0]
     reference = table["reference"].astype(str)
-    return table[reference.str.startswith(UNTRAINED) & (table["method"].map(_readout) == reference.map(_readout))]
+    same_readout = table["method"].map(_readout) == reference.map(_readout)
+    same_tokens = table["method"].str.contains("points") == reference.str.contains("points")
+    return table[reference.isin(UNTRAINED) & same_readout & same_tokens]
 
 
 def _readout(method: str) -> str:

@@ -42,11 +42,11 @@ LABELLED = {"labelled": ("local-contrast", 1.0), "labelled-tenth": ("local-contr
 class Encoders:
     """Weight files by name.
 
-    Names are ``untrained`` (seed 0) and ``untrained-K`` (seed K); the name of a bundled checkpoint;
-    ``RECIPE~K``, a recipe of the package trained on `x_bank` without the families of fold K;
-    ``RECIPE+600k~K``, the same on 600,000 spectra; ``RECIPE+seed1~K``, the same from another seed;
-    ``labelled~K`` and ``labelled-tenth~K``, such an encoder tuned on the targets of the same
-    families in `y_bank` (by default beside `x_bank`); or the path of a ``.safetensors`` file.
+    Names are ``untrained`` (seed 0), ``untrained-K`` (seed K) and ``untrained-points`` (point tokens);
+    the name of a bundled checkpoint; ``RECIPE~K``, a recipe of the package trained on `x_bank` without
+    the families of fold K; ``RECIPE+600k~K``, the same on 600,000 spectra; ``RECIPE+seed1~K``, the same
+    from another seed; ``labelled~K`` and ``labelled-tenth~K``, such an encoder tuned on the targets of
+    the same families in `y_bank` (by default beside `x_bank`); or the path of a ``.safetensors`` file.
     Trained encoders are stored in `folder`; interrupted training resumes.
     """
 
@@ -64,7 +64,7 @@ class Encoders:
         Raises ValueError for an unknown encoder or a missing bank.
         """
         if name.partition("-")[0] == "untrained":
-            return str(self._untrained(int(name.partition("-")[2] or 0)))
+            return str(self._untrained(name.partition("-")[2] or "0"))
         recipe, _, fold = name.partition("~")
         if fold and recipe in LABELLED:
             return str(self._labelled(recipe, int(fold)))
@@ -75,19 +75,20 @@ class Encoders:
         except CheckpointError as error:
             raise ValueError(f"no encoder {name!r}: {error}") from error
 
-    def _untrained(self, seed: int) -> Path:
+    def _untrained(self, which: str) -> Path:
         import torch
 
         from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 
-        path = self.folder / f"untrained-{seed}.safetensors"
+        path = self.folder / f"untrained-{which}.safetensors"
+        seed, tokens = (0, "points") if which == "points" else (int(which), "patches")
         if not path.exists():
             self.folder.mkdir(parents=True, exist_ok=True)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 # RidgeCV has absolute penalties: use a scale similar to that of trained read-outs.
-                encoder = SpectralPerceiver(EncoderConfig(readout_scale=100.0))
-            save_checkpoint(path, encoder, name=f"untrained-{seed}", provenance={"seed": seed})
+                encoder = SpectralPerceiver(EncoderConfig(tokens=tokens, readout_scale=100.0))
+            save_checkpoint(path, encoder, name=path.stem, provenance={"seed": seed})
         return path
 
     def _labelled(self, name: str, fold: int) -> Path:

@@ -70,6 +70,7 @@ _JOINED = {"tuned": " ", "metadata-ridge": ", ", "half-metadata-ridge": ", "}
 #: Encoders, in the order of all figures; ``~K`` is scored on families left out of its training.
 _ENCODERS = {
     "untrained": "untrained encoder",
+    "untrained-points": "untrained encoder on points",
     DEFAULT: "embedding",
     "local-contrast~K": "embedding (family unseen)",
     "nirs-base-v1~K": "embedding of nirs-base-v1 (family unseen)",

@@ -107,6 +107,7 @@ STRICT = {
             *_ablations(
                 "mae-points~K", "augmentation-points~K", "baseline-points~K", "points~K", readouts=("compact", "mean")
             ),
+            *(f"untrained-points:{readout}" for readout in ("compact", "mean")),
             # The bundled recipe: its objective on local contrast, three times the steps.
             f"{TRANSFER_RECIPE}~K",
             *(f"{encoder}:{readout}" for encoder in ("untrained", _OBJECTIVE) for readout in ("compact", "cls")),

@@ -19,7 +19,7 @@ from .bank import summarise
 from .encoders import DEFAULT
 from .methods.registry import parse_method
 from .phases import TRANSFER_RECIPE
-from .tables import RESULTS, ROOT, UNTRAINED, read_comparison
+from .tables import REFERENCE, RESULTS, ROOT, UNTRAINED, read_comparison
 
 #: Files with quoted figures.
 PAGES = (ROOT / "README.md", ROOT / "nirs4all_vit/weights/MODEL_CARD.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -316,7 +316,7 @@ def _pretraining() -> dict[str, str]:
         table = pd.read_csv(RESULTS / f"{phase}.csv")
         table = table[(table["kind"] == "regression") & table["method"].str.contains("~K:")]
         parts = {"": to_untrained(table)}
-        for name, reference in (("to-contrast", f"{UNTRAINED}contrast"), ("to-best-pls", "best-pls")):
+        for name, reference in (("to-contrast", UNTRAINED[0]), ("to-best-pls", REFERENCE)):
             parts[f".{name}"] = table[table["reference"] == reference]
         for suffix, rows in parts.items():
             for _, row in rows.iterrows():

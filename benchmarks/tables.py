@@ -14,8 +14,11 @@ RESULTS = Path(__file__).parent / "results"
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: Start of the names of the untrained encoder's read-outs, with which trained encoders are compared.
-UNTRAINED = "ridge@untrained:"
+#: Read-outs of the untrained encoder, on patches and on points, with which trained encoders are compared.
+UNTRAINED = (
+    *(f"ridge@untrained:{readout}" for readout in ("contrast", "compact", "mean", "cls")),
+    *(f"ridge@untrained-points:{readout}" for readout in ("compact", "mean")),
+)
 #: Default reference of ratios.
 REFERENCE = "best-pls"
 

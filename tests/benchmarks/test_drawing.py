@@ -85,9 +85,9 @@ def test_gains_over_the_untrained_encoder_have_a_panel_per_readout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = [
-        {"method": method, "reference": f"ridge@untrained:{other}"}
+        {"method": method, "reference": f"ridge@untrained{other}"}
         for method in ("ridge@ablation-mae~K:contrast", "ridge@ablation-mae~K:mean", "ridge@ablation-points~K:mean")
-        for other in ("contrast", "mean")
+        for other in (":contrast", ":mean", "-points:mean")
     ]
     about = {"kind": "regression", "n": 200, "targets": 9, "geometric mean": 1.0, "low": 0.9, "high": 1.1}
     pd.DataFrame(rows).assign(**about).to_csv(tmp_path / "phase2.csv", index=False)

@@ -58,6 +58,7 @@ def test_names(tmp_path: Path) -> None:
     assert Path(made.path(DEFAULT)) == load_checkpoint(DEFAULT).path
     first, second = (load_checkpoint(made.path(name)) for name in ("untrained", "untrained-1"))
     assert first.sha256 != second.sha256
+    assert load_checkpoint(made.path("untrained-points")).encoder.config.tokens == "points"
     with pytest.raises(ValueError, match="no encoder 'nonsense'"):
         made.path("nonsense")
     with pytest.raises(ValueError, match="name it with --x-bank"):

@@ -143,6 +143,14 @@ def test_sentences_follow_the_table() -> None:
     assert "lower RMSEP than the same read-out of the untrained one in 0 of 2" in answers.pretraining(_encoders(1.3))
     assert "a clearly higher one in 2 (" in answers.pretraining(_encoders(1.3))
     assert "a clearly higher one in 0 (" in answers.pretraining(_encoders(1.05))
+    # Encoders on points are compared with the untrained encoder on points.
+    points = pd.concat(
+        [
+            _rows(**{"ridge@ablation-points~K:mean": 0.8}).assign(reference=f"ridge@untrained{kind}:mean")
+            for kind in ("", "-points")
+        ]
+    )
+    assert list(answers.to_untrained(points)["reference"]) == ["ridge@untrained-points:mean"]
     assert "No trained encoder" in answers.pretraining(_rows(**{_EMBEDDED: 1.3}))
     answer = answers.regression_of(_EMBEDDED)
     assert "30 % higher than that of PLS" in answer(_rows(**{_EMBEDDED: 1.3}))
