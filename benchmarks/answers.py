@@ -11,7 +11,7 @@ from nirs4all_vit.spectra.findings import counted
 
 from .encoders import DEFAULT
 from .methods.registry import VIEW_HEADS
-from .names import reader_name, split_name
+from .names import ordered, reader_name, split_name
 from .tables import REFERENCE, UNTRAINED
 
 #: Function that returns a sentence for the table of a CSV file.
@@ -239,7 +239,7 @@ def pooled(table: pd.DataFrame) -> str:
 
     def each(column: str) -> str:
         medians = table.groupby("method")[column].median()
-        return "; ".join(f"{value:.2f} ({reader_name(str(name))})" for name, value in medians.items())
+        return "; ".join(f"{medians[name]:.2f} ({reader_name(name)})" for name in ordered(medians.index))
 
     return (
         f"The RMSEP over the SD of the test set is {each('rmsep_0')} without local samples, "

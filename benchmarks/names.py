@@ -260,6 +260,26 @@ def ordered(methods: Iterable[str]) -> list[str]:
     return sorted(methods, key=place)
 
 
+#: Columns of the table of pooled calibrations; errors are in SD of the test set.
+_COLUMNS = {
+    **{
+        f"rmsep_{k}{how}": f"{k} {words}"
+        for k in (5, 10, 20)
+        for how, words in (("", "corrected"), ("_added", "added"), ("_alone", "alone"))
+    },
+    "rmsep_0": "no local samples",
+    "bias": "bias",
+    "sep": "error without bias",
+    "level": "difference of the means",
+    "r": "correlation",
+}
+
+
+def column_name(column: str) -> str:
+    """Return the readable name of a column of a table."""
+    return _COLUMNS.get(column, column.replace("_", " "))
+
+
 def for_readers(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table with readable names in the columns `method` and `reference`."""
     columns = [name for name in ("method", "reference") if name in table]

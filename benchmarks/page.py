@@ -16,7 +16,7 @@ from nirs4all_vit.spectra.findings import counted
 from .answers import to_untrained
 from .chapters import CHAPTERS, Chapter
 from .clock import duration, expected_seconds
-from .names import for_readers, reader_name, split_name
+from .names import column_name, for_readers, reader_name, split_name
 from .tables import REFERENCE
 
 _TITLE = "The benchmark on one page"
@@ -170,7 +170,7 @@ def _compared(table: pd.DataFrame) -> Table:
 def _table(table: pd.DataFrame) -> Table:
     table = for_readers(table)
     return Table(
-        [str(name).replace("_", " ") for name in table],
+        [column_name(str(name)) for name in table],
         [[_cell(v) for v in row] for row in table.itertuples(index=False)],
     )
 
