@@ -132,7 +132,7 @@ def _training_length(table: pd.DataFrame) -> Drawings:
     rows = to_untrained(table[table["kind"] == "regression"])
     about = rows["method"].str.extract(r"@(?P<recipe>[^+~]+)(?:\+\d+k)?~K:(?P<readout>\w+)$")
     rows = rows.assign(
-        size=[spectra_seen(method.partition("@")[2]) / 1000 for method in rows["method"]],
+        size=[round(spectra_seen(method.partition("@")[2]) / 1000) for method in rows["method"]],
         readout=about["readout"],
         method="ridge@" + about["recipe"] + "~K",
     )

@@ -211,7 +211,8 @@ def intervals(path: Path, panels: dict[str, pd.DataFrame], x_label: str) -> None
             if table["high"].max() > 3 * table["low"].min():
                 ax.set_xscale("log")
                 low, high = ax.get_xlim()
-                ticks = [tick for tick in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0) if low <= tick <= high]
+                wide, narrow = (0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0), (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0)
+                ticks = [tick for tick in (wide if high > 10 * low else narrow) if low <= tick <= high]
                 ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
                 ax.minorticks_off()
             ax.set_xlabel(fill(f"{x_label} (left is better; 95 % intervals)", 60 if len(panels) == 1 else 36))

@@ -312,7 +312,7 @@ def _pretraining() -> dict[str, str]:
     ``.to-contrast`` is the ratio to untrained ``contrast``, ``.to-best-pls`` that to the best of five preprocessings.
     """
     out: dict[str, str] = {}
-    for phase in ("phase1", "phase4", "phase5"):
+    for phase in ("phase1", "training_length", "phase2", "phase4", "phase5"):
         table = pd.read_csv(RESULTS / f"{phase}.csv")
         table = table[(table["kind"] == "regression") & table["method"].str.contains("~K:")]
         parts = {"": to_untrained(table)}
@@ -322,7 +322,7 @@ def _pretraining() -> dict[str, str]:
             for _, row in rows.iterrows():
                 head, encoder, readout = parse_method(row["method"])
                 words = [] if head == "ridge" else [head.removesuffix("-ridge")]
-                words += [str(encoder).removeprefix("ablation-").removesuffix("~K"), readout]
+                words += [str(encoder).removeprefix("ablation-").removesuffix("~K").replace("+", "-"), readout]
                 name = ".".join([phase, *words]) + suffix
                 out |= {name: _ratio(row["geometric mean"]), f"{name}.worse": _share(row["geometric mean"] - 1)}
                 out |= {f"{name}.{end}": _ratio(row[end]) for end in ("low", "high")}

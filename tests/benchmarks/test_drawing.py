@@ -73,7 +73,7 @@ def test_the_error_is_drawn_over_the_length_of_training(tmp_path: Path, monkeypa
     panels = drawing.drawings(tmp_path)["training_length"].keywords["panels"]  # type: ignore[attr-defined]
     assert list(panels) == ["contrast read-out, 9 targets", "mean read-out, 9 targets"]
     for panel in panels.values():
-        assert list(panel.index) == [9.984, 204.8, 1800]
+        assert list(panel.index) == [10, 205, 1800]
         assert set(panel) == {"ridge@ablation-mae~K", "ridge@ablation-episodic~K"}
         assert panel.notna().all(axis=None)
     text = _texts(tmp_path, monkeypatch)
