@@ -11,12 +11,12 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from nirs4all_vit.heads import BlockScaler
 
 from ..calibrations import Calibration
-from .base import GridViews
+from .base import GridViews, Views
 from .pls import PLS
 from .preprocessing import PreprocessedViews
 
 
-class PLSScores(GridViews):
+class PLSScores(Views):
     """Scores of PLS, with preprocessing and number of components selected by cross-validation."""
 
     names = ("scores",)
