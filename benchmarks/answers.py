@@ -11,7 +11,7 @@ from nirs4all_vit.spectra.findings import counted
 
 from .encoders import DEFAULT
 from .methods.registry import VIEW_HEADS
-from .names import ordered, reader_name, split_name
+from .names import ordered, reader_name, readout, split_name
 from .tables import REFERENCE, UNTRAINED
 
 #: Function that returns a sentence for the table of a CSV file.
@@ -82,13 +82,9 @@ def to_untrained(table: pd.DataFrame) -> pd.DataFrame:
     if "reference" not in table:
         return table.iloc[:0]
     reference = table["reference"].astype(str)
-    same_readout = table["method"].map(_readout) == reference.map(_readout)
+    same_readout = table["method"].map(readout) == reference.map(readout)
     same_tokens = table["method"].str.contains("points") == reference.str.contains("points")
     return table[reference.isin(UNTRAINED) & same_readout & same_tokens]
-
-
-def _readout(method: str) -> str:
-    return method.partition(":")[2]
 
 
 def pretraining(table: pd.DataFrame) -> str:
@@ -99,8 +95,8 @@ def pretraining(table: pd.DataFrame) -> str:
         return "No trained encoder was compared with the untrained one."
     better, worse = int((rows["high"] < 1).sum()), int((rows["low"] > 1).sum())
     of_readout = [
-        f"{readout} read-out: {_ratios(part, 'method', lambda method: reader_name(method).partition(': ')[0])}"
-        for readout, part in rows.groupby(rows["method"].map(_readout), sort=False)
+        f"{name} read-out: {_ratios(part, 'method', lambda method: reader_name(method).partition(': ')[0])}"
+        for name, part in rows.groupby(rows["method"].map(readout), sort=False)
     ]
     return (
         f"The trained encoder has a clearly lower RMSEP than the same read-out of the untrained one in {better} of "
@@ -130,16 +126,16 @@ UNDER_HEADS = tuple(f"{head}@{DEFAULT}" for head in VIEW_HEADS)
 def views(table: pd.DataFrame) -> str:
     """List the ratios of untrained views to the embedding under the same head."""
     table = table[(table["kind"] == "regression") & table["reference"].isin(UNDER_HEADS)]
-    parts = []
+    sentences = []
     for reference, rows in table.groupby("reference", sort=False):
         head = str(reference).partition("@")[0]
         rows = rows[rows["method"].str.endswith(f"-{head}") | (rows["method"] == f"{head}@untrained")]
         if len(rows):
-            parts.append(
+            sentences.append(
                 f"RMSEP over that of {reader_name(str(reference))} on {counted(rows['targets'].max(), 'target')} "
                 f"(geometric mean, 95 % interval): {_ratios(rows, 'method', reader_name)}"
             )
-    return ". ".join(parts) + "." if parts else "No untrained view was compared with the embedding."
+    return ". ".join(sentences) + "." if sentences else "No untrained view was compared with the embedding."
 
 
 def seeds(table: pd.DataFrame) -> str:

@@ -192,13 +192,13 @@ CHAPTERS = (
         answer=answers.pretraining,
         figures=("phase1_gain",),
     ),
-    Chapter(
+    _compared(
+        "training_length",
         "training_length",
         "Length of training",
         "Does the encoder get better with more spectra?",
-        "training_length",
-        answers.pretraining,
-        ("training_length", "training_length_ratios"),
+        answer=answers.pretraining,
+        figures=("training_length",),
     ),
     _compared(
         "seeds",

@@ -15,7 +15,7 @@ import pandas as pd
 from . import figures, statistics, transfer
 from .answers import to_untrained
 from .encoders import spectra_seen
-from .names import place, reader_name, split_name
+from .names import parts, place, reader_name, readout, split_name, without_changes
 from .ranges import CUTS, cut_name
 from .robustness import STRENGTHS
 from .tables import REFERENCE
@@ -130,19 +130,19 @@ def _sizes(table: pd.DataFrame) -> Drawings:
 
 def _training_length(table: pd.DataFrame) -> Drawings:
     rows = to_untrained(table[table["kind"] == "regression"])
-    about = rows["method"].str.extract(r"@(?P<recipe>[^+~]+)(?:\+\d+k)?~K:(?P<readout>\w+)$")
-    rows = rows.assign(
-        size=[round(spectra_seen(method.partition("@")[2]) / 1000) for method in rows["method"]],
-        readout=about["readout"],
-        method="ridge@" + about["recipe"] + "~K",
-    )
     if rows.empty:
         return {}
+    _, encoders, readouts = zip(*map(parts, rows["method"]), strict=True)
+    rows = rows.assign(
+        size=[round(spectra_seen(encoder) / 1000) for encoder in encoders],
+        readout=readouts,
+        method=[f"ridge@{without_changes(encoder)}" for encoder in encoders],
+    )
     panels, bands = {}, {}
-    for readout, part in rows.groupby("readout", sort=False):
-        title = f"{readout} read-out, {part['targets'].max()} targets"
+    for name, part in rows.groupby("readout", sort=False):
+        title = f"{name} read-out, {part['targets'].max()} targets"
         panels[title], *bands[title] = (
-            part.pivot(index="size", columns="method", values=name) for name in ("geometric mean", "low", "high")
+            part.pivot(index="size", columns="method", values=value) for value in ("geometric mean", "low", "high")
         )
     x_labels = ["spectra seen in training (thousands)"] * len(panels)
     y_label = "RMSEP / RMSEP of the same read-out\nof the untrained encoder\n(geometric mean, 95 % interval)"
@@ -155,11 +155,10 @@ def _gains(phase: str, table: pd.DataFrame) -> Drawings:
     rows = to_untrained(table[table["kind"] == "regression"])
     if rows.empty:
         return {}
-    rows = _in_order(rows.assign(readout=rows["method"].str.partition(":")[2]), "readout")
+    rows = _in_order(rows.assign(readout=rows["method"].map(readout)), "readout")
     rows["label"] = [reader_name(method).rpartition(": ")[0] for method in rows["method"]]
     panels = {
-        f"{readout} read-out, {part['targets'].max()} targets": part
-        for readout, part in rows.groupby("readout", sort=False)
+        f"{name} read-out, {part['targets'].max()} targets": part for name, part in rows.groupby("readout", sort=False)
     }
     label = "RMSEP / RMSEP of the same read-out of the untrained encoder"
     return {f"{phase}_gain": partial(figures.intervals, panels=panels, x_label=label)}

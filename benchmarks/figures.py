@@ -200,7 +200,7 @@ def intervals(path: Path, panels: dict[str, pd.DataFrame], x_label: str) -> None
     labels = list(dict.fromkeys(label for table in panels.values() for label in table["label"]))[::-1]
     width = 4.0 if len(panels) == 1 else 2.7 * len(panels)
     with figure(path, 1, len(panels), (width + _width(labels), 0.27 * len(labels) + 1.2), sharey=True) as axes:
-        every = np.atleast_1d(np.asarray(axes, dtype=object)).ravel()
+        every = np.ravel(axes)
         for ax, (title, table) in zip(every, panels.items(), strict=True):
             for row in table.to_dict("records"):
                 mean, of = row["geometric mean"], style(row["method"])

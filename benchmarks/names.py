@@ -9,36 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from .encoders import DEFAULT
-
-#: Methods on spectra, in the order of all figures.
-_SPECTRA = {
-    "mean": "mean of the calibration set",
-    "pls": "PLS",
-    "snv-pls": "SNV + PLS",
-    "sg1-pls": "first derivative + PLS",
-    "asls-snv-pls": "AsLS + SNV + PLS",
-    "best-pls": "PLS, best of five preprocessings",
-    "ridge": "ridge",
-    "asls-snv-ridge": "AsLS + SNV + ridge",
-    "best-ridge": "ridge, best of five preprocessings",
-    **{
-        f"{view}-{head}": f"{name} + {head_name}"
-        for head, head_name in (("ridge", "ridge"), ("krr", "kernel ridge"), ("tabpfn", "TabPFN"))
-        for view, name in (
-            ("pca", "PCA"),
-            ("pls-scores", "PLS scores"),
-            ("lvse", "local subspaces (LVSE)"),
-            ("gcu", "non-negative factors (GCU)"),
-            ("lvse-gcu", "LVSE and GCU"),
-        )
-    },
-    "gp": "Gaussian process",
-    "aom-pls": "AOM-PLS",
-    "aom-ridge": "AOM-Ridge",
-    "aom-ridge-blender": "AOM-Ridge, blended",
-    "tabpfn-nirs": "TabPFN on spectra",
-    "multirocket-ridge": "MultiRocket + ridge",
-}
+from .methods.registry import VIEW_HEADS
 
 #: Heads on an embedding, in the order of all figures.
 _HEADS = {
@@ -59,6 +30,35 @@ _HEADS = {
     "tabpfn": "TabPFN",
     "tabicl": "TabICL",
     "tuned": "tuned on the calibration set",
+}
+
+#: Untrained views in front of heads, with names and colours.
+_VIEWS = {
+    "pca": ("PCA", "#DDCC77"),
+    "pls-scores": ("PLS scores", "#6699CC"),
+    "lvse": ("local subspaces (LVSE)", "#88CCEE"),
+    "gcu": ("non-negative factors (GCU)", "#44AA99"),
+    "lvse-gcu": ("LVSE and GCU", "#117733"),
+}
+
+#: Methods on spectra, in the order of all figures.
+_SPECTRA = {
+    "mean": "mean of the calibration set",
+    "pls": "PLS",
+    "snv-pls": "SNV + PLS",
+    "sg1-pls": "first derivative + PLS",
+    "asls-snv-pls": "AsLS + SNV + PLS",
+    "best-pls": "PLS, best of five preprocessings",
+    "ridge": "ridge",
+    "asls-snv-ridge": "AsLS + SNV + ridge",
+    "best-ridge": "ridge, best of five preprocessings",
+    **{f"{view}-{head}": f"{name} + {_HEADS[head]}" for head in VIEW_HEADS for view, (name, _) in _VIEWS.items()},
+    "gp": "Gaussian process",
+    "aom-pls": "AOM-PLS",
+    "aom-ridge": "AOM-Ridge",
+    "aom-ridge-blender": "AOM-Ridge, blended",
+    "tabpfn-nirs": "TabPFN on spectra",
+    "multirocket-ridge": "MultiRocket + ridge",
 }
 
 #: Length of training of the ablations, in thousands of spectra.
@@ -133,14 +133,8 @@ _STYLES = {
     "best-ridge": Style("#999933", "D"),
     **{
         f"{view}-{head}": Style(colour, marker, "--")
-        for view, colour in (
-            ("pca", "#DDCC77"),
-            ("pls-scores", "#6699CC"),
-            ("lvse", "#88CCEE"),
-            ("gcu", "#44AA99"),
-            ("lvse-gcu", "#117733"),
-        )
-        for head, marker in (("ridge", "D"), ("krr", "^"), ("tabpfn", "P"))
+        for view, (_, colour) in _VIEWS.items()
+        for head, marker in zip(VIEW_HEADS, "D^P", strict=True)
     },
     "gp": Style("#009E73", "^"),
     "aom-pls": Style("#44AA99", "v"),
@@ -181,7 +175,7 @@ def reader_name(method: str) -> str:
 
 
 def _name(method: str) -> str:
-    head, encoder, readout = _parts(method)
+    head, encoder, readout = parts(method)
     if not encoder:
         return _SPECTRA.get(head, head)
     embedding = _encoder_name(encoder)
@@ -192,14 +186,14 @@ def _name(method: str) -> str:
 
 def _encoder_name(encoder: str) -> str:
     """Return the readable name of an encoder, with length or seed of its training if these are in its name."""
-    name = _ENCODERS.get(_without_changes(encoder), encoder)
+    name = _ENCODERS.get(without_changes(encoder), encoder)
     size, seed = _thousands(encoder), re.search(r"(?:\+seed|^untrained-)(\d+)", encoder)
     if size:
         name += f", {size:,},000 spectra"
     return f"{name}, seed {seed[1]}" if seed else name
 
 
-def _without_changes(encoder: str) -> str:
+def without_changes(encoder: str) -> str:
     """Return the name of an encoder without another length or seed."""
     return re.sub(r"\+\w+|(?<=^untrained)-\d+", "", encoder)
 
@@ -223,7 +217,7 @@ def split_name(split: str) -> str:
     return {"kennard_stone": "Kennard-Stone", "spxy": "SPXY"}.get(split, split)
 
 
-def _parts(method: str) -> tuple[str, str, str]:
+def parts(method: str) -> tuple[str, str, str]:
     """Return head, encoder and read-out; without encoder the first is a method on spectra."""
     plain = re.sub(r"~\d+", "~K", method.partition(", ")[0].partition("#")[0])
     head, _, rest = plain.partition("@")
@@ -231,24 +225,29 @@ def _parts(method: str) -> tuple[str, str, str]:
     return head, encoder, readout
 
 
+def readout(method: str) -> str:
+    """Return the read-out in the name of a method, or an empty string."""
+    return parts(method)[2]
+
+
 def style(method: str) -> Style:
     """Return the style of a method in figures."""
-    head, encoder, _ = _parts(method)
+    head, encoder, _ = parts(method)
     if not encoder:
         return _STYLES.get(head, _STYLES["mean"])
     if encoder != "untrained" and head in _EMBEDDED_HEADS:
         return _EMBEDDED_HEADS[head]
-    return _EMBEDDINGS.get(_without_changes(encoder), _TRAINED)
+    return _EMBEDDINGS.get(without_changes(encoder), _TRAINED)
 
 
 def place(method: str) -> tuple[int, int, float, int, int, str]:
     """Return the sort key of a method, common to all figures and legends."""
-    head, encoder, _ = _parts(method)
+    head, encoder, _ = parts(method)
     way = _index(_CORRECTIONS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
         return 0, _index(_SPECTRA, head), 0, 0, way, method
     size = _thousands(encoder) or _ABLATION
-    return 1, _index(_ENCODERS, _without_changes(encoder)), size, _index(_HEADS, head), way, method
+    return 1, _index(_ENCODERS, without_changes(encoder)), size, _index(_HEADS, head), way, method
 
 
 def _index(names: dict[str, str], name: str) -> int:

@@ -145,12 +145,12 @@ class Results:
     def _phases_file(self) -> Path:
         return self.folder.parent / "phases.json"
 
-    def table(self, experiment: str, tasks: Iterable[Task] | None = None) -> pd.DataFrame:
-        """Return one row per result of an experiment, or of `tasks`: specification and figures."""
-        return self.tables(tasks).get(experiment, pd.DataFrame())
+    def table(self, experiment: str) -> pd.DataFrame:
+        """Return one row per result of an experiment: specification and figures."""
+        return self.tables().get(experiment, pd.DataFrame())
 
     def tables(self, tasks: Iterable[Task] | None = None) -> dict[str, pd.DataFrame]:
-        """Return a table as that of `table` for each experiment with results; each file is read once."""
+        """Return a table as that of `table` for each experiment; `tasks` selects results. Files are read once."""
         keys = None if tasks is None else {task.key for task in tasks}
         rows: dict[str, list[dict[str, Any]]] = {}
         for record in self:
