@@ -1,4 +1,4 @@
-"""Time estimates of tasks, from measured tasks or from the committed table of costs."""
+"""Time estimates of tasks and training, from what was measured or from the committed tables."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from functools import lru_cache
 
 import pandas as pd
 
-from .encoders import DEFAULT
+from .encoders import DEFAULT, LABELLED, Encoders, n_steps
+from .methods.registry import parse_method
 from .tables import RESULTS
 from .tasks import Results, Task
 
@@ -37,6 +38,19 @@ def expected_seconds(kind: Kind) -> float:
     return seconds * _DURATION_FACTORS.get(experiment, 1.0)
 
 
+@lru_cache(maxsize=1)
+def _seconds_per_step() -> dict[str, float]:
+    return pd.read_csv(RESULTS / "training_steps.csv").set_index("recipe")["seconds_per_step"].to_dict()
+
+
+def training_seconds(encoder: str) -> float:
+    """Estimate the seconds to train an encoder of a phase on one core, from the committed table of steps."""
+    recipe = encoder.partition("~")[0]
+    if recipe in LABELLED:  # tuning starts from an encoder and takes about as long as its training
+        recipe = LABELLED[recipe][0]
+    return n_steps(recipe) * _seconds_per_step()[recipe.partition("+")[0]]
+
+
 def plain_key(task: Task) -> str:
     """Return the key of a task without the hash of its weights, which depends on training."""
     options = {name: value for name, value in task.options.items() if name != "weights"}
@@ -58,6 +72,7 @@ class Clock:
 
     def __init__(self, tasks: Iterable[Task], results: Results, jobs: int) -> None:
         self._jobs = jobs
+        self._encoders = Encoders(results.folder.parent)
         self._measured: set[str] = set()
         self._seconds: dict[Kind, list[float]] = defaultdict(lambda: [0.0, 0.0])
         for record in results:
@@ -90,9 +105,15 @@ class Clock:
         return list(self._missing(tasks).values())
 
     def left(self, kinds: Iterable[Kind] | None = None) -> float:
-        """Estimate the seconds of tasks of the given kinds; by default of all remaining tasks."""
+        """Estimate the seconds of tasks of the given kinds, with training; by default of all remaining tasks."""
         counts = self._left if kinds is None else Counter(kinds)
-        return sum(n * self._mean(kind) for kind, n in counts.items()) / self._jobs
+        training = sum(map(training_seconds, self.to_train(kind for kind, n in counts.items() if n)))
+        return (training + sum(n * self._mean(kind) for kind, n in counts.items())) / self._jobs
+
+    def to_train(self, kinds: Iterable[Kind]) -> set[str]:
+        """Return the encoders of phases that tasks of the given kinds need and that are not trained yet."""
+        encoders = {parse_method(method)[1] or "" for _, method in kinds}
+        return {name for name in encoders if "~" in name and not self._encoders.is_trained(name)}
 
     def _mean(self, kind: Kind) -> float:
         total, n = self._seconds[kind]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-from collections.abc import Iterable, Sequence
-from functools import cached_property
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
+import torch
+from joblib import Parallel, cpu_count, delayed
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder.checkpoint import tensors_sha256
@@ -25,6 +29,7 @@ from nirs4all_vit.pretraining import (
     pretrain,
 )
 from nirs4all_vit.pretraining.data.bank import XBank
+from nirs4all_vit.progress import ProgressBar
 
 from .calibrations import bank_families
 
@@ -55,8 +60,34 @@ class Encoders:
         self.y_bank = y_bank or (x_bank and x_bank.parent / "y_bank")
 
     def is_trained(self, name: str) -> bool:
-        """Return whether an encoder of a phase, ``RECIPE~K``, is in the folder."""
-        return (self.folder / name / "last.safetensors").exists()
+        """Return whether the training of an encoder of a phase, ``RECIPE~K``, is finished."""
+        return (self.folder / name / _finished_file(name)).exists()
+
+    def train(self, names: Iterable[str], jobs: int = 1) -> None:
+        """Train the encoders of phases that are missing, in `jobs` processes.
+
+        Each process trains on one core, since the number of threads changes the weights. On a GPU one
+        process trains all. Errors are those of `path`.
+        """
+        missing = {name for name in names if "~" in name and not self.is_trained(name)}
+        if missing:
+            self._require_bank(min(missing))
+        labelled = {name for name in missing if name.partition("~")[0] in LABELLED}
+        starts = {f"{LABELLED[recipe][0]}~{fold}" for recipe, _, fold in (name.partition("~") for name in labelled)}
+        first = (missing - labelled) | {name for name in starts if not self.is_trained(name)}
+        if any(_config(name.partition("~")[0]).objectives.baseline_consistency.weight for name in first):
+            # Once, before the processes need it.
+            self._baselines.precompute(self._bank, n_jobs=cpu_count())
+        with ProgressBar("training", "encoder", len(first) + len(labelled)) as bar:
+            for group in (first, labelled):
+                processes = 1 if torch.cuda.is_available() else max(1, min(jobs, len(group)))
+                parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)
+                for _ in parallel(delayed(self.path)(name) for name in sorted(group)):
+                    bar.update()
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Processes read the bank themselves.
+        return {name: value for name, value in self.__dict__.items() if name != "_bank"}
 
     def path(self, name: str) -> str:
         """Return the weight file, after training if necessary.
@@ -66,18 +97,15 @@ class Encoders:
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(name.partition("-")[2] or "0"))
         recipe, _, fold = name.partition("~")
-        if fold and recipe in LABELLED:
-            return str(self._labelled(recipe, int(fold)))
         if fold:
-            return str(self._trained(recipe, int(fold)))
+            with _one_thread():
+                return str((self._labelled if recipe in LABELLED else self._trained)(recipe, int(fold)))
         try:
             return str(load_checkpoint(name).path)
         except CheckpointError as error:
             raise ValueError(f"no encoder {name!r}: {error}") from error
 
     def _untrained(self, which: str) -> Path:
-        import torch
-
         from nirs4all_vit.encoder import EncoderConfig, SpectralPerceiver
 
         path = self.folder / f"untrained-{which}.safetensors"
@@ -94,8 +122,8 @@ class Encoders:
     def _labelled(self, name: str, fold: int) -> Path:
         out = self.folder / f"{name}~{fold}"
         path = out / "last.safetensors"
-        if not path.exists():
-            self._require_bank(f"{name}~{fold}")
+        if not self.is_trained(out.name):
+            self._require_bank(out.name)
             recipe, label_weight = LABELLED[name]
             start = self._trained(recipe, fold)
             config = FinetuningConfig(
@@ -114,6 +142,10 @@ class Encoders:
         if self.x_bank is None:
             raise ValueError(f"{name} is trained on a bank; name it with --x-bank.")
 
+    @property
+    def _baselines(self) -> BaselineCache:
+        return BaselineCache(str(self.folder / "asls"))
+
     @cached_property
     def _bank(self) -> XBank:
         return load_x_bank(self.x_bank)
@@ -121,25 +153,48 @@ class Encoders:
     def _trained(self, recipe: str, fold: int) -> Path:
         out = self.folder / f"{recipe}~{fold}"
         path = out / "last.safetensors"
-        if not (out / "done").exists():
+        if not self.is_trained(out.name):
             self._require_bank(f"{recipe}~{fold}")
             bank = self._bank
             config = _config(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
             if config.objectives.baseline_consistency.weight:
                 # All encoders share the cache of baselines.
-                config.data.asls = str(self.folder / "asls")
-                BaselineCache(config.data.asls).precompute(bank, n_jobs=os.cpu_count() or 1)
+                config.data.asls = str(self._baselines.folder)
+                self._baselines.precompute(bank, n_jobs=cpu_count())
             config.data.without_families = held_out(bank, self.x_bank, fold)
             pretrain(config, bank)
             (out / "done").touch()
         return path
 
 
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Use one core, so that the weights do not depend on the number of cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _finished_file(name: str) -> str:
+    """Return the name of the file that exists as soon as the training of an encoder is finished."""
+    return "last.safetensors" if name.partition("~")[0] in LABELLED else "done"
+
+
 def spectra_seen(name: str) -> int:
     """Return the number of spectra in the training of an encoder of a phase, ``RECIPE~K``."""
-    config = _config(name.partition("~")[0])
-    assert config.optim.steps is not None
-    return config.optim.steps * config.data.batch_size
+    return n_steps(name) * _config(name.partition("~")[0]).data.batch_size
+
+
+@lru_cache
+def n_steps(name: str) -> int:
+    """Return the number of steps in the training of an encoder of a phase, ``RECIPE~K``."""
+    steps = _config(name.partition("~")[0]).optim.steps
+    assert steps is not None
+    return steps
 
 
 def _config(name: str, overrides: Sequence[str] = ()) -> PretrainingConfig:

@@ -183,6 +183,15 @@ def _cell(value: object) -> str:
     return f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
 
 
+def _training(row: pd.Series) -> str:
+    if not row.get("encoders"):
+        return ""
+    return (
+        f"; training of {counted(int(row['encoders']), 'encoder')}: about {duration(row['training_seconds'])} on one "
+        "core"
+    )
+
+
 def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str]:
     """Return the number of targets and the time, as recorded or from the committed costs."""
     path = folder / "phases.csv"
@@ -192,7 +201,7 @@ def _size(chapter: Chapter, table: pd.DataFrame, folder: Path) -> tuple[str, str
         return (
             f"{counted(int(row['tasks']), 'task')} on {counted(int(row['targets']), 'target')} of "
             f"{counted(int(row['datasets']), 'dataset')}, {counted(int(row['splits']), 'split')}.",
-            f"Computation: {duration(row['seconds'])} (sum over tasks).",
+            f"Computation: {duration(row['seconds'])} (sum over tasks){_training(row)}.",
         )
     splits = f"{chapter.splits} split{'s' if chapter.splits > 1 else ''} of each"
     path = folder / f"{chapter.table}_targets.csv"

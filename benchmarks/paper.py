@@ -11,10 +11,11 @@ import sys
 from collections.abc import Iterator
 from functools import lru_cache
 
+from nirs4all_vit.spectra.findings import counted
+
 from . import report
 from .calibrations import Calibration
 from .clock import Clock, duration
-from .methods.registry import parse_method
 from .phases import NAMES, PHASES
 from .problems import Problems
 from .runner import add_common_arguments, chosen, measure_phase, problems_of
@@ -92,8 +93,8 @@ def _print_state(title: str, tasks: list[Task], clock: Clock) -> None:
     missing = clock.missing(tasks)
     print(f"{title}: {len(missing):,} of {len(tasks):,} tasks to measure", end="", flush=True)
     if missing:
-        encoders = {encoder for _, method in missing if "~" in (encoder := parse_method(method)[1] or "")}
-        trained = f", after training up to {len(encoders)} encoders" if encoders else ""
+        encoders = clock.to_train(missing)
+        trained = f", with the training of {counted(len(encoders), 'encoder')}" if encoders else ""
         print(f", {duration(clock.left(missing))}{trained}; {duration(clock.left())} in all", end="")
     print(flush=True)
 

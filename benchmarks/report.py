@@ -12,6 +12,7 @@ import pandas as pd
 
 from . import drawing, intervals, leak, page, pooled, published, ranges, robustness, statistics, transfer
 from .answers import UNDER_HEADS
+from .clock import training_seconds
 from .experiments import EXPERIMENTS
 from .methods import tuned
 from .phases import PHASE0, PHASE6, STRICT, TRANSFER_RECIPE, VIEWS
@@ -66,7 +67,9 @@ def build(out: Path, to: Path) -> list[Path]:
     _not_run(tables, to)
     phases = results.phases()
     if len(phases):
-        write_table(phases, to / "phases")
+        names = phases["encoders"].str.split()
+        training = names.map(lambda of_phase: sum(map(training_seconds, of_phase)))
+        write_table(phases.assign(encoders=names.map(len), training_seconds=training.round(1)), to / "phases")
     calibration = measured(tables["calibration"], "kind")
     if len(calibration):
         _phases(calibration, to)

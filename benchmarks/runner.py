@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import sys
 import time
 import warnings
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
-from joblib import Parallel, delayed
+from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from nirs4all_vit.embedding.folder import workers
@@ -49,7 +48,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--datasets", nargs="+", default=[], help="only these (all)")
     parser.add_argument("--methods", nargs="+", default=[], help="only these of the phase's methods")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (one per core)")
+    parser.add_argument("--jobs", type=int, default=cpu_count(), help="processes (one per core)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a dask cluster that takes the tasks")
     parser.add_argument("--out", type=_folder, default="runs/benchmark", help="folder of the results (%(default)s)")
 
@@ -85,7 +84,7 @@ def measure_phase(
 
     Errors are those of `prepare`. `clock` records the measured tasks.
     """
-    tasks, context = prepare(tasks, problems, results)
+    tasks, context = prepare(tasks, problems, results, options.jobs)
     with workers(options.scheduler):
         run_tasks(tasks, context, results, jobs=options.jobs, clock=clock)
     status = _finish(phase, results, tasks)
@@ -120,11 +119,11 @@ def chosen(tasks: list[Task], methods: Sequence[str]) -> list[Task]:
     return selected
 
 
-def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[list[Task], Context]:
+def prepare(tasks: list[Task], problems: Problems, results: Results, jobs: int = 1) -> tuple[list[Task], Context]:
     """Prepare weights and embeddings; return the tasks with hashes of the weights, and the context.
 
-    Raises ValueError if an encoder was trained on a family on which it is to be scored, or if the
-    folder contains results on other data.
+    `jobs` processes train encoders. Raises ValueError if an encoder was trained on a family on which
+    it is to be scored, or if the folder contains results on other data.
     """
     datasets = sorted({name for task in tasks for name in (task.dataset, task.options.get("to")) if name})
     results.require_same_data({name: problems.fingerprint(name) for name in datasets})
@@ -136,6 +135,7 @@ def prepare(tasks: list[Task], problems: Problems, results: Results) -> tuple[li
         encoder = parse_method(task.method)[1]
         if encoder is not None and encoder not in hashes:
             scored.setdefault(encoder, set()).add(task.dataset)
+    encoders.train(scored, jobs)
     for encoder, names in scored.items():
         weights[encoder] = encoders.path(encoder)
         if "~" in encoder:
@@ -190,7 +190,7 @@ def run_tasks(
     # conditions.
     missing.sort(key=lambda t: (t.dataset, t.target, t.split, t.seed, t.key))
     units = [list(group) for _, group in groupby(missing, lambda t: (t.dataset, t.target, t.split, t.seed))]
-    threads = max(1, (os.cpu_count() or 1) // max(1, jobs))
+    threads = max(1, cpu_count() // max(1, jobs))
     with ProgressBar("benchmark", "task", len(tasks), initial=len(tasks) - len(missing)) as bar:
         parallel = Parallel(n_jobs=jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         for times in parallel(delayed(_run_unit)(unit, context, results, threads) for unit in units):

@@ -2,7 +2,8 @@
 
 ``--pretraining`` writes ``pretraining_speed.json``: spectra per second of masked modelling on
 points, on patches and in a plain loop over single spectra, and the composition of the time of a
-step.
+step. ``--recipes`` writes ``training_steps.csv``: seconds of a step of each recipe that the phases
+train.
 
 Methods are compared in one run, most of them in turns; MultiRocket, in a separate environment, is
 timed last. The shortest time is used, because other work on the machine can only increase it. The
@@ -26,6 +27,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 from sklearn.cross_decomposition import PLSRegression
 from sklearn.decomposition import PCA
@@ -35,17 +37,19 @@ from torch.utils.flop_counter import FlopCounterMode
 from nirs4all_vit import SpectralEmbedder, load_checkpoint
 from nirs4all_vit.embedding.inference import embed
 from nirs4all_vit.encoder import Grid, SpectralPerceiver
-from nirs4all_vit.pretraining import Pretraining, load_recipe, load_x_bank
+from nirs4all_vit.pretraining import BaselineCache, Pretraining, load_recipe, load_x_bank
 from nirs4all_vit.pretraining.distributed import keep_freed_memory
 from nirs4all_vit.pretraining.inputs import Inputs
 from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import DEFAULT_X_BANK
-from .encoders import DEFAULT
+from .encoders import DEFAULT, LABELLED
 from .measure import machine
 from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
+from .methods.registry import parse_method
+from .phases import STRICT
 from .tables import write_json, write_table
 
 #: Default read-out of `SpectralEmbedder`.
@@ -328,6 +332,27 @@ def pretraining(x_bank: Path, steps: int) -> dict[str, Any]:
     return figures
 
 
+def training_steps(x_bank: Path, steps: int, baselines: Path) -> pd.DataFrame:
+    """Return the seconds of a training step on one core, for each recipe of the phases.
+
+    `baselines` is a folder for the AsLS baselines of the bank, which some recipes need.
+    """
+    encoders = {parse_method(name)[1] or "" for phase in STRICT.values() for name in phase.named()}
+    recipes = sorted({name.partition("~")[0].partition("+")[0] for name in encoders if "~" in name} - set(LABELLED))
+    bank = load_x_bank(x_bank)
+    BaselineCache(baselines).precompute(bank, n_jobs=cpu_count())
+    torch.set_num_threads(1)
+    rows = []
+    for recipe in tracked(recipes, "training steps", "recipe"):
+        run = Pretraining(load_recipe(recipe, [f"--data.asls={baselines}"]), bank)
+        run.step()  # warm-up
+        start = time.perf_counter()
+        for _ in range(steps):
+            run.step()
+        rows.append({"recipe": recipe, "seconds_per_step": (time.perf_counter() - start) / steps})
+    return pd.DataFrame(rows)
+
+
 def flops_per_spectrum(run: Pretraining, steps: int = 4) -> float:
     """Return the floating-point operations of matrix products per spectrum in a step."""
     count = 0.0
@@ -351,8 +376,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=7, help="times of which the shortest counts (%(default)s)")
     parser.add_argument("--spectra", type=int, default=15_000, help="of the memory's measurement (%(default)s)")
     parser.add_argument("--pretraining", action="store_true", help="time pretraining, and nothing else")
-    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="with --pretraining: folder of spectra")
-    parser.add_argument("--steps", type=int, default=40, help="with --pretraining: steps that are timed (%(default)s)")
+    parser.add_argument("--recipes", action="store_true", help="time a step of each recipe of the phases, only")
+    parser.add_argument("--x-bank", type=Path, default=DEFAULT_X_BANK, help="for these two: folder of spectra")
+    parser.add_argument("--steps", type=int, default=40, help="for these two: steps that are timed (%(default)s)")
 
 
 def main(options: argparse.Namespace) -> int:
@@ -362,6 +388,11 @@ def main(options: argparse.Namespace) -> int:
         figures = pretraining(options.x_bank, options.steps)
         write_json(figures, options.out / "pretraining_speed.json")
         print(json.dumps(figures, indent=1))
+        return 0
+    if options.recipes:
+        table = training_steps(options.x_bank, options.steps, options.out / "asls")
+        write_table(table, options.out / "training_steps")
+        print(table.to_string(index=False))
         return 0
     rounds = options.rounds
     table, peaks = encoding(rounds, sorted({1, min(2, os.cpu_count() or 1)}))

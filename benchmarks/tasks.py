@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,9 @@ from nirs4all_vit.files import atomic_path
 
 #: Version; increased when a change of the protocol makes older results incomparable.
 PROTOCOL = 1
+
+#: Encoder trained for a phase, in the name of a method.
+_TRAINED = re.compile(r"@([^:]+~\d+)")
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,10 @@ class Results:
         return json.loads(self._data_file.read_text("utf-8")) if self._data_file.exists() else {}
 
     def phases(self) -> pd.DataFrame:
-        """Return size and total seconds of each phase of `note_phase`, over all of its runs, one row per phase."""
+        """Return size and total seconds of each phase of `note_phase`, over all of its runs, one row per phase.
+
+        `encoders` are the names of the encoders trained for the phase, separated by spaces.
+        """
         records = {Task(**record["task"]).key: record for record in self}
         rows = []
         for phase, keys in self.noted().items():
@@ -118,6 +125,7 @@ class Results:
                 "datasets": len({task.dataset for task in tasks}),
                 "targets": len({(task.dataset, task.target) for task in tasks}),
                 "splits": len({(task.split, task.seed) for task in tasks}),
+                "encoders": " ".join(sorted({name for task in tasks for name in _TRAINED.findall(task.method)})),
                 "seconds": round(sum(record.get("seconds", 0.0) for record in present), 1),
             })  # fmt: skip
         return pd.DataFrame(rows)

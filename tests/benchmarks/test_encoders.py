@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from benchmarks import encoders
 from benchmarks.__main__ import main
@@ -151,6 +152,39 @@ def test_an_encoder_that_is_trained_again_has_the_same_hash(tmp_path: Path) -> N
     assert again.read_bytes() != Path(first).read_bytes()
     assert encoders.weights_hash(str(again)) == encoders.weights_hash(first)
     assert encoders.weights_hash(Encoders(tmp_path).path("untrained-1")) != encoders.weights_hash(first)
+
+
+def test_encoders_are_trained_side_by_side_with_the_same_weights(small_bank: Path, tmp_path: Path) -> None:
+    names = ["smoke+1k~0", "smoke+1k~1"]
+    side_by_side = Encoders(tmp_path / "two", small_bank)
+    side_by_side.train([*names, "untrained", DEFAULT], jobs=2)
+    assert all(map(side_by_side.is_trained, names))
+    one = Encoders(tmp_path / "one", small_bank)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one.train(names[:1])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    assert not one.is_trained(names[1])
+    weights = [encoders.weights_sha256(made.path(names[0])) for made in (side_by_side, one)]
+    assert weights[0] == weights[1]
+    with pytest.raises(ValueError, match="smoke\\+1k~3 is trained on a bank"):
+        Encoders(tmp_path / "two").train(["smoke+1k~3"], jobs=2)
+
+
+@pytest.mark.usefixtures("short")
+def test_an_encoder_is_trained_before_it_is_tuned_on_labels(
+    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders, "LABELLED", {"labelled": ("ablation-baseline", 0.5)})
+    monkeypatch.setattr(encoders, "FinetuningConfig", partial(FinetuningConfig, steps=2))
+    made = Encoders(tmp_path / "out", small_bank)
+    made.train(["labelled~0"])
+    assert made.is_trained("labelled~0")
+    assert made.is_trained("ablation-baseline~0")
+    assert not made.is_trained("ablation-baseline~1")
 
 
 @pytest.mark.usefixtures("short")

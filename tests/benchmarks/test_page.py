@@ -192,6 +192,9 @@ def test_size_and_time_are_those_that_were_noted(folder: Path) -> None:
     (after,) = (section for section in page.sections(folder) if section.anchor == "phase0")
     assert after.size == "4,321 tasks on 12 targets of 4 datasets, 3 splits."
     assert after.time == "Computation: 2 h (sum over tasks)."
+    pd.DataFrame([{**noted, "encoders": 5, "training_seconds": 3000.0}]).to_csv(folder / "phases.csv", index=False)
+    (trained,) = (section for section in page.sections(folder) if section.anchor == "phase0")
+    assert trained.time == "Computation: 2 h (sum over tasks); training of 5 encoders: about 50 min on one core."
 
 
 def test_readers_names_on_the_page_of_the_committed_tables() -> None:

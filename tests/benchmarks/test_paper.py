@@ -11,7 +11,7 @@ import pytest
 from benchmarks import paper, phases
 from benchmarks.__main__ import main
 from benchmarks.calibrations import bank_families
-from benchmarks.clock import Clock, duration, expected_seconds
+from benchmarks.clock import Clock, duration, expected_seconds, training_seconds
 from benchmarks.encoders import fold_families
 from benchmarks.methods.registry import parse_method
 from benchmarks.phases import NAMES, PHASES
@@ -28,14 +28,19 @@ def test_every_phase_has_its_place() -> None:
     assert paper.ORDER[-1] == "leak"
 
 
+@pytest.fixture(scope="module")
+def overview(x_bank: Path) -> paper.Overview:
+    """The bank, read once."""
+    return paper.Overview(x_bank, None, None, None)
+
+
 @pytest.mark.xbank
-def test_encoders_are_scored_on_families_left_out(x_bank: Path) -> None:
+def test_encoders_are_scored_on_families_left_out(x_bank: Path, overview: paper.Overview) -> None:
     folds = fold_families(bank_families(x_bank))
-    problems = paper.Overview(x_bank, None, None, None)
-    family = {problem.dataset: problem.family for problem in problems}
+    family = {problem.dataset: problem.family for problem in overview}
     trained: dict[str, set[str]] = {}
     for phase in paper.ORDER:
-        for task in PHASES[phase](problems):
+        for task in PHASES[phase](overview):
             encoder, _, fold = (parse_method(task.method)[1] or "").partition("~")
             if fold:
                 assert family[task.dataset] in folds[int(fold)], (phase, task)
@@ -138,6 +143,30 @@ def test_the_clock_counts_by_what_was_measured(tmp_path: Path) -> None:
     assert clock.left(clock.missing(tasks[2:4])) == pytest.approx((10 + 40) / 2)
     clock.count([(tasks[2], 30.0)])
     assert clock.left() == pytest.approx((3 * 20 + 4 * 40) / 2)
+
+
+def test_the_clock_counts_training(tmp_path: Path) -> None:
+    tasks = [Task("calibration", "d", f"y{i}", f"ridge@ablation-mae~{k}") for i in range(2) for k in range(3)]
+    clock = Clock(tasks, Results(tmp_path), jobs=2)
+    scoring = 6 * expected_seconds(("calibration", "ridge@ablation-mae~0"))
+    one = training_seconds("ablation-mae~0")
+    assert 60 < one < 7200
+    assert clock.left() == pytest.approx((3 * one + scoring) / 2)
+    folder = tmp_path / "encoders/ablation-mae~1"
+    folder.mkdir(parents=True)
+    (folder / "last.safetensors").touch()  # interrupted
+    assert len(clock.to_train(clock.missing(tasks))) == 3
+    (folder / "done").touch()
+    assert clock.to_train(clock.missing(tasks)) == {"ablation-mae~0", "ablation-mae~2"}
+    assert clock.left() == pytest.approx((2 * one + scoring) / 2)
+    assert training_seconds("ablation-mae+600k~0") == pytest.approx(one * 600_000 / 204_800, rel=1e-3)
+
+
+@pytest.mark.xbank
+def test_the_time_of_every_recipe_is_in_the_table(overview: paper.Overview) -> None:
+    tasks = (task for phase in paper.ORDER for task in PHASES[phase](overview))
+    encoders = {parse_method(task.method)[1] or "" for task in tasks}
+    assert all(training_seconds(name) > 0 for name in encoders if "~" in name)
 
 
 def test_before_anything_is_measured_the_table_of_costs_counts(tmp_path: Path) -> None:

@@ -42,10 +42,12 @@ def test_half_a_result_counts_as_none(tmp_path: Path) -> None:
 
 def test_a_phase_has_the_tasks_of_all_its_runs(tmp_path: Path) -> None:
     results = Results(tmp_path)
-    tasks = [Task("calibration", dataset, "y", method) for dataset in ("a", "b") for method in ("pls", "gp")]
+    methods = ("pls", "ridge@bundled", "ridge@local-contrast+seed1~3:mean", "gp@local-contrast+seed1~3")
+    tasks = [Task("calibration", dataset, "y", method) for dataset in ("a", "b") for method in methods]
     for task in tasks:
         results.write(task, {"status": "done", "result": {}, "seconds": 2.0})
-    for method in ("pls", "gp"):
+    for method in methods:
         results.note_phase("baselines", [task for task in tasks if task.method == method])
     (row,) = results.phases().to_dict("records")
-    assert row == {"phase": "baselines", "tasks": 4, "datasets": 2, "targets": 2, "splits": 1, "seconds": 8.0}
+    sizes = {"tasks": 8, "datasets": 2, "targets": 2, "splits": 1}
+    assert row == {"phase": "baselines", **sizes, "encoders": "local-contrast+seed1~3", "seconds": 16.0}
