@@ -109,7 +109,7 @@ def _phases(table: pd.DataFrame, to: Path) -> None:
         _compare("views", {200: usual[usual["method"].isin(VIEWS)]}, to, (REFERENCE, *UNDER_HEADS))
     # Use one name for the encoders of all folds, each scored on unseen families.
     fold = table["method"].str.extract(r"~(\d+)", expand=False).astype(float)
-    table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True))
+    table = table.assign(method=table["method"].str.replace(r"~\d+", "~K", regex=True), fold=fold)
     for name, phase in STRICT.items():
         # An encoder may have more folds in another phase: keep the folds of this phase, so that all
         # methods have the same targets.
@@ -123,9 +123,11 @@ def _phases(table: pd.DataFrame, to: Path) -> None:
 
 
 def _scored_datasets(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the results on datasets with scores of an encoder trained for the phase."""
-    trained = table["method"].str.contains("~K")
-    return table[table["dataset"].isin(table["dataset"][trained])]
+    """Return the results on datasets of the folds that are measured for each encoder trained for the phase."""
+    trained = table[table["method"].str.contains("~K")]
+    folds = [set(of_method) for _, of_method in trained.groupby("method")["fold"]]
+    shared = trained["fold"].isin(set.intersection(*folds)) if folds else []
+    return table[table["dataset"].isin(trained["dataset"][shared])]
 
 
 def _compare(phase: str, by_size: dict[int, pd.DataFrame], to: Path, references: Sequence[str] = _REFERENCES) -> None:

@@ -173,6 +173,19 @@ def test_the_bundled_encoder_is_not_taken_for_one_that_has_not_seen(tmp_path: Pa
     assert baselines["geometric mean"].tolist() == [pytest.approx(0.5)]
 
 
+def test_encoders_are_compared_on_the_folds_that_all_of_them_have(tmp_path: Path) -> None:
+    rows = [(method, i, by, {}) for i in range(3) for method, by in (("mean", 2.0), ("best-pls", 1.0))]
+    rows += [(f"ridge@ablation-mae~{i}:mean", i, 1.5, {"weights": f"b{i}"}) for i in range(3)]
+    rows += [("ridge@ablation-augmentation~0:mean", 0, 0.5, {"weights": "c"})]
+    _put(tmp_path, rows)
+    report.build(tmp_path, tmp_path / "report")
+    ablation = read_comparison("phase2", folder=tmp_path / "report").set_index("method")
+    assert ablation["targets"].to_dict() == {"ridge@ablation-mae~K:mean": 1, "ridge@ablation-augmentation~K:mean": 1}
+    # In a phase of its own the first encoder has all of its folds, or those of the phase.
+    alone = read_comparison("phase1", folder=tmp_path / "report").set_index("method")
+    assert alone["targets"].to_dict() == {"ridge@ablation-mae~K:mean": 1}
+
+
 def test_two_weights_of_one_name_are_told_apart(tmp_path: Path) -> None:
     rows = [(method, i, by, {}) for i in range(3) for method, by in (("mean", 2.0), ("best-pls", 1.0))]
     rows += [("ridge@untrained", i, by, {"weights": w}) for i in range(3) for w, by in (("aaaaaaaa", 0.5), ("bb", 1.5))]
