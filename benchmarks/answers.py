@@ -139,14 +139,21 @@ def views(table: pd.DataFrame) -> str:
 
 
 def seeds(table: pd.DataFrame) -> str:
-    """List the ratios of trained and untrained encoders of several seeds to the untrained one of seed 0."""
+    """Compare the gain of training with the differences between seeds."""
     rows = table[(table["reference"] == "ridge@untrained") & table["method"].str.contains("@")]
     rows = rows[rows["kind"] == "regression"]
-    if rows.empty:
-        return "No encoder was compared with the untrained one."
+    trained = rows["method"].str.contains("~")
+    if not trained.any():
+        return "No trained encoder was compared with the untrained one."
+    # Seed 0 is the reference.
+    untrained = [1.0, *rows.loc[~trained, "geometric mean"]]
+    means = rows.loc[trained, "geometric mean"]
+    gain = "larger than" if means.max() < min(untrained) else "not larger than"
     return (
-        f"RMSEP over that of {reader_name('ridge@untrained')}, seed 0 (geometric mean, 95 % interval) "
-        f"on {rows['targets'].max():.0f} targets: {_ratios(rows, 'method', reader_name)}."
+        f"Relative to {reader_name('ridge@untrained')}, seed 0, the RMSEP is {means.min():.3f} to {means.max():.3f} "
+        f"with {counted(len(means), 'trained encoder')} and {min(untrained):.3f} to {max(untrained):.3f} with "
+        f"{counted(len(untrained), 'untrained one')}: the gain is {gain} the differences between seeds "
+        f"({rows['targets'].max():.0f} targets). Geometric mean, 95 % interval: {_ratios(rows, 'method', reader_name)}."
     )
 
 
