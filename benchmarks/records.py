@@ -1,8 +1,8 @@
 """Results of tasks as one file, to continue on another machine or to build a report without measuring.
 
 ``python -m benchmarks records pack FILE --out DIR`` writes all results of a folder to a
-``.jsonl.gz`` file; ``unpack`` adds those of a file to a folder. Results that the folder already has
-are kept.
+``.jsonl.gz`` file; ``unpack FILE ...`` adds those of files to a folder. Results that the folder
+already has are kept.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .tasks import Results, Task
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
     parser.add_argument("direction", choices=["pack", "unpack"])
-    parser.add_argument("file", type=Path, help="a .jsonl.gz file")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="a .jsonl.gz file; one for pack")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"), help="folder of the results (%(default)s)")
 
 
@@ -31,9 +31,12 @@ def main(options: argparse.Namespace) -> int:
     """Pack or unpack results; the exit status is 2 for a missing or damaged file, or other data."""
     try:
         if options.direction == "pack":
-            print(f"{pack(options.out, options.file)} results in {options.file}")
+            if len(options.files) > 1:
+                raise ValueError("pack writes one file.")
+            print(f"{pack(options.out, options.files[0])} results in {options.files[0]}")
         else:
-            print(f"{unpack(options.file, options.out)} results added to {options.out}")
+            added = sum(unpack(file, options.out) for file in options.files)
+            print(f"{added} results added to {options.out}")
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -54,7 +57,7 @@ def pack(folder: Path, file: Path) -> int:
         raise FileNotFoundError(f"no results in {folder}.")
     results = Results(folder)
     head = {"data": results.fingerprints(), "phases": results.noted()}
-    lines = [json.dumps(head, sort_keys=True), *(json.dumps(record, sort_keys=True) for record in results)]
+    lines = [json.dumps(head, sort_keys=True), *map(json.dumps, results)]
     with atomic_path(file) as target:
         target.write_bytes(gzip.compress(("\n".join(lines) + "\n").encode(), mtime=0))
     return len(lines) - 1

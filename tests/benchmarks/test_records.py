@@ -6,9 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import report
 from benchmarks.__main__ import main
 from benchmarks.records import pack, unpack
+from benchmarks.tables import RESULTS
 from benchmarks.tasks import Results, Task
+
+#: Tables that ``report`` makes from the committed records.
+_FROM_RECORDS = (
+    *(f"{name}{part}" for name in ("phase1", "phase2", "phase4", "phase5", "training_length") for part in ("", "_targets")),
+    *("robustness", "robustness_curves"),
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -34,6 +42,32 @@ def test_packed_and_unpacked_results_are_the_same(measured: Path, tmp_path: Path
     assert unpack(tmp_path / "all.jsonl.gz", tmp_path / "b") == 1  # the failed one is written again
     pack(tmp_path / "b", tmp_path / "again.jsonl.gz")
     assert (tmp_path / "again.jsonl.gz").read_bytes() == first
+
+
+def test_several_files_make_one_folder(measured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other = Task("robustness", "corn", "oil", "pls")
+    Results(tmp_path / "b").write(other, {"status": "done", "result": {}})
+    files = [str(tmp_path / f"{name}.jsonl.gz") for name in "ab"]
+    for name, file in zip("ab", files, strict=True):
+        pack(tmp_path / name, Path(file))
+    assert main(["records", "unpack", *files, "--out", str(tmp_path / "c")]) == 0
+    assert "4 results added" in capsys.readouterr().out
+    assert {record["task"]["experiment"] for record in Results(tmp_path / "c")} == {"calibration", "robustness"}
+    assert main(["records", "pack", *files, "--out", str(measured)]) == 2
+    assert "pack writes one file" in capsys.readouterr().err
+
+
+@pytest.mark.exhaustive
+def test_the_committed_tables_are_those_of_the_committed_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for file in sorted((RESULTS / "records").iterdir()):
+        unpack(file, tmp_path)
+    monkeypatch.setattr("benchmarks.drawing.draw", lambda _: None)
+    monkeypatch.setattr("benchmarks.page.write", lambda _: None)
+    report.build(tmp_path, tmp_path / "report")
+    for name in _FROM_RECORDS:
+        assert (tmp_path / "report" / f"{name}.csv").read_text() == (RESULTS / f"{name}.csv").read_text(), name
 
 
 def test_a_folder_keeps_what_it_has(measured: Path, tmp_path: Path) -> None:
