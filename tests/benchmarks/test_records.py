@@ -12,11 +12,14 @@ from benchmarks.records import pack, unpack
 from benchmarks.tables import RESULTS
 from benchmarks.tasks import Results, Task
 
+_COMPARED = ("phase1", "phase2", "phase4", "phase5", "training_length")
 #: Tables that ``report`` makes from the committed records.
 _FROM_RECORDS = (
-    *(f"{name}{part}" for name in ("phase1", "phase2", "phase4", "phase5", "training_length") for part in ("", "_targets")),
-    *("robustness", "robustness_curves"),
-)  # fmt: skip
+    *_COMPARED,
+    *(f"{name}_targets" for name in _COMPARED),
+    "robustness",
+    "robustness_curves",
+)
 
 
 @pytest.fixture
