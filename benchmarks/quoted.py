@@ -17,6 +17,7 @@ import pandas as pd
 from .answers import to_untrained
 from .bank import summarise
 from .encoders import DEFAULT
+from .leak import VERDICTS
 from .methods.registry import parse_method
 from .phases import TRANSFER_RECIPE
 from .tables import REFERENCE, RESULTS, ROOT, UNTRAINED, read_comparison
@@ -63,6 +64,7 @@ def figures() -> dict[str, str]:
         _speed,
         _synthetic,
         _pretraining,
+        _leak,
     ):
         out |= part()
     return out
@@ -328,6 +330,28 @@ def _pretraining() -> dict[str, str]:
                 out |= {f"{name}.{end}": _ratio(row[end]) for end in ("low", "high")}
                 out[f"{name}.targets"] = str(int(row["targets"]))
     return out
+
+
+def _seeds() -> dict[str, str]:
+    """Return the ratios of several seeds to the untrained encoder of seed 0, smallest and largest."""
+    table = pd.read_csv(RESULTS / "seeds.csv")
+    table = table[(table["kind"] == "regression") & (table["reference"] == "ridge@untrained")]
+    trained = table["method"].str.contains("~K")
+    ratios = {
+        "trained": table.loc[trained, "geometric mean"],
+        "untrained": table.loc[table["method"].str.contains("@untrained-"), "geometric mean"],
+    }
+    out = {"seeds.targets": str(int(table["targets"].max()))}
+    for name, values in ratios.items():
+        out |= {f"seeds.{name}.smallest": _ratio(values.min()), f"seeds.{name}.largest": _ratio(values.max())}
+    out["seeds.high"] = _ratio(table.loc[trained, "high"].max())
+    return out
+
+
+def _leak() -> dict[str, str]:
+    """Return the number of combinations of experiment and method by verdict."""
+    counts = pd.read_csv(RESULTS / "leak.csv")["verdict"].value_counts()
+    return {"leak.rows": str(counts.sum())} | {f"leak.{name}": str(counts.get(name, 0)) for name in VERDICTS}
 
 
 def _speed() -> dict[str, str]:

@@ -17,6 +17,7 @@ _COMPARED = ("phase1", "phase2", "phase4", "phase5", "training_length")
 _FROM_RECORDS = (
     *_COMPARED,
     *(f"{name}_targets" for name in _COMPARED),
+    "leak",
     "robustness",
     "robustness_curves",
 )
