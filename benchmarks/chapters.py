@@ -206,6 +206,7 @@ CHAPTERS = (
         "Seeds",
         "Is the gain of pretraining larger than the differences between seeds?",
         answer=answers.seeds,
+        figures=("seeds_gain",),
     ),
     _compared(
         "phase2",

@@ -48,6 +48,7 @@ def drawings(folder: Path) -> Drawings:
         "splits": _splits,
         "training_length": _training_length,
         **{phase: partial(_gains, phase) for phase in ("phase1", "phase2", "phase4", "phase5")},
+        "seeds": _seeds,
         "finetuning": _finetuning,
         "published_targets": _published,
         "intervals": _coverage,
@@ -162,6 +163,19 @@ def _gains(phase: str, table: pd.DataFrame) -> Drawings:
     }
     label = "RMSEP / RMSEP of the same read-out of the untrained encoder"
     return {f"{phase}_gain": partial(figures.intervals, panels=panels, x_label=label)}
+
+
+def _seeds(table: pd.DataFrame) -> Drawings:
+    """Return the figure of encoders of several seeds against the untrained one of seed 0."""
+    reference = "ridge@untrained"
+    rows = table[(table["kind"] == "regression") & (table["reference"] == reference)]
+    rows = rows[rows["method"].str.contains("@")]
+    if rows.empty:
+        return {}
+    rows = _in_order(rows, "kind")
+    panels = {f"{rows['targets'].max()} targets": rows.assign(label=rows["method"].map(reader_name))}
+    label = f"RMSEP / RMSEP of {reader_name(reference)}, seed 0"
+    return {"seeds_gain": partial(figures.intervals, panels=panels, x_label=label)}
 
 
 def _splits(table: pd.DataFrame) -> Drawings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -50,7 +51,10 @@ class Embeddings:
         for name in tracked(missing, f"embedding ({readout})", "set"):
             spectra, wavelengths = read(name)
             start = time.perf_counter()
-            self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)
+            with warnings.catch_warnings():
+                # What is unusual in a dataset would be said once for each encoder.
+                warnings.simplefilter("ignore", UserWarning)
+                self.embedder(weights, readout, adapt=False).fit(spectra, wavelengths=wavelengths)
             seconds[name] = (time.perf_counter() - start) / len(spectra)
             with atomic_path(self._record(weights, readout)) as target:
                 target.write_text(json.dumps(seconds, indent=1) + "\n", "utf-8")

@@ -187,10 +187,10 @@ def _name(method: str) -> str:
 def _encoder_name(encoder: str) -> str:
     """Return the readable name of an encoder, with length or seed of its training if these are in its name."""
     name = _ENCODERS.get(without_changes(encoder), encoder)
-    size, seed = _thousands(encoder), re.search(r"(?:\+seed|^untrained-)(\d+)", encoder)
+    size, seed = _thousands(encoder), _seed(encoder)
     if size:
         name += f", {size:,},000 spectra"
-    return f"{name}, seed {seed[1]}" if seed else name
+    return f"{name}, seed {seed}" if seed else name
 
 
 def without_changes(encoder: str) -> str:
@@ -202,6 +202,12 @@ def _thousands(encoder: str) -> int | None:
     """Return the number of thousands of spectra in the name of an encoder."""
     size = re.search(r"\+(\d+)k", encoder)
     return int(size[1]) if size else None
+
+
+def _seed(encoder: str) -> int:
+    """Return the seed in the name of an encoder, or 0."""
+    seed = re.search(r"(?:\+seed|^untrained-)(\d+)", encoder)
+    return int(seed[1]) if seed else 0
 
 
 def condition_name(condition: str) -> str:
@@ -240,14 +246,14 @@ def style(method: str) -> Style:
     return _EMBEDDINGS.get(without_changes(encoder), _TRAINED)
 
 
-def place(method: str) -> tuple[int, int, float, int, int, str]:
+def place(method: str) -> tuple[int, int, float, int, int, int, str]:
     """Return the sort key of a method, common to all figures and legends."""
     head, encoder, _ = parts(method)
     way = _index(_CORRECTIONS, method.partition(", ")[2].partition(" ")[0])
     if not encoder:
-        return 0, _index(_SPECTRA, head), 0, 0, way, method
+        return 0, _index(_SPECTRA, head), 0, 0, 0, way, method
     size = _thousands(encoder) or _ABLATION
-    return 1, _index(_ENCODERS, without_changes(encoder)), size, _index(_HEADS, head), way, method
+    return 1, _index(_ENCODERS, without_changes(encoder)), size, _seed(encoder), _index(_HEADS, head), way, method
 
 
 def _index(names: dict[str, str], name: str) -> int:

@@ -64,6 +64,7 @@ def figures() -> dict[str, str]:
         _speed,
         _synthetic,
         _pretraining,
+        _seeds,
         _leak,
     ):
         out |= part()
@@ -344,7 +345,6 @@ def _seeds() -> dict[str, str]:
     out = {"seeds.targets": str(int(table["targets"].max()))}
     for name, values in ratios.items():
         out |= {f"seeds.{name}.smallest": _ratio(values.min()), f"seeds.{name}.largest": _ratio(values.max())}
-    out["seeds.high"] = _ratio(table.loc[trained, "high"].max())
     return out
 
 

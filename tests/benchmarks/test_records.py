@@ -12,7 +12,7 @@ from benchmarks.records import pack, unpack
 from benchmarks.tables import RESULTS
 from benchmarks.tasks import Results, Task
 
-_COMPARED = ("phase1", "phase2", "phase4", "phase5", "training_length")
+_COMPARED = ("phase1", "phase2", "phase4", "phase5", "training_length", "seeds")
 #: Tables that ``report`` makes from the committed records.
 _FROM_RECORDS = (
     *_COMPARED,
