@@ -238,8 +238,9 @@ def phase0(problems: Problems) -> Iterator[Task]:
 
 
 def splits(problems: Problems) -> Iterator[Task]:
-    """Designed splits: main methods with Kennard-Stone and SPXY."""
+    """Designed splits: main methods with Kennard-Stone and SPXY, and with random splits to compare."""
     methods = ("mean", "best-pls", "best-ridge", "pca-ridge", f"ridge@{DEFAULT}")
+    yield from _calibrations(problems, methods)
     yield from _calibrations(problems, methods, split="kennard_stone")
     # SPXY needs distances between targets.
     yield from _calibrations(problems, methods, split="spxy", kinds=("regression",))

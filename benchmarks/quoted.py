@@ -56,6 +56,7 @@ def figures() -> dict[str, str]:
         _unseen,
         _confirmed,
         _published,
+        _designed_splits,
         _other_heads,
         _changed_spectra,
         _instruments,
@@ -163,6 +164,14 @@ def _published() -> dict[str, str]:
         for name, method in methods.items():
             out[f"published.{name}.to-{reference}"] = _ratio(table.loc[(reference, method), "geometric mean"])
     return out
+
+
+def _designed_splits() -> dict[str, str]:
+    """Return the ratios of the embedding to tuned PLS by kind of split, on the same targets."""
+    table = pd.read_csv(RESULTS / "splits.csv")
+    rows = table[(table["kind"] == "regression") & (table["method"] == f"ridge{_BUNDLED}")].set_index("split")
+    ratios = {f"splits.{split}": _ratio(row["geometric mean"]) for split, row in rows.iterrows()}
+    return {"splits.targets": str(int(rows["targets"].iloc[0])), **ratios}
 
 
 def _other_heads() -> dict[str, str]:

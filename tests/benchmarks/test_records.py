@@ -20,6 +20,7 @@ _FROM_RECORDS = (
     "leak",
     "robustness",
     "robustness_curves",
+    "splits",
 )
 
 
