@@ -87,6 +87,16 @@ def to_untrained(table: pd.DataFrame) -> pd.DataFrame:
     return table[reference.isin(UNTRAINED) & same_readout & same_tokens]
 
 
+#: Reference of the comparison of seeds.
+FIRST_SEED = "ridge@untrained"
+
+
+def to_first_seed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparisons of encoders, on regression targets, with the untrained one of seed 0."""
+    encoders = table["method"].str.contains("@")
+    return table[(table["kind"] == "regression") & (table["reference"] == FIRST_SEED) & encoders]
+
+
 def pretraining(table: pd.DataFrame) -> str:
     """Say how many encoders have another error than the untrained one, and list the ratios by read-out."""
     rows = to_untrained(table)
@@ -140,8 +150,7 @@ def views(table: pd.DataFrame) -> str:
 
 def seeds(table: pd.DataFrame) -> str:
     """Compare the gain of training with the differences between seeds."""
-    rows = table[(table["reference"] == "ridge@untrained") & table["method"].str.contains("@")]
-    rows = rows[rows["kind"] == "regression"]
+    rows = to_first_seed(table)
     trained = rows["method"].str.contains("~")
     if not trained.any():
         return "No trained encoder was compared with the untrained one."
@@ -150,7 +159,7 @@ def seeds(table: pd.DataFrame) -> str:
     means = rows.loc[trained, "geometric mean"]
     gain = "larger than" if means.max() < min(untrained) else "not larger than"
     return (
-        f"Relative to {reader_name('ridge@untrained')}, seed 0, the RMSEP is {means.min():.3f} to {means.max():.3f} "
+        f"Relative to {reader_name(FIRST_SEED)}, seed 0, the RMSEP is {means.min():.3f} to {means.max():.3f} "
         f"with {counted(len(means), 'trained encoder')} and {min(untrained):.3f} to {max(untrained):.3f} with "
         f"{counted(len(untrained), 'untrained one')}: the gain is {gain} the differences between seeds "
         f"({rows['targets'].max():.0f} targets). Geometric mean, 95 % interval: {_ratios(rows, 'method', reader_name)}."

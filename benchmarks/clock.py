@@ -9,8 +9,8 @@ from functools import lru_cache
 
 import pandas as pd
 
-from .encoders import DEFAULT, LABELLED, Encoders, n_steps
-from .methods.registry import parse_method
+from .encoders import DEFAULT, LABELLED, Encoders, n_steps, recipe_of
+from .methods.registry import trained_encoders
 from .tables import RESULTS
 from .tasks import Results, Task
 
@@ -45,10 +45,9 @@ def _seconds_per_step() -> dict[str, float]:
 
 def training_seconds(encoder: str) -> float:
     """Estimate the seconds to train an encoder of a phase on one core, from the committed table of steps."""
-    recipe = encoder.partition("~")[0]
-    if recipe in LABELLED:  # tuning starts from an encoder and takes about as long as its training
-        recipe = LABELLED[recipe][0]
-    return n_steps(recipe) * _seconds_per_step()[recipe.partition("+")[0]]
+    if recipe_of(encoder) in LABELLED:  # tuning starts from an encoder and takes about as long as its training
+        encoder = LABELLED[recipe_of(encoder)][0]
+    return n_steps(encoder) * _seconds_per_step()[recipe_of(encoder)]
 
 
 def plain_key(task: Task) -> str:
@@ -112,8 +111,8 @@ class Clock:
 
     def to_train(self, kinds: Iterable[Kind]) -> set[str]:
         """Return the encoders of phases that tasks of the given kinds need and that are not trained yet."""
-        encoders = {parse_method(method)[1] or "" for _, method in kinds}
-        return {name for name in encoders if "~" in name and not self._encoders.is_trained(name)}
+        encoders = trained_encoders(method for _, method in kinds)
+        return {name for name in encoders if not self._encoders.is_trained(name)}
 
     def _mean(self, kind: Kind) -> float:
         total, n = self._seconds[kind]

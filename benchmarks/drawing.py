@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from . import figures, statistics, transfer
-from .answers import to_untrained
+from .answers import FIRST_SEED, to_first_seed, to_untrained
 from .encoders import spectra_seen
 from .names import parts, place, reader_name, readout, split_name, without_changes
 from .ranges import CUTS, cut_name
@@ -167,14 +167,11 @@ def _gains(phase: str, table: pd.DataFrame) -> Drawings:
 
 def _seeds(table: pd.DataFrame) -> Drawings:
     """Return the figure of encoders of several seeds against the untrained one of seed 0."""
-    reference = "ridge@untrained"
-    rows = table[(table["kind"] == "regression") & (table["reference"] == reference)]
-    rows = rows[rows["method"].str.contains("@")]
+    rows = _in_order(to_first_seed(table), "kind")
     if rows.empty:
         return {}
-    rows = _in_order(rows, "kind")
     panels = {f"{rows['targets'].max()} targets": rows.assign(label=rows["method"].map(reader_name))}
-    label = f"RMSEP / RMSEP of {reader_name(reference)}, seed 0"
+    label = f"RMSEP / RMSEP of {reader_name(FIRST_SEED)}, seed 0"
     return {"seeds_gain": partial(figures.intervals, panels=panels, x_label=label)}
 
 

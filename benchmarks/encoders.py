@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from typing import Any
 import torch
 from joblib import Parallel, cpu_count, delayed
 from safetensors.torch import load_file
-from threadpoolctl import threadpool_limits
 
 from nirs4all_vit import CheckpointError, SpectralEmbedder, load_checkpoint, save_checkpoint
 from nirs4all_vit.encoder.checkpoint import tensors_sha256
@@ -32,6 +30,7 @@ from nirs4all_vit.pretraining.data.bank import XBank
 from nirs4all_vit.progress import ProgressBar
 
 from .calibrations import bank_families
+from .measure import limited_threads
 
 #: The bundled checkpoint.
 DEFAULT = SpectralEmbedder().checkpoint
@@ -61,28 +60,30 @@ class Encoders:
 
     def is_trained(self, name: str) -> bool:
         """Return whether the training of an encoder of a phase, ``RECIPE~K``, is finished."""
-        return (self.folder / name / _finished_file(name)).exists()
+        # Pretraining writes checkpoints on its way; tuning on labels writes its only one at the end.
+        return (self.folder / name / ("last.safetensors" if recipe_of(name) in LABELLED else "done")).exists()
 
     def train(self, names: Iterable[str], jobs: int = 1) -> None:
         """Train the encoders of phases that are missing, in `jobs` processes.
 
         Each process trains on one core, since the number of threads changes the weights. On a GPU one
-        process trains all. Errors are those of `path`.
+        process trains all. Raises ValueError for an unknown encoder or a missing bank.
         """
         missing = {name for name in names if "~" in name and not self.is_trained(name)}
-        if missing:
-            self._require_bank(min(missing))
-        labelled = {name for name in missing if name.partition("~")[0] in LABELLED}
-        starts = {f"{LABELLED[recipe][0]}~{fold}" for recipe, _, fold in (name.partition("~") for name in labelled)}
-        first = (missing - labelled) | {name for name in starts if not self.is_trained(name)}
-        if any(_config(name.partition("~")[0]).objectives.baseline_consistency.weight for name in first):
+        if not missing:
+            return
+        if self.x_bank is None:
+            raise ValueError(f"{min(missing)} is trained on a bank; name it with --x-bank.")
+        labelled = {name for name in missing if recipe_of(name) in LABELLED}
+        first = (missing - labelled) | {name for name in map(_start, labelled) if not self.is_trained(name)}
+        if any(_config(name).objectives.baseline_consistency.weight for name in first):
             # Once, before the processes need it.
             self._baselines.precompute(self._bank, n_jobs=cpu_count())
         with ProgressBar("training", "encoder", len(first) + len(labelled)) as bar:
-            for group in (first, labelled):
+            for train, group in ((self._pretrain, first), (self._finetune, labelled)):
                 processes = 1 if torch.cuda.is_available() else max(1, min(jobs, len(group)))
                 parallel = Parallel(n_jobs=processes, return_as="generator_unordered", batch_size=1)
-                for _ in parallel(delayed(self.path)(name) for name in sorted(group)):
+                for _ in parallel(delayed(train)(name) for name in sorted(group)):
                     bar.update()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -96,10 +97,9 @@ class Encoders:
         """
         if name.partition("-")[0] == "untrained":
             return str(self._untrained(name.partition("-")[2] or "0"))
-        recipe, _, fold = name.partition("~")
-        if fold:
-            with _one_thread():
-                return str((self._labelled if recipe in LABELLED else self._trained)(recipe, int(fold)))
+        if "~" in name:
+            self.train([name])
+            return str(self._trained_weights(name))
         try:
             return str(load_checkpoint(name).path)
         except CheckpointError as error:
@@ -119,87 +119,72 @@ class Encoders:
             save_checkpoint(path, encoder, name=path.stem, provenance={"seed": seed})
         return path
 
-    def _labelled(self, name: str, fold: int) -> Path:
-        out = self.folder / f"{name}~{fold}"
-        path = out / "last.safetensors"
-        if not self.is_trained(out.name):
-            self._require_bank(out.name)
-            recipe, label_weight = LABELLED[name]
-            start = self._trained(recipe, fold)
-            config = FinetuningConfig(
-                str(self.x_bank),
-                str(self.y_bank),
-                str(out),
-                checkpoint=str(start),
-                without_families=held_out(self._bank, self.x_bank, fold),
-                label_weight=label_weight,
-                resume="auto",
-            )
-            finetune(config)
-        return path
+    def _trained_weights(self, name: str) -> Path:
+        return self.folder / name / "last.safetensors"
 
-    def _require_bank(self, name: str) -> None:
-        if self.x_bank is None:
-            raise ValueError(f"{name} is trained on a bank; name it with --x-bank.")
+    def _pretrain(self, name: str) -> None:
+        out = self.folder / name
+        config = _config(name, [f"--run.out={out}", "--run.resume=auto", f"--run.name={name}"])
+        if config.objectives.baseline_consistency.weight:
+            config.data.asls = str(self._baselines.folder)
+        config.data.without_families = held_out(self._bank, self.x_bank, _fold(name))
+        with limited_threads(1):
+            pretrain(config, self._bank)
+        (out / "done").touch()
+
+    def _finetune(self, name: str) -> None:
+        config = FinetuningConfig(
+            str(self.x_bank),
+            str(self.y_bank),
+            str(self.folder / name),
+            checkpoint=str(self._trained_weights(_start(name))),
+            without_families=held_out(self._bank, self.x_bank, _fold(name)),
+            label_weight=LABELLED[recipe_of(name)][1],
+            resume="auto",
+        )
+        with limited_threads(1):
+            finetune(config)
 
     @property
     def _baselines(self) -> BaselineCache:
+        """Cache of baselines, shared by all encoders."""
         return BaselineCache(str(self.folder / "asls"))
 
     @cached_property
     def _bank(self) -> XBank:
         return load_x_bank(self.x_bank)
 
-    def _trained(self, recipe: str, fold: int) -> Path:
-        out = self.folder / f"{recipe}~{fold}"
-        path = out / "last.safetensors"
-        if not self.is_trained(out.name):
-            self._require_bank(f"{recipe}~{fold}")
-            bank = self._bank
-            config = _config(recipe, [f"--run.out={out}", "--run.resume=auto", f"--run.name={recipe}~{fold}"])
-            if config.objectives.baseline_consistency.weight:
-                # All encoders share the cache of baselines.
-                config.data.asls = str(self._baselines.folder)
-                self._baselines.precompute(bank, n_jobs=cpu_count())
-            config.data.without_families = held_out(bank, self.x_bank, fold)
-            pretrain(config, bank)
-            (out / "done").touch()
-        return path
+
+def recipe_of(name: str) -> str:
+    """Return the recipe in the name of an encoder of a phase, without fold, length and seed."""
+    return re.split("[+~]", name)[0]
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Use one core, so that the weights do not depend on the number of cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        torch.set_num_threads(before)
+def _fold(name: str) -> int:
+    return int(name.partition("~")[2])
 
 
-def _finished_file(name: str) -> str:
-    """Return the name of the file that exists as soon as the training of an encoder is finished."""
-    return "last.safetensors" if name.partition("~")[0] in LABELLED else "done"
+def _start(name: str) -> str:
+    """Return the name of the encoder that is tuned on labels."""
+    return f"{LABELLED[recipe_of(name)][0]}~{_fold(name)}"
 
 
 def spectra_seen(name: str) -> int:
     """Return the number of spectra in the training of an encoder of a phase, ``RECIPE~K``."""
-    return n_steps(name) * _config(name.partition("~")[0]).data.batch_size
+    return n_steps(name) * _config(name).data.batch_size
 
 
 @lru_cache
 def n_steps(name: str) -> int:
     """Return the number of steps in the training of an encoder of a phase, ``RECIPE~K``."""
-    steps = _config(name.partition("~")[0]).optim.steps
+    steps = _config(name).optim.steps
     assert steps is not None
     return steps
 
 
 def _config(name: str, overrides: Sequence[str] = ()) -> PretrainingConfig:
     """Return a recipe, with another length (``+600k``) or seed (``+seed1``) if the name has one."""
-    recipe, _, change = name.partition("+")
+    recipe, _, change = name.partition("~")[0].partition("+")
     config = load_recipe(recipe, overrides)
     if re.fullmatch(r"\d+k", change):
         config.optim.steps = int(change[:-1]) * 1000 // config.data.batch_size

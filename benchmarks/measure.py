@@ -8,11 +8,14 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import psutil
+from threadpoolctl import threadpool_limits
 
 _PROC = Path("/proc/self")
 
@@ -60,6 +63,20 @@ def _peak() -> int:
     """Return the peak resident memory since the last reset, in bytes."""
     mark = re.search(r"VmHWM:\s+(\d+) kB", _read(_PROC / "status"))
     return int(mark[1]) * 1024 if mark else psutil.Process().memory_info().rss
+
+
+@contextmanager
+def limited_threads(n: int) -> Iterator[None]:
+    """Let torch and the libraries of linear algebra use n threads."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        with threadpool_limits(n):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def machine() -> dict[str, Any]:

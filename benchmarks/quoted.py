@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from .answers import to_untrained
+from .answers import to_first_seed, to_untrained
 from .bank import summarise
 from .encoders import DEFAULT
 from .leak import VERDICTS
@@ -344,13 +344,9 @@ def _pretraining() -> dict[str, str]:
 
 def _seeds() -> dict[str, str]:
     """Return the ratios of several seeds to the untrained encoder of seed 0, smallest and largest."""
-    table = pd.read_csv(RESULTS / "seeds.csv")
-    table = table[(table["kind"] == "regression") & (table["reference"] == "ridge@untrained")]
-    trained = table["method"].str.contains("~K")
-    ratios = {
-        "trained": table.loc[trained, "geometric mean"],
-        "untrained": table.loc[table["method"].str.contains("@untrained-"), "geometric mean"],
-    }
+    table = to_first_seed(pd.read_csv(RESULTS / "seeds.csv"))
+    trained = table["method"].str.contains("~")
+    ratios = {"trained": table.loc[trained, "geometric mean"], "untrained": table.loc[~trained, "geometric mean"]}
     out = {"seeds.targets": str(int(table["targets"].max()))}
     for name, values in ratios.items():
         out |= {f"seeds.{name}.smallest": _ratio(values.min()), f"seeds.{name}.largest": _ratio(values.max())}

@@ -13,7 +13,6 @@ from itertools import groupby
 from pathlib import Path
 
 from joblib import Parallel, cpu_count, delayed
-from threadpoolctl import threadpool_limits
 
 from nirs4all_vit.embedding.folder import workers
 from nirs4all_vit.progress import ProgressBar
@@ -24,6 +23,7 @@ from .context import Context
 from .embeddings import ADAPTATION, Embeddings
 from .encoders import Encoders, require_unseen, weights_hash
 from .experiments import EXPERIMENTS
+from .measure import limited_threads
 from .methods.base import Unavailable
 from .methods.registry import parse_method
 from .phases import NAMES, PHASES
@@ -202,22 +202,15 @@ def run_tasks(
 
 def _run_unit(unit: list[Task], context: Context, results: Results, threads: int) -> list[tuple[Task, float]]:
     """Measure tasks; return them with their seconds."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with threadpool_limits(threads), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            times = []
-            for task in unit:
-                start = time.perf_counter()
-                record = _measure(task, context)
-                seconds = time.perf_counter() - start
-                results.write(task, {**record, "seconds": seconds})
-                times.append((task, seconds))
-    finally:
-        torch.set_num_threads(before)
+    with limited_threads(threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        times = []
+        for task in unit:
+            start = time.perf_counter()
+            record = _measure(task, context)
+            seconds = time.perf_counter() - start
+            results.write(task, {**record, "seconds": seconds})
+            times.append((task, seconds))
     return times
 
 

@@ -44,11 +44,11 @@ from nirs4all_vit.progress import tracked
 from nirs4all_vit.spectra.data import Spectra
 
 from .calibrations import DEFAULT_X_BANK
-from .encoders import DEFAULT, LABELLED
+from .encoders import DEFAULT, LABELLED, recipe_of
 from .measure import machine
 from .methods.external import multirocket_seconds
 from .methods.preprocessing import PREPROCESSINGS
-from .methods.registry import parse_method
+from .methods.registry import trained_encoders
 from .phases import STRICT
 from .tables import write_json, write_table
 
@@ -337,8 +337,8 @@ def training_steps(x_bank: Path, steps: int, baselines: Path) -> pd.DataFrame:
 
     `baselines` is a folder for the AsLS baselines of the bank, which some recipes need.
     """
-    encoders = {parse_method(name)[1] or "" for phase in STRICT.values() for name in phase.named()}
-    recipes = sorted({name.partition("~")[0].partition("+")[0] for name in encoders if "~" in name} - set(LABELLED))
+    encoders = trained_encoders(name for phase in STRICT.values() for name in phase.named())
+    recipes = sorted({recipe_of(name) for name in encoders} - set(LABELLED))
     bank = load_x_bank(x_bank)
     BaselineCache(baselines).precompute(bank, n_jobs=cpu_count())
     torch.set_num_threads(1)
@@ -395,7 +395,7 @@ def main(options: argparse.Namespace) -> int:
         print(table.to_string(index=False))
         return 0
     rounds = options.rounds
-    table, peaks = encoding(rounds, sorted({1, min(2, os.cpu_count() or 1)}))
+    table, peaks = encoding(rounds, sorted({1, min(2, cpu_count())}))
     write_table(table, options.out / "speed_encoding")
     others = beside_others(rounds)
     write_table(others, options.out / "speed_others")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,11 +13,10 @@ import pandas as pd
 
 from nirs4all_vit.files import atomic_path
 
+from .methods.registry import trained_encoders
+
 #: Version; increased when a change of the protocol makes older results incomparable.
 PROTOCOL = 1
-
-#: Encoder trained for a phase, in the name of a method.
-_TRAINED = re.compile(r"@([^:]+~\d+)")
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Results:
                 "datasets": len({task.dataset for task in tasks}),
                 "targets": len({(task.dataset, task.target) for task in tasks}),
                 "splits": len({(task.split, task.seed) for task in tasks}),
-                "encoders": " ".join(sorted({name for task in tasks for name in _TRAINED.findall(task.method)})),
+                "encoders": " ".join(sorted(trained_encoders(task.method for task in tasks))),
                 "seconds": round(sum(record.get("seconds", 0.0) for record in present), 1),
             })  # fmt: skip
         return pd.DataFrame(rows)

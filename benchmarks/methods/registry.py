@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -157,6 +157,11 @@ def parse_method(name: str) -> tuple[str, str | None, str]:
     if head not in _HEADS:
         raise ValueError(f"no head {head!r}; there are {', '.join(_HEADS)}.")
     return head, encoder, readout or _READOUT
+
+
+def trained_encoders(methods: Iterable[str]) -> set[str]:
+    """Return the encoders in the names of methods that are trained for a phase."""
+    return {name for method in methods if "~" in (name := parse_method(method)[1] or "")}
 
 
 def suits(name: str, task: str) -> bool:

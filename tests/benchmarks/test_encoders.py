@@ -174,25 +174,24 @@ def test_encoders_are_trained_side_by_side_with_the_same_weights(small_bank: Pat
         Encoders(tmp_path / "two").train(["smoke+1k~3"], jobs=2)
 
 
-@pytest.mark.usefixtures("short")
-def test_an_encoder_is_trained_before_it_is_tuned_on_labels(
-    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoders, "LABELLED", {"labelled": ("ablation-baseline", 0.5)})
+@pytest.fixture
+def short_tuning(short: None, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: ARG001
+    """Two steps on labels, after three of the recipe."""
+    monkeypatch.setattr(encoders, "LABELLED", {"labelled": ("ablation-hidden-components", 0.5)})
     monkeypatch.setattr(encoders, "FinetuningConfig", partial(FinetuningConfig, steps=2))
+
+
+@pytest.mark.usefixtures("short_tuning")
+def test_an_encoder_is_trained_before_it_is_tuned_on_labels(small_bank: Path, tmp_path: Path) -> None:
     made = Encoders(tmp_path / "out", small_bank)
     made.train(["labelled~0"])
     assert made.is_trained("labelled~0")
-    assert made.is_trained("ablation-baseline~0")
-    assert not made.is_trained("ablation-baseline~1")
+    assert made.is_trained("ablation-hidden-components~0")
+    assert not made.is_trained("ablation-hidden-components~1")
 
 
-@pytest.mark.usefixtures("short")
-def test_labels_come_from_families_that_are_not_scored(
-    small_bank: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(encoders, "LABELLED", {"labelled": ("ablation-hidden-components", 0.5)})
-    monkeypatch.setattr(encoders, "FinetuningConfig", partial(FinetuningConfig, steps=2))
+@pytest.mark.usefixtures("short_tuning")
+def test_labels_come_from_families_that_are_not_scored(small_bank: Path, tmp_path: Path) -> None:
     path = Encoders(tmp_path / "out", small_bank).path("labelled~0")
     header = load_checkpoint(path).header["provenance"]
     held_out = fold_families({f"family{i}" for i in range(5)})[0]

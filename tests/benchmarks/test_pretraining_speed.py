@@ -26,7 +26,7 @@ def test_speed_and_shares(tmp_path: Path) -> None:
         assert part["ratio"] == pytest.approx(
             part["spectra per second"] / part["spectra per second, one by one"], rel=0.01
         )
-        assert part["ratio"] > 1  # far more on a machine that does nothing else
+        assert part["ratio"] > 2
         assert 0 < part["share of the matmul peak"] < 1
         assert 0 < part["share of preparation"] < 0.5
         operators = part["shares of a step"]
